@@ -1,0 +1,180 @@
+"""Sets and counters: what was acknowledged, and what is there in the end."""
+
+from __future__ import annotations
+
+from collections import Counter as Multiset
+from collections.abc import Hashable
+from typing import Any
+
+from harness.checkers.replicas import final_time, is_primary_operation
+from harness.checkers.verdict import UNKNOWN, Verdict
+from harness.history import History, Pair
+
+
+def _final_values(history: History) -> dict[Hashable, Any] | None:
+    """The last answered final read of each key, or None where there was none."""
+    start = final_time(history)
+    if start is None:
+        return None
+    values: dict[Hashable, Any] = {}
+    for p in history.pairs():
+        if p.invoke.f == "read" and p.type == "ok" and p.invoke.time >= start:
+            assert p.done is not None
+            values[p.done.value[0]] = p.done.value[1]
+    return values or None
+
+
+def _sample(values: Any) -> list[Any]:
+    return sorted(values)[:20]
+
+
+class SetAccounting:
+    """`add` of unique elements, `read` of all members of a key.
+
+    lost: acknowledged, absent at the end. doubled: there more than once, or an acknowledged add
+    that found its element present. unexpected: there although its add failed, or nobody added
+    it. recovered: of unknown outcome, there. stale: acknowledged before a read began, absent from
+    that read, there at the end.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        final = _final_values(history)
+        if final is None:
+            return Verdict(valid=UNKNOWN, why="the final reads did not happen")
+        adds = [p for p in history.pairs() if p.invoke.f == "add"]
+        unread = {p.invoke.value[0] for p in adds} - set(final)
+        if unread:
+            return Verdict(valid=UNKNOWN, why=f"{len(unread)} keys were not read at the end",
+                           evidence={"unread_keys": _sample(unread)})
+        present = Multiset(v for members in final.values() for v in members)
+        by_type: dict[str, set[Any]] = {"ok": set(), "fail": set(), "info": set()}
+        for p in adds:
+            by_type[p.type].add(p.invoke.value[1])
+        lost = by_type["ok"] - set(present)
+        doubled = {v for v, n in present.items() if n > 1} | {
+            p.invoke.value[1] for p in adds
+            if p.done is not None and p.done.error == "already a member"}
+        unexpected = set(present) - by_type["ok"] - by_type["info"]
+        recovered = set(present) & by_type["info"]
+        stale = self._stale(history, adds, set(present))
+        evidence = {
+            "attempts": len(adds), "acknowledged": len(by_type["ok"]), "lost": len(lost),
+            "lost_sample": _sample(lost), "doubled": len(doubled),
+            "doubled_sample": _sample(doubled), "unexpected": len(unexpected),
+            "unexpected_sample": _sample(unexpected), "recovered": len(recovered),
+            "stale": len(stale), "stale_sample": _sample(stale),
+        }
+        wrong = {"acknowledged adds are lost": lost, "elements are doubled": doubled,
+                 "elements are there though never added": unexpected,
+                 "acknowledged adds were missing from a later read": stale}
+        said = [f"{len(found)} {what}" for what, found in wrong.items() if found]
+        if said:
+            return Verdict(valid=False, evidence=evidence,
+                           why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(said))
+        if not by_type["ok"]:
+            return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
+        return Verdict(valid=True, evidence=evidence, why=(
+            f"all {len(by_type['ok'])} acknowledged adds are there, once"))
+
+    @staticmethod
+    def _stale(history: History, adds: list[Pair], present: set[Any]) -> set[Any]:
+        acknowledged: dict[Hashable, list[tuple[int, Any]]] = {}
+        for p in adds:
+            if p.type == "ok" and p.done is not None:
+                key, value = p.invoke.value
+                acknowledged.setdefault(key, []).append((p.done.time, value))
+        stale: set[Any] = set()
+        for p in history.pairs():
+            if p.invoke.f != "read" or p.type != "ok" or not is_primary_operation(p):
+                continue
+            assert p.done is not None
+            key, members = p.done.value
+            seen = set(members)
+            stale.update(v for t, v in acknowledged.get(key, ())
+                         if t < p.invoke.time and v not in seen and v in present)
+        return stale
+
+
+class CounterAccounting:
+    """`add` of positive amounts, `read` of the sum, by key.
+
+    At every instant a counter lies between the sum of acknowledged adds and the sum of all that
+    may have happened by then. Final values outside are lost or doubled; reads outside are stale
+    or too high.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        final = _final_values(history)
+        if final is None:
+            return Verdict(valid=UNKNOWN, why="the final reads did not happen")
+        pairs = history.pairs()
+        bounds: dict[Hashable, list[int]] = {}
+        for p in pairs:
+            if p.invoke.f == "add" and p.type != "fail":
+                low_high = bounds.setdefault(p.invoke.value[0], [0, 0])
+                low_high[0] += p.invoke.value[1] if p.type == "ok" else 0
+                low_high[1] += p.invoke.value[1]
+        unread = set(bounds) - set(final)
+        if unread:
+            return Verdict(valid=UNKNOWN, why=f"{len(unread)} counters were not read at the end",
+                           evidence={"unread_keys": _sample(unread)})
+        lost = {k: low - final[k] for k, (low, _) in bounds.items() if final[k] < low}
+        doubled = {k: final[k] - high for k, (_, high) in bounds.items() if final[k] > high}
+        wrong_reads = self._wrong_reads(pairs)
+        evidence = {
+            "counters": len(bounds), "acknowledged": sum(b[0] for b in bounds.values()),
+            "possible": sum(b[1] for b in bounds.values()),
+            "final": sum(final[k] for k in bounds), "lost": sum(lost.values()),
+            "doubled": sum(doubled.values()), "reads_out_of_bounds": len(wrong_reads),
+            "examples": wrong_reads[:20],
+        }
+        said = []
+        if lost:
+            said.append(f"{sum(lost.values())} of {evidence['acknowledged']} acknowledged "
+                        "increments are lost")
+        if doubled:
+            said.append(f"{sum(doubled.values())} increments more than were ever asked for")
+        if wrong_reads:
+            said.append(f"{len(wrong_reads)} reads lie outside what was possible")
+        if said:
+            return Verdict(valid=False, why="; ".join(said), evidence=evidence)
+        if not bounds:
+            return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
+        return Verdict(valid=True, evidence=evidence, why=(
+            f"{len(bounds)} counters end between what was acknowledged "
+            f"({evidence['acknowledged']}) and what was possible ({evidence['possible']})"))
+
+    @staticmethod
+    def _wrong_reads(pairs: list[Pair]) -> list[dict[str, Any]]:
+        events: list[tuple[int, int, str, Pair]] = []
+        for p in pairs:
+            add = p.invoke.f == "add" and p.type != "fail"
+            read = p.invoke.f == "read" and p.type == "ok" and is_primary_operation(p)
+            if add:
+                events.append((p.invoke.time, 0, "may", p))
+                if p.type == "ok" and p.done is not None:
+                    events.append((p.done.time, 3, "must", p))
+            elif read and p.done is not None:
+                events.append((p.invoke.time, 1, "begin", p))
+                events.append((p.done.time, 2, "end", p))
+        low: dict[Hashable, int] = {}
+        high: dict[Hashable, int] = {}
+        low_at_begin: dict[int, int] = {}
+        wrong = []
+        for _, _, what, p in sorted(events, key=lambda e: e[:2]):
+            key, amount = p.invoke.value
+            if what == "may":
+                high[key] = high.get(key, 0) + amount
+            elif what == "must":
+                low[key] = low.get(key, 0) + amount
+            elif what == "begin":
+                low_at_begin[p.invoke.index] = low.get(key, 0)
+            else:
+                assert p.done is not None
+                bounds = low_at_begin[p.invoke.index], high.get(key, 0)
+                value = p.done.value[1]
+                if not bounds[0] <= value <= bounds[1]:
+                    wrong.append({"key": key, "value": value, "at_least": bounds[0],
+                                  "at_most": bounds[1], "time": p.done.time,
+                                  "process": p.invoke.process, "node": p.done.node})
+        return wrong

@@ -1,0 +1,251 @@
+"""What reads of replicas show of lists that only grow: prefixes, staleness, loss, convergence.
+
+Reads of one replica, over all clients, should be prefixes of one order that grow in real time.
+A primary's history fixes that order; where replicas disagree with it, values were seen and later
+gone. All of it works on operations `append` and `read` over independent keys, with `node` set on
+the invocation of a read that was meant for one node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.checkers.verdict import UNKNOWN, Verdict
+from harness.history import History, Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One answered read: of which key, by which node, what, and when."""
+
+    key: Hashable
+    node: str
+    value: tuple[Any, ...]
+    call: int
+    ret: int
+    process: int | str
+    role: str | None
+
+
+def reads_of(history: History, *, of_node: bool) -> list[Read]:
+    """Answered reads in order of completion: those meant for one node, or those for the primary."""
+    found = []
+    for p in history.pairs():
+        if p.type != "ok" or p.invoke.f != "read" or (p.invoke.node is not None) != of_node:
+            continue
+        assert p.done is not None and p.done.node is not None
+        key, value = p.done.value
+        found.append(Read(key, p.done.node, tuple(value), p.invoke.time, p.done.time,
+                          p.invoke.process, p.done.role))
+    return sorted(found, key=lambda r: r.ret)
+
+
+def is_prefix(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    return len(a) <= len(b) and a == b[: len(a)]
+
+
+def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
+    """Pairs of reads of one node and key where the later one does not extend the earlier.
+
+    Later means: called after the earlier one returned. Reads that overlap must still be prefixes
+    of one another. Each violation is {node, key, earlier, later, lost}.
+    """
+    violations = []
+    by_place: dict[tuple[str, Hashable], list[Read]] = {}
+    for r in reads:
+        by_place.setdefault((r.node, r.key), []).append(r)
+    for (node, key), group in by_place.items():
+        longest: Read | None = None  # over everything returned so far
+        returned: list[Read] = []
+        for r in sorted(group, key=lambda r: r.call):
+            if longest is not None and not (is_prefix(r.value, longest.value)
+                                            or is_prefix(longest.value, r.value)):
+                violations.append(_violation(node, key, longest, r))
+            else:
+                before = _longest_returned_before(returned, r.call)
+                if before is not None and not is_prefix(before.value, r.value):
+                    violations.append(_violation(node, key, before, r))
+            returned.append(r)
+            if longest is None or len(r.value) > len(longest.value):
+                longest = r
+    return violations
+
+
+def _longest_returned_before(reads: list[Read], time: int) -> Read | None:
+    best = None
+    for r in reversed(reads[-64:]):
+        if r.ret < time and (best is None or len(r.value) > len(best.value)):
+            best = r
+    return best
+
+
+def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str, Any]:
+    lost = [v for v in earlier.value if v not in later.value]
+    return {
+        "node": node, "key": key, "lost": lost[:20], "lost_count": len(lost),
+        "earlier": {"process": earlier.process, "time": earlier.ret, "length": len(earlier.value),
+                    "last": list(earlier.value[-3:]), "role": earlier.role},
+        "later": {"process": later.process, "time": later.ret, "length": len(later.value),
+                  "last": list(later.value[-3:]), "role": later.role},
+    }
+
+
+class GrowingPrefixes:
+    """Reads of each node are prefixes that grow. `judged`: where the target promises it."""
+
+    def __init__(self, *, judged: bool) -> None:
+        self._judged = judged
+
+    def check(self, history: History, /) -> Verdict:
+        reads = reads_of(history, of_node=True)
+        if not reads:
+            return Verdict(valid=UNKNOWN, why="no node was read", judged=self._judged)
+        violations = growing_prefixes(reads)
+        nodes = sorted({r.node for r in reads})
+        evidence = {"reads": len(reads), "nodes": nodes, "violations": violations[:20],
+                    "violation_count": len(violations)}
+        if violations:
+            first = violations[0]
+            return Verdict(valid=False, judged=self._judged, evidence=evidence, why=(
+                f"{len(violations)} reads do not extend an earlier read of the same node: "
+                f"{first['node']} showed {first['earlier']['length']} values of key {first['key']} "
+                f"at {first['earlier']['time'] / 1e9:.3f} s, then {first['later']['length']} at "
+                f"{first['later']['time'] / 1e9:.3f} s, without {first['lost_count']} of them"))
+        return Verdict(valid=True, judged=self._judged, evidence=evidence,
+                       why=f"{len(reads)} reads of {len(nodes)} nodes are growing prefixes")
+
+
+class SeenThenGone:
+    """Values that some node showed and that no node shows at the end.
+
+    Always measured, never judged: on its own it says nothing about acknowledged writes.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        everything = reads_of(history, of_node=True) + reads_of(history, of_node=False)
+        final = _last_by_place(everything)
+        final_keys = {key for _, key in final}
+        last_seen = {key: {v for (_, k), r in final.items() if k == key for v in r.value}
+                     for key in final_keys}
+        gone: dict[tuple[Hashable, Any], Read] = {}
+        for r in sorted(everything, key=lambda r: r.ret):
+            for v in r.value:
+                if v not in last_seen[r.key]:
+                    gone.setdefault((r.key, v), r)
+        acknowledged = {(p.invoke.value[0], p.invoke.value[1]) for p in history.pairs()
+                        if p.invoke.f == "append" and p.type == "ok"}
+        examples = [{"key": k, "value": v, "node": r.node, "role": r.role, "time": r.ret,
+                     "process": r.process, "acknowledged": (k, v) in acknowledged}
+                    for (k, v), r in list(gone.items())[:20]]
+        on_replica = sum(1 for r in gone.values() if r.role == "replica")
+        lost = sum(1 for place in gone if place in acknowledged)
+        evidence = {"gone": len(gone), "first_seen_on_a_replica": on_replica,
+                    "acknowledged": lost, "examples": examples}
+        if gone:
+            return Verdict(valid=False, judged=False, evidence=evidence, why=(
+                f"{len(gone)} values were read and are gone at the end, {on_replica} of them "
+                f"first seen on a replica; {lost} had been acknowledged"))
+        return Verdict(valid=True, judged=False, evidence=evidence,
+                       why="every value that was read is still there at the end")
+
+
+def _last_by_place(reads: Iterable[Read]) -> dict[tuple[str, Hashable], Read]:
+    last: dict[tuple[str, Hashable], Read] = {}
+    for r in reads:
+        place = (r.node, r.key)
+        if place not in last or r.call > last[place].call:
+            last[place] = r
+    return last
+
+
+class Converged:
+    """After healing, every node shows the same list for every key that the final reads asked for.
+
+    `final_from(history)`: index of the first final operation, or None where there were none.
+    """
+
+    def __init__(self, nodes: Sequence[str]) -> None:
+        self._nodes = list(nodes)
+
+    def check(self, history: History, /) -> Verdict:
+        start = final_time(history)
+        if start is None:
+            return Verdict(valid=UNKNOWN, why="the final reads did not happen")
+        final = [r for r in reads_of(history, of_node=True) if r.call >= start]
+        last = _last_by_place(final)
+        keys = sorted({key for _, key in last}, key=repr)
+        missing = [(n, k) for k in keys for n in self._nodes if (n, k) not in last]
+        if not keys or missing:
+            return Verdict(valid=UNKNOWN, why=f"{len(missing)} final reads were not answered",
+                           evidence={"missing": [list(map(str, m)) for m in missing[:20]]})
+        differing = [k for k in keys if len({last[n, k].value for n in self._nodes}) > 1]
+        took = max((r.ret for r in last.values()), default=start) - start
+        evidence = {"keys": len(keys), "nodes": self._nodes, "differing_keys": len(differing),
+                    "within_ms": round(took / 1e6)}
+        if differing:
+            lengths = {n: len(last[n, differing[0]].value) for n in self._nodes}
+            return Verdict(valid=False, evidence={**evidence, "example": lengths}, why=(
+                f"{len(differing)} of {len(keys)} keys still differ between nodes "
+                f"{took / 1e9:.1f} s after healing: key {differing[0]} has lengths {lengths}"))
+        return Verdict(valid=True, evidence=evidence, why=(
+            f"{len(self._nodes)} nodes agree on {len(keys)} keys {took / 1e9:.1f} s after healing"))
+
+
+def final_time(history: History) -> int | None:
+    """When the final operations began: the time of the nemesis' last `final` mark."""
+    for op in reversed(history):
+        if op.f == "final" and op.type == "invoke":
+            return op.time
+    return None
+
+
+class Staleness:
+    """How far behind the acknowledged appends the reads of replicas are, in ms and in versions.
+
+    A read of n values misses version n + 1; its staleness is the time from the acknowledgement
+    of the first append that it misses to its own invocation (a lower bound). Only measured.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        acknowledged: dict[Hashable, list[tuple[int, Any]]] = {}
+        for p in history.pairs():
+            if p.invoke.f == "append" and p.type == "ok":
+                assert p.done is not None
+                key, (value, _) = p.done.value
+                acknowledged.setdefault(key, []).append((p.done.time, value))
+        ms: dict[str, list[float]] = {}
+        versions: dict[str, list[int]] = {}
+        for r in reads_of(history, of_node=True):
+            if r.role == "primary":
+                continue
+            seen = set(r.value)
+            missed = [t for t, v in acknowledged.get(r.key, ()) if t < r.call and v not in seen]
+            ms.setdefault(r.node, []).append((r.call - min(missed)) / 1e6 if missed else 0.0)
+            versions.setdefault(r.node, []).append(len(missed))
+        evidence = {node: {"reads": len(ms[node]), "ms": quantiles(ms[node]),
+                           "versions": quantiles(versions[node])} for node in sorted(ms)}
+        if not evidence:
+            return Verdict(valid=UNKNOWN, why="no replica was read", judged=False)
+        worst = max(ms, key=lambda n: max(ms[n]))
+        stale = sum(1 for node in ms for v in ms[node] if v > 0)
+        total = sum(len(v) for v in ms.values())
+        return Verdict(valid=True, judged=False, evidence=evidence, why=(
+            f"{stale} of {total} reads of replicas were stale, the worst by "
+            f"{max(ms[worst]):.0f} ms and {max(versions[worst])} versions, on {worst}"))
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p90, p99 and max."""
+    ordered = sorted(values)
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
+            for name, q in at.items()}
+
+
+def is_primary_operation(pair: Pair) -> bool:
+    """Meant for the primary and, if the node was asked, answered by one that said it was."""
+    if pair.invoke.node is not None:
+        return False
+    return pair.done is None or pair.done.role != "replica"

@@ -1,0 +1,117 @@
+"""What a run needs of the place where its processes live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.clients import Address
+
+# A grudge maps a process to those whose packets it drops.
+Grudge = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSpec:
+    """A process that a target asks for: its name, the node whose host it runs on, how to run it.
+
+    It runs in the node's data directory.
+    """
+
+    name: str
+    node: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """A process that ended. `expected`: the harness ended it."""
+
+    process: str
+    code: int
+    time: int
+    expected: bool
+
+
+class Network(Protocol):
+    """The links between processes; clients are processes too, one group of them a client host."""
+
+    async def apply(self, grudge: Grudge) -> None:
+        """From now on drop (hold, where links are proxied) exactly what the grudge says."""
+        ...
+
+    async def heal(self) -> None:
+        """No grudge, no shaping."""
+        ...
+
+    async def shape(self, source: str, sink: str, *, delay_s: float = 0.0, jitter_s: float = 0.0,
+                    bytes_per_s: float = 0.0) -> None:
+        """Slow down what goes from one process to another."""
+        ...
+
+    async def reset(self, source: str, sink: str) -> int:
+        """Reset the open connections that `source` made to `sink`; returns how many."""
+        ...
+
+    async def stats(self) -> dict[tuple[str, str], dict[str, int]]:
+        """Bytes by directed pair: passed, held_total, held_now, delayed, dropped."""
+        ...
+
+
+class Environment(Protocol):
+    """Starts, breaks and mends the processes of a run.
+
+    `capabilities`: which faults it can do, of {"network", "kill", "pause"}.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    client_hosts: tuple[str, ...]
+    capabilities: frozenset[str]
+    exits: list[Exit]
+
+    @property
+    def network(self) -> Network: ...
+
+    def now(self) -> int:
+        """Nanoseconds since the start of the run."""
+        ...
+
+    def address(self, process: str, *, seen_from: str) -> Address:
+        """Where a process is reached from another process or client host."""
+        ...
+
+    def control_address(self, process: str) -> Address:
+        """Where the harness itself reaches it, outside the links that faults act on."""
+        ...
+
+    def data_dir(self, node: str) -> Path: ...
+
+    async def open(self) -> None: ...
+
+    async def start(self, spec: ProcessSpec) -> None:
+        """Start a process; raises `EnvironmentFailed`."""
+        ...
+
+    async def kill(self, process: str, *, drop_held: bool = False) -> None:
+        """SIGKILL; `drop_held`: bytes of it that a link holds are lost too."""
+        ...
+
+    async def pause(self, process: str) -> None: ...
+
+    async def resume(self, process: str) -> None: ...
+
+    def state(self, process: str) -> str:
+        """`running`, `paused` or `dead`, as the operating system says."""
+        ...
+
+    async def close(self) -> None:
+        """Stop everything; safe to call at any point, more than once."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """For the results: what a reader needs to know of this place."""
+        ...

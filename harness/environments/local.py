@@ -1,0 +1,287 @@
+"""Nodes as processes of this machine, every link through the fault proxy.
+
+No root, no containers. Each node and each client host reaches each node by a port of its own in
+the proxy, so that a partition can cut any pair in either direction. Nothing outlives the harness:
+Linux kills a node whose parent died, and the proxy, which sees the harness' pipe close, kills
+what is left of the process groups that it guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.clients import Address
+from harness.environments.base import Exit, Grudge, ProcessSpec
+from harness.errors import EnvironmentFailed
+
+LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: an own process group, and SIGKILL when the harness ends (Linux)."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as s:
+        s.bind((LOOPBACK, 0))
+        return int(s.getsockname()[1])
+
+
+def port_is_taken(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
+class ProxyControl:
+    """The proxy process, and `Network` by way of it."""
+
+    def __init__(self, log: Path, seed: int) -> None:
+        self._log = log
+        self._seed = seed
+        self._process: asyncio.subprocess.Process | None = None
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._reader: asyncio.Task[None] | None = None
+        self._ids = 0
+        self._shaped: set[tuple[str, str]] = set()
+
+    async def open(self) -> None:
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "harness.environments.proxy", str(self._seed),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                preexec_fn=_die_with_parent, limit=1 << 20,
+            )
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            answer = json.loads(line)
+            future = self._answers.pop(answer["id"], None)
+            if future is None or future.done():
+                continue
+            if "error" in answer:
+                future.set_exception(EnvironmentFailed(f"proxy: {answer['error']}"))
+            else:
+                future.set_result(answer["ok"])
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(EnvironmentFailed(f"the proxy ended; see {self._log}"))
+        self._answers.clear()
+
+    async def ask(self, do: str, **args: Any) -> Any:
+        process = self._process
+        if process is None or process.stdin is None or process.returncode is not None:
+            raise EnvironmentFailed(f"the proxy is not running; see {self._log}")
+        self._ids += 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._answers[self._ids] = future
+        request = json.dumps({"id": self._ids, "do": do, "args": args})
+        process.stdin.write(request.encode() + b"\n")
+        async with asyncio.timeout(30):
+            return await future
+
+    async def apply(self, grudge: Grudge) -> None:
+        flows = [(source, sink) for sink in sorted(grudge) for source in sorted(grudge[sink])]
+        await self.ask("cut", flows=flows)
+
+    async def heal(self) -> None:
+        await self.ask("cut", flows=[])
+        for source, sink in sorted(self._shaped):
+            await self.ask("shape", source=source, sink=sink)
+        self._shaped.clear()
+
+    async def shape(self, source: str, sink: str, *, delay_s: float = 0.0, jitter_s: float = 0.0,
+                    bytes_per_s: float = 0.0) -> None:
+        self._shaped.add((source, sink))
+        await self.ask("shape", source=source, sink=sink, delay_s=delay_s, jitter_s=jitter_s,
+                       bytes_per_s=bytes_per_s)
+
+    async def reset(self, source: str, sink: str) -> int:
+        return int(await self.ask("reset", source=source, sink=sink))
+
+    async def stats(self) -> dict[tuple[str, str], dict[str, int]]:
+        return {(a, b): s for a, b, s in await self.ask("stats")}
+
+    async def close(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            try:
+                async with asyncio.timeout(5):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        self._process = None
+
+
+class _Node:
+    def __init__(self, spec: ProcessSpec, process: asyncio.subprocess.Process) -> None:
+        self.spec = spec
+        self.process = process
+        self.killed = False
+        self.watcher: asyncio.Task[None] | None = None
+
+
+class LocalEnvironment:
+    """See the module's text."""
+
+    name = "local"
+    capabilities = frozenset({"network", "kill", "pause"})
+
+    def __init__(self, nodes: Sequence[str], run_dir: Path, *, seed: int = 0,
+                 first_port: int | None = None, client_hosts: int = 3) -> None:
+        """`first_port`: the first node listens there, the others on those after it; None: on
+        ports that are free."""
+        self.nodes = tuple(nodes)
+        self.client_hosts = tuple(f"c{i + 1}" for i in range(client_hosts))
+        self.exits: list[Exit] = []
+        self._run_dir = run_dir
+        self._first_port = first_port
+        self._started = time.monotonic_ns()
+        self._ports: dict[str, int] = {}
+        self._links: dict[tuple[str, str], int] = {}
+        self._running: dict[str, _Node] = {}
+        (run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self._proxy = ProxyControl(run_dir / "logs" / "proxy.log", seed)
+
+    @property
+    def network(self) -> ProxyControl:
+        return self._proxy
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self._started
+
+    async def open(self) -> None:
+        for i, node in enumerate(self.nodes):
+            if self._first_port is None:
+                self._ports[node] = free_port()
+                continue
+            port = self._ports[node] = self._first_port + i
+            if port_is_taken(port):
+                raise EnvironmentFailed(f"port {port}, meant for {node}, is taken: "
+                                        "choose another --port, or leave it out")
+        await self._proxy.open()
+        for source in (*self.nodes, *self.client_hosts):
+            for sink in self.nodes:
+                if source != sink:
+                    self._links[source, sink] = await self._proxy.ask(
+                        "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink])
+
+    def address(self, process: str, *, seen_from: str) -> Address:
+        return LOOPBACK, self._links[seen_from, process]
+
+    def control_address(self, process: str) -> Address:
+        return LOOPBACK, self._ports[process]
+
+    def data_dir(self, node: str) -> Path:
+        path = self._run_dir / "data" / node
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    async def start(self, spec: ProcessSpec) -> None:
+        logs = self._run_dir / "logs" / spec.node
+        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            with (logs / f"{spec.name}.log").open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *spec.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                    cwd=self.data_dir(spec.node), env={**os.environ, **spec.env},
+                    preexec_fn=_die_with_parent,
+                )
+        except OSError as e:
+            raise EnvironmentFailed(f"{spec.name}: can't run {spec.argv[0]}: {e.strerror}") from e
+        node = self._running[spec.name] = _Node(spec, process)
+        node.watcher = asyncio.create_task(self._watch(node))
+        await self._proxy.ask("guard", pid=process.pid, guard=True)
+        await self._proxy.ask("refuse", sink=spec.name, refuse=False)
+
+    async def _watch(self, node: _Node) -> None:
+        code = await node.process.wait()
+        self.exits.append(Exit(process=node.spec.name, code=code, time=self.now(),
+                               expected=node.killed))
+
+    def log_tail(self, process: str, lines: int = 3) -> str:
+        """The last lines that a process printed, for an error message."""
+        node = self._running[process].spec.node
+        text = (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
+        return " | ".join(text.strip().splitlines()[-lines:])
+
+    async def kill(self, process: str, *, drop_held: bool = False) -> None:
+        node = self._running[process]
+        node.killed = True
+        self._signal(node, signal.SIGKILL)
+        if node.watcher is not None:
+            await node.watcher
+        await self._proxy.ask("guard", pid=node.process.pid, guard=False)
+        await self._proxy.ask("refuse", sink=process, refuse=True)
+        if drop_held:
+            await self._proxy.ask("drop", source=process)
+
+    async def pause(self, process: str) -> None:
+        self._signal(self._running[process], signal.SIGSTOP)
+
+    async def resume(self, process: str) -> None:
+        self._signal(self._running[process], signal.SIGCONT)
+
+    @staticmethod
+    def _signal(node: _Node, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.process.pid, number)
+
+    def state(self, process: str) -> str:
+        node = self._running.get(process)
+        if node is None or node.process.returncode is not None:
+            return "dead"
+        state = _process_state(node.process.pid)
+        if state in ("", "Z"):
+            return "dead"
+        return "paused" if state in ("T", "t") else "running"
+
+    async def close(self) -> None:
+        for node in self._running.values():
+            if node.process.returncode is None:
+                node.killed = True
+                self._signal(node, signal.SIGKILL)
+        watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
+        await asyncio.gather(*watchers, return_exceptions=True)
+        await self._proxy.close()
+
+    def describe(self) -> dict[str, Any]:
+        return {"environment": self.name, "ports": self._ports}
+
+
+def _process_state(pid: int) -> str:
+    """The state letter that the kernel gives; "" for no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        if sys.platform == "linux":
+            return ""
+    ps = ["ps", "-o", "stat=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip()[:1]

@@ -1,0 +1,501 @@
+"""What to do next: pure generators and the field's combinators.
+
+A generator is asked `next(context)` and answers
+  - `None`: exhausted;
+  - `(PENDING, generator)`: nothing now, ask again after the next completion;
+  - `(op, generator)`: an invocation, due at `op.time`, and the generator that follows it.
+It is told of each invocation and completion by `update(context, op)` and returns its successor.
+Generators are immutable and have no clock: time, free workers and randomness are the context's.
+An operation whose time lies in the future is not taken: the generator is asked again then.
+
+Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from harness.history import NEMESIS, Op
+
+NANOS: Final = 1_000_000_000
+
+
+class Pending:
+    """The type of `PENDING`."""
+
+    def __repr__(self) -> str:
+        return "PENDING"
+
+
+PENDING: Final = Pending()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a generator may know.
+
+    `time`: nanoseconds since the start. `free`: bit set of workers without an operation.
+    `workers`: bit set of the workers that this generator may use. `processes`: worker -> process;
+    the nemesis is the last worker. `rng`: the run's stream for generators.
+    """
+
+    time: int
+    free: int
+    workers: int
+    processes: Sequence[int | str]
+    rng: random.Random
+
+    def restrict(self, workers: int) -> Context:
+        """The same context for a generator that may use only these workers."""
+        return Context(self.time, self.free & workers, self.workers & workers, self.processes,
+                       self.rng)
+
+    def free_worker(self) -> int | None:
+        """Some free worker, drawn so that a slow rate does not always use the same one."""
+        if not self.free:
+            return None
+        shift = self.rng.randrange(self.free.bit_length())
+        rotated = self.free >> shift
+        return shift + (rotated & -rotated).bit_length() - 1
+
+    def worker_of(self, process: int | str) -> int:
+        """The worker that runs this process."""
+        if process == NEMESIS:
+            return len(self.processes) - 1
+        assert isinstance(process, int)
+        return process % (len(self.processes) - 1)
+
+
+Step = tuple[Op | Pending, "Generator"] | None
+
+
+class Generator(Protocol):
+    """Pure; see the module's text."""
+
+    def next(self, ctx: Context, /) -> Step: ...
+
+    def update(self, ctx: Context, op: Op, /) -> Generator: ...
+
+
+def invocation(ctx: Context, f: str, value: Any = None) -> Op | Pending:
+    """An invocation by some free worker now, or PENDING when none is free."""
+    worker = ctx.free_worker()
+    if worker is None:
+        return PENDING
+    return Op(-1, ctx.time, "invoke", ctx.processes[worker], f, value)
+
+
+class _Stateless:
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing(_Stateless):
+    """Exhausted from the start."""
+
+    def next(self, ctx: Context, /) -> Step:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat(_Stateless):
+    """For ever what `draw(rng)` answers: a pair of f and value."""
+
+    draw: Callable[[random.Random], tuple[str, Any]]
+
+    def next(self, ctx: Context, /) -> Step:
+        if not ctx.free:
+            return PENDING, self
+        return invocation(ctx, *self.draw(ctx.rng)), self
+
+
+@dataclass(frozen=True, slots=True)
+class Once(_Stateless):
+    """One invocation."""
+
+    f: str
+    value: Any = None
+
+    def next(self, ctx: Context, /) -> Step:
+        op = invocation(ctx, self.f, self.value)
+        return (op, self) if op is PENDING else (op, Nothing())
+
+
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """One generator after the other; see `phases` for waiting in between."""
+
+    parts: tuple[Generator, ...]
+
+    def next(self, ctx: Context, /) -> Step:
+        for i, part in enumerate(self.parts):
+            step = part.next(ctx)
+            if step is not None:
+                return step[0], Phases((step[1], *self.parts[i + 1 :]))
+        return None
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if not self.parts:
+            return self
+        first = self.parts[0].update(ctx, op)
+        return self if first is self.parts[0] else Phases((first, *self.parts[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """`make()` again whenever its generator is exhausted, `times` times (None: for ever)."""
+
+    make: Callable[[], Generator]
+    times: int | None = None
+    current: Generator | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        current, times = self.current, self.times
+        for _ in range(2):
+            if current is None:
+                if times == 0:
+                    return None
+                current, times = self.make(), None if times is None else times - 1
+            step = current.next(ctx)
+            if step is not None:
+                return step[0], Cycle(self.make, times, step[1])
+            current = None
+        return None  # an empty generator, cycled, is empty
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if self.current is None:
+            return self
+        current = self.current.update(ctx, op)
+        return self if current is self.current else replace(self, current=current)
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Each operation from one of the parts, drawn uniformly; an exhausted part drops out.
+
+    The part is drawn once per operation, so that a slow part is waited for, not skipped.
+    """
+
+    parts: tuple[Generator, ...]
+    chosen: int | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        parts, chosen = self.parts, self.chosen
+        while parts:
+            i = ctx.rng.randrange(len(parts)) if chosen is None else chosen
+            step = parts[i].next(ctx)
+            if step is None:
+                parts, chosen = parts[:i] + parts[i + 1 :], None
+                continue
+            changed = (*parts[:i], step[1], *parts[i + 1 :])
+            return step[0], Mix(changed, i if step[0] is PENDING else None)
+        return None
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        parts = _updated(self.parts, ctx, op)
+        return self if parts is self.parts else replace(self, parts=parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """A generator around another that passes updates through."""
+
+    inner: Generator
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        inner = self.inner.update(ctx, op)
+        return self if inner is self.inner else replace(self, inner=inner)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(_Around):
+    """At most `count` operations."""
+
+    count: int
+
+    def next(self, ctx: Context, /) -> Step:
+        if self.count <= 0 or (step := self.inner.next(ctx)) is None:
+            return None
+        return step[0], Limit(step[1], self.count - (step[0] is not PENDING))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit(_Around):
+    """Ends `nanos` after it was first asked."""
+
+    nanos: int
+    ends: int | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        ends = ctx.time + self.nanos if self.ends is None else self.ends
+        if ctx.time >= ends or (step := self.inner.next(ctx)) is None:
+            return None
+        if isinstance(step[0], Op) and step[0].time >= ends:
+            return None
+        return step[0], TimeLimit(step[1], self.nanos, ends)
+
+
+@dataclass(frozen=True, slots=True)
+class Stagger(_Around):
+    """Invocations about `nanos` apart: each gap is drawn from [0, 2 x nanos)."""
+
+    nanos: int
+    due: int | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self.inner.next(ctx)
+        if step is None:
+            return None
+        due = ctx.time if self.due is None else self.due
+        if not isinstance(step[0], Op):
+            return PENDING, Stagger(step[1], self.nanos, due)
+        op = step[0]
+        op.time = max(op.time, due)
+        gap = ctx.rng.randrange(2 * self.nanos) if self.nanos else 0
+        return op, Stagger(step[1], self.nanos, max(due, op.time - NANOS) + gap)
+
+
+@dataclass(frozen=True, slots=True)
+class Delay(_Around):
+    """Invocations at least `nanos` apart."""
+
+    nanos: int
+    due: int | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self.inner.next(ctx)
+        if step is None:
+            return None
+        if not isinstance(step[0], Op):
+            return PENDING, replace(self, inner=step[1])
+        op = step[0]
+        op.time = max(op.time, ctx.time if self.due is None else self.due)
+        return op, Delay(step[1], self.nanos, op.time + self.nanos)
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep(_Stateless):
+    """Nothing for `nanos`: an invocation of f = "sleep", which no client sees or history records.
+
+    It holds one of the workers it may use for that long.
+    """
+
+    nanos: int
+
+    def next(self, ctx: Context, /) -> Step:
+        op = invocation(ctx, SLEEP, self.nanos)
+        return (op, self) if op is PENDING else (op, Nothing())
+
+
+SLEEP: Final = "sleep"
+
+
+@dataclass(frozen=True, slots=True)
+class Synchronize(_Around):
+    """Waits until every worker that it may use is free, then goes on as the inner generator."""
+
+    started: bool = False
+
+    def next(self, ctx: Context, /) -> Step:
+        if not self.started and ctx.free != ctx.workers:
+            return PENDING, self
+        step = self.inner.next(ctx)
+        return step and (step[0], Synchronize(step[1], True))
+
+
+@dataclass(frozen=True, slots=True)
+class UntilOk(_Around):
+    """Operations of the inner generator until one of them is ok."""
+
+    mine: frozenset[int | str] = frozenset()
+    done: bool = False
+
+    def next(self, ctx: Context, /) -> Step:
+        if self.done or (step := self.inner.next(ctx)) is None:
+            return None
+        if not isinstance(step[0], Op):
+            return PENDING, replace(self, inner=step[1])
+        return step[0], replace(self, inner=step[1], mine=self.mine | {step[0].process})
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        inner = self.inner.update(ctx, op)
+        if op.type == "invoke" or op.process not in self.mine:
+            return replace(self, inner=inner)
+        return replace(self, inner=inner, mine=self.mine - {op.process},
+                       done=self.done or op.type == "ok")
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """Restricts a generator to a bit set of workers."""
+
+    workers: int
+    inner: Generator
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self.inner.next(ctx.restrict(self.workers))
+        return step and (step[0], On(self.workers, step[1]))
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if not self.workers >> ctx.worker_of(op.process) & 1:
+            return self
+        inner = self.inner.update(ctx.restrict(self.workers), op)
+        return self if inner is self.inner else On(self.workers, inner)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Whatever is due first among several generators (they usually use different workers)."""
+
+    parts: tuple[Generator, ...]
+
+    def next(self, ctx: Context, /) -> Step:
+        best: tuple[Op, int, Generator] | None = None
+        waiting = list(self.parts)
+        pending = False
+        for i, part in enumerate(self.parts):
+            step = part.next(ctx)
+            if step is None:
+                waiting[i] = Nothing()
+            elif not isinstance(step[0], Op):
+                pending, waiting[i] = True, step[1]
+            elif best is None or step[0].time < best[0].time:
+                best = (step[0], i, step[1])
+        if best is not None:
+            op, i, waiting[i] = best
+            return op, AnyOf(tuple(waiting))
+        return (PENDING, AnyOf(tuple(waiting))) if pending else None
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        parts = _updated(self.parts, ctx, op)
+        return self if parts is self.parts else AnyOf(parts)
+
+
+def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Generator, ...]:
+    """The parts after an update; the same tuple when none of them changed."""
+    after = tuple([part.update(ctx, op) for part in parts])
+    return after if any(a is not b for a, b in zip(after, parts, strict=True)) else parts
+
+
+@dataclass(frozen=True, slots=True)
+class EachProcess:
+    """A fresh copy of the generator for every worker that it may use."""
+
+    make: Callable[[], Generator]
+    copies: tuple[tuple[int, Generator], ...] | None = None
+
+    def _started(self, ctx: Context) -> AnyOf:
+        if self.copies is not None:
+            return AnyOf(tuple(On(1 << worker, copy) for worker, copy in self.copies))
+        return AnyOf(tuple(On(1 << w, self.make()) for w in _members(ctx.workers)))
+
+    def _ended(self, any_of: AnyOf) -> EachProcess:
+        parts = [p for p in any_of.parts if isinstance(p, On)]
+        return EachProcess(self.make, tuple((p.workers.bit_length() - 1, p.inner) for p in parts))
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self._started(ctx).next(ctx)
+        if step is None:
+            return None
+        assert isinstance(step[1], AnyOf)
+        return step[0], self._ended(step[1])
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if self.copies is None:
+            return self
+        updated = self._started(ctx).update(ctx, op)
+        assert isinstance(updated, AnyOf)
+        return self._ended(updated)
+
+
+def _members(bits: int) -> Iterable[int]:
+    return (i for i in range(bits.bit_length()) if bits >> i & 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """The first `n` workers run the first generator, the next `n` the second, the rest `rest`."""
+
+    counts: tuple[int, ...]
+    parts: tuple[Generator, ...]
+    rest: Generator
+
+    def _any(self, ctx: Context) -> AnyOf:
+        workers = list(_members(ctx.workers))
+        shares, start = [], 0
+        for count in self.counts:
+            shares.append(workers[start : start + count])
+            start += count
+        shares.append(workers[start:])
+        return AnyOf(tuple(
+            On(sum(1 << w for w in share), part)
+            for share, part in zip(shares, (*self.parts, self.rest), strict=True)
+        ))
+
+    def _ended(self, any_of: Generator) -> Reserve:
+        assert isinstance(any_of, AnyOf)
+        inner = [p.inner for p in any_of.parts if isinstance(p, On)]
+        return Reserve(self.counts, tuple(inner[:-1]), inner[-1])
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self._any(ctx).next(ctx)
+        return step and (step[0], self._ended(step[1]))
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self._ended(self._any(ctx).update(ctx, op))
+
+
+@dataclass(frozen=True, slots=True)
+class FlipFlop:
+    """An operation of each in turn; ends when the one whose turn it is does."""
+
+    turn: Generator
+    other: Generator
+
+    def next(self, ctx: Context, /) -> Step:
+        step = self.turn.next(ctx)
+        if step is None:
+            return None
+        if step[0] is PENDING:
+            return PENDING, FlipFlop(step[1], self.other)
+        return step[0], FlipFlop(self.other, step[1])
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        turn, other = _updated((self.turn, self.other), ctx, op)
+        return FlipFlop(turn, other)
+
+
+def seq(*parts: Generator) -> Generator:
+    """One after the other, without waiting for outstanding operations."""
+    return Phases(parts)
+
+
+def phases(*parts: Generator) -> Generator:
+    """One after the other; each begins when every operation of the one before has completed."""
+    return Phases(tuple(Synchronize(part) for part in parts))
+
+
+def mix(*parts: Generator) -> Generator:
+    return Mix(parts)
+
+
+def rate(per_second: float, inner: Generator) -> Generator:
+    """About so many invocations a second over all workers; 0: as fast as they come."""
+    return Stagger(inner, round(NANOS / per_second)) if per_second else inner
+
+
+def on_clients(inner: Generator, concurrency: int) -> Generator:
+    return On((1 << concurrency) - 1, inner)
+
+
+def on_nemesis(inner: Generator, concurrency: int) -> Generator:
+    return On(1 << concurrency, inner)
+
+
+def seconds(s: float) -> int:
+    """Nanoseconds."""
+    return round(s * NANOS)

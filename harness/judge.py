@@ -1,0 +1,75 @@
+"""From a history on disk to the verdict of the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from harness.checkers.availability import Availability
+from harness.checkers.coverage import Coverage
+from harness.checkers.performance import Performance
+from harness.checkers.verdict import UNKNOWN, Checker, Valid, Verdict, worst
+from harness.history import History
+from harness.spec import Spec
+from harness.targets import load
+from harness.workloads.base import Workload, WorkloadOptions
+
+
+class Results(msgspec.Struct, kw_only=True):
+    """`valid` is the worst of the judged claims; `passed` is `valid` held against `expect`.
+
+    `fault_names`: the kinds that were asked for.
+    """
+
+    valid: Valid
+    why: str
+    expect: str
+    claims: dict[str, Verdict]
+    warnings: list[str] = []
+
+    @property
+    def exit_code(self) -> int:
+        """0 as expected, 1 not, 2 unknown."""
+        if self.valid == UNKNOWN:
+            return 2
+        return 0 if self.valid is (self.expect == "valid") else 1
+
+
+def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workload:
+    """The workload of a spec; raises `UsageError` for an unknown one."""
+    promises = load("harness.targets", spec.target).promises
+    made: Workload = load("harness.workloads", spec.workload)(WorkloadOptions(
+        nodes=tuple(nodes), concurrency=spec.concurrency, prefix=prefix, promises=promises))
+    return made
+
+
+def node_names(spec: Spec) -> list[str]:
+    """n1, n2, …"""
+    count = len(spec.addresses.split(",")) if spec.addresses else spec.nodes
+    return [f"n{i + 1}" for i in range(count)]
+
+
+def judge(spec: Spec, history: History, fault_names: Sequence[str],
+          warnings: Sequence[str] = ()) -> Results:
+    """Every claim of the workload, coverage, and what is measured."""
+    workload = make_workload(spec, node_names(spec))
+    checkers: dict[str, Checker] = {
+        **workload.claims(),
+        "coverage": Coverage(minimum=workload.minimum, faults=fault_names,
+                             final=workload.final() is not None),
+        "availability": Availability(),
+        "performance": Performance(),
+    }
+    claims = {name: checker.check(history) for name, checker in checkers.items()}
+    valid = worst(v.valid for v in claims.values() if v.judged)
+    decisive = [f"{n}: {v.why}" for n, v in claims.items() if v.judged and v.valid == valid]
+    why = decisive[0] if valid is False else "; ".join(decisive)
+    return Results(valid=valid, why=why, expect=spec.expect, claims=claims,
+                   warnings=list(warnings))
+
+
+def to_json(results: Results) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.to_builtins(results)
+    return made

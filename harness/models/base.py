@@ -1,0 +1,67 @@
+"""The protocol of a model, and what checkers may ask beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final, Protocol, runtime_checkable
+
+
+class Marker:
+    """A constant that is equal to itself alone."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+INCONSISTENT: Final = Marker("INCONSISTENT")  # this operation can't happen in this state
+ANY: Final = Marker("ANY")  # legal in every state
+KEEP: Final = Marker("KEEP")  # leaves the state as it is
+GONE: Final = Marker("GONE")  # nothing is left of the operation
+BOUND: Final = Marker("BOUND")  # the value can't be dropped without losing more
+
+
+class Model(Protocol):
+    """`recurs`: whether a state can come back after it was left.
+
+    An operation is `f`, `value` (lists as tuples) and `known`: whether it completed, so that
+    `value` holds its result. An unknown operation's value is what was asked for.
+    """
+
+    recurs: bool
+
+    def init(self) -> Hashable: ...
+
+    def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
+        """The next state, or INCONSISTENT. Raises ValueError for an operation it does not know."""
+        ...
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A model that can name the states which an operation joins."""
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
+        """(the one state in which it is legal, or ANY; the state that it leaves, or KEEP).
+
+        None where that depends on the state: then `step` decides. Must agree with `step`. An
+        unknown operation is legal where it takes effect.
+        """
+        ...
+
+
+@runtime_checkable
+class Projectable(Protocol):
+    """A model whose histories stay linearizable when every trace of one value is removed."""
+
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]: ...
+
+    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+        """The operation's value with `dropped` removed, or GONE, or BOUND."""
+        ...
+
+
+def unknown_operation(model: str, f: str, known: str) -> ValueError:
+    return ValueError(f"model {model} knows {known}, not {f!r}")

@@ -1,0 +1,45 @@
+"""A list that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from harness.models.base import GONE, INCONSISTENT, KEEP, unknown_operation
+
+
+class ListAppend:
+    """`append`: asked for as v, completed as (v, length after it) or (v, None) where the length
+    is not known; `read`: the whole list."""
+
+    recurs = False
+
+    def init(self) -> tuple[Any, ...]:
+        return ()
+
+    def step(self, state: tuple[Any, ...], f: str, value: Any, known: bool) -> Any:
+        if f == "append":
+            element, length = value if known else (value, None)
+            if length is not None and length != len(state) + 1:
+                return INCONSISTENT
+            return (*state, element)
+        if f == "read":
+            return state if not known or tuple(value) == state else INCONSISTENT
+        raise unknown_operation("list", f, "append and read")
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
+        return (tuple(value), KEEP) if f == "read" and known else None
+
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
+        if f == "append":
+            return frozenset({value[0] if known else value})
+        return frozenset(value) if known else frozenset()
+
+    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+        """Lengths no longer hold when a value is gone, so they are forgotten."""
+        if f == "append":
+            element = value[0] if known else value
+            if element == dropped:
+                return GONE
+            return (element, None) if known else element
+        return tuple(v for v in value if v != dropped) if known else value

@@ -1,0 +1,58 @@
+"""Registers: one value, written, read, compared and set."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from harness.models.base import ANY, BOUND, GONE, INCONSISTENT, KEEP, unknown_operation
+
+
+class Register:
+    """`write v`; `read v`. Initially None."""
+
+    recurs = True
+
+    def init(self) -> None:
+        return None
+
+    def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
+        requires, installs = self.versions(f, value, known)
+        if requires is not ANY and requires != state:
+            return INCONSISTENT
+        return state if installs is KEEP else installs
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
+        if f == "read":
+            return (value if known else ANY), KEEP
+        if f == "write":
+            return ANY, value
+        raise unknown_operation("register", f, "read and write")
+
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
+        return frozenset({value}) if value is not None else frozenset()
+
+    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+        return GONE if value == dropped else value
+
+
+class CasRegister(Register):
+    """A register with `cas` (and `cas-watch`): asked for as (old, new), completed as
+    (old, new, seen). Where seen is old it swapped; else it only observed what it saw.
+    """
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
+        if f not in ("cas", "cas-watch"):
+            return super().versions(f, value, known)
+        if not known:
+            return value[0], value[1]
+        old, new, seen = value if len(value) == 3 else (*value, value[0])
+        return (old, new) if seen == old else (seen, KEEP)
+
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
+        return frozenset() if f.startswith("cas") else super().mentions(f, value, known)
+
+    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+        if f.startswith("cas"):  # a chain of swaps would break
+            return BOUND if dropped in value else value
+        return super().without(f, value, known, dropped)

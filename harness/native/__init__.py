@@ -1,0 +1,1 @@
+"""The C++ search core; `harness.checkers.linearizable` is the way in."""

@@ -1,0 +1,81 @@
+// The Python face of the search core: one function, columns in, a plain tuple out.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+
+#include "search.hpp"
+#include "zones.hpp"
+
+namespace nb = nanobind;
+using namespace harness;
+
+template <typename T>
+using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+namespace {
+
+template <int WORDS>
+Verdict search(const Operations& ops, const Letters& letters, const Plan& plan, bool recurs,
+               const nb::callable& step, Budget budget) {
+  auto ask = [&](int32_t state, int32_t letter) { return nb::cast<int32_t>(step(state, letter)); };
+  auto poll = [] {
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  };
+  return Search<WORDS>(ops, letters, plan, recurs, ask, poll, budget).run();
+}
+
+Verdict search_any_width(const Operations& ops, const Letters& letters, bool recurs,
+                         const nb::callable& step, Budget budget) {
+  Plan plan(ops);
+  if (plan.slots <= 64) return search<1>(ops, letters, plan, recurs, step, budget);
+  if (plan.slots <= 256) return search<4>(ops, letters, plan, recurs, step, budget);
+  if (plan.slots <= 1024) return search<16>(ops, letters, plan, recurs, step, budget);
+  Verdict verdict;
+  verdict.reason = "more than 1024 operations open at once";
+  return verdict;
+}
+
+nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> letter,
+                Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
+                bool recurs, const nb::callable& step, int64_t configurations, int64_t bytes,
+                bool zones) {
+  if (call.size() != ret.size() || call.size() != letter.size())
+    throw std::invalid_argument("call, ret and letter differ in length");
+  if (requires_.size() != installs.size())
+    throw std::invalid_argument("requires and installs differ in length");
+  auto n = static_cast<int32_t>(call.size());
+  Letters letters{{requires_.data(), requires_.data() + requires_.size()},
+                  {installs.data(), installs.data() + installs.size()},
+                  states,
+                  init};
+  for (int32_t i = 0; i < n; i++)
+    if (letter.data()[i] < 0 || letter.data()[i] >= static_cast<int32_t>(requires_.size()))
+      throw std::out_of_range("letter out of range");
+  Operations ops = prepare(call.data(), ret.data(), letter.data(), n);
+  std::vector<int32_t> nothing;
+  bool completed = false;
+  for (int32_t i = 0; i < n; i++) completed = completed || ops.ret[i] != NEVER;
+  if (!completed) return nb::make_tuple(1, "nothing completed", nothing, 0, 0, -1);
+  Verdict v;
+  if (zones) v = Zones(ops, letters).check();
+  const char* by = "zones";
+  if (v.valid < 0) {
+    v = search_any_width(ops, letters, recurs, step, {configurations, bytes});
+    by = v.valid < 0 ? v.reason : "search";
+  } else if (v.valid == 0) {
+    by = v.reason;
+  }
+  return nb::make_tuple(v.valid, by, v.order, v.configurations, v.bytes, v.stuck);
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("letter"), nb::arg("requires"),
+        nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"),
+        nb::arg("step"), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
+        "Decide one partition; returns (valid, how, order, configurations, bytes, stuck).");
+}

@@ -1,0 +1,98 @@
+"""The protocol of a fault, and which there are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from harness.environments.base import Environment, Grudge
+from harness.errors import UsageError
+from harness.targets import Failover, Target
+
+
+@dataclass
+class System:
+    """What a fault acts on, and what the other faults of the moment have done to it."""
+
+    env: Environment
+    target: Target
+    rng: random.Random
+    together: frozenset[str] = frozenset()  # the faults of the present cycle
+    grudge: Grudge = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
+
+    async def primary(self) -> str:
+        """The present primary; the first node where there is none."""
+        return await self.target.primary() or self.env.nodes[0]
+
+    async def draw_node(self) -> str:
+        """The primary as often as not, and always where a failover goes with this fault."""
+        primary = await self.primary()
+        if "failover" in self.together or self.rng.random() < 0.5:
+            return primary
+        return self.rng.choice(self.env.nodes)
+
+
+class Fault(Protocol):
+    """One kind of fault: how to inject it, how to heal it, what it needs.
+
+    `rank`: order within a cycle in which several faults overlap. `needs`: capabilities of the
+    environment, and "failover" of the target.
+    """
+
+    name: str
+    rank: int
+    needs: frozenset[str]
+
+    async def inject(self, system: System, /) -> dict[str, Any]:
+        """Break something; returns what was done, as JSON."""
+        ...
+
+    async def heal(self, system: System, /) -> dict[str, Any]:
+        """Mend it; returns the measured effect with `effective` true or false."""
+        ...
+
+
+def registry() -> Mapping[str, Fault]:
+    """All faults by the name that `--nemesis` takes."""
+    from harness.nemesis.failover import PromoteReplica
+    from harness.nemesis.partition import KINDS, Partition
+    from harness.nemesis.processes import Kill, Pause, Restart
+
+    faults: list[Fault] = [Partition(), Kill(), Pause(), Restart(), PromoteReplica()]
+    faults += [Partition(kind) for kind in KINDS]
+    return {f.name: f for f in faults}
+
+
+def choose(names: str, env: Environment, target: Target) -> list[Fault]:
+    """The faults of `--nemesis`: comma-separated names, `none`, or `all` that can be done here.
+
+    Raises `UsageError` for an unknown name, and for a fault that target or environment can't do.
+    """
+    known = registry()
+    able = set(env.capabilities) | ({"failover"} if isinstance(target, Failover) else set())
+    if not able & {"network", "kill", "pause"}:
+        able.discard("failover")
+    if names == "none":
+        return []
+    if names == "all":
+        chosen = [known[n] for n in ("partition", "kill", "pause", "restart", "failover")
+                  if known[n].needs <= able]
+        if not chosen:
+            raise UsageError(f"--nemesis all: the {env.name} environment injects no faults")
+        return chosen
+    chosen = []
+    for name in names.split(","):
+        if name not in known:
+            raise UsageError(f"unknown fault {name!r}; there are: {', '.join(known)}, all, none")
+        missing = sorted(known[name].needs - able)
+        if missing:
+            raise UsageError(f"--nemesis {name}: the {env.name} environment with target "
+                             f"{target.name} can't do that (it needs {', '.join(missing)}); "
+                             "the local environment can")
+        if known[name] not in chosen:
+            chosen.append(known[name])
+    return sorted(chosen, key=lambda f: f.rank)

@@ -1,0 +1,69 @@
+"""Shapes of network partitions: who drops whose packets.
+
+A grudge is a directed map {process: those whose packets it drops}. Pure functions of the nodes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from harness.environments.base import Grudge
+
+
+def split(*components: Sequence[str]) -> Grudge:
+    """Nobody hears anybody of another component."""
+    everyone = frozenset(n for c in components for n in c)
+    return {n: everyone - frozenset(c) for c in components for n in c}
+
+
+def one_host(nodes: Sequence[str], host: str) -> Grudge:
+    """One node is cut off from all others."""
+    return split([host], [n for n in nodes if n != host])
+
+
+def halves(nodes: Sequence[str], rng: random.Random) -> Grudge:
+    """Two components, as equal as can be."""
+    shuffled = rng.sample(list(nodes), len(nodes))
+    middle = len(shuffled) // 2
+    return split(shuffled[:middle], shuffled[middle:])
+
+
+def minority(nodes: Sequence[str], rng: random.Random) -> Grudge:
+    """A random minority of at least one is cut off from the majority."""
+    shuffled = rng.sample(list(nodes), len(nodes))
+    size = rng.randint(1, max(1, (len(nodes) - 1) // 2))
+    return split(shuffled[:size], shuffled[size:])
+
+
+def majorities_ring(nodes: Sequence[str], rng: random.Random) -> Grudge:
+    """Every node sees a majority, no two the same one (four nodes or more)."""
+    ring = rng.sample(list(nodes), len(nodes))
+    reach = len(ring) // 2 // 2 + (1 if len(ring) // 2 % 2 else 0)
+    grudge = {}
+    for i, node in enumerate(ring):
+        seen = {ring[(i + d) % len(ring)] for d in range(-reach, reach + 1)}
+        grudge[node] = frozenset(ring) - seen
+    return grudge
+
+
+def bridge(nodes: Sequence[str], rng: random.Random) -> Grudge:
+    """Two components and one node that hears both (three nodes or more)."""
+    shuffled = rng.sample(list(nodes), len(nodes))
+    middle, rest = shuffled[0], shuffled[1:]
+    cut = split(rest[: len(rest) // 2], rest[len(rest) // 2 :])
+    return {**cut, middle: frozenset()}
+
+
+def one_way(source: Sequence[str], sink: Sequence[str]) -> Grudge:
+    """The sinks do not hear the sources; the other direction goes."""
+    return {n: frozenset(source) for n in sink}
+
+
+def flows(grudge: Grudge) -> set[tuple[str, str]]:
+    """The directed pairs (from, to) that a grudge cuts."""
+    return {(source, sink) for sink, sources in grudge.items() for source in sources}
+
+
+def as_json(grudge: Grudge) -> dict[str, list[str]]:
+    return {node: sorted(dropped) for node, dropped in sorted(grudge.items()) if dropped}

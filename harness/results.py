@@ -1,0 +1,77 @@
+"""The layout of `results/`: where a run leaves what.
+
+    <target>-<workload>-<nemesis>/<UTC time>/
+        test.json       spec, seed, versions, environment
+        history.jsonl   every operation, appended while the run goes on
+        results.json    the verdict and every claim
+        report.html     all of it for people; one file
+        logs/<node>/    what each process printed; logs/proxy.log
+    <target>-<workload>-<nemesis>/latest and latest: links to the newest run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import HistoryError, UsageError
+from harness.spec import Spec
+
+
+class Run:
+    """The folder of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = path / "history.jsonl"
+        self.test = path / "test.json"
+        self.results = path / "results.json"
+        self.report = path / "report.html"
+
+    def write(self, path: Path, data: Any) -> None:
+        """JSON, readable; the file is replaced whole. Raises `HistoryError` on a full disk."""
+        text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+        partial = path.with_suffix(".partial")
+        try:
+            partial.write_bytes(text + b"\n")
+            partial.replace(path)
+        except OSError as e:
+            raise HistoryError(f"can't write {path}: {e.strerror}") from e
+
+    def read(self, path: Path) -> Any:
+        """JSON; raises `UsageError`."""
+        try:
+            return msgspec.json.decode(path.read_bytes())
+        except FileNotFoundError as e:
+            raise UsageError(f"{self.path} is not a run: it has no {path.name}") from e
+        except (OSError, msgspec.MsgspecError) as e:
+            raise UsageError(f"can't read {path}: {e}") from e
+
+
+def create_run(root: Path, spec: Spec) -> Run:
+    """A fresh folder, with the links `latest` set to it; raises `UsageError`."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    path = root / spec.directory_name / stamp
+    try:
+        path.mkdir(parents=True)
+    except OSError as e:
+        raise UsageError(f"can't create {path}: {e.strerror}; give another --results") from e
+    for link in (path.parent / "latest", root / "latest"):
+        with contextlib.suppress(OSError):
+            partial = link.with_name(f".{link.name}.{os.getpid()}")
+            partial.symlink_to(os.path.relpath(path, link.parent))
+            partial.replace(link)
+    return Run(path)
+
+
+def find_run(path: Path) -> Run:
+    """A run by its folder, or by a file in it."""
+    run = Run((path if path.is_dir() else path.parent).resolve())
+    if not run.test.exists():
+        raise UsageError(f"{path} is not a run: there is no test.json in it")
+    return run

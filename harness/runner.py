@@ -1,0 +1,289 @@
+"""The life of one run: start, break, heal, read again, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import platform
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import spec as specs
+from harness.clients import Credentials, DatabaseClient
+from harness.environments.base import Environment
+from harness.environments.external import ExternalEnvironment, parse_nodes
+from harness.environments.local import LocalEnvironment
+from harness.errors import EnvironmentFailed, HistoryError
+from harness.generators import (
+    AnyOf,
+    Generator,
+    TimeLimit,
+    on_clients,
+    on_nemesis,
+    rate,
+    seconds,
+)
+from harness.history import NEMESIS, HistoryWriter, Op
+from harness.interpreter import Interpreter
+from harness.judge import make_workload, node_names
+from harness.nemesis.faults import Fault, System, choose
+from harness.nemesis.nemesis import Nemesis
+from harness.nemesis.schedule import FaultCycles
+from harness.results import Run
+from harness.spec import Spec
+from harness.targets import Target, TargetOptions, load
+from harness.workloads.base import Workload
+
+SETTLE_TIMEOUT_S = 30.0
+FLUSH_EVERY_S = 0.05
+Say = Callable[[str], None]
+
+
+class Recorder:
+    """Operations to the history file, and the counts for the live line."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = HistoryWriter(path)
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: HistoryError | None = None
+        self.counts = {"invoke": 0, "ok": 0, "fail": 0, "info": 0}
+        self.faults: dict[str, None] = {}
+
+    def __call__(self, op: Op) -> None:
+        if self._error is not None:
+            raise self._error
+        self._writer.append(op)
+        if op.process != NEMESIS:
+            self.counts[op.type] += 1
+        elif op.f.startswith("start-"):
+            self.faults.setdefault(op.f.removeprefix("start-"))
+        elif op.f.startswith("stop-") and op.type == "info":
+            self.faults.pop(op.f.removeprefix("stop-"), None)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_EVERY_S, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        try:
+            self._writer.flush()
+        except HistoryError as e:
+            self._error = e
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._writer.close()
+
+
+class Runner:
+    """One run of a spec into a folder."""
+
+    def __init__(self, spec: Spec, run: Run, *, password: str | None, say: Say) -> None:
+        """`say` gets the live line; raises `UsageError` for what can't be run."""
+        self.spec = spec
+        self.run = run
+        self._say = say
+        self.env = self._environment()
+        credentials = Credentials(username=spec.username, password=password, tls=spec.tls,
+                                  tls_ca=spec.tls_ca)
+        self.target: Target = load("harness.targets", spec.target)(self.env, TargetOptions(
+            binary=spec.binary, options=spec.options, credentials=credentials,
+            timeout_s=spec.timeout_s))
+        self.workload: Workload = make_workload(spec, self.env.nodes, self._prefix())
+        self.faults: list[Fault] = choose(spec.nemesis, self.env, self.target)
+        self._system = System(self.env, self.target, self._rng("nemesis"))
+        self.nemesis = Nemesis(self.faults, self._system)
+        self._base = 0
+        self._index = 0
+
+    def _environment(self) -> Environment:
+        if self.spec.environment == "external":
+            assert self.spec.addresses is not None
+            return ExternalEnvironment(parse_nodes(self.spec.addresses), self.run.path)
+        return LocalEnvironment(node_names(self.spec), self.run.path, seed=self.spec.seed,
+                                first_port=self.spec.first_port)
+
+    def _prefix(self) -> str:
+        """Of every key: servers that somebody else runs may hold anything."""
+        if self.spec.environment != "external":
+            return "h:"
+        return f"harness:{self.run.path.name}:"
+
+    def _rng(self, purpose: str) -> random.Random:
+        return random.Random(f"{self.spec.seed}/{purpose}")
+
+    def now(self) -> int:
+        """Nanoseconds since the clients began."""
+        return self.env.now() - self._base
+
+    async def execute(self) -> None:
+        """All of it; raises `HarnessError`. Whatever happens, nothing is left running."""
+        try:
+            await self.env.open()
+            await self.target.start()
+            self.write_test()
+            recorder = Recorder(self.run.history)
+            try:
+                await self._drive(recorder)
+            finally:
+                with contextlib.suppress(HistoryError):
+                    recorder.close()
+        finally:
+            await self.target.close()
+            await self.env.close()
+            shutil.rmtree(self.run.path / "data", ignore_errors=True)
+
+    def write_test(self) -> None:
+        """test.json: what a reader, or `harness check`, needs to know of the run."""
+        self.run.write(self.run.test, {
+            "spec": specs.to_json(self.spec), "command": self.spec.command(),
+            "faults": [f.name for f in self.faults],
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "target": self.target.describe(), "environment": self.env.describe(),
+            "versions": versions(),
+        })
+
+    async def _drive(self, recorder: Recorder) -> None:
+        self._base = self.env.now()
+        live = asyncio.create_task(self._report_live(recorder))
+        try:
+            processes = await self._interpret(recorder, self._main(), self._rng("generator"), 0)
+            await self._heal(recorder)
+            final = self.workload.final()
+            if final is not None:
+                self._mark(recorder, "final", None)
+                await self._interpret(recorder, on_clients(final, self.spec.concurrency),
+                                      self._rng("final"), processes)
+            self._record_crashes(recorder)
+            await self._clean_up()
+        finally:
+            live.cancel()
+            await asyncio.gather(live, return_exceptions=True)
+            self._say("")
+
+    def _main(self) -> Generator:
+        n = self.spec.concurrency
+        parts: list[Generator] = [on_clients(rate(self.spec.rate, self.workload.generator()), n)]
+        if self.faults:
+            # Short runs still need room for a whole cycle.
+            interval = min(self.spec.interval_s, self.spec.time_limit_s / 10)
+            parts.append(on_nemesis(FaultCycles(self.faults, seconds(interval),
+                                                draw=self.spec.nemesis == "all"), n))
+        return TimeLimit(AnyOf(tuple(parts)), seconds(self.spec.time_limit_s))
+
+    async def _interpret(self, recorder: Recorder, generator: Generator, rng: random.Random,
+                         first_process: int) -> int:
+        """Run a generator to its end with fresh clients; returns the next unused process."""
+        n = self.spec.concurrency
+        clients = [DatabaseClient(
+            self.target, self.env.client_hosts[i % len(self.env.client_hosts)],
+            self.workload.apply, reads=self.workload.reads, forms=self.workload.forms,
+            timeout_s=self.spec.timeout_s) for i in range(n)]
+        interpreter = Interpreter(generator, clients, self.nemesis, record=recorder, now=self.now,
+                                  rng=rng, first_index=self._index, first_process=first_process)
+        try:
+            await interpreter.run()
+        finally:
+            self._index = interpreter.index
+            for client in clients:
+                await client.close()
+        highest = max(p for p in interpreter.processes if isinstance(p, int))
+        return (highest // n + 1) * n
+
+    def _next(self) -> int:
+        self._index += 1
+        return self._index - 1
+
+    def _mark(self, recorder: Recorder, f: str, value: Any, error: str | None = None) -> None:
+        """An event of the run itself, in the history as the nemesis'."""
+        for type in ("invoke", "info"):
+            recorder(Op(self._next(), self.now(), type, NEMESIS, f, value,  # type: ignore[arg-type]
+                        error if type == "info" else None))
+
+    async def _heal(self, recorder: Recorder) -> None:
+        for f in self.nemesis.healing():
+            invoke = Op(self._next(), self.now(), "invoke", NEMESIS, f)
+            recorder(invoke)
+            done = await self.nemesis.invoke(invoke)
+            done.index, done.time = self._next(), self.now()
+            recorder(done)
+        await self.env.network.heal()
+        self._mark(recorder, "heal", None)
+        if not self.faults:
+            return
+        began = self.now()
+        try:
+            await self.target.settle(SETTLE_TIMEOUT_S)
+        except EnvironmentFailed as e:
+            self._mark(recorder, "settle", None, str(e))
+        else:
+            self._mark(recorder, "settle", {"ms": round((self.now() - began) / 1e6)})
+
+    def _record_crashes(self, recorder: Recorder) -> None:
+        for exit in self.env.exits:
+            if not exit.expected:
+                self._mark(recorder, "exit", {"process": exit.process, "code": exit.code,
+                                              "what": f"ended by itself with code {exit.code}"})
+        for log in sorted((self.run.path / "logs").glob("*/*.log")):
+            text = log.read_text(errors="replace")
+            for alarm in self.target.alarms:
+                if alarm in text:
+                    self._mark(recorder, "alarm", {"process": log.stem,
+                                                   "what": f"logged {alarm!r}"})
+
+    async def _clean_up(self) -> None:
+        """Take our keys off servers that go on living."""
+        if self.spec.environment != "external":
+            return
+        primary = await self.target.primary()
+        if primary is None:
+            return
+        connection = self.target.open_to(primary, self.env.client_hosts[0])
+        keys = list(self.workload.keys)
+        try:
+            await connection.open()
+            for start in range(0, len(keys), 500):
+                await connection.call("UNLINK", *keys[start : start + 500])
+        except Exception as e:
+            self._say(f"could not remove {len(keys)} keys {self._prefix()}* from {primary}: {e}\n")
+        finally:
+            await connection.close()
+
+    async def _report_live(self, recorder: Recorder) -> None:
+        before = 0
+        while True:
+            await asyncio.sleep(1.0)
+            counts = recorder.counts
+            done = counts["ok"] + counts["fail"] + counts["info"]
+            left = max(0.0, self.spec.time_limit_s - self.now() / 1e9)
+            faults = ", ".join(recorder.faults) or "no fault"
+            self._say(f"{left:3.0f} s left  {done - before:6d} ops/s  ok {counts['ok']}  "
+                      f"fail {counts['fail']}  info {counts['info']}  {faults}")
+            before = done
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a run's behaviour."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("consistency-harness", "redis", "hiredis"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def execute(spec: Spec, run: Run, *, password: str | None = None,
+            say: Say = lambda text: None) -> Sequence[str]:
+    """Run a test in a fresh event loop; returns the names of its faults.
+
+    Raises `HarnessError`, and `KeyboardInterrupt` after everything was stopped.
+    """
+    runner = Runner(spec, run, password=password, say=say)
+    asyncio.run(runner.execute())
+    return [f.name for f in runner.faults]
+
+

@@ -1,0 +1,112 @@
+"""What to run: one record, validated, written to the results, enough to run it again."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Literal
+
+import msgspec
+
+from harness.errors import UsageError
+
+EnvironmentName = Literal["local", "external"]
+
+
+class Spec(msgspec.Struct, kw_only=True, frozen=True):
+    """A test. `concurrency`: workers. `rate`: invocations a second over all of them, 0 for as
+    many as come. `time_limit_s`: of the part with faults. `interval_s`: mean wait between the
+    steps of a fault cycle. `addresses`: host:port,… of servers that already run."""
+
+    target: str = "redis"
+    workload: str = "register"
+    nemesis: str = "none"
+    environment: EnvironmentName = "local"
+    nodes: int = 3
+    addresses: str | None = None
+    concurrency: int = 10
+    rate: float = 500.0
+    time_limit_s: float = 30.0
+    interval_s: float = 1.5
+    timeout_s: float = 1.0
+    seed: int = 0
+    binary: str | None = None
+    first_port: int | None = None
+    options: dict[str, str] = {}
+    username: str | None = None
+    tls: bool = False
+    tls_ca: str | None = None
+    expect: Literal["valid", "invalid"] = "valid"
+
+    def __post_init__(self) -> None:
+        checks = [
+            (self.nodes >= 1, "--nodes must be at least 1"),
+            (1 <= self.concurrency <= 1000, "--concurrency must be between 1 and 1000"),
+            (self.rate >= 0, "--rate must not be negative"),
+            (self.time_limit_s > 0, "--time-limit must be more than 0 seconds"),
+            (self.interval_s > 0, "--interval must be more than 0 seconds"),
+            (self.timeout_s > 0.6, "--timeout must be more than 0.6 seconds (WAIT takes 0.5)"),
+            ((self.environment == "external") == (self.addresses is not None),
+             "--env external and --nodes host:port,… go together"),
+            (self.environment == "local" or self.nemesis == "none",
+             f"--nemesis {self.nemesis}: the external environment injects no faults; "
+             "--env local can"),
+            (self.first_port is None or 0 < self.first_port <= 65535 - self.nodes,
+             "--port must be between 1 and 65535 less the number of nodes"),
+        ]
+        for holds, message in checks:
+            if not holds:
+                raise UsageError(message)
+
+    @property
+    def directory_name(self) -> str:
+        return f"{self.target}-{self.workload}-{self.nemesis}".replace(":", ".").replace("/", "_")
+
+    def command(self) -> str:
+        """The command line that repeats this test (a password is never part of it)."""
+        words = ["harness", "run", "--target", self.target, "--workload", self.workload,
+                 "--nemesis", self.nemesis, "--seed", str(self.seed)]
+        flags = {"concurrency": "concurrency", "rate": "rate", "time_limit_s": "time-limit",
+                 "interval_s": "interval", "timeout_s": "timeout", "environment": "env",
+                 "binary": "binary", "first_port": "port", "username": "user", "expect": "expect",
+                 "tls_ca": "tls-ca"}
+        defaults = Spec()
+        if self.environment == "external":
+            words += ["--nodes", str(self.addresses)]
+        elif self.nodes != defaults.nodes:
+            words += ["--nodes", str(self.nodes)]
+        for name, flag in flags.items():
+            value = getattr(self, name)
+            if value != getattr(defaults, name):
+                words += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+        if self.tls:
+            words.append("--tls")
+        for name, value in self.options.items():
+            words += ["--option", f"{name}={value}"]
+        return shlex.join(words)
+
+
+
+def parse_concurrency(text: str, nodes: int) -> int:
+    """`10`, or `3n` for three times the number of nodes; raises `UsageError`."""
+    number = text.removesuffix("n")
+    if not number.isdigit() or int(number) == 0:
+        raise UsageError(f"--concurrency {text}: give a number such as 10, or 3n for three "
+                         "times the number of nodes")
+    return int(number) * (nodes if text.endswith("n") else 1)
+
+
+def parse_options(texts: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` pairs; raises `UsageError`."""
+    options: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {text}: give name=value, as in appendonly=yes")
+        options[name] = value
+    return options
+
+
+def to_json(spec: Spec) -> dict[str, Any]:
+    """For test.json."""
+    made: dict[str, Any] = msgspec.to_builtins(spec)
+    return made

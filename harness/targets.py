@@ -1,0 +1,103 @@
+"""What a system under test tells the harness, and how targets and workloads are found.
+
+A target is a class with the methods of `Target`, made known by an entry point in the group
+`harness.targets`, or given as `module:Class`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from harness.clients import Credentials, RedisConnection
+from harness.environments.base import Environment
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions:
+    """`binary`: the server to run. `options`: passed to the server as they are."""
+
+    binary: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+    timeout_s: float = 1.0
+
+
+class Target(Protocol):
+    """The system under test, in an environment.
+
+    `promises`: of {"replica-prefixes"}, what it says of its replicas. `alarms`: texts that mean
+    a crash when a node's log holds them.
+    """
+
+    name: str
+    promises: frozenset[str]
+    alarms: Sequence[str]
+    env: Environment
+
+    async def start(self) -> None:
+        """Start every node and wait until the target serves; raises `UsageError` when a node
+        refuses its options, `EnvironmentFailed` when it does not come up."""
+        ...
+
+    async def restart(self, node: str) -> None:
+        """Start a node that is dead, in the role that it should have now."""
+        ...
+
+    async def settle(self, timeout_s: float) -> None:
+        """Wait until every node is up and linked; raises `EnvironmentFailed`."""
+        ...
+
+    async def primary(self) -> str | None: ...
+
+    def open_to(self, node: str, client_host: str) -> RedisConnection: ...
+
+    async def close(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        """For the results: binary, version, options."""
+        ...
+
+
+@runtime_checkable
+class Failover(Protocol):
+    """An operator's failover: a capability of targets."""
+
+    async def promote(self, node: str) -> dict[str, Any]:
+        """Make a replica the primary without asking the old one; clients follow.
+
+        Returns what was seen: the old primary, both replication offsets.
+        """
+        ...
+
+    async def repoint(self, nodes: Sequence[str]) -> list[str]:
+        """Make these nodes replicas of the present primary; returns those that were reached."""
+        ...
+
+
+def load(group: str, name: str) -> Any:
+    """The class behind a name in an entry point group, or behind `module:Class`.
+
+    Raises `UsageError` that lists what there is.
+    """
+    found = {e.name: e for e in entry_points(group=group)}
+    if name in found:
+        return found[name].load()
+    kind = group.rpartition(".")[2].removesuffix("s")
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as e:
+            raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
+    raise UsageError(f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, "
+                     "or give module:Class")
+
+
+def names(group: str) -> list[str]:
+    """What is registered in an entry point group."""
+    return sorted({e.name for e in entry_points(group=group)})

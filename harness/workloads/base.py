@@ -1,0 +1,115 @@
+"""The protocol of a workload, and what several workloads share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.checkers.linearizable import check as check_linearizable
+from harness.checkers.replicas import is_primary_operation
+from harness.checkers.verdict import Checker, Verdict
+from harness.clients import Form, RedisConnection
+from harness.generators import Context, Generator, Step
+from harness.history import History, Op
+from harness.models.base import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadOptions:
+    """`nodes`: of the target, the first primary first. `prefix`: of every key on the server.
+    `promises`: what the target says of its replicas."""
+
+    nodes: tuple[str, ...]
+    concurrency: int
+    prefix: str = "h:"
+    promises: frozenset[str] = frozenset()
+
+
+class Workload(Protocol):
+    """`reads`: kinds of operation that can't write. `forms`: those that are a script or a
+    transaction. `minimum`: successes of each kind that a run needs to mean something. `keys`: server keys that
+    were used, in order."""
+
+    name: str
+    reads: frozenset[str]
+    forms: Mapping[str, Form]
+    minimum: Mapping[str, int]
+    keys: dict[str, None]
+
+    def generator(self) -> Generator:
+        """What clients do while faults happen; unbounded."""
+        ...
+
+    def final(self) -> Generator | None:
+        """What clients do after everything was healed; asked when the main part has ended."""
+        ...
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        """Send an operation's commands; returns its completion, or raises redis-py's errors."""
+        ...
+
+    def claims(self) -> dict[str, Checker]:
+        """What is checked, by the name of the claim."""
+        ...
+
+
+class Linearizable:
+    """The claim that operations on the primary are linearizable.
+
+    Answers by nodes that said they were replicas are left out: those are `Demoted`'s.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def check(self, history: History, /) -> Verdict:
+        return check_linearizable(history, self._model, independent=True,
+                                  keep=is_primary_operation)
+
+
+class Demoted:
+    """Answers that the harness' own routing got from a node that was no primary any more.
+
+    Measured, so that they can't be taken for the server's fault.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        stray = [p for p in history.pairs()
+                 if p.invoke.node is None and p.done is not None and p.done.role == "replica"]
+        return Verdict(valid=True, judged=False, why=(
+            f"{len(stray)} operations meant for the primary were answered by a replica"),
+            evidence={"count": len(stray), "indices": [p.invoke.index for p in stray[:20]]})
+
+
+@dataclass(frozen=True, slots=True)
+class IndependentKeys:
+    """One key after the other: `make(key)` until it is exhausted, then the next key.
+
+    Several of these with the same `stride` and different `key` never meet.
+    """
+
+    make: Any
+    key: int
+    stride: int
+    current: Generator | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        key, current = self.key, self.current or self.make(self.key)
+        for _ in range(2):
+            step = current.next(ctx)
+            if step is not None:
+                return step[0], IndependentKeys(self.make, key, self.stride, step[1])
+            key += self.stride
+            current = self.make(key)
+        return None
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if self.current is None:
+            return self
+        current = self.current.update(ctx, op)
+        if current is self.current:
+            return self
+        return IndependentKeys(self.make, self.key, self.stride, current)
+
+

@@ -1,0 +1,67 @@
+"""Counters: positive amounts added, read back in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.checkers.accounting import CounterAccounting
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import PENDING, Context, Generator, Step, invocation
+from harness.history import Op
+from harness.workloads.base import Demoted, WorkloadOptions
+from harness.workloads.set import final_reads
+
+COUNTERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class AddsAndReads:
+    """Three additions of 1 to 5 to one read."""
+
+    def next(self, ctx: Context, /) -> Step:
+        key = ctx.rng.randrange(COUNTERS)
+        if ctx.rng.randrange(4) == 0:
+            op = invocation(ctx, "read", [key, None])
+        else:
+            op = invocation(ctx, "add", [key, ctx.rng.randint(1, 5)])
+        return (PENDING, self) if op is PENDING else (op, self)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class Counter:
+    """Claim: each counter ends, and is always read, between what was acknowledged and what was
+    asked for."""
+
+    name = "counter"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum = {"add": 20, "read": 5}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._used: dict[int, None] = {}
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return AddsAndReads()
+
+    def final(self) -> Generator | None:
+        return final_reads(sorted(self._used))
+
+    def claims(self) -> dict[str, Checker]:
+        return {"counter": CounterAccounting(), "demoted": Demoted()}
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = f"{self._options.prefix}c{key}"
+        self.keys.setdefault(name)
+        if op.f == "add":
+            self._used.setdefault(key)
+            await connection.call("INCRBY", name, value)
+            return op.completed("ok")
+        reply, role = await with_role(connection, "GET", name)
+        return op.completed("ok", value=[key, int(reply or 0)], role=role)

@@ -1,0 +1,130 @@
+"""Registers: read, write and compare-and-set over independent keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import (
+    PENDING,
+    AnyOf,
+    Context,
+    Generator,
+    Limit,
+    On,
+    Step,
+    invocation,
+)
+from harness.history import Op
+from harness.models.register import CasRegister
+from harness.workloads.base import Demoted, IndependentKeys, Linearizable, WorkloadOptions
+
+GROUP = 5  # workers on one key at a time
+OPERATIONS_A_KEY = 400
+_CAS = """
+local seen = redis.call('GET', KEYS[1])
+if seen == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
+return seen
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterOps:
+    """Reads, writes and swaps of one key. Written values are unique; a swap starts from the value
+    that was seen last, so that about as many succeed as fail."""
+
+    key: int
+    count: int = 0
+    seen: int | None = None
+
+    def next(self, ctx: Context, /) -> Step:
+        draw = ctx.rng.randrange(8)
+        value = self.count + 1
+        if draw < 3:
+            op, after = invocation(ctx, "read", [self.key, None]), self
+        else:
+            after = replace(self, count=value)
+            if draw < 5 or self.seen is None:
+                op = invocation(ctx, "write", [self.key, value])
+            else:
+                f = "cas" if draw < 7 else "cas-watch"
+                op = invocation(ctx, f, [self.key, [self.seen, value]])
+        return (PENDING, self) if op is PENDING else (op, after)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if op.type != "ok" or op.value[0] != self.key:
+            return self
+        value = op.value[1]
+        if isinstance(value, list):
+            value = value[1] if value[0] == value[2] else value[2]
+        return self if value == self.seen else replace(self, seen=value)
+
+
+class Register:
+    """Claim: linearizable."""
+
+    name = "register"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {"cas": "script", "cas-watch": "exec"}
+    minimum = {"read": 10, "write": 10, "cas": 5, "cas-watch": 5}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        n = self._options.concurrency
+        groups = max(1, n // GROUP)
+        parts = []
+        for group in range(groups):
+            workers = sum(1 << w for w in range(n) if w % groups == group)
+            parts.append(On(workers, IndependentKeys(
+                lambda key: Limit(RegisterOps(key), OPERATIONS_A_KEY), group, groups)))
+        return AnyOf(tuple(parts))
+
+    def final(self) -> Generator | None:
+        return None
+
+    def claims(self) -> dict[str, Checker]:
+        return {"linearizable": Linearizable(CasRegister()), "demoted": Demoted()}
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = f"{self._options.prefix}r{key}"
+        self.keys.setdefault(name)
+        if op.f == "write":
+            await connection.call("SET", name, value)
+            return op.completed("ok")
+        if op.f == "read":
+            reply, role = await with_role(connection, "GET", name)
+            return op.completed("ok", value=[key, number(reply)], role=role)
+        if op.f == "cas":
+            reply, role = await with_role(connection, "EVAL", _CAS, 1, name, *value)
+            return op.completed("ok", value=[key, [*value, number(reply)]], role=role)
+        return await self._cas_by_watch(connection, op, name)
+
+    @staticmethod
+    async def _cas_by_watch(connection: RedisConnection, op: Op, name: str) -> Op:
+        key, (old, new) = op.value
+        await connection.call("WATCH", name)
+        reply, role = await with_role(connection, "GET", name)
+        seen = number(reply)
+        if seen != old:
+            await connection.call("UNWATCH")
+            return op.completed("ok", value=[key, [old, new, seen]], role=role)
+        *_, result = await connection.calls(("MULTI",), ("SET", name, new), ("EXEC",))
+        if result is None:
+            return op.completed("fail", error="WATCH abort")
+        if isinstance(result, Exception):
+            raise result
+        if isinstance(result[0], Exception):
+            raise result[0]
+        return op.completed("ok", value=[key, [old, new, old]])
+
+
+def number(reply: Any) -> int | None:
+    """A stored number; raises ValueError for anything else."""
+    return None if reply is None else int(reply)

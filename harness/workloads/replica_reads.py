@@ -1,0 +1,133 @@
+"""Lists appended to at the primary, read at the primary and at every node.
+
+Three claims, kept apart: operations on the primary are linearizable; the reads of each node are
+growing prefixes; all nodes agree after healing. How stale replicas are is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.checkers.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation
+from harness.history import Op
+from harness.models.list_append import ListAppend
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions
+
+APPENDS_A_KEY = 200
+FINAL_KEYS = 30
+FINAL_ROUNDS = 20
+ROUND_PAUSE_NS = NANOS // 2
+
+
+@dataclass(frozen=True, slots=True)
+class AppendsAndReads:
+    """A third appends, a third reads at the primary, a third reads of a given node."""
+
+    nodes: tuple[str, ...]
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        key = self.count // APPENDS_A_KEY
+        kind = ctx.rng.randrange(3)
+        if kind == 0:
+            op = invocation(ctx, "append", [key, self.count])
+            return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
+        op = invocation(ctx, "read", [key, None])
+        if kind == 2 and isinstance(op, Op):
+            op.node = ctx.rng.choice(self.nodes)
+        return (PENDING, self) if op is PENDING else (op, self)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class UntilConverged:
+    """Rounds of reads of every key at every node, until one round agrees or rounds run out."""
+
+    nodes: tuple[str, ...]
+    keys: tuple[int, ...]
+    rounds: int = FINAL_ROUNDS
+    todo: tuple[tuple[str, int], ...] = ()
+    pending: int = 0
+    seen: dict[tuple[str, int], Any] = field(default_factory=dict)
+    started: bool = False
+
+    def next(self, ctx: Context, /) -> Step:
+        if self.todo:
+            node, key = self.todo[0]
+            op = invocation(ctx, "read", [key, None])
+            if not isinstance(op, Op):
+                return PENDING, self
+            op.node = node
+            return op, replace(self, todo=self.todo[1:], pending=self.pending + 1)
+        if self.pending:
+            return PENDING, self
+        if (self.started and self.agreed()) or self.rounds == 0 or not self.keys:
+            return None
+        todo = tuple((n, k) for k in self.keys for n in self.nodes)
+        after = replace(self, rounds=self.rounds - 1, todo=todo, seen={}, started=True)
+        if not self.started:
+            return after.next(ctx)
+        op = invocation(ctx, SLEEP, ROUND_PAUSE_NS)
+        return (PENDING, self) if op is PENDING else (op, after)
+
+    def agreed(self) -> bool:
+        return len(self.seen) == len(self.nodes) * len(self.keys) and all(
+            self.seen[n, k] == self.seen[self.nodes[0], k] for n in self.nodes for k in self.keys)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if op.type == "invoke" or op.f != "read":
+            return self
+        seen = self.seen
+        if op.type == "ok" and op.node is not None:
+            seen = {**seen, (op.node, op.value[0]): op.value[1]}
+        return replace(self, seen=seen, pending=self.pending - 1)
+
+
+class ReplicaReads:
+    """See the module's text."""
+
+    name = "replica-reads"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum = {"read": 20, "append": 10}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._last_key = -1
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return AppendsAndReads(self._options.nodes)
+
+    def final(self) -> Generator | None:
+        newest = range(max(0, self._last_key + 1 - FINAL_KEYS), self._last_key + 1)
+        return UntilConverged(self._options.nodes, tuple(newest))
+
+    def claims(self) -> dict[str, Checker]:
+        promised = "replica-prefixes" in self._options.promises
+        return {
+            "linearizable": Linearizable(ListAppend()),
+            "converged": Converged(self._options.nodes),
+            "replica-prefixes": GrowingPrefixes(judged=promised),
+            "seen-then-gone": SeenThenGone(),
+            "staleness": Staleness(),
+            "demoted": Demoted(),
+        }
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = f"{self._options.prefix}l{key}"
+        self.keys.setdefault(name)
+        if op.f == "append":
+            self._last_key = max(self._last_key, key)
+            length = await connection.call("RPUSH", name, value)
+            return op.completed("ok", value=[key, [value, int(length)]])
+        reply, role = await with_role(connection, "LRANGE", name, 0, -1)
+        return op.completed("ok", value=[key, [int(v) for v in reply]], role=role)

@@ -1,0 +1,87 @@
+"""Sets: unique elements added, read back in the end; what is lost, doubled, stale?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.checkers.accounting import SetAccounting
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import (
+    PENDING,
+    Context,
+    Cycle,
+    Generator,
+    On,
+    Once,
+    Step,
+    UntilOk,
+    invocation,
+    phases,
+)
+from harness.history import Op
+from harness.workloads.base import Demoted, WorkloadOptions
+
+ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
+FINAL_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Adds:
+    """Four adds to one read of the newest key."""
+
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        key = self.count // ELEMENTS_A_KEY
+        if ctx.rng.randrange(5) == 0:
+            op, after = invocation(ctx, "read", [key, None]), self
+        else:
+            op = invocation(ctx, "add", [key, self.count])
+            after = replace(self, count=self.count + 1)
+        return (PENDING, self) if op is PENDING else (op, after)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+def final_reads(keys: list[int]) -> Generator:
+    """Every key once, by one worker, tried again a few times until it is answered."""
+    tries = [UntilOk(Cycle(lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
+                           times=FINAL_TRIES)) for key in keys]
+    return On(1, phases(*tries))
+
+
+class Set:
+    """Claim: every acknowledged add is there at the end, once, and no read before it misses it."""
+
+    name = "set"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum = {"add": 20, "read": 5}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._used: dict[int, None] = {}
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return Adds()
+
+    def final(self) -> Generator | None:
+        return final_reads(sorted(self._used))
+
+    def claims(self) -> dict[str, Checker]:
+        return {"set": SetAccounting(), "demoted": Demoted()}
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = f"{self._options.prefix}s{key}"
+        self.keys.setdefault(name)
+        if op.f == "add":
+            self._used.setdefault(key)
+            added = await connection.call("SADD", name, value)
+            return op.completed("ok", error=None if int(added) else "already a member")
+        reply, role = await with_role(connection, "SMEMBERS", name)
+        return op.completed("ok", value=[key, sorted(int(v) for v in reply)], role=role)

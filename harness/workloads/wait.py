@@ -1,0 +1,95 @@
+"""SET, WAIT, GET: is a value that was read still there after a failover?
+
+Writers SET a unique value and WAIT for `REPLICAS` replicas; readers GET at the primary. Redis
+shows a value before any replica has it, so a failover can take back what was read: the anomaly of
+the article on Amazon MemoryDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import NANOS, PENDING, Context, Generator, Repeat, Reserve, Step, invocation
+from harness.history import Op
+from harness.models.register import Register as RegisterModel
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions
+from harness.workloads.register import number
+
+REPLICAS = 1
+WAIT_MS = 500  # shorter than the client's time-out, so that WAIT itself says how it ended
+LIVE_KEYS = 3
+KEY_LIFE_NS = 6 * NANOS
+
+
+def live_key(slot: int, time: int) -> int:
+    """The key in a slot at a time: renewed every `KEY_LIFE_NS`, the slots one after the other."""
+    generation = (time + slot * KEY_LIFE_NS // LIVE_KEYS) // KEY_LIFE_NS
+    return int(generation) * LIVE_KEYS + slot
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """Unique values to the live keys."""
+
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        key = live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time)
+        op = invocation(ctx, "write", [key, self.count + 1])
+        return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Of the live keys."""
+
+    def next(self, ctx: Context, /) -> Step:
+        op = invocation(ctx, "read", [live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time), None])
+        return (PENDING, self) if op is PENDING else (op, self)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class Wait:
+    """Claim: linearizable."""
+
+    name = "wait"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum = {"read": 20, "write": 10}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        n = self._options.concurrency
+        if n == 1:
+            return Repeat(lambda rng: ("read", [0, None]))
+        return Reserve((n // 2,), (Writes(),), Reads())
+
+    def final(self) -> Generator | None:
+        return None
+
+    def claims(self) -> dict[str, Checker]:
+        return {"linearizable": Linearizable(RegisterModel()), "demoted": Demoted()}
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = f"{self._options.prefix}w{key}"
+        self.keys.setdefault(name)
+        if op.f == "read":
+            reply, role = await with_role(connection, "GET", name)
+            return op.completed("ok", value=[key, number(reply)], role=role)
+        await connection.call("SET", name, value)
+        reached = await connection.call("WAIT", REPLICAS, WAIT_MS)
+        if int(reached) >= REPLICAS:
+            return op.completed("ok")
+        return op.completed("info", error=f"WAIT reached {reached} of {REPLICAS} replicas")
