@@ -39,11 +39,26 @@ class ConnectFailed(Exception):
 # may fail after it wrote; an error of EXEC says nothing unless the transaction was refused whole.
 Form = Literal["command", "script", "exec"]
 DEFINITE_CODES: Final[Mapping[Form, frozenset[str]]] = {
-    "command": frozenset({
-        "MOVED", "ASK", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS",
-        "CROSSSLOT", "TRYAGAIN", "OOM", "MISCONF", "NOSCRIPT", "NOAUTH", "NOPERM", "BUSY",
-        "WRONGTYPE",
-    }),
+    "command": frozenset(
+        {
+            "MOVED",
+            "ASK",
+            "CLUSTERDOWN",
+            "READONLY",
+            "LOADING",
+            "MASTERDOWN",
+            "NOREPLICAS",
+            "CROSSSLOT",
+            "TRYAGAIN",
+            "OOM",
+            "MISCONF",
+            "NOSCRIPT",
+            "NOAUTH",
+            "NOPERM",
+            "BUSY",
+            "WRONGTYPE",
+        }
+    ),
     "script": frozenset({"NOSCRIPT", "BUSY"}),
     "exec": frozenset({"MOVED", "ASK", "EXECABORT"}),
 }
@@ -113,10 +128,18 @@ class RedisConnection:
         if credentials.tls:
             tls = {"ssl_ca_certs": credentials.tls_ca}
         self._connection: Any = kind(
-            host=address[0], port=address[1], username=credentials.username,
-            password=credentials.password, protocol=2, decode_responses=True,
-            socket_timeout=None, socket_connect_timeout=timeout_s, driver_info=None,
-            retry=Retry(NoBackoff(), 0), health_check_interval=0, **tls,
+            host=address[0],
+            port=address[1],
+            username=credentials.username,
+            password=credentials.password,
+            protocol=2,
+            decode_responses=True,
+            socket_timeout=None,
+            socket_connect_timeout=timeout_s,
+            driver_info=None,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+            **tls,
         )
 
     async def open(self) -> None:
@@ -185,8 +208,14 @@ class DatabaseClient:
     """
 
     def __init__(
-        self, router: Router, host: str, apply: Apply, *,
-        reads: frozenset[str], forms: Mapping[str, Form], timeout_s: float,
+        self,
+        router: Router,
+        host: str,
+        apply: Apply,
+        *,
+        reads: frozenset[str],
+        forms: Mapping[str, Form],
+        timeout_s: float,
     ) -> None:
         """`reads`: kinds of operation that can't write; `forms`: those that are more than one
         command. `timeout_s`: for opening and for invoking, each."""
@@ -212,8 +241,9 @@ class DatabaseClient:
         except (rx.RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError) as e:
             if not isinstance(e, rx.ResponseError):
                 await self._drop(node)
-            type, error = outcome_of(e, read=op.f in self._reads,
-                                     form=self._forms.get(op.f, "command"))
+            type, error = outcome_of(
+                e, read=op.f in self._reads, form=self._forms.get(op.f, "command")
+            )
             return op.completed(type, error=error, node=node)
         done.node = node
         if len(encode(done)) > LINE_BYTES_MAX - 64:

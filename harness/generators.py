@@ -50,8 +50,9 @@ class Context:
 
     def restrict(self, workers: int) -> Context:
         """The same context for a generator that may use only these workers."""
-        return Context(self.time, self.free & workers, self.workers & workers, self.processes,
-                       self.rng)
+        return Context(
+            self.time, self.free & workers, self.workers & workers, self.processes, self.rng
+        )
 
     def free_worker(self) -> int | None:
         """Some free worker, drawn so that a slow rate does not always use the same one."""
@@ -208,7 +209,8 @@ class _Around:
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         inner = self.inner.update(ctx, op)
-        return self if inner is self.inner else replace(self, inner=inner)
+        changed = self if inner is self.inner else replace(self, inner=inner)
+        return changed  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +327,9 @@ class UntilOk(_Around):
         inner = self.inner.update(ctx, op)
         if op.type == "invoke" or op.process not in self.mine:
             return replace(self, inner=inner)
-        return replace(self, inner=inner, mine=self.mine - {op.process},
-                       done=self.done or op.type == "ok")
+        return replace(
+            self, inner=inner, mine=self.mine - {op.process}, done=self.done or op.type == "ok"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +352,17 @@ class On:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Whatever is due first among several generators (they usually use different workers)."""
+    """Whatever is due first among several generators (they usually use different workers).
+
+    Of several that are due at the same time one is drawn, so that none starves the others.
+    """
 
     parts: tuple[Generator, ...]
 
     def next(self, ctx: Context, /) -> Step:
         best: tuple[Op, int, Generator] | None = None
         waiting = list(self.parts)
-        pending = False
+        pending, equal = False, 1
         for i, part in enumerate(self.parts):
             step = part.next(ctx)
             if step is None:
@@ -364,7 +370,11 @@ class AnyOf:
             elif not isinstance(step[0], Op):
                 pending, waiting[i] = True, step[1]
             elif best is None or step[0].time < best[0].time:
-                best = (step[0], i, step[1])
+                best, equal = (step[0], i, step[1]), 1
+            elif step[0].time == best[0].time:
+                equal += 1
+                if ctx.rng.randrange(equal) == 0:
+                    best = (step[0], i, step[1])
         if best is not None:
             op, i, waiting[i] = best
             return op, AnyOf(tuple(waiting))
@@ -431,10 +441,12 @@ class Reserve:
             shares.append(workers[start : start + count])
             start += count
         shares.append(workers[start:])
-        return AnyOf(tuple(
-            On(sum(1 << w for w in share), part)
-            for share, part in zip(shares, (*self.parts, self.rest), strict=True)
-        ))
+        return AnyOf(
+            tuple(
+                On(sum(1 << w for w in share), part)
+                for share, part in zip(shares, (*self.parts, self.rest), strict=True)
+            )
+        )
 
     def _ended(self, any_of: Generator) -> Reserve:
         assert isinstance(any_of, AnyOf)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,8 +126,10 @@ class HistoryWriter:
         """Take an operation; it reaches the file at the next `flush`, or at once past 64 KiB."""
         line = encode(op)
         if len(line) >= LINE_BYTES_MAX:
-            raise HistoryError(f"operation {op.index} ({op.f}) takes {len(line)} bytes, "
-                               f"more than the {LINE_BYTES_MAX} of a line")
+            raise HistoryError(
+                f"operation {op.index} ({op.f}) takes {len(line)} bytes, "
+                f"more than the {LINE_BYTES_MAX} of a line"
+            )
         self._pending += line
         self._pending += b"\n"
         if len(self._pending) > 65536:
@@ -184,7 +187,7 @@ def read_history(path: Path) -> tuple[History, list[str]]:
 
 
 def _check_order(path: Path, history: History) -> None:
-    for before, op in zip(history, history[1:], strict=False):
+    for before, op in pairwise(history):
         if op.index <= before.index or op.time < before.time:
             raise HistoryError(
                 f"{path}: operation {op.index} (time {op.time}) is out of order "

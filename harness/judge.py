@@ -40,8 +40,11 @@ class Results(msgspec.Struct, kw_only=True):
 def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workload:
     """The workload of a spec; raises `UsageError` for an unknown one."""
     promises = load("harness.targets", spec.target).promises
-    made: Workload = load("harness.workloads", spec.workload)(WorkloadOptions(
-        nodes=tuple(nodes), concurrency=spec.concurrency, prefix=prefix, promises=promises))
+    made: Workload = load("harness.workloads", spec.workload)(
+        WorkloadOptions(
+            nodes=tuple(nodes), concurrency=spec.concurrency, prefix=prefix, promises=promises
+        )
+    )
     return made
 
 
@@ -51,14 +54,16 @@ def node_names(spec: Spec) -> list[str]:
     return [f"n{i + 1}" for i in range(count)]
 
 
-def judge(spec: Spec, history: History, fault_names: Sequence[str],
-          warnings: Sequence[str] = ()) -> Results:
+def judge(
+    spec: Spec, history: History, fault_names: Sequence[str], warnings: Sequence[str] = ()
+) -> Results:
     """Every claim of the workload, coverage, and what is measured."""
     workload = make_workload(spec, node_names(spec))
     checkers: dict[str, Checker] = {
         **workload.claims(),
-        "coverage": Coverage(minimum=workload.minimum, faults=fault_names,
-                             final=workload.final() is not None),
+        "coverage": Coverage(
+            minimum=workload.minimum, faults=fault_names, final=workload.final() is not None
+        ),
         "availability": Availability(),
         "performance": Performance(),
     }
@@ -66,8 +71,7 @@ def judge(spec: Spec, history: History, fault_names: Sequence[str],
     valid = worst(v.valid for v in claims.values() if v.judged)
     decisive = [f"{n}: {v.why}" for n, v in claims.items() if v.judged and v.valid == valid]
     why = decisive[0] if valid is False else "; ".join(decisive)
-    return Results(valid=valid, why=why, expect=spec.expect, claims=claims,
-                   warnings=list(warnings))
+    return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=list(warnings))
 
 
 def to_json(results: Results) -> dict[str, Any]:

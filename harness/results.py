@@ -1,12 +1,12 @@
 """The layout of `results/`: where a run leaves what.
 
-    <target>-<workload>-<nemesis>/<UTC time>/
-        test.json       spec, seed, versions, environment
-        history.jsonl   every operation, appended while the run goes on
-        results.json    the verdict and every claim
-        report.html     all of it for people; one file
-        logs/<node>/    what each process printed; logs/proxy.log
-    <target>-<workload>-<nemesis>/latest and latest: links to the newest run
+<target>-<workload>-<nemesis>/<UTC time>/
+    test.json       spec, seed, versions, environment
+    history.jsonl   every operation, appended while the run goes on
+    results.json    the verdict and every claim
+    report.html     all of it for people; one file
+    logs/<node>/    what each process printed; logs/proxy.log
+<target>-<workload>-<nemesis>/latest and latest: links to the newest run
 """
 
 from __future__ import annotations

@@ -89,11 +89,18 @@ class Runner:
         self.run = run
         self._say = say
         self.env = self._environment()
-        credentials = Credentials(username=spec.username, password=password, tls=spec.tls,
-                                  tls_ca=spec.tls_ca)
-        self.target: Target = load("harness.targets", spec.target)(self.env, TargetOptions(
-            binary=spec.binary, options=spec.options, credentials=credentials,
-            timeout_s=spec.timeout_s))
+        credentials = Credentials(
+            username=spec.username, password=password, tls=spec.tls, tls_ca=spec.tls_ca
+        )
+        self.target: Target = load("harness.targets", spec.target)(
+            self.env,
+            TargetOptions(
+                binary=spec.binary,
+                options=spec.options,
+                credentials=credentials,
+                timeout_s=spec.timeout_s,
+            ),
+        )
         self.workload: Workload = make_workload(spec, self.env.nodes, self._prefix())
         self.faults: list[Fault] = choose(spec.nemesis, self.env, self.target)
         self._system = System(self.env, self.target, self._rng("nemesis"))
@@ -105,8 +112,12 @@ class Runner:
         if self.spec.environment == "external":
             assert self.spec.addresses is not None
             return ExternalEnvironment(parse_nodes(self.spec.addresses), self.run.path)
-        return LocalEnvironment(node_names(self.spec), self.run.path, seed=self.spec.seed,
-                                first_port=self.spec.first_port)
+        return LocalEnvironment(
+            node_names(self.spec),
+            self.run.path,
+            seed=self.spec.seed,
+            first_port=self.spec.first_port,
+        )
 
     def _prefix(self) -> str:
         """Of every key: servers that somebody else runs may hold anything."""
@@ -140,13 +151,18 @@ class Runner:
 
     def write_test(self) -> None:
         """test.json: what a reader, or `harness check`, needs to know of the run."""
-        self.run.write(self.run.test, {
-            "spec": specs.to_json(self.spec), "command": self.spec.command(),
-            "faults": [f.name for f in self.faults],
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "target": self.target.describe(), "environment": self.env.describe(),
-            "versions": versions(),
-        })
+        self.run.write(
+            self.run.test,
+            {
+                "spec": specs.to_json(self.spec),
+                "command": self.spec.command(),
+                "faults": [f.name for f in self.faults],
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "target": self.target.describe(),
+                "environment": self.env.describe(),
+                "versions": versions(),
+            },
+        )
 
     async def _drive(self, recorder: Recorder) -> None:
         self._base = self.env.now()
@@ -157,8 +173,12 @@ class Runner:
             final = self.workload.final()
             if final is not None:
                 self._mark(recorder, "final", None)
-                await self._interpret(recorder, on_clients(final, self.spec.concurrency),
-                                      self._rng("final"), processes)
+                await self._interpret(
+                    recorder,
+                    on_clients(final, self.spec.concurrency),
+                    self._rng("final"),
+                    processes,
+                )
             self._record_crashes(recorder)
             await self._clean_up()
         finally:
@@ -172,20 +192,39 @@ class Runner:
         if self.faults:
             # Short runs still need room for a whole cycle.
             interval = min(self.spec.interval_s, self.spec.time_limit_s / 10)
-            parts.append(on_nemesis(FaultCycles(self.faults, seconds(interval),
-                                                draw=self.spec.nemesis == "all"), n))
+            parts.append(
+                on_nemesis(
+                    FaultCycles(self.faults, seconds(interval), draw=self.spec.nemesis == "all"), n
+                )
+            )
         return TimeLimit(AnyOf(tuple(parts)), seconds(self.spec.time_limit_s))
 
-    async def _interpret(self, recorder: Recorder, generator: Generator, rng: random.Random,
-                         first_process: int) -> int:
+    async def _interpret(
+        self, recorder: Recorder, generator: Generator, rng: random.Random, first_process: int
+    ) -> int:
         """Run a generator to its end with fresh clients; returns the next unused process."""
         n = self.spec.concurrency
-        clients = [DatabaseClient(
-            self.target, self.env.client_hosts[i % len(self.env.client_hosts)],
-            self.workload.apply, reads=self.workload.reads, forms=self.workload.forms,
-            timeout_s=self.spec.timeout_s) for i in range(n)]
-        interpreter = Interpreter(generator, clients, self.nemesis, record=recorder, now=self.now,
-                                  rng=rng, first_index=self._index, first_process=first_process)
+        clients = [
+            DatabaseClient(
+                self.target,
+                self.env.client_hosts[i % len(self.env.client_hosts)],
+                self.workload.apply,
+                reads=self.workload.reads,
+                forms=self.workload.forms,
+                timeout_s=self.spec.timeout_s,
+            )
+            for i in range(n)
+        ]
+        interpreter = Interpreter(
+            generator,
+            clients,
+            self.nemesis,
+            record=recorder,
+            now=self.now,
+            rng=rng,
+            first_index=self._index,
+            first_process=first_process,
+        )
         try:
             await interpreter.run()
         finally:
@@ -202,8 +241,17 @@ class Runner:
     def _mark(self, recorder: Recorder, f: str, value: Any, error: str | None = None) -> None:
         """An event of the run itself, in the history as the nemesis'."""
         for type in ("invoke", "info"):
-            recorder(Op(self._next(), self.now(), type, NEMESIS, f, value,  # type: ignore[arg-type]
-                        error if type == "info" else None))
+            recorder(
+                Op(
+                    self._next(),
+                    self.now(),
+                    type,
+                    NEMESIS,
+                    f,
+                    value,
+                    error if type == "info" else None,
+                )
+            )
 
     async def _heal(self, recorder: Recorder) -> None:
         for f in self.nemesis.healing():
@@ -227,14 +275,22 @@ class Runner:
     def _record_crashes(self, recorder: Recorder) -> None:
         for exit in self.env.exits:
             if not exit.expected:
-                self._mark(recorder, "exit", {"process": exit.process, "code": exit.code,
-                                              "what": f"ended by itself with code {exit.code}"})
+                self._mark(
+                    recorder,
+                    "exit",
+                    {
+                        "process": exit.process,
+                        "code": exit.code,
+                        "what": f"ended by itself with code {exit.code}",
+                    },
+                )
         for log in sorted((self.run.path / "logs").glob("*/*.log")):
             text = log.read_text(errors="replace")
             for alarm in self.target.alarms:
                 if alarm in text:
-                    self._mark(recorder, "alarm", {"process": log.stem,
-                                                   "what": f"logged {alarm!r}"})
+                    self._mark(
+                        recorder, "alarm", {"process": log.stem, "what": f"logged {alarm!r}"}
+                    )
 
     async def _clean_up(self) -> None:
         """Take our keys off servers that go on living."""
@@ -262,8 +318,10 @@ class Runner:
             done = counts["ok"] + counts["fail"] + counts["info"]
             left = max(0.0, self.spec.time_limit_s - self.now() / 1e9)
             faults = ", ".join(recorder.faults) or "no fault"
-            self._say(f"{left:3.0f} s left  {done - before:6d} ops/s  ok {counts['ok']}  "
-                      f"fail {counts['fail']}  info {counts['info']}  {faults}")
+            self._say(
+                f"{left:3.0f} s left  {done - before:6d} ops/s  ok {counts['ok']}  "
+                f"fail {counts['fail']}  info {counts['info']}  {faults}"
+            )
             before = done
 
 
@@ -276,8 +334,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def execute(spec: Spec, run: Run, *, password: str | None = None,
-            say: Say = lambda text: None) -> Sequence[str]:
+def execute(
+    spec: Spec, run: Run, *, password: str | None = None, say: Say = lambda text: None
+) -> Sequence[str]:
     """Run a test in a fresh event loop; returns the names of its faults.
 
     Raises `HarnessError`, and `KeyboardInterrupt` after everything was stopped.
@@ -285,5 +344,3 @@ def execute(spec: Spec, run: Run, *, password: str | None = None,
     runner = Runner(spec, run, password=password, say=say)
     asyncio.run(runner.execute())
     return [f.name for f in runner.faults]
-
-

@@ -45,13 +45,19 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
             (self.time_limit_s > 0, "--time-limit must be more than 0 seconds"),
             (self.interval_s > 0, "--interval must be more than 0 seconds"),
             (self.timeout_s > 0.6, "--timeout must be more than 0.6 seconds (WAIT takes 0.5)"),
-            ((self.environment == "external") == (self.addresses is not None),
-             "--env external and --nodes host:port,… go together"),
-            (self.environment == "local" or self.nemesis == "none",
-             f"--nemesis {self.nemesis}: the external environment injects no faults; "
-             "--env local can"),
-            (self.first_port is None or 0 < self.first_port <= 65535 - self.nodes,
-             "--port must be between 1 and 65535 less the number of nodes"),
+            (
+                (self.environment == "external") == (self.addresses is not None),
+                "--env external and --nodes host:port,… go together",
+            ),
+            (
+                self.environment == "local" or self.nemesis == "none",
+                f"--nemesis {self.nemesis}: the external environment injects no faults; "
+                "--env local can",
+            ),
+            (
+                self.first_port is None or 0 < self.first_port <= 65535 - self.nodes,
+                "--port must be between 1 and 65535 less the number of nodes",
+            ),
         ]
         for holds, message in checks:
             if not holds:
@@ -63,12 +69,31 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
 
     def command(self) -> str:
         """The command line that repeats this test (a password is never part of it)."""
-        words = ["harness", "run", "--target", self.target, "--workload", self.workload,
-                 "--nemesis", self.nemesis, "--seed", str(self.seed)]
-        flags = {"concurrency": "concurrency", "rate": "rate", "time_limit_s": "time-limit",
-                 "interval_s": "interval", "timeout_s": "timeout", "environment": "env",
-                 "binary": "binary", "first_port": "port", "username": "user", "expect": "expect",
-                 "tls_ca": "tls-ca"}
+        words = [
+            "harness",
+            "run",
+            "--target",
+            self.target,
+            "--workload",
+            self.workload,
+            "--nemesis",
+            self.nemesis,
+            "--seed",
+            str(self.seed),
+        ]
+        flags = {
+            "concurrency": "concurrency",
+            "rate": "rate",
+            "time_limit_s": "time-limit",
+            "interval_s": "interval",
+            "timeout_s": "timeout",
+            "environment": "env",
+            "binary": "binary",
+            "first_port": "port",
+            "username": "user",
+            "expect": "expect",
+            "tls_ca": "tls-ca",
+        }
         defaults = Spec()
         if self.environment == "external":
             words += ["--nodes", str(self.addresses)]
@@ -85,13 +110,14 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         return shlex.join(words)
 
 
-
 def parse_concurrency(text: str, nodes: int) -> int:
     """`10`, or `3n` for three times the number of nodes; raises `UsageError`."""
     number = text.removesuffix("n")
     if not number.isdigit() or int(number) == 0:
-        raise UsageError(f"--concurrency {text}: give a number such as 10, or 3n for three "
-                         "times the number of nodes")
+        raise UsageError(
+            f"--concurrency {text}: give a number such as 10, or 3n for three "
+            "times the number of nodes"
+        )
     return int(number) * (nodes if text.endswith("n") else 1)
 
 

@@ -94,8 +94,9 @@ def load(group: str, name: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as e:
             raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
-    raise UsageError(f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, "
-                     "or give module:Class")
+    raise UsageError(
+        f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"
+    )
 
 
 def names(group: str) -> list[str]:

@@ -44,37 +44,57 @@ class SetAccounting:
         adds = [p for p in history.pairs() if p.invoke.f == "add"]
         unread = {p.invoke.value[0] for p in adds} - set(final)
         if unread:
-            return Verdict(valid=UNKNOWN, why=f"{len(unread)} keys were not read at the end",
-                           evidence={"unread_keys": _sample(unread)})
+            return Verdict(
+                valid=UNKNOWN,
+                why=f"{len(unread)} keys were not read at the end",
+                evidence={"unread_keys": _sample(unread)},
+            )
         present = Multiset(v for members in final.values() for v in members)
         by_type: dict[str, set[Any]] = {"ok": set(), "fail": set(), "info": set()}
         for p in adds:
             by_type[p.type].add(p.invoke.value[1])
         lost = by_type["ok"] - set(present)
         doubled = {v for v, n in present.items() if n > 1} | {
-            p.invoke.value[1] for p in adds
-            if p.done is not None and p.done.error == "already a member"}
+            p.invoke.value[1]
+            for p in adds
+            if p.done is not None and p.done.error == "already a member"
+        }
         unexpected = set(present) - by_type["ok"] - by_type["info"]
         recovered = set(present) & by_type["info"]
         stale = self._stale(history, adds, set(present))
         evidence = {
-            "attempts": len(adds), "acknowledged": len(by_type["ok"]), "lost": len(lost),
-            "lost_sample": _sample(lost), "doubled": len(doubled),
-            "doubled_sample": _sample(doubled), "unexpected": len(unexpected),
-            "unexpected_sample": _sample(unexpected), "recovered": len(recovered),
-            "stale": len(stale), "stale_sample": _sample(stale),
+            "attempts": len(adds),
+            "acknowledged": len(by_type["ok"]),
+            "lost": len(lost),
+            "lost_sample": _sample(lost),
+            "doubled": len(doubled),
+            "doubled_sample": _sample(doubled),
+            "unexpected": len(unexpected),
+            "unexpected_sample": _sample(unexpected),
+            "recovered": len(recovered),
+            "stale": len(stale),
+            "stale_sample": _sample(stale),
         }
-        wrong = {"acknowledged adds are lost": lost, "elements are doubled": doubled,
-                 "elements are there though never added": unexpected,
-                 "acknowledged adds were missing from a later read": stale}
+        wrong = {
+            "acknowledged adds are lost": lost,
+            "elements are doubled": doubled,
+            "elements are there though never added": unexpected,
+            "acknowledged adds were missing from a later read": stale,
+        }
         said = [f"{len(found)} {what}" for what, found in wrong.items() if found]
         if said:
-            return Verdict(valid=False, evidence=evidence,
-                           why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(said))
+            return Verdict(
+                valid=False,
+                evidence=evidence,
+                why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(said),
+            )
         if not by_type["ok"]:
             return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
-        return Verdict(valid=True, evidence=evidence, why=(
-            f"all {len(by_type['ok'])} acknowledged adds are there, once"))
+        return Verdict(
+            valid=True,
+            evidence=evidence,
+            why=(f"all {len(by_type['ok'])} acknowledged adds are there, once"),
+        )
 
     @staticmethod
     def _stale(history: History, adds: list[Pair], present: set[Any]) -> set[Any]:
@@ -90,8 +110,11 @@ class SetAccounting:
             assert p.done is not None
             key, members = p.done.value
             seen = set(members)
-            stale.update(v for t, v in acknowledged.get(key, ())
-                         if t < p.invoke.time and v not in seen and v in present)
+            stale.update(
+                v
+                for t, v in acknowledged.get(key, ())
+                if t < p.invoke.time and v not in seen and v in present
+            )
         return stale
 
 
@@ -116,22 +139,30 @@ class CounterAccounting:
                 low_high[1] += p.invoke.value[1]
         unread = set(bounds) - set(final)
         if unread:
-            return Verdict(valid=UNKNOWN, why=f"{len(unread)} counters were not read at the end",
-                           evidence={"unread_keys": _sample(unread)})
+            return Verdict(
+                valid=UNKNOWN,
+                why=f"{len(unread)} counters were not read at the end",
+                evidence={"unread_keys": _sample(unread)},
+            )
         lost = {k: low - final[k] for k, (low, _) in bounds.items() if final[k] < low}
         doubled = {k: final[k] - high for k, (_, high) in bounds.items() if final[k] > high}
         wrong_reads = self._wrong_reads(pairs)
         evidence = {
-            "counters": len(bounds), "acknowledged": sum(b[0] for b in bounds.values()),
+            "counters": len(bounds),
+            "acknowledged": sum(b[0] for b in bounds.values()),
             "possible": sum(b[1] for b in bounds.values()),
-            "final": sum(final[k] for k in bounds), "lost": sum(lost.values()),
-            "doubled": sum(doubled.values()), "reads_out_of_bounds": len(wrong_reads),
+            "final": sum(final[k] for k in bounds),
+            "lost": sum(lost.values()),
+            "doubled": sum(doubled.values()),
+            "reads_out_of_bounds": len(wrong_reads),
             "examples": wrong_reads[:20],
         }
         said = []
         if lost:
-            said.append(f"{sum(lost.values())} of {evidence['acknowledged']} acknowledged "
-                        "increments are lost")
+            said.append(
+                f"{sum(lost.values())} of {evidence['acknowledged']} acknowledged "
+                "increments are lost"
+            )
         if doubled:
             said.append(f"{sum(doubled.values())} increments more than were ever asked for")
         if wrong_reads:
@@ -140,9 +171,14 @@ class CounterAccounting:
             return Verdict(valid=False, why="; ".join(said), evidence=evidence)
         if not bounds:
             return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
-        return Verdict(valid=True, evidence=evidence, why=(
-            f"{len(bounds)} counters end between what was acknowledged "
-            f"({evidence['acknowledged']}) and what was possible ({evidence['possible']})"))
+        return Verdict(
+            valid=True,
+            evidence=evidence,
+            why=(
+                f"{len(bounds)} counters end between what was acknowledged "
+                f"({evidence['acknowledged']}) and what was possible ({evidence['possible']})"
+            ),
+        )
 
     @staticmethod
     def _wrong_reads(pairs: list[Pair]) -> list[dict[str, Any]]:
@@ -174,7 +210,15 @@ class CounterAccounting:
                 bounds = low_at_begin[p.invoke.index], high.get(key, 0)
                 value = p.done.value[1]
                 if not bounds[0] <= value <= bounds[1]:
-                    wrong.append({"key": key, "value": value, "at_least": bounds[0],
-                                  "at_most": bounds[1], "time": p.done.time,
-                                  "process": p.invoke.process, "node": p.done.node})
+                    wrong.append(
+                        {
+                            "key": key,
+                            "value": value,
+                            "at_least": bounds[0],
+                            "at_most": bounds[1],
+                            "time": p.done.time,
+                            "process": p.invoke.process,
+                            "node": p.done.node,
+                        }
+                    )
         return wrong

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from harness.checkers.verdict import UNKNOWN, Verdict
@@ -15,28 +16,42 @@ class Availability:
     after each healing the time until the next one."""
 
     def check(self, history: History, /) -> Verdict:
-        times = sorted(p.done.time for p in history.pairs()
-                       if p.type == "ok" and p.done is not None and p.invoke.node is None)
+        times = sorted(
+            p.done.time
+            for p in history.pairs()
+            if p.type == "ok" and p.done is not None and p.invoke.node is None
+        )
         if not times:
             return Verdict(valid=UNKNOWN, judged=False, why="no operation succeeded")
         begin = history[0].time
         end = next((op.time for op in history if op.f == "heal"), history[-1].time)
         points = [begin, *(t for t in times if begin < t < end), end]
-        gaps = [{"from": a, "to": b} for a, b in zip(points, points[1:], strict=False)
-                if b - a >= GAP_NS]
+        gaps = [{"from": a, "to": b} for a, b in pairwise(points) if b - a >= GAP_NS]
         recoveries: list[dict[str, Any]] = []
         for p in history.nemesis_pairs():
             if p.invoke.f.startswith("stop-") and p.done is not None:
                 after = next((t for t in times if t > p.invoke.time), None)
-                recoveries.append({
-                    "after": p.invoke.f.partition("-")[2], "time": p.invoke.time,
-                    "ms": None if after is None else round((after - p.invoke.time) / 1e6, 1)})
+                recoveries.append(
+                    {
+                        "after": p.invoke.f.partition("-")[2],
+                        "time": p.invoke.time,
+                        "ms": None if after is None else round((after - p.invoke.time) / 1e6, 1),
+                    }
+                )
         away = sum(g["to"] - g["from"] for g in gaps)
         share = 1 - away / max(1, end - begin)
         slowest = max((r["ms"] for r in recoveries if r["ms"] is not None), default=None)
         why = f"primary available {share:.0%} of the time, {len(gaps)} windows without a success"
         if slowest is not None:
             why += f"; slowest recovery after a healing {slowest:.0f} ms"
-        return Verdict(valid=True, judged=False, why=why, evidence={
-            "windows": gaps[:50], "window_count": len(gaps), "recoveries": recoveries[:50],
-            "available": round(share, 4)})
+        return Verdict(
+            valid=True,
+            judged=False,
+            why=why,
+            evidence={
+                "windows": gaps[:50],
+                "window_count": len(gaps),
+                "recoveries": recoveries[:50],
+                "available": round(share, 4),
+            },
+        )

@@ -52,8 +52,9 @@ class Coverage:
         ok = sum(c.get("ok", 0) for c in counts.values())
         said = f"{ok} operations succeeded"
         if faults:
-            said += "; " + ", ".join(f"{e} of {i} {f} faults had an effect"
-                                     for f, (i, e) in faults.items())
+            said += "; " + ", ".join(
+                f"{e} of {i} {f} faults had an effect" for f, (i, e) in faults.items()
+            )
         return Verdict(valid=True, why=said, evidence=evidence)
 
 

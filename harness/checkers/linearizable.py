@@ -15,17 +15,19 @@ from typing import Any, Final
 
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Op, Pair
-from harness.models.base import ANY, INCONSISTENT, KEEP, Model, Versioned
+from harness.models.base import ANY, INCONSISTENT, KEEP, Growing, Model, Versioned
 from harness.native import _core
 
 OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
+WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
 _ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One operation as the search sees it. `ret` is OPEN and `known` False where the outcome is
-    unknown; an entry that is open but known happened, at an unknown time."""
+    unknown; an entry that is open but known happened, at an unknown time. `keyed`: the pair's
+    values are [key, value]."""
 
     f: str
     value: Hashable
@@ -33,6 +35,7 @@ class Entry:
     call: int
     ret: int
     pair: Pair | None = None
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,13 @@ def freeze(value: Any) -> Hashable:
     return value  # type: ignore[no-any-return]
 
 
-def entries_of(pairs: Iterable[Pair], model: Model, *, independent: bool,
-               keep: Callable[[Pair], bool] | None = None) -> dict[Hashable, list[Entry]]:
+def entries_of(
+    pairs: Iterable[Pair],
+    model: Model,
+    *,
+    independent: bool,
+    keep: Callable[[Pair], bool] | None = None,
+) -> dict[Hashable, list[Entry]]:
     """The entries by key, without what failed and without reads of unknown outcome.
 
     Raises ValueError where `independent` histories hold a value that is no [key, value].
@@ -81,8 +89,15 @@ def entries_of(pairs: Iterable[Pair], model: Model, *, independent: bool,
             continue
         known = pair.type == "ok"
         key, value = _split(pair.invoke, pair.value) if independent else (None, pair.value)
-        entry = Entry(pair.invoke.f, freeze(value), known, pair.invoke.time,
-                      pair.done.time if known and pair.done is not None else OPEN, pair)
+        entry = Entry(
+            pair.invoke.f,
+            freeze(value),
+            known,
+            pair.invoke.time,
+            pair.done.time if known and pair.done is not None else OPEN,
+            pair,
+            independent,
+        )
         if not known and _reads_only(model, entry):
             continue
         by_key.setdefault(freeze(key), []).append(entry)
@@ -100,7 +115,8 @@ def _reads_only(model: Model, entry: Entry) -> bool:
         return False
     versions = model.versions(entry.f, entry.value, entry.known)
     return (versions is not None and versions[1] is KEEP) or (
-        versions is None and entry.f == "read")
+        versions is None and entry.f == "read"
+    )
 
 
 class _Interner:
@@ -138,17 +154,33 @@ class _Interner:
         after = self.model.step(self.by_id[state], *self.meanings[letter])
         return -1 if after is INCONSISTENT else self.state(after)
 
+    def reaches(self, state: int, later: int) -> bool:
+        assert isinstance(self.model, Growing)
+        return self.model.reaches(self.by_id[state], self.by_id[later])
 
-def check_entries(entries: Sequence[Entry], model: Model, budget: Budget, *,
-                  zones: bool = True) -> Outcome:
+
+def check_entries(
+    entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
+) -> Outcome:
     """Decide one partition. `zones` False forces the general search."""
     if not entries:
         return Outcome(True, "nothing to check")
     interner = _Interner(model, entries)
     valid, how, order, configurations, size, stuck = _core.check(
-        array("q", [e.call for e in entries]), array("q", [e.ret for e in entries]),
-        interner.letters, interner.requires, interner.installs, len(interner.by_id),
-        interner.init, model.recurs, interner.step, budget.configurations, budget.bytes, zones)
+        array("q", [e.call for e in entries]),
+        array("q", [e.ret for e in entries]),
+        interner.letters,
+        interner.requires,
+        interner.installs,
+        len(interner.by_id),
+        interner.init,
+        model.recurs,
+        interner.step,
+        interner.reaches if isinstance(model, Growing) else None,
+        budget.configurations,
+        budget.bytes,
+        zones,
+    )
     outcome = Outcome(None if valid < 0 else bool(valid), how, configurations, size, stuck=stuck)
     if valid > 0:
         outcome.order = order
@@ -157,8 +189,9 @@ def check_entries(entries: Sequence[Entry], model: Model, budget: Budget, *,
     return outcome
 
 
-def check_keys(by_key: dict[Hashable, list[Entry]], model: Model,
-               budget: Budget) -> dict[Hashable, Outcome]:
+def check_keys(
+    by_key: dict[Hashable, list[Entry]], model: Model, budget: Budget
+) -> dict[Hashable, Outcome]:
     """Every key in rounds: first a small budget for each, then what is left for the hard ones.
 
     Once a key is refuted, the hard ones stay undecided.
@@ -183,13 +216,21 @@ def check_keys(by_key: dict[Hashable, list[Entry]], model: Model,
     return outcomes
 
 
-def check(history: History, model: Model, *, independent: bool = False,
-          budget: Budget | None = None, keep: Callable[[Pair], bool] | None = None,
-          witnesses: int = 3) -> Verdict:
+def check(
+    history: History,
+    model: Model,
+    *,
+    independent: bool = False,
+    budget: Budget | None = None,
+    keep: Callable[[Pair], bool] | None = None,
+    witnesses: int = 3,
+    of_reads: bool = False,
+) -> Verdict:
     """The verdict on a history, with at most so many witnesses (one a key) where it is invalid.
 
-    `independent`: values are [key, value]. `keep`: which pairs belong to the claim. Raises
-    ValueError for operations that the model does not know.
+    `independent`: values are [key, value]. `keep`: which pairs belong to the claim. `of_reads`:
+    prefer witnesses in which reads contradict each other. Raises ValueError for operations that
+    the model does not know.
     """
     from harness.checkers.witness import find_witness
 
@@ -200,22 +241,35 @@ def check(history: History, model: Model, *, independent: bool = False,
     undecided = [k for k, o in outcomes.items() if o.valid is None]
     operations = sum(len(entries) for entries in by_key.values())
     evidence: dict[str, Any] = {
-        "operations": operations, "keys": len(by_key), "invalid_keys": len(bad),
+        "operations": operations,
+        "keys": len(by_key),
+        "invalid_keys": len(bad),
         "undecided_keys": [str(k) for k in undecided],
         "configurations": sum(o.configurations for o in outcomes.values()),
         "decided_by": sorted({o.how for o in outcomes.values()}),
     }
     if bad:
-        found = [find_witness(by_key[k], model, outcomes[k], k, independent) for k in bad]
-        found.sort(key=lambda w: (not w.across_nodes, len(w.entries)))
+        found = [
+            find_witness(by_key[k], model, outcomes[k], k, independent, of_reads=of_reads)
+            for k in bad[:WITNESS_KEYS_MAX]
+        ]
+        found.sort(key=lambda w: (not w.across_nodes, w.stuck.value is None, len(w.entries)))
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:
         reasons = sorted({outcomes[k].how for k in undecided})
-        return Verdict(valid=UNKNOWN, evidence=evidence, why=(
-            f"{len(undecided)} of {len(by_key)} keys were not decided: budget of "
-            f"{', '.join(reasons)} spent"))
+        return Verdict(
+            valid=UNKNOWN,
+            evidence=evidence,
+            why=(
+                f"{len(undecided)} of {len(by_key)} keys were not decided: budget of "
+                f"{', '.join(reasons)} spent"
+            ),
+        )
     if not operations:
         return Verdict(valid=UNKNOWN, why="no operation to check", evidence=evidence)
-    return Verdict(valid=True, evidence=evidence,
-                   why=f"{operations} operations on {len(by_key)} keys are linearizable")
+    return Verdict(
+        valid=True,
+        evidence=evidence,
+        why=f"{operations} operations on {len(by_key)} keys are linearizable",
+    )

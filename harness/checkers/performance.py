@@ -23,10 +23,17 @@ class Performance:
             if p.type == "ok" and p.done is not None:
                 latencies.setdefault(p.invoke.f, []).append((p.done.time - p.invoke.time) / 1e6)
         rate = len(pairs) / seconds
-        evidence = {"ops_per_s": round(rate, 1), "seconds": round(seconds, 3),
-                    "latency_ms": {f: quantiles(v) for f, v in sorted(latencies.items())}}
-        return Verdict(valid=True, judged=False, evidence=evidence,
-                       why=f"{rate:.0f} operations a second over {seconds:.0f} s")
+        evidence = {
+            "ops_per_s": round(rate, 1),
+            "seconds": round(seconds, 3),
+            "latency_ms": {f: quantiles(v) for f, v in sorted(latencies.items())},
+        }
+        return Verdict(
+            valid=True,
+            judged=False,
+            evidence=evidence,
+            why=f"{rate:.0f} operations a second over {seconds:.0f} s",
+        )
 
 
 def series(pairs: Sequence[Pair], buckets: int = 200) -> dict[str, Any]:
@@ -42,15 +49,21 @@ def series(pairs: Sequence[Pair], buckets: int = 200) -> dict[str, Any]:
         bucket = p.done.time // width
         if p.type == "ok":
             latency.setdefault(p.invoke.f, {}).setdefault(bucket, []).append(
-                (p.done.time - p.invoke.time) / 1e6)
+                (p.done.time - p.invoke.time) / 1e6
+            )
         by_type = rate.setdefault(p.type, {})
         by_type[bucket] = by_type.get(bucket, 0) + 1
     return {
-        "width_s": width / 1e9, "buckets": -(-(end + 1) // width),
-        "latency": {f: {b: (_quantile(v, 0.5), _quantile(v, 0.95)) for b, v in sorted(by.items())}
-                    for f, by in sorted(latency.items())},
-        "rate": {t: {b: n / (width / 1e9) for b, n in sorted(by.items())}
-                 for t, by in sorted(rate.items())},
+        "width_s": width / 1e9,
+        "buckets": -(-(end + 1) // width),
+        "latency": {
+            f: {b: (_quantile(v, 0.5), _quantile(v, 0.95)) for b, v in sorted(by.items())}
+            for f, by in sorted(latency.items())
+        },
+        "rate": {
+            t: {b: n / (width / 1e9) for b, n in sorted(by.items())}
+            for t, by in sorted(rate.items())
+        },
     }
 
 

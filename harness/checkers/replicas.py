@@ -35,10 +35,20 @@ def reads_of(history: History, *, of_node: bool) -> list[Read]:
     for p in history.pairs():
         if p.type != "ok" or p.invoke.f != "read" or (p.invoke.node is not None) != of_node:
             continue
-        assert p.done is not None and p.done.node is not None
+        assert p.done is not None
+        assert p.done.node is not None
         key, value = p.done.value
-        found.append(Read(key, p.done.node, tuple(value), p.invoke.time, p.done.time,
-                          p.invoke.process, p.done.role))
+        found.append(
+            Read(
+                key,
+                p.done.node,
+                tuple(value),
+                p.invoke.time,
+                p.done.time,
+                p.invoke.process,
+                p.done.role,
+            )
+        )
     return sorted(found, key=lambda r: r.ret)
 
 
@@ -60,8 +70,9 @@ def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
         longest: Read | None = None  # over everything returned so far
         returned: list[Read] = []
         for r in sorted(group, key=lambda r: r.call):
-            if longest is not None and not (is_prefix(r.value, longest.value)
-                                            or is_prefix(longest.value, r.value)):
+            if longest is not None and not (
+                is_prefix(r.value, longest.value) or is_prefix(longest.value, r.value)
+            ):
                 violations.append(_violation(node, key, longest, r))
             else:
                 before = _longest_returned_before(returned, r.call)
@@ -84,11 +95,24 @@ def _longest_returned_before(reads: list[Read], time: int) -> Read | None:
 def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str, Any]:
     lost = [v for v in earlier.value if v not in later.value]
     return {
-        "node": node, "key": key, "lost": lost[:20], "lost_count": len(lost),
-        "earlier": {"process": earlier.process, "time": earlier.ret, "length": len(earlier.value),
-                    "last": list(earlier.value[-3:]), "role": earlier.role},
-        "later": {"process": later.process, "time": later.ret, "length": len(later.value),
-                  "last": list(later.value[-3:]), "role": later.role},
+        "node": node,
+        "key": key,
+        "lost": lost[:20],
+        "lost_count": len(lost),
+        "earlier": {
+            "process": earlier.process,
+            "time": earlier.ret,
+            "length": len(earlier.value),
+            "last": list(earlier.value[-3:]),
+            "role": earlier.role,
+        },
+        "later": {
+            "process": later.process,
+            "time": later.ret,
+            "length": len(later.value),
+            "last": list(later.value[-3:]),
+            "role": later.role,
+        },
     }
 
 
@@ -104,17 +128,28 @@ class GrowingPrefixes:
             return Verdict(valid=UNKNOWN, why="no node was read", judged=self._judged)
         violations = growing_prefixes(reads)
         nodes = sorted({r.node for r in reads})
-        evidence = {"reads": len(reads), "nodes": nodes, "violations": violations[:20],
-                    "violation_count": len(violations)}
+        evidence = {
+            "reads": len(reads),
+            "nodes": nodes,
+            "violations": violations[:20],
+            "violation_count": len(violations),
+        }
         if violations:
             first = violations[0]
-            return Verdict(valid=False, judged=self._judged, evidence=evidence, why=(
+            earlier, later = first["earlier"], first["later"]
+            why = (
                 f"{len(violations)} reads do not extend an earlier read of the same node: "
-                f"{first['node']} showed {first['earlier']['length']} values of key {first['key']} "
-                f"at {first['earlier']['time'] / 1e9:.3f} s, then {first['later']['length']} at "
-                f"{first['later']['time'] / 1e9:.3f} s, without {first['lost_count']} of them"))
-        return Verdict(valid=True, judged=self._judged, evidence=evidence,
-                       why=f"{len(reads)} reads of {len(nodes)} nodes are growing prefixes")
+                f"{first['node']} showed {earlier['length']} values of key {first['key']} at "
+                f"{earlier['time'] / 1e9:.3f} s, then {later['length']} at "
+                f"{later['time'] / 1e9:.3f} s, without {first['lost_count']} of them"
+            )
+            return Verdict(valid=False, judged=self._judged, evidence=evidence, why=why)
+        return Verdict(
+            valid=True,
+            judged=self._judged,
+            evidence=evidence,
+            why=f"{len(reads)} reads of {len(nodes)} nodes are growing prefixes",
+        )
 
 
 class SeenThenGone:
@@ -127,28 +162,56 @@ class SeenThenGone:
         everything = reads_of(history, of_node=True) + reads_of(history, of_node=False)
         final = _last_by_place(everything)
         final_keys = {key for _, key in final}
-        last_seen = {key: {v for (_, k), r in final.items() if k == key for v in r.value}
-                     for key in final_keys}
+        last_seen = {
+            key: {v for (_, k), r in final.items() if k == key for v in r.value}
+            for key in final_keys
+        }
         gone: dict[tuple[Hashable, Any], Read] = {}
         for r in sorted(everything, key=lambda r: r.ret):
             for v in r.value:
                 if v not in last_seen[r.key]:
                     gone.setdefault((r.key, v), r)
-        acknowledged = {(p.invoke.value[0], p.invoke.value[1]) for p in history.pairs()
-                        if p.invoke.f == "append" and p.type == "ok"}
-        examples = [{"key": k, "value": v, "node": r.node, "role": r.role, "time": r.ret,
-                     "process": r.process, "acknowledged": (k, v) in acknowledged}
-                    for (k, v), r in list(gone.items())[:20]]
+        acknowledged = {
+            (p.invoke.value[0], p.invoke.value[1])
+            for p in history.pairs()
+            if p.invoke.f == "append" and p.type == "ok"
+        }
+        examples = [
+            {
+                "key": k,
+                "value": v,
+                "node": r.node,
+                "role": r.role,
+                "time": r.ret,
+                "process": r.process,
+                "acknowledged": (k, v) in acknowledged,
+            }
+            for (k, v), r in list(gone.items())[:20]
+        ]
         on_replica = sum(1 for r in gone.values() if r.role == "replica")
         lost = sum(1 for place in gone if place in acknowledged)
-        evidence = {"gone": len(gone), "first_seen_on_a_replica": on_replica,
-                    "acknowledged": lost, "examples": examples}
+        evidence = {
+            "gone": len(gone),
+            "first_seen_on_a_replica": on_replica,
+            "acknowledged": lost,
+            "examples": examples,
+        }
         if gone:
-            return Verdict(valid=False, judged=False, evidence=evidence, why=(
-                f"{len(gone)} values were read and are gone at the end, {on_replica} of them "
-                f"first seen on a replica; {lost} had been acknowledged"))
-        return Verdict(valid=True, judged=False, evidence=evidence,
-                       why="every value that was read is still there at the end")
+            return Verdict(
+                valid=False,
+                judged=False,
+                evidence=evidence,
+                why=(
+                    f"{len(gone)} values were read and are gone at the end, {on_replica} of them "
+                    f"first seen on a replica; {lost} had been acknowledged"
+                ),
+            )
+        return Verdict(
+            valid=True,
+            judged=False,
+            evidence=evidence,
+            why="every value that was read is still there at the end",
+        )
 
 
 def _last_by_place(reads: Iterable[Read]) -> dict[tuple[str, Hashable], Read]:
@@ -178,19 +241,37 @@ class Converged:
         keys = sorted({key for _, key in last}, key=repr)
         missing = [(n, k) for k in keys for n in self._nodes if (n, k) not in last]
         if not keys or missing:
-            return Verdict(valid=UNKNOWN, why=f"{len(missing)} final reads were not answered",
-                           evidence={"missing": [list(map(str, m)) for m in missing[:20]]})
+            return Verdict(
+                valid=UNKNOWN,
+                why=f"{len(missing)} final reads were not answered",
+                evidence={"missing": [list(map(str, m)) for m in missing[:20]]},
+            )
         differing = [k for k in keys if len({last[n, k].value for n in self._nodes}) > 1]
         took = max((r.ret for r in last.values()), default=start) - start
-        evidence = {"keys": len(keys), "nodes": self._nodes, "differing_keys": len(differing),
-                    "within_ms": round(took / 1e6)}
+        evidence = {
+            "keys": len(keys),
+            "nodes": self._nodes,
+            "differing_keys": len(differing),
+            "within_ms": round(took / 1e6),
+        }
         if differing:
             lengths = {n: len(last[n, differing[0]].value) for n in self._nodes}
-            return Verdict(valid=False, evidence={**evidence, "example": lengths}, why=(
-                f"{len(differing)} of {len(keys)} keys still differ between nodes "
-                f"{took / 1e9:.1f} s after healing: key {differing[0]} has lengths {lengths}"))
-        return Verdict(valid=True, evidence=evidence, why=(
-            f"{len(self._nodes)} nodes agree on {len(keys)} keys {took / 1e9:.1f} s after healing"))
+            return Verdict(
+                valid=False,
+                evidence={**evidence, "example": lengths},
+                why=(
+                    f"{len(differing)} of {len(keys)} keys still differ between nodes "
+                    f"{took / 1e9:.1f} s after healing: key {differing[0]} has lengths {lengths}"
+                ),
+            )
+        return Verdict(
+            valid=True,
+            evidence=evidence,
+            why=(
+                f"{len(self._nodes)} nodes agree on {len(keys)} keys "
+                f"{took / 1e9:.1f} s after healing"
+            ),
+        )
 
 
 def final_time(history: History) -> int | None:
@@ -224,24 +305,38 @@ class Staleness:
             missed = [t for t, v in acknowledged.get(r.key, ()) if t < r.call and v not in seen]
             ms.setdefault(r.node, []).append((r.call - min(missed)) / 1e6 if missed else 0.0)
             versions.setdefault(r.node, []).append(len(missed))
-        evidence = {node: {"reads": len(ms[node]), "ms": quantiles(ms[node]),
-                           "versions": quantiles(versions[node])} for node in sorted(ms)}
+        evidence = {
+            node: {
+                "reads": len(ms[node]),
+                "ms": quantiles(ms[node]),
+                "versions": quantiles(versions[node]),
+            }
+            for node in sorted(ms)
+        }
         if not evidence:
             return Verdict(valid=UNKNOWN, why="no replica was read", judged=False)
         worst = max(ms, key=lambda n: max(ms[n]))
         stale = sum(1 for node in ms for v in ms[node] if v > 0)
         total = sum(len(v) for v in ms.values())
-        return Verdict(valid=True, judged=False, evidence=evidence, why=(
-            f"{stale} of {total} reads of replicas were stale, the worst by "
-            f"{max(ms[worst]):.0f} ms and {max(versions[worst])} versions, on {worst}"))
+        return Verdict(
+            valid=True,
+            judged=False,
+            evidence=evidence,
+            why=(
+                f"{stale} of {total} reads of replicas were stale, the worst by "
+                f"{max(ms[worst]):.0f} ms and {max(versions[worst])} versions, on {worst}"
+            ),
+        )
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     """p50, p90, p99 and max."""
     ordered = sorted(values)
     at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
-            for name, q in at.items()}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
+        for name, q in at.items()
+    }
 
 
 def is_primary_operation(pair: Pair) -> bool:

@@ -47,8 +47,15 @@ class Network(Protocol):
         """No grudge, no shaping."""
         ...
 
-    async def shape(self, source: str, sink: str, *, delay_s: float = 0.0, jitter_s: float = 0.0,
-                    bytes_per_s: float = 0.0) -> None:
+    async def shape(
+        self,
+        source: str,
+        sink: str,
+        *,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        bytes_per_s: float = 0.0,
+    ) -> None:
         """Slow down what goes from one process to another."""
         ...
 
@@ -106,6 +113,10 @@ class Environment(Protocol):
 
     def state(self, process: str) -> str:
         """`running`, `paused` or `dead`, as the operating system says."""
+        ...
+
+    def log_tail(self, process: str) -> str:
+        """The last lines that a process printed, for an error message."""
         ...
 
     async def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,8 +33,15 @@ class _NoNetwork:
     async def heal(self) -> None:
         return None
 
-    async def shape(self, source: str, sink: str, *, delay_s: float = 0.0, jitter_s: float = 0.0,
-                    bytes_per_s: float = 0.0) -> None:
+    async def shape(
+        self,
+        source: str,
+        sink: str,
+        *,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        bytes_per_s: float = 0.0,
+    ) -> None:
         _no_faults()
 
     async def reset(self, source: str, sink: str) -> int:
@@ -53,7 +59,7 @@ class ExternalEnvironment:
 
     def __init__(self, nodes: dict[str, Address], run_dir: Path) -> None:
         self.nodes = tuple(nodes)
-        self.client_hosts: Sequence[str] | tuple[str, ...] = ("c1",)
+        self.client_hosts: tuple[str, ...] = ("c1",)
         self.exits: list[Exit] = []
         self.network = _NoNetwork()
         self._addresses = nodes
@@ -90,9 +96,14 @@ class ExternalEnvironment:
     def state(self, process: str) -> str:
         return "running"
 
+    def log_tail(self, process: str) -> str:
+        return "its log is not here"
+
     async def close(self) -> None:
         return None
 
     def describe(self) -> dict[str, Any]:
-        return {"environment": self.name,
-                "addresses": {n: f"{h}:{p}" for n, (h, p) in self._addresses.items()}}
+        return {
+            "environment": self.name,
+            "addresses": {n: f"{h}:{p}" for n, (h, p) in self._addresses.items()},
+        }

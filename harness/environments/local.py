@@ -69,14 +69,21 @@ class ProxyControl:
     async def open(self) -> None:
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "harness.environments.proxy", str(self._seed),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                preexec_fn=_die_with_parent, limit=1 << 20,
+                sys.executable,
+                "-m",
+                "harness.environments.proxy",
+                str(self._seed),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                preexec_fn=_die_with_parent,
+                limit=1 << 20,
             )
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             answer = json.loads(line)
             future = self._answers.pop(answer["id"], None)
@@ -113,11 +120,24 @@ class ProxyControl:
             await self.ask("shape", source=source, sink=sink)
         self._shaped.clear()
 
-    async def shape(self, source: str, sink: str, *, delay_s: float = 0.0, jitter_s: float = 0.0,
-                    bytes_per_s: float = 0.0) -> None:
+    async def shape(
+        self,
+        source: str,
+        sink: str,
+        *,
+        delay_s: float = 0.0,
+        jitter_s: float = 0.0,
+        bytes_per_s: float = 0.0,
+    ) -> None:
         self._shaped.add((source, sink))
-        await self.ask("shape", source=source, sink=sink, delay_s=delay_s, jitter_s=jitter_s,
-                       bytes_per_s=bytes_per_s)
+        await self.ask(
+            "shape",
+            source=source,
+            sink=sink,
+            delay_s=delay_s,
+            jitter_s=jitter_s,
+            bytes_per_s=bytes_per_s,
+        )
 
     async def reset(self, source: str, sink: str) -> int:
         return int(await self.ask("reset", source=source, sink=sink))
@@ -154,8 +174,15 @@ class LocalEnvironment:
     name = "local"
     capabilities = frozenset({"network", "kill", "pause"})
 
-    def __init__(self, nodes: Sequence[str], run_dir: Path, *, seed: int = 0,
-                 first_port: int | None = None, client_hosts: int = 3) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[str],
+        run_dir: Path,
+        *,
+        seed: int = 0,
+        first_port: int | None = None,
+        client_hosts: int = 3,
+    ) -> None:
         """`first_port`: the first node listens there, the others on those after it; None: on
         ports that are free."""
         self.nodes = tuple(nodes)
@@ -184,14 +211,17 @@ class LocalEnvironment:
                 continue
             port = self._ports[node] = self._first_port + i
             if port_is_taken(port):
-                raise EnvironmentFailed(f"port {port}, meant for {node}, is taken: "
-                                        "choose another --port, or leave it out")
+                raise EnvironmentFailed(
+                    f"port {port}, meant for {node}, is taken: "
+                    "choose another --port, or leave it out"
+                )
         await self._proxy.open()
         for source in (*self.nodes, *self.client_hosts):
             for sink in self.nodes:
                 if source != sink:
                     self._links[source, sink] = await self._proxy.ask(
-                        "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink])
+                        "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
+                    )
 
     def address(self, process: str, *, seen_from: str) -> Address:
         return LOOPBACK, self._links[seen_from, process]
@@ -210,8 +240,12 @@ class LocalEnvironment:
         try:
             with (logs / f"{spec.name}.log").open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    *spec.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    cwd=self.data_dir(spec.node), env={**os.environ, **spec.env},
+                    *spec.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.data_dir(spec.node),
+                    env={**os.environ, **spec.env},
                     preexec_fn=_die_with_parent,
                 )
         except OSError as e:
@@ -223,8 +257,9 @@ class LocalEnvironment:
 
     async def _watch(self, node: _Node) -> None:
         code = await node.process.wait()
-        self.exits.append(Exit(process=node.spec.name, code=code, time=self.now(),
-                               expected=node.killed))
+        self.exits.append(
+            Exit(process=node.spec.name, code=code, time=self.now(), expected=node.killed)
+        )
 
     def log_tail(self, process: str, lines: int = 3) -> str:
         """The last lines that a process printed, for an error message."""
@@ -278,10 +313,10 @@ class LocalEnvironment:
 
 def _process_state(pid: int) -> str:
     """The state letter that the kernel gives; "" for no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        if sys.platform == "linux":
+    if Path("/proc/self/stat").exists():
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
             return ""
     ps = ["ps", "-o", "stat=", "-p", str(pid)]
     return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip()[:1]

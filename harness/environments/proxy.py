@@ -53,8 +53,11 @@ class Flow:
 
     def stats(self) -> dict[str, int]:
         return {
-            "passed": self.passed, "held_total": self.held_total, "delayed": self.delayed,
-            "held_now": sum(p.held for p in self.pipes), "dropped": self.dropped,
+            "passed": self.passed,
+            "held_total": self.held_total,
+            "delayed": self.delayed,
+            "held_now": sum(p.held for p in self.pipes),
+            "dropped": self.dropped,
         }
 
 
@@ -156,8 +159,9 @@ def abort(transport: asyncio.Transport) -> None:
 class End(asyncio.Protocol):
     """One end of a connection: reads into `out`, and is the sink of `into`."""
 
-    def __init__(self, out: Pipe, into: Pipe, connected: Callable[[], None],
-                 closed: Callable[[End], None]) -> None:
+    def __init__(
+        self, out: Pipe, into: Pipe, connected: Callable[[], None], closed: Callable[[End], None]
+    ) -> None:
         self.out = out
         self.into = into
         self._connected = connected
@@ -213,7 +217,8 @@ class Link:
         if self.server is None:
             loop = asyncio.get_running_loop()
             self.server = await loop.create_server(
-                self._accept, "127.0.0.1", self.port, reuse_address=True, backlog=512)
+                self._accept, "127.0.0.1", self.port, reuse_address=True, backlog=512
+            )
             self.port = self.server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
@@ -224,7 +229,9 @@ class Link:
     def _accept(self) -> End:
         loop = asyncio.get_running_loop()
         self.accepted += 1
-        end = End(Pipe(self.there, loop), Pipe(self.back, loop), lambda: self._dial(end), self._gone)
+        end = End(
+            Pipe(self.there, loop), Pipe(self.back, loop), lambda: self._dial(end), self._gone
+        )
         return end
 
     def _dial(self, end: End) -> None:
@@ -316,8 +323,14 @@ class Proxy:
         for link in self.links.values():
             link.healed()
 
-    async def do_shape(self, source: str, sink: str, delay_s: float = 0, jitter_s: float = 0,
-                       bytes_per_s: float = 0) -> None:
+    async def do_shape(
+        self,
+        source: str,
+        sink: str,
+        delay_s: float = 0,
+        jitter_s: float = 0,
+        bytes_per_s: float = 0,
+    ) -> None:
         flow = self.flow(source, sink)
         flow.delay_s, flow.jitter_s, flow.bytes_per_s = delay_s, jitter_s, bytes_per_s
         for pipe in list(flow.pipes):
@@ -365,8 +378,10 @@ async def serve(seed: int) -> None:
         while line := await reader.readline():
             request = json.loads(line)
             try:
-                answer = {"id": request["id"],
-                          "ok": await proxy.handle(request["do"], request["args"])}
+                answer = {
+                    "id": request["id"],
+                    "ok": await proxy.handle(request["do"], request["args"]),
+                }
             except Exception as e:
                 answer = {"id": request["id"], "error": f"{type(e).__name__}: {e}"}
             sys.stdout.write(json.dumps(answer) + "\n")

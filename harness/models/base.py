@@ -53,13 +53,28 @@ class Versioned(Protocol):
 
 
 @runtime_checkable
+class Growing(Protocol):
+    """A model whose states only grow."""
+
+    def reaches(self, state: Any, later: Any) -> bool:
+        """Whether some operations lead from one state to the other."""
+        ...
+
+
+@runtime_checkable
 class Projectable(Protocol):
-    """A model whose histories stay linearizable when every trace of one value is removed."""
+    """A model whose histories stay linearizable when every trace of a value is removed."""
 
-    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]: ...
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
+        """The values that an operation brings in or shows."""
+        ...
 
-    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
-        """The operation's value with `dropped` removed, or GONE, or BOUND."""
+    def forget(self, f: str, value: Any, known: bool) -> Any:
+        """The operation's value with nothing known of a writing operation's answer."""
+        ...
+
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
+        """The operation's value without the dropped values, or GONE, or BOUND."""
         ...
 
 

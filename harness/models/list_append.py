@@ -30,16 +30,22 @@ class ListAppend:
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         return (tuple(value), KEEP) if f == "read" and known else None
 
+    def reaches(self, state: tuple[Any, ...], later: tuple[Any, ...]) -> bool:
+        return later[: len(state)] == state
+
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         if f == "append":
             return frozenset({value[0] if known else value})
         return frozenset(value) if known else frozenset()
 
-    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+    def forget(self, f: str, value: Any, known: bool) -> Any:
+        return (value[0], None) if f == "append" and known else value
+
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         """Lengths no longer hold when a value is gone, so they are forgotten."""
         if f == "append":
             element = value[0] if known else value
-            if element == dropped:
+            if element in dropped:
                 return GONE
             return (element, None) if known else element
-        return tuple(v for v in value if v != dropped) if known else value
+        return tuple(v for v in value if v not in dropped) if known else value

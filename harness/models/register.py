@@ -32,8 +32,11 @@ class Register:
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         return frozenset({value}) if value is not None else frozenset()
 
-    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
-        return GONE if value == dropped else value
+    def forget(self, f: str, value: Any, known: bool) -> Any:
+        return value
+
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
+        return GONE if value in dropped else value
 
 
 class CasRegister(Register):
@@ -52,7 +55,7 @@ class CasRegister(Register):
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         return frozenset() if f.startswith("cas") else super().mentions(f, value, known)
 
-    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         if f.startswith("cas"):  # a chain of swaps would break
-            return BOUND if dropped in value else value
+            return value if dropped.isdisjoint(value) else BOUND
         return super().without(f, value, known, dropped)

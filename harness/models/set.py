@@ -26,12 +26,18 @@ class GrowSet:
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         return (frozenset(value), KEEP) if f == "read" and known else None
 
+    def reaches(self, state: frozenset[Any], later: frozenset[Any]) -> bool:
+        return state <= later
+
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         if f == "add":
             return frozenset({value})
         return frozenset(value) if known else frozenset()
 
-    def without(self, f: str, value: Any, known: bool, dropped: Hashable) -> Any:
+    def forget(self, f: str, value: Any, known: bool) -> Any:
+        return value
+
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         if f == "add":
-            return GONE if value == dropped else value
-        return tuple(v for v in value if v != dropped) if known else value
+            return GONE if value in dropped else value
+        return tuple(v for v in value if v not in dropped) if known else value

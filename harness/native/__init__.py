@@ -1,1 +1,1 @@
-"""The C++ search core; `harness.checkers.linearizable` is the way in."""
+"""The search core in C++; `harness.checkers.linearizable` is the way in."""

@@ -11,6 +11,7 @@ def check(
     init: int,
     recurs: bool,
     step: Callable[[int, int], int],
+    reaches: Callable[[int, int], bool] | None,
     configurations: int,
     bytes: int,
     zones: bool,

@@ -19,20 +19,23 @@ namespace {
 
 template <int WORDS>
 Verdict search(const Operations& ops, const Letters& letters, const Plan& plan, bool recurs,
-               const nb::callable& step, Budget budget) {
+               const nb::callable& step, const nb::object& reaches, Budget budget) {
   auto ask = [&](int32_t state, int32_t letter) { return nb::cast<int32_t>(step(state, letter)); };
+  typename Search<WORDS>::Reaches reach;
+  if (!reaches.is_none())
+    reach = [&](int32_t state, int32_t later) { return nb::cast<bool>(reaches(state, later)); };
   auto poll = [] {
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
   };
-  return Search<WORDS>(ops, letters, plan, recurs, ask, poll, budget).run();
+  return Search<WORDS>(ops, letters, plan, recurs, ask, reach, poll, budget).run();
 }
 
 Verdict search_any_width(const Operations& ops, const Letters& letters, bool recurs,
-                         const nb::callable& step, Budget budget) {
+                         const nb::callable& step, const nb::object& reaches, Budget budget) {
   Plan plan(ops);
-  if (plan.slots <= 64) return search<1>(ops, letters, plan, recurs, step, budget);
-  if (plan.slots <= 256) return search<4>(ops, letters, plan, recurs, step, budget);
-  if (plan.slots <= 1024) return search<16>(ops, letters, plan, recurs, step, budget);
+  if (plan.slots <= 64) return search<1>(ops, letters, plan, recurs, step, reaches, budget);
+  if (plan.slots <= 256) return search<4>(ops, letters, plan, recurs, step, reaches, budget);
+  if (plan.slots <= 1024) return search<16>(ops, letters, plan, recurs, step, reaches, budget);
   Verdict verdict;
   verdict.reason = "more than 1024 operations open at once";
   return verdict;
@@ -40,7 +43,7 @@ Verdict search_any_width(const Operations& ops, const Letters& letters, bool rec
 
 nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> letter,
                 Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
-                bool recurs, const nb::callable& step, int64_t configurations, int64_t bytes,
+                bool recurs, const nb::callable& step, const nb::object& reaches, int64_t configurations, int64_t bytes,
                 bool zones) {
   if (call.size() != ret.size() || call.size() != letter.size())
     throw std::invalid_argument("call, ret and letter differ in length");
@@ -63,7 +66,7 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> lette
   if (zones) v = Zones(ops, letters).check();
   const char* by = "zones";
   if (v.valid < 0) {
-    v = search_any_width(ops, letters, recurs, step, {configurations, bytes});
+    v = search_any_width(ops, letters, recurs, step, reaches, {configurations, bytes});
     by = v.valid < 0 ? v.reason : "search";
   } else if (v.valid == 0) {
     by = v.reason;
@@ -76,6 +79,6 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> lette
 NB_MODULE(_core, m) {
   m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("letter"), nb::arg("requires"),
         nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"),
-        nb::arg("step"), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
+        nb::arg("step"), nb::arg("reaches").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
         "Decide one partition; returns (valid, how, order, configurations, bytes, stuck).");
 }

@@ -13,7 +13,9 @@
 // - of identical operations only the one that must return first is tried;
 // - identical operations of unknown outcome are used earliest call first, only if they change the
 //   state, and a configuration that used more of them than one already visited is dominated;
-// - where every letter names its states, one whose state nobody needs any more is not used.
+// - where every letter names its states, one whose state nobody needs any more is not used;
+// - where the model knows which states can follow which (a list that only grows), no step leads
+//   away from the state that the next completed operation needs.
 #pragma once
 #include <array>
 #include <functional>
@@ -84,12 +86,13 @@ template <int WORDS>
 class Search {
  public:
   using Step = std::function<int32_t(int32_t state, int32_t letter)>;  // -1: inconsistent
+  using Reaches = std::function<bool(int32_t state, int32_t later)>;
   using Poll = std::function<void()>;  // may throw, to interrupt
 
   Search(const Operations& ops, const Letters& letters, const Plan& plan, bool recurs, Step step,
-         Poll poll, Budget budget)
+         Reaches reaches, Poll poll, Budget budget)
       : o_(ops), l_(letters), p_(plan), recurs_(recurs), ask_(std::move(step)),
-        poll_(std::move(poll)), budget_(budget), state_(letters.init) {
+        ask_reaches_(std::move(reaches)), poll_(std::move(poll)), budget_(budget), state_(letters.init) {
     completed_ = static_cast<int32_t>(p_.by_return.size());
     used_.assign(p_.classes.size(), 0);
     done_.assign(o_.size(), 0);
@@ -172,6 +175,7 @@ class Search {
   const Plan& p_;
   bool recurs_, opaque_ = false;
   Step ask_;
+  Reaches ask_reaches_;  // empty: not known
   Poll poll_;
   Budget budget_;
   Verdict verdict_;
@@ -186,6 +190,8 @@ class Search {
   std::vector<Candidate> candidates_;
   std::unordered_map<Key, std::vector<Counts>, Hash> visited_;
   std::unordered_map<uint64_t, int32_t> steps_;
+  std::unordered_map<uint64_t, bool> reached_;
+  int32_t needed_ = -1;  // the state that the next completed operation with one needs
   int64_t bytes_ = 0;
 
   int32_t letter(int32_t i) const { return o_.letter[i]; }
@@ -321,12 +327,32 @@ class Search {
     return need_[state_] - (consumes ? 1 : 0) == 0;
   }
 
+  int32_t next_needed() const {
+    for (int32_t k = frontier_, end = std::min(completed_, frontier_ + 256); k < end; k++) {
+      int32_t i = p_.by_return[k];
+      if (!done_[i] && l_.requires_[letter(i)] >= 0) return l_.requires_[letter(i)];
+    }
+    return -1;
+  }
+
+  bool leads_away(int32_t to) {
+    if (!ask_reaches_ || needed_ < 0) return false;
+    uint64_t key = static_cast<uint64_t>(to) << 32 | static_cast<uint32_t>(needed_);
+    auto it = reached_.find(key);
+    if (it == reached_.end()) {
+      it = reached_.emplace(key, ask_reaches_(to, needed_)).first;
+      bytes_ += 48;
+    }
+    return !it->second;
+  }
+
   int enter(size_t mark) {
     take_reads();
     deepest_ = std::max(deepest_, std::min(frontier_, completed_ - 1));
     if (frontier_ == completed_) return FOUND;
     if (!visit()) return DEAD;
     if ((++verdict_.configurations & 1023) == 0) poll_();
+    if (ask_reaches_) needed_ = next_needed();
     size_t begin = candidates_.size();
     add_completed(begin);
     add_open();
@@ -337,7 +363,7 @@ class Search {
   void add_completed(size_t begin) {
     for (int32_t i = after_[head_]; i != head_ && o_.call[i] < deadline(); i = after_[i]) {
       int32_t to = step(state_, letter(i));
-      if (to < 0 || (to != state_ && !may_leave(i))) continue;
+      if (to < 0 || (to != state_ && (!may_leave(i) || leads_away(to)))) continue;
       bool known = false;
       for (size_t k = begin; k < candidates_.size() && !known; k++) {
         Candidate& other = candidates_[k];
@@ -366,7 +392,7 @@ class Search {
       int32_t i = p_.classes[c][used_[c]];
       if (o_.call[i] > deadline()) continue;
       int32_t to = step(state_, letter(i));
-      if (to < 0 || to == state_ || !may_leave(i)) continue;
+      if (to < 0 || to == state_ || !may_leave(i) || leads_away(to)) continue;
       if (!opaque_ && need_[to] == 0 && want_[to] == 0) continue;
       candidates_.push_back({i, to, static_cast<int32_t>(c)});
     }

@@ -29,8 +29,9 @@ class PromoteReplica:
         assert isinstance(target, Failover)
         primary = await system.primary()
         cut = grudges.flows(system.grudge)
-        able = [n for n in system.env.nodes
-                if n != primary and n not in system.down | system.paused]
+        able = [
+            n for n in system.env.nodes if n != primary and n not in system.down | system.paused
+        ]
         separated = [n for n in able if (primary, n) in cut]
         candidates = separated or able
         if not candidates:

@@ -79,8 +79,11 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
     if names == "none":
         return []
     if names == "all":
-        chosen = [known[n] for n in ("partition", "kill", "pause", "restart", "failover")
-                  if known[n].needs <= able]
+        chosen = [
+            known[n]
+            for n in ("partition", "kill", "pause", "restart", "failover")
+            if known[n].needs <= able
+        ]
         if not chosen:
             raise UsageError(f"--nemesis all: the {env.name} environment injects no faults")
         return chosen
@@ -90,9 +93,11 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
             raise UsageError(f"unknown fault {name!r}; there are: {', '.join(known)}, all, none")
         missing = sorted(known[name].needs - able)
         if missing:
-            raise UsageError(f"--nemesis {name}: the {env.name} environment with target "
-                             f"{target.name} can't do that (it needs {', '.join(missing)}); "
-                             "the local environment can")
+            raise UsageError(
+                f"--nemesis {name}: the {env.name} environment with target "
+                f"{target.name} can't do that (it needs {', '.join(missing)}); "
+                "the local environment can"
+            )
         if known[name] not in chosen:
             chosen.append(known[name])
     return sorted(chosen, key=lambda f: f.rank)

@@ -33,7 +33,8 @@ class Partition:
                 break
         else:
             raise EnvironmentFailed(
-                f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes")
+                f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes"
+            )
         self._before = await system.env.network.stats()
         system.grudge = grudge
         await system.env.network.apply(grudge)
@@ -78,10 +79,15 @@ class Partition:
 
     async def heal(self, system: System, /) -> dict[str, Any]:
         after = await system.env.network.stats()
-        held = {pair: stats["held_total"] - self._before.get(pair, {}).get("held_total", 0)
-                for pair, stats in after.items()}
+        held = {
+            pair: stats["held_total"] - self._before.get(pair, {}).get("held_total", 0)
+            for pair, stats in after.items()
+        }
         total = sum(held.values())
         system.grudge = {}
         await system.env.network.heal()
-        return {"effective": total > 0, "bytes_held": total,
-                "by_link": {f"{a}>{b}": n for (a, b), n in sorted(held.items()) if n > 0}}
+        return {
+            "effective": total > 0,
+            "bytes_held": total,
+            "by_link": {f"{a}>{b}": n for (a, b), n in sorted(held.items()) if n > 0},
+        }

@@ -55,8 +55,11 @@ class Restart:
         effective = system.env.state(node) == "dead"
         began = system.env.now()
         await system.target.restart(node)
-        self._done = {"effective": effective, "node": node,
-                      "away_ms": round((system.env.now() - began) / 1e6)}
+        self._done = {
+            "effective": effective,
+            "node": node,
+            "away_ms": round((system.env.now() - began) / 1e6),
+        }
         return {"node": node, "was_primary": was_primary}
 
     async def heal(self, system: System, /) -> dict[str, Any]:

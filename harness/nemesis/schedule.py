@@ -41,8 +41,7 @@ class FaultCycles:
         return self
 
 
-def plan_cycle(faults: Sequence[Fault], interval: int, draw: bool,
-               rng: random.Random) -> Plan:
+def plan_cycle(faults: Sequence[Fault], interval: int, draw: bool, rng: random.Random) -> Plan:
     """The steps of one cycle. Healing goes in order of rank too: links before roles."""
     chosen = list(faults)
     if draw:

@@ -28,8 +28,8 @@ class WorkloadOptions:
 
 class Workload(Protocol):
     """`reads`: kinds of operation that can't write. `forms`: those that are a script or a
-    transaction. `minimum`: successes of each kind that a run needs to mean something. `keys`: server keys that
-    were used, in order."""
+    transaction. `minimum`: successes of each kind that a run needs to mean something.
+    `keys`: server keys that were used, in order."""
 
     name: str
     reads: frozenset[str]
@@ -60,12 +60,18 @@ class Linearizable:
     Answers by nodes that said they were replicas are left out: those are `Demoted`'s.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, of_reads: bool = False) -> None:
         self._model = model
+        self._of_reads = of_reads
 
     def check(self, history: History, /) -> Verdict:
-        return check_linearizable(history, self._model, independent=True,
-                                  keep=is_primary_operation)
+        return check_linearizable(
+            history,
+            self._model,
+            independent=True,
+            keep=is_primary_operation,
+            of_reads=self._of_reads,
+        )
 
 
 class Demoted:
@@ -75,11 +81,17 @@ class Demoted:
     """
 
     def check(self, history: History, /) -> Verdict:
-        stray = [p for p in history.pairs()
-                 if p.invoke.node is None and p.done is not None and p.done.role == "replica"]
-        return Verdict(valid=True, judged=False, why=(
-            f"{len(stray)} operations meant for the primary were answered by a replica"),
-            evidence={"count": len(stray), "indices": [p.invoke.index for p in stray[:20]]})
+        stray = [
+            p
+            for p in history.pairs()
+            if p.invoke.node is None and p.done is not None and p.done.role == "replica"
+        ]
+        return Verdict(
+            valid=True,
+            judged=False,
+            why=(f"{len(stray)} operations meant for the primary were answered by a replica"),
+            evidence={"count": len(stray), "indices": [p.invoke.index for p in stray[:20]]},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +123,3 @@ class IndependentKeys:
         if current is self.current:
             return self
         return IndependentKeys(self.make, self.key, self.stride, current)
-
-

@@ -39,7 +39,7 @@ class Counter:
     name = "counter"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
-    minimum = {"add": 20, "read": 5}
+    minimum: Mapping[str, int] = {"add": 20, "read": 5}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options

@@ -69,7 +69,7 @@ class Register:
     name = "register"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {"cas": "script", "cas-watch": "exec"}
-    minimum = {"read": 10, "write": 10, "cas": 5, "cas-watch": 5}
+    minimum: Mapping[str, int] = {"read": 10, "write": 10, "cas": 5, "cas-watch": 5}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
@@ -81,8 +81,14 @@ class Register:
         parts = []
         for group in range(groups):
             workers = sum(1 << w for w in range(n) if w % groups == group)
-            parts.append(On(workers, IndependentKeys(
-                lambda key: Limit(RegisterOps(key), OPERATIONS_A_KEY), group, groups)))
+            parts.append(
+                On(
+                    workers,
+                    IndependentKeys(
+                        lambda key: Limit(RegisterOps(key), OPERATIONS_A_KEY), group, groups
+                    ),
+                )
+            )
         return AnyOf(tuple(parts))
 
     def final(self) -> Generator | None:

