@@ -7,6 +7,7 @@ health checks, no reconnecting behind the harness' back. One invocation sends it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -19,6 +20,11 @@ from redis.backoff import NoBackoff
 from harness.history import LINE_BYTES_MAX, Op, OpType, encode
 
 Address = tuple[str, int]
+_pack: Callable[[tuple[Any, ...]], bytes] | None = None
+with contextlib.suppress(ImportError):  # redis-py works without it too
+    import hiredis
+
+    _pack = hiredis.pack_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +177,10 @@ class RedisConnection:
         connection = self._connection
         if not connection.is_connected:
             raise rx.ConnectionError("connection is closed")
-        if len(commands) == 1:
-            packed = connection.pack_command(*commands[0])
-        else:
-            packed = connection.pack_commands(commands)
+        if _pack is None:
+            packed = b"".join(connection.pack_commands(commands))
+        else:  # redis-py's own packing, in Python, costs a tenth of an operation
+            packed = b"".join([_pack(tuple(c)) for c in commands])
         await connection.send_packed_command(packed, check_health=False)
         replies: list[Any] = []
         for _ in commands:

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from harness.history import NEMESIS, Op
 
@@ -33,8 +35,7 @@ class Pending:
 PENDING: Final = Pending()
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What a generator may know.
 
     `time`: nanoseconds since the start. `free`: bit set of workers without an operation.
@@ -89,21 +90,22 @@ def invocation(ctx: Context, f: str, value: Any = None) -> Op | Pending:
     return Op(-1, ctx.time, "invoke", ctx.processes[worker], f, value)
 
 
-class _Stateless:
+class _Stateless(msgspec.Struct, frozen=True):
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self  # type: ignore[return-value]
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing(_Stateless):
+class Nothing(_Stateless, frozen=True):
     """Exhausted from the start."""
 
     def next(self, ctx: Context, /) -> Step:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat(_Stateless):
+_NOTHING: Final = Nothing()
+
+
+class Repeat(_Stateless, frozen=True):
     """For ever what `draw(rng)` answers: a pair of f and value."""
 
     draw: Callable[[random.Random], tuple[str, Any]]
@@ -114,8 +116,7 @@ class Repeat(_Stateless):
         return invocation(ctx, *self.draw(ctx.rng)), self
 
 
-@dataclass(frozen=True, slots=True)
-class Once(_Stateless):
+class Once(_Stateless, frozen=True):
     """One invocation."""
 
     f: str
@@ -123,11 +124,10 @@ class Once(_Stateless):
 
     def next(self, ctx: Context, /) -> Step:
         op = invocation(ctx, self.f, self.value)
-        return (op, self) if op is PENDING else (op, Nothing())
+        return (op, self) if op is PENDING else (op, _NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
-class Phases:
+class Phases(msgspec.Struct, frozen=True):
     """One generator after the other; see `phases` for waiting in between."""
 
     parts: tuple[Generator, ...]
@@ -146,8 +146,7 @@ class Phases:
         return self if first is self.parts[0] else Phases((first, *self.parts[1:]))
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle:
+class Cycle(msgspec.Struct, frozen=True):
     """`make()` again whenever its generator is exhausted, `times` times (None: for ever)."""
 
     make: Callable[[], Generator]
@@ -174,8 +173,7 @@ class Cycle:
         return self if current is self.current else replace(self, current=current)
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
+class Mix(msgspec.Struct, frozen=True):
     """Each operation from one of the parts, drawn uniformly; an exhausted part drops out.
 
     The part is drawn once per operation, so that a slow part is waited for, not skipped.
@@ -201,20 +199,17 @@ class Mix:
         return self if parts is self.parts else replace(self, parts=parts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Around:
+class _Around(msgspec.Struct, frozen=True):
     """A generator around another that passes updates through."""
 
     inner: Generator
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         inner = self.inner.update(ctx, op)
-        changed = self if inner is self.inner else replace(self, inner=inner)
-        return changed  # type: ignore[return-value]
+        return self if inner is self.inner else replace(self, inner=inner)  # type: ignore[return-value]
 
 
-@dataclass(frozen=True, slots=True)
-class Limit(_Around):
+class Limit(_Around, frozen=True):
     """At most `count` operations."""
 
     count: int
@@ -225,8 +220,7 @@ class Limit(_Around):
         return step[0], Limit(step[1], self.count - (step[0] is not PENDING))
 
 
-@dataclass(frozen=True, slots=True)
-class TimeLimit(_Around):
+class TimeLimit(_Around, frozen=True):
     """Ends `nanos` after it was first asked."""
 
     nanos: int
@@ -241,8 +235,7 @@ class TimeLimit(_Around):
         return step[0], TimeLimit(step[1], self.nanos, ends)
 
 
-@dataclass(frozen=True, slots=True)
-class Stagger(_Around):
+class Stagger(_Around, frozen=True):
     """Invocations about `nanos` apart: each gap is drawn from [0, 2 x nanos)."""
 
     nanos: int
@@ -261,8 +254,7 @@ class Stagger(_Around):
         return op, Stagger(step[1], self.nanos, max(due, op.time - NANOS) + gap)
 
 
-@dataclass(frozen=True, slots=True)
-class Delay(_Around):
+class Delay(_Around, frozen=True):
     """Invocations at least `nanos` apart."""
 
     nanos: int
@@ -279,8 +271,7 @@ class Delay(_Around):
         return op, Delay(step[1], self.nanos, op.time + self.nanos)
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep(_Stateless):
+class Sleep(_Stateless, frozen=True):
     """Nothing for `nanos`: an invocation of f = "sleep", which no client sees or history records.
 
     It holds one of the workers it may use for that long.
@@ -290,14 +281,13 @@ class Sleep(_Stateless):
 
     def next(self, ctx: Context, /) -> Step:
         op = invocation(ctx, SLEEP, self.nanos)
-        return (op, self) if op is PENDING else (op, Nothing())
+        return (op, self) if op is PENDING else (op, _NOTHING)
 
 
 SLEEP: Final = "sleep"
 
 
-@dataclass(frozen=True, slots=True)
-class Synchronize(_Around):
+class Synchronize(_Around, frozen=True):
     """Waits until every worker that it may use is free, then goes on as the inner generator."""
 
     started: bool = False
@@ -309,8 +299,7 @@ class Synchronize(_Around):
         return step and (step[0], Synchronize(step[1], True))
 
 
-@dataclass(frozen=True, slots=True)
-class UntilOk(_Around):
+class UntilOk(_Around, frozen=True):
     """Operations of the inner generator until one of them is ok."""
 
     mine: frozenset[int | str] = frozenset()
@@ -332,14 +321,15 @@ class UntilOk(_Around):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class On:
+class On(msgspec.Struct, frozen=True):
     """Restricts a generator to a bit set of workers."""
 
     workers: int
     inner: Generator
 
     def next(self, ctx: Context, /) -> Step:
+        if not ctx.free & self.workers:
+            return PENDING, self  # whether it is exhausted shows when one of them is free
         step = self.inner.next(ctx.restrict(self.workers))
         return step and (step[0], On(self.workers, step[1]))
 
@@ -350,8 +340,7 @@ class On:
         return self if inner is self.inner else On(self.workers, inner)
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
     """Whatever is due first among several generators (they usually use different workers).
 
     Of several that are due at the same time one is drawn, so that none starves the others.
@@ -361,24 +350,28 @@ class AnyOf:
 
     def next(self, ctx: Context, /) -> Step:
         best: tuple[Op, int, Generator] | None = None
-        waiting = list(self.parts)
+        parts: list[Generator] | tuple[Generator, ...] = self.parts
         pending, equal = False, 1
         for i, part in enumerate(self.parts):
             step = part.next(ctx)
-            if step is None:
-                waiting[i] = Nothing()
-            elif not isinstance(step[0], Op):
-                pending, waiting[i] = True, step[1]
-            elif best is None or step[0].time < best[0].time:
-                best, equal = (step[0], i, step[1]), 1
-            elif step[0].time == best[0].time:
-                equal += 1
-                if ctx.rng.randrange(equal) == 0:
-                    best = (step[0], i, step[1])
-        if best is not None:
-            op, i, waiting[i] = best
-            return op, AnyOf(tuple(waiting))
-        return (PENDING, AnyOf(tuple(waiting))) if pending else None
+            if step is not None and isinstance(op := step[0], Op):
+                after = step[1]
+                if best is None or op.time < best[0].time:
+                    best, equal = (op, i, after), 1
+                elif op.time == best[0].time:
+                    equal += 1
+                    if ctx.rng.randrange(equal) == 0:
+                        best = (op, i, after)
+                continue
+            waits = _NOTHING if step is None else step[1]
+            pending = pending or step is not None
+            if waits is not part:
+                parts = list(parts)
+                parts[i] = waits
+        if best is None:
+            return (PENDING, AnyOf(tuple(parts))) if pending else None
+        op, i, after = best
+        return op, AnyOf((*parts[:i], after, *parts[i + 1 :]))
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         parts = _updated(self.parts, ctx, op)
@@ -387,12 +380,15 @@ class AnyOf:
 
 def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Generator, ...]:
     """The parts after an update; the same tuple when none of them changed."""
-    after = tuple([part.update(ctx, op) for part in parts])
-    return after if any(a is not b for a, b in zip(after, parts, strict=True)) else parts
+    after = parts
+    for i, part in enumerate(parts):
+        changed = part.update(ctx, op)
+        if changed is not part:
+            after = (*after[:i], changed, *after[i + 1 :])
+    return after
 
 
-@dataclass(frozen=True, slots=True)
-class EachProcess:
+class EachProcess(msgspec.Struct, frozen=True):
     """A fresh copy of the generator for every worker that it may use."""
 
     make: Callable[[], Generator]
@@ -426,8 +422,7 @@ def _members(bits: int) -> Iterable[int]:
     return (i for i in range(bits.bit_length()) if bits >> i & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(msgspec.Struct, frozen=True):
     """The first `n` workers run the first generator, the next `n` the second, the rest `rest`."""
 
     counts: tuple[int, ...]
@@ -461,8 +456,7 @@ class Reserve:
         return self._ended(self._any(ctx).update(ctx, op))
 
 
-@dataclass(frozen=True, slots=True)
-class FlipFlop:
+class FlipFlop(msgspec.Struct, frozen=True):
     """An operation of each in turn; ends when the one whose turn it is does."""
 
     turn: Generator

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harness.generators import PENDING, SLEEP, Context, Generator, Step, invocation
 from harness.history import Op
@@ -15,8 +17,7 @@ from harness.nemesis.faults import Fault
 Plan = tuple[int | tuple[str, list[str] | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FaultCycles:
+class FaultCycles(msgspec.Struct, frozen=True):
     """For ever: quiet, then every fault of the cycle one after the other, then all are healed.
 
     Waits are `interval` nanoseconds, 0.6 to 1.4 times. Faults that were named together overlap:

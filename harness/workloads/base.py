@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from harness.checkers.linearizable import check as check_linearizable
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Checker, Verdict
@@ -94,8 +96,7 @@ class Demoted:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class IndependentKeys:
+class IndependentKeys(msgspec.Struct, frozen=True):
     """One key after the other: `make(key)` until it is exhausted, then the next key.
 
     Several of these with the same `stride` and different `key` never meet.

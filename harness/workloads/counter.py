@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from harness.checkers.accounting import CounterAccounting
 from harness.checkers.verdict import Checker
@@ -16,8 +17,7 @@ from harness.workloads.set import final_reads
 COUNTERS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class AddsAndReads:
+class AddsAndReads(msgspec.Struct, frozen=True):
     """Three additions of 1 to 5 to one read."""
 
     def next(self, ctx: Context, /) -> Step:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
@@ -31,8 +32,7 @@ return seen
 """
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterOps:
+class RegisterOps(msgspec.Struct, frozen=True):
     """Reads, writes and swaps of one key. Written values are unique; a swap starts from the value
     that was seen last, so that about as many succeed as fail."""
 
@@ -46,7 +46,7 @@ class RegisterOps:
         if draw < 3:
             op, after = invocation(ctx, "read", [self.key, None]), self
         else:
-            after = replace(self, count=value)
+            after = RegisterOps(self.key, value, self.seen)
             if draw < 5 or self.seen is None:
                 op = invocation(ctx, "write", [self.key, value])
             else:
@@ -60,7 +60,7 @@ class RegisterOps:
         value = op.value[1]
         if isinstance(value, list):
             value = value[1] if value[0] == value[2] else value[2]
-        return self if value == self.seen else replace(self, seen=value)
+        return self if value == self.seen else RegisterOps(self.key, self.count, value)
 
 
 class Register:

@@ -7,8 +7,10 @@ growing prefixes; all nodes agree after healing. How stale replicas are is measu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from harness.checkers.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
 from harness.checkers.verdict import Checker
@@ -24,8 +26,7 @@ FINAL_ROUNDS = 20
 ROUND_PAUSE_NS = NANOS // 2
 
 
-@dataclass(frozen=True, slots=True)
-class AppendsAndReads:
+class AppendsAndReads(msgspec.Struct, frozen=True):
     """A third appends, a third reads at the primary, a third reads of a given node."""
 
     nodes: tuple[str, ...]
@@ -46,8 +47,7 @@ class AppendsAndReads:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class UntilConverged:
+class UntilConverged(msgspec.Struct, frozen=True):
     """Rounds of reads of every key at every node, until one round agrees or rounds run out."""
 
     nodes: tuple[str, ...]
@@ -55,7 +55,7 @@ class UntilConverged:
     rounds: int = FINAL_ROUNDS
     todo: tuple[tuple[str, int], ...] = ()
     pending: int = 0
-    seen: dict[tuple[str, int], Any] = field(default_factory=dict)
+    seen: dict[tuple[str, int], Any] = msgspec.field(default_factory=dict)
     started: bool = False
 
     def next(self, ctx: Context, /) -> Step:

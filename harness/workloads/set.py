@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harness.checkers.accounting import SetAccounting
 from harness.checkers.verdict import Checker
@@ -27,8 +29,7 @@ ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
 FINAL_TRIES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Adds:
+class Adds(msgspec.Struct, frozen=True):
     """Four adds to one read of the newest key."""
 
     count: int = 0

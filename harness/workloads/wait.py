@@ -8,7 +8,9 @@ the article on Amazon MemoryDB.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
@@ -30,8 +32,7 @@ def live_key(slot: int, time: int) -> int:
     return int(generation) * LIVE_KEYS + slot
 
 
-@dataclass(frozen=True, slots=True)
-class Writes:
+class Writes(msgspec.Struct, frozen=True):
     """Unique values to the live keys."""
 
     count: int = 0
@@ -45,8 +46,7 @@ class Writes:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(msgspec.Struct, frozen=True):
     """Of the live keys."""
 
     def next(self, ctx: Context, /) -> Step:
