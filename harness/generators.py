@@ -329,7 +329,8 @@ class On(msgspec.Struct, frozen=True):
 
     def next(self, ctx: Context, /) -> Step:
         if not ctx.free & self.workers:
-            return PENDING, self  # whether it is exhausted shows when one of them is free
+            # Whether it is exhausted shows when one of them is free; without any it is.
+            return (PENDING, self) if ctx.workers & self.workers else None
         step = self.inner.next(ctx.restrict(self.workers))
         return step and (step[0], On(self.workers, step[1]))
 
@@ -392,30 +393,26 @@ class EachProcess(msgspec.Struct, frozen=True):
     """A fresh copy of the generator for every worker that it may use."""
 
     make: Callable[[], Generator]
-    copies: tuple[tuple[int, Generator], ...] | None = None
+    copies: AnyOf | None = None
 
     def _started(self, ctx: Context) -> AnyOf:
         if self.copies is not None:
-            return AnyOf(tuple(On(1 << worker, copy) for worker, copy in self.copies))
+            return self.copies
         return AnyOf(tuple(On(1 << w, self.make()) for w in _members(ctx.workers)))
-
-    def _ended(self, any_of: AnyOf) -> EachProcess:
-        parts = [p for p in any_of.parts if isinstance(p, On)]
-        return EachProcess(self.make, tuple((p.workers.bit_length() - 1, p.inner) for p in parts))
 
     def next(self, ctx: Context, /) -> Step:
         step = self._started(ctx).next(ctx)
         if step is None:
             return None
         assert isinstance(step[1], AnyOf)
-        return step[0], self._ended(step[1])
+        return step[0], EachProcess(self.make, step[1])
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         if self.copies is None:
             return self
-        updated = self._started(ctx).update(ctx, op)
+        updated = self.copies.update(ctx, op)
         assert isinstance(updated, AnyOf)
-        return self._ended(updated)
+        return EachProcess(self.make, updated)
 
 
 def _members(bits: int) -> Iterable[int]:
@@ -429,31 +426,19 @@ class Reserve(msgspec.Struct, frozen=True):
     parts: tuple[Generator, ...]
     rest: Generator
 
-    def _any(self, ctx: Context) -> AnyOf:
+    def next(self, ctx: Context, /) -> Step:
+        """Becomes the parts on their workers, once it is known which workers it may use."""
         workers = list(_members(ctx.workers))
         shares, start = [], 0
         for count in self.counts:
             shares.append(workers[start : start + count])
             start += count
         shares.append(workers[start:])
-        return AnyOf(
-            tuple(
-                On(sum(1 << w for w in share), part)
-                for share, part in zip(shares, (*self.parts, self.rest), strict=True)
-            )
-        )
-
-    def _ended(self, any_of: Generator) -> Reserve:
-        assert isinstance(any_of, AnyOf)
-        inner = [p.inner for p in any_of.parts if isinstance(p, On)]
-        return Reserve(self.counts, tuple(inner[:-1]), inner[-1])
-
-    def next(self, ctx: Context, /) -> Step:
-        step = self._any(ctx).next(ctx)
-        return step and (step[0], self._ended(step[1]))
+        parts = zip(shares, (*self.parts, self.rest), strict=True)
+        return AnyOf(tuple(On(sum(1 << w for w in share), part) for share, part in parts)).next(ctx)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
-        return self._ended(self._any(ctx).update(ctx, op))
+        return self
 
 
 class FlipFlop(msgspec.Struct, frozen=True):

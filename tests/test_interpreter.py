@@ -1,0 +1,146 @@
+"""The interpreter: outcomes, retired processes, waiting, failing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from harness.generators import (
+    PENDING,
+    AnyOf,
+    Context,
+    Generator,
+    Limit,
+    Once,
+    Repeat,
+    Sleep,
+    TimeLimit,
+    on_clients,
+    on_nemesis,
+    phases,
+    rate,
+    seconds,
+)
+from harness.history import NEMESIS, History, Op
+from harness.interpreter import GeneratorStuck, Interpreter
+
+
+class Scripted:
+    """An invoker that does what a function says."""
+
+    def __init__(self, act: Callable[[Op], Op], delay_s: float = 0.0) -> None:
+        self.act, self.delay_s, self.closed = act, delay_s, False
+
+    async def invoke(self, op: Op, /) -> Op:
+        await asyncio.sleep(self.delay_s)
+        return self.act(op)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def run(generator: Generator, clients: list[Scripted], **options) -> History:
+    history = History()
+    nemesis = Scripted(lambda op: op.completed("info"))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await Interpreter(
+            generator, clients, nemesis, record=history.append,
+            now=lambda: int((loop.time() - start) * 1e9), rng=random.Random(0), **options,
+        ).run()  # fmt: skip
+
+    asyncio.run(main())
+    return history
+
+
+def ok(op: Op) -> Op:
+    return op.completed("ok")
+
+
+def reads(n: int) -> Generator:
+    return Limit(Repeat(lambda rng: ("read", None)), n)
+
+
+def test_every_invocation_completes_in_order_of_time() -> None:
+    history = run(on_clients(reads(50), 3), [Scripted(ok) for _ in range(3)])
+    assert [op.index for op in history] == list(range(100))
+    assert [op.time for op in history] == sorted(op.time for op in history)
+    assert all(p.type == "ok" for p in history.pairs())
+
+
+def test_an_unknown_outcome_retires_the_process() -> None:
+    history = run(on_clients(reads(4), 2), [Scripted(lambda op: op.completed("info"))] * 2)
+    processes = [op.process for op in history if op.type == "invoke"]
+    assert len(set(processes)) == 4
+    assert {p % 2 for p in processes} == {0, 1}
+
+
+def test_workers_run_at_the_same_time() -> None:
+    history = run(on_clients(reads(6), 3), [Scripted(ok, 0.05) for _ in range(3)])
+    assert history[-1].time < 0.2e9
+    assert [op.type for op in history[:3]] == ["invoke"] * 3
+
+
+def test_the_nemesis_works_beside_the_clients() -> None:
+    generator = AnyOf((on_clients(reads(5), 1), on_nemesis(Once("start-kill"), 1)))
+    history = run(generator, [Scripted(ok)])
+    assert [p.type for p in history.nemesis_pairs()] == ["info"]
+    assert len(history.pairs()) == 5
+
+
+def test_sleep_delays_and_is_not_recorded() -> None:
+    history = run(phases(Once("a"), Sleep(seconds(0.1)), Once("b")), [Scripted(ok)])
+    assert [op.f for op in history] == ["a", "a", "b", "b"]
+    assert history[2].time - history[1].time >= 0.09e9
+
+
+def test_a_rate_is_kept() -> None:
+    generator = on_clients(
+        TimeLimit(rate(200, Repeat(lambda rng: ("read", None))), seconds(0.5)), 5
+    )
+    history = run(generator, [Scripted(ok) for _ in range(5)])
+    assert 60 < len(history.pairs()) < 140
+
+
+def test_an_error_of_the_recorder_ends_the_run() -> None:
+    def full(op: Op) -> None:
+        raise OSError("disk full")
+
+    async def main() -> None:
+        await Interpreter(on_clients(reads(5), 1), [Scripted(ok)], Scripted(ok), record=full,
+                          now=lambda: 0, rng=random.Random(0)).run()  # fmt: skip
+
+    with pytest.raises(OSError, match="disk full"):
+        asyncio.run(main())
+
+
+def test_a_bug_in_a_client_ends_the_run_and_is_not_swallowed() -> None:
+    def bug(op: Op) -> Op:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(on_clients(reads(5), 1), [Scripted(bug)])
+
+
+def test_a_generator_that_waits_for_nothing_is_named() -> None:
+    class Waits:
+        def next(self, ctx: Context, /):
+            return PENDING, self
+
+        def update(self, ctx: Context, op: Op, /):
+            return self
+
+    with pytest.raises(GeneratorStuck):
+        run(Waits(), [Scripted(ok)])
+
+
+def test_a_second_interpreter_goes_on_with_fresh_processes() -> None:
+    history = run(on_clients(reads(3), 2), [Scripted(ok)] * 2, first_index=10, first_process=4)
+    assert history[0].index == 10
+    assert {op.process for op in history} <= {4, 5}
+    assert NEMESIS not in {op.process for op in history}

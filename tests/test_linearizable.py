@@ -1,0 +1,213 @@
+"""The search core against brute force, its limits, and the verdict around it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from brute_force import linearizable as brute_force
+from brute_force import random_history
+from model_cases import CASES, answer
+
+from harness.checkers.linearizable import (
+    OPEN,
+    Budget,
+    Entry,
+    check,
+    check_entries,
+    check_keys,
+)
+from harness.history import History, Op
+from harness.models.base import INCONSISTENT
+from harness.models.list_append import ListAppend
+from harness.models.register import CasRegister, Register
+
+BUDGET = Budget()
+HISTORIES = 1500
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_algorithms_agree_with_brute_force(name: str) -> None:
+    model, ask = CASES[name]
+    rng = random.Random(name)
+    verdicts = {True: 0, False: 0}
+    for _ in range(HISTORIES):
+        entries = random_history(model, ask, answer, rng, rng.randint(2, 8))
+        expected = brute_force(entries, model)
+        verdicts[expected] += 1
+        for zones in (True, False):
+            outcome = check_entries(entries, model, BUDGET, zones=zones)
+            assert outcome.valid is expected, (zones, outcome, entries)
+    assert min(verdicts.values()) > HISTORIES // 20, verdicts
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_linearization_found_by_the_search_is_one(name: str) -> None:
+    model, ask = CASES[name]
+    rng = random.Random(name + "!")
+    checked = 0
+    for _ in range(300):
+        entries = random_history(model, ask, answer, rng, 8)
+        outcome = check_entries(entries, model, BUDGET, zones=False)
+        if not outcome.valid:
+            continue
+        order = [entries[i] for i in outcome.order]
+        assert {e for e in entries if e.ret != OPEN} <= set(order)
+        state, latest_call = model.init(), -1
+        for e in order:
+            latest_call = max(latest_call, e.call)
+            assert e.ret >= latest_call, "returned before something ordered earlier was called"
+            state = model.step(state, e.f, e.value, e.known)
+            assert state is not INCONSISTENT
+        checked += 1
+    assert checked > 50
+
+
+def w(value, call, ret=OPEN) -> Entry:
+    return Entry("write", value, ret != OPEN, call, ret)
+
+
+def r(value, call, ret) -> Entry:
+    return Entry("read", value, True, call, ret)
+
+
+@pytest.mark.parametrize(
+    ("entries", "valid"),
+    [
+        ([w(1, 0, 1), r(1, 2, 3)], True),
+        ([w(1, 0, 1), r(None, 2, 3)], False),
+        ([r(1, 0, 1)], False),
+        ([w(1, 0), r(1, 5, 6), r(None, 7, 8)], False),
+        ([w(1, 0), r(None, 5, 6), r(1, 7, 8)], True),
+        ([w(1, 0, 5), r(1, 5, 6)], True),
+        ([w(1, 0, 1), w(2, 1, 2), r(1, 3, 4)], True),
+        ([w(1, 0, 1), w(2, 2, 3), r(1, 4, 5)], False),
+        ([w(1, 0), w(2, 0), r(1, 1, 2), r(2, 3, 4), r(1, 5, 6)], False),
+    ],
+    ids=["plain", "stale", "thin-air", "unknown-then-gone", "unknown-late", "tie", "tie-concurrent",
+         "overwritten", "back-and-forth"],
+)  # fmt: skip
+@pytest.mark.parametrize("zones", [True, False])
+def test_small_registers(entries: list[Entry], valid: bool, zones: bool) -> None:
+    assert check_entries(entries, Register(), BUDGET, zones=zones).valid is valid
+
+
+def busy_register(clients: int, operations: int, stale_at: int | None = None) -> list[Entry]:
+    """One register, always `clients` operations in flight, linearizable but for one stale read."""
+    rng = random.Random(f"{clients}/{operations}")
+    state, entries, values = None, [], [None]
+    for i in range(operations):
+        call, ret = i * 10, i * 10 + 10 * clients
+        if i % 2:
+            state = i
+            values.append(i)
+            entries.append(w(i, call + rng.randrange(5), ret + rng.randrange(5)))
+        else:
+            seen = values[-clients * 4] if i == stale_at else state
+            entries.append(r(seen, call + rng.randrange(5), ret + rng.randrange(5)))
+    return entries
+
+
+@pytest.mark.parametrize(("clients", "zones"), [(5, True), (20, True), (100, True), (5, False)])
+def test_many_clients_on_one_key_are_decided(clients: int, zones: bool) -> None:
+    good = check_entries(busy_register(clients, 4000), Register(), BUDGET, zones=zones)
+    bad = check_entries(busy_register(clients, 4000, 3600), Register(), BUDGET, zones=zones)
+    assert good.valid is True
+    assert bad.valid is False
+    assert bad.configurations < 1_000_000
+
+
+def test_more_than_1024_open_at_once_is_unknown_not_wrong() -> None:
+    entries = [w(0, i, 5000 + i) for i in range(1100)]
+    outcome = check_entries(entries, Register(), BUDGET, zones=False)
+    assert (outcome.valid, outcome.how) == (None, "more than 1024 operations open at once")
+
+
+def hard_history() -> list[Entry]:
+    """Fourteen concurrent swaps of few values and a read of what none of them leaves."""
+    rng = random.Random(5)
+    entries = [Entry("cas", (rng.randrange(3), rng.randrange(3)), False, i, OPEN) for i in range(9)]
+    entries += [w(rng.randrange(3), i, 100 + i) for i in range(14)]
+    return [*entries, r(7, 101, 140), w(7, 150, 151)]
+
+
+@pytest.mark.parametrize("budget", [Budget(configurations=3), Budget(bytes=100)])
+def test_a_spent_budget_is_unknown_and_says_of_what(budget: Budget) -> None:
+    outcome = check_entries(hard_history(), CasRegister(), budget, zones=False)
+    assert outcome.valid is None
+    assert outcome.how in ("configurations", "memory")
+    assert check_entries(hard_history(), CasRegister(), BUDGET, zones=False).valid is False
+
+
+def test_one_hard_key_does_not_hide_an_easy_violation() -> None:
+    keys = {"hard": hard_history(), "easy": [w(1, 0, 1), r(None, 2, 3)]}
+    outcomes = check_keys(keys, CasRegister(), Budget(configurations=40_000))
+    assert outcomes["easy"].valid is False
+
+
+def history(*ops: tuple) -> History:
+    return History(Op(i, i, *op) for i, op in enumerate(ops))
+
+
+def test_failed_operations_did_not_happen_and_unknown_reads_say_nothing() -> None:
+    verdict = check(history(
+        ("invoke", 0, "write", 1), ("fail", 0, "write", 1),
+        ("invoke", 1, "read", None), ("info", 1, "read", None),
+        ("invoke", 0, "read", None), ("ok", 0, "read", None),
+    ), Register())  # fmt: skip
+    assert verdict.valid is True
+    assert verdict.evidence["operations"] == 1
+
+
+def test_keys_are_independent() -> None:
+    ops = [
+        ("invoke", 0, "write", ["a", 1]), ("ok", 0, "write", ["a", 1]),
+        ("invoke", 0, "read", ["b", None]), ("ok", 0, "read", ["b", None]),
+    ]  # fmt: skip
+    assert check(history(*ops), Register(), independent=True).valid is True
+    ops += [("invoke", 0, "read", ["a", None]), ("ok", 0, "read", ["a", None])]
+    verdict = check(history(*ops), Register(), independent=True)
+    assert verdict.valid is False
+    assert verdict.evidence["invalid_keys"] == 1
+    assert verdict.why.startswith("key a: process 0 read nothing")
+
+
+def test_an_empty_history_proves_nothing() -> None:
+    assert check(History(), Register()).valid == "unknown"
+
+
+def test_unknown_kinds_of_operation_are_named() -> None:
+    with pytest.raises(ValueError, match="model register knows read and write, not 'pop'"):
+        check(history(("invoke", 0, "pop", 1), ("ok", 0, "pop", 1)), Register())
+
+
+def test_values_without_a_key_are_named() -> None:
+    with pytest.raises(ValueError, match=r"operation 0 \(write\): 1 is not \[key, value\]"):
+        check(history(("invoke", 0, "write", 1), ("ok", 0, "write", 1)), Register(),
+              independent=True)  # fmt: skip
+
+
+def test_a_model_of_ten_lines_is_enough() -> None:
+    class Toggle:
+        recurs = True
+
+        def init(self):
+            return False
+
+        def step(self, state, f, value, known):
+            if f == "flip":
+                return not state
+            return state if value == state else INCONSISTENT
+
+    flip, seen = Entry("flip", None, True, 0, 1), Entry("read", True, True, 2, 3)
+    assert check_entries([flip, seen], Toggle(), BUDGET).valid is True
+    assert check_entries([flip, flip, seen], Toggle(), BUDGET).valid is False
+
+
+def test_a_model_that_raises_is_not_swallowed() -> None:
+    class Broken(ListAppend):
+        def step(self, state, f, value, known):
+            raise RuntimeError("broken model")
+
+    with pytest.raises(RuntimeError, match="broken model"):
+        check_entries([Entry("append", (1, 1), True, 0, 1)], Broken(), BUDGET)
