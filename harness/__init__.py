@@ -13,30 +13,14 @@
     spec, runner   what to run, and the life of a run
     judge, report/ from a history on disk to a verdict and a page for people
     results        the layout of results/
-    cli            the command line
+    cli            the command line; __main__ the way in
 
 A library user needs little of it:
 
-    from harness import read_history, linearizable
+    from harness.checkers import linearizable
+    from harness.history import read_history
     from harness.models.register import Register
 
     history, warnings = read_history(path)
     verdict = linearizable.check(history, Register())
 """
-
-from harness.checkers import linearizable
-from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.errors import HarnessError, HistoryError, UsageError
-from harness.history import History, Op, read_history
-
-__all__ = [
-    "UNKNOWN",
-    "HarnessError",
-    "History",
-    "HistoryError",
-    "Op",
-    "UsageError",
-    "Verdict",
-    "linearizable",
-    "read_history",
-]

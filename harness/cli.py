@@ -16,14 +16,15 @@ import msgspec
 
 from harness import judge as judging
 from harness.checkers.linearizable import check as check_linearizable
-from harness.checkers.verdict import UNKNOWN, Valid
+from harness.checkers.replicas import is_primary_operation
+from harness.checkers.verdict import UNKNOWN, Valid, Verdict
 from harness.doctor import examine
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, HistoryError, UsageError
 from harness.history import read_history
 from harness.junit import write_junit
 from harness.nemesis.faults import registry
 from harness.report.page import write_report
-from harness.results import Run, create_run, find_run
+from harness.results import Run, find_run, plan_run
 from harness.runner import execute
 from harness.spec import Spec, parse_concurrency, parse_options
 from harness.targets import load, names
@@ -183,9 +184,11 @@ def run(
     """Run a workload against a target while faults happen, and judge the history."""
     first_seed = secrets.randbelow(2**31) if seed is None else seed
     addresses = nodes if ":" in nodes else None
-    if addresses is None and not nodes.isdigit():
+    if addresses is None and not nodes.isdecimal():
         raise UsageError(f"--nodes {nodes}: give a number such as 3, or host:port,host:port")
     count = len(nodes.split(",")) if addresses else int(nodes)
+    if junit is not None and not junit.absolute().parent.is_dir():
+        raise UsageError(f"--junit: there is no folder {junit.parent}")
     finished: list[tuple[str, judging.Results]] = []
     for i in range(test_count):
         spec = Spec(
@@ -201,7 +204,7 @@ def run(
             options=parse_options(options),
             **given,
         )
-        results = run_one(spec, create_run(results_dir, spec), password)
+        results = run_one(spec, plan_run(results_dir, spec), password)
         finished.append((f"{spec.directory_name} seed {spec.seed}", results))
         if junit is not None:
             write_junit(junit, finished)
@@ -304,21 +307,39 @@ def check(files: tuple[Path, ...], model: str | None, independent: bool) -> int:
             results = recheck(find_run(path))
             valid, why, code = results.valid, results.why, results.exit_code
         else:
-            file = path / "history.jsonl" if path.is_dir() else path
-            history, warnings = read_history(file)
-            for warning in warnings:
-                click.echo(f"warning: {warning}", err=True)
-            try:
-                verdict = check_linearizable(
-                    history, load("harness.models", model)(), independent=independent
-                )
-            except (ValueError, TypeError) as e:
-                hint = "" if independent else " (are its values [key, value]? then --independent)"
-                raise UsageError(f"{file}: {e}{hint}") from e
+            verdict = check_alone(path, model, independent)
             valid, why, code = verdict.valid, verdict.why, CODE[verdict.valid]
         click.echo(f"{WORD[valid]}  {path}  {why}")
         codes.append(code)
     return worst_code(codes)
+
+
+def check_alone(path: Path, model: str, independent: bool) -> Verdict:
+    """One history against a model; those of our own workloads have independent keys."""
+    file = path / "history.jsonl" if path.is_dir() else path
+    try:
+        history, warnings = read_history(file)
+        pairs = history.pairs()
+    except HistoryError as e:
+        raise UsageError(str(e)) from e
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    keyed = [isinstance(p.invoke.value, list) and len(p.invoke.value) == 2 for p in pairs]
+    if not independent and pairs and all(keyed):
+        if not (file.parent / "test.json").exists():
+            raise UsageError(
+                f"{file}: every value is a pair: if it is [key, value], add --independent"
+            )
+        independent = True
+    try:
+        return check_linearizable(
+            history,
+            load("harness.models", model)(),
+            independent=independent,
+            keep=is_primary_operation,
+        )
+    except (ValueError, TypeError) as e:
+        raise UsageError(f"{file}: {e}") from e
 
 
 def recheck(folder: Run) -> judging.Results:
@@ -329,7 +350,10 @@ def recheck(folder: Run) -> judging.Results:
         faults = list(test["faults"])
     except (KeyError, TypeError, msgspec.ValidationError) as e:
         raise UsageError(f"{folder.test} does not describe a run: {e}") from e
-    results = judge_run(folder, spec, faults)
+    try:
+        results = judge_run(folder, spec, faults)
+    except HistoryError as e:
+        raise UsageError(str(e)) from e
     for warning in results.warnings:
         click.echo(f"warning: {warning}", err=True)
     return results
@@ -384,12 +408,7 @@ def demo(binary: str | None, results_dir: Path) -> int:
     from harness.demo import tell
 
     spec = Spec(workload="wait", binary=binary, expect="invalid")
-    return tell(create_run(results_dir / "demo", spec), spec)
-
-
-def main() -> None:
-    """Entry point: every way to end, as an exit code and at most one line."""
-    sys.exit(run_command(sys.argv[1:]))
+    return tell(plan_run(results_dir / "demo", spec), spec)
 
 
 def run_command(args: list[str]) -> int:
@@ -421,7 +440,3 @@ def run_command(args: list[str]) -> int:
 def _failed(code: int, message: str) -> int:
     click.echo("harness: " + " ".join(message.split()), err=True)
     return code
-
-
-if __name__ == "__main__":
-    main()

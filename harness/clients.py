@@ -153,9 +153,16 @@ class RedisConnection:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._connection.connect()
+                await self._handshake()
         except (rx.RedisError, OSError, TimeoutError) as e:
             await self.close()
             raise ConnectFailed(" ".join(f"{type(e).__name__}: {e}".split())[:160]) from e
+
+    async def _handshake(self) -> None:
+        """Somebody answers: what accepts a connection may be a proxy, or a kernel for a process
+        that is stopped. An error other than LOADING is an answer too."""
+        with contextlib.suppress(rx.ResponseError):
+            await self.call("PING")
 
     @property
     def is_open(self) -> bool:

@@ -45,6 +45,11 @@ class Story:
         self._writer.append(Op(self._index, self._now(), type, process, f, value, **more))
         self._index += 1
 
+    async def fault(self, f: str, value: dict[str, Any]) -> None:
+        """What was done to the system, as the nemesis' operation."""
+        self.record(NEMESIS, "invoke", f, None)
+        self.record(NEMESIS, "info", f, value)
+
     async def operation(
         self, process: int, f: str, value: Any, node: str, act: Awaitable[tuple[OpType, Any]]
     ) -> Any:
@@ -75,6 +80,7 @@ async def _play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, 
     waiting, told = asyncio.Event(), list[int]()
     await story.operation(0, "write", 1, "n1", write(1, 2))
     story.tell("A", "SET A 1 at n1, WAIT 2: both replicas have it")
+    await story.fault("start-partition", {"kind": "n1 to n2 and n3"})
     await env.network.apply({"n2": frozenset({"n1"}), "n3": frozenset({"n1"})})
     story.tell(
         "network", "stops carrying what n1 sends to n2 and n3; connections stay open", fg="yellow"
@@ -89,16 +95,20 @@ async def _play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, 
     story.tell("A", f"WAIT says: {told[-1]} replicas have it")
     await a.close()
     await b.close()
-    story.record(NEMESIS, "invoke", "start-kill", None)
     await env.kill("n1", drop_held=True)
-    story.record(NEMESIS, "info", "start-kill", {"node": "n1"})
+    await story.fault("start-kill", {"node": "n1"})
     story.tell("n1", "is killed; what the network held of it is lost", fg="yellow")
-    story.record(NEMESIS, "invoke", "start-failover", None)
-    await target.promote("n2")
+    lost = sum(flow["dropped"] for flow in (await env.network.stats()).values())
+    done = await target.promote("n2")
     await env.network.heal()
     await target.repoint(["n3"])
-    story.record(NEMESIS, "info", "start-failover", {"new": "n2"})
+    await story.fault("start-failover", done)
     story.tell("operator", "promotes n2; clients follow", fg="yellow")
+    await story.fault("stop-partition", {"effective": lost > 0, "bytes_held_and_lost": lost})
+    dead = env.state("n1") == "dead"
+    await story.fault("stop-kill", {"effective": dead, "node": "n1", "restarted": False})
+    role = await target.role("n2")
+    await story.fault("stop-failover", {"effective": role is not None and role[0] == "master"})
     b = target.open_to("n2", "c2")
     await b.open()
     gone = await story.operation(1, "read", None, "n2", read(b))
@@ -110,6 +120,7 @@ async def _play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, 
 async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
     env = LocalEnvironment(["n1", "n2", "n3"], run.path)
     target = load("harness.targets", spec.target)(env, TargetOptions(binary=spec.binary))
+    run.create()
     try:
         await env.open()
         await target.start()

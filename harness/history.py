@@ -61,8 +61,15 @@ class Pair(msgspec.Struct, gc=False):
 
     @property
     def value(self) -> Any:
-        """What is known of the operation: the completion's value, else the invocation's."""
-        return self.done.value if self.done is not None else self.invoke.value
+        """What is known of the operation: the result if it is ok, else what was asked for."""
+        if self.done is not None and self.done.type == "ok":
+            return self.done.value
+        return self.invoke.value
+
+    @property
+    def said(self) -> Any:
+        """The completion's value, whatever its type; for the nemesis, what it did."""
+        return self.done.value if self.done is not None else None
 
 
 class History(list[Op]):

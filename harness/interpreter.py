@@ -8,8 +8,9 @@ is no scheduler task in between.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from harness.generators import SLEEP, Context, Generator
@@ -29,6 +30,10 @@ class Invoker(Protocol):
     async def close(self) -> None: ...
 
 
+# Makes the client of a worker; a client that crashed is replaced by a new one.
+NewClient = Callable[[int], Invoker]
+
+
 class GeneratorStuck(Exception):
     """A generator waits for a completion although no operation is outstanding."""
 
@@ -39,7 +44,8 @@ class Interpreter:
     def __init__(
         self,
         generator: Generator,
-        clients: Sequence[Invoker],
+        concurrency: int,
+        new_client: NewClient,
         nemesis: Invoker,
         *,
         record: Callable[[Op], None],
@@ -51,13 +57,14 @@ class Interpreter:
         """`now`: nanoseconds since the start of the run. `first_process`: a multiple of the
         number of clients, so that a second interpreter in one run uses fresh processes."""
         self._generator = generator
-        self._invokers = [*clients, nemesis]
-        self._concurrency = len(clients)
+        self._invokers = [*(new_client(worker) for worker in range(concurrency)), nemesis]
+        self._new_client = new_client
+        self._concurrency = concurrency
         self._record = record
         self._now = now
         self._rng = rng
         self.index = first_index
-        self.processes: list[int | str] = [first_process + i for i in range(len(clients))]
+        self.processes: list[int | str] = [first_process + i for i in range(concurrency)]
         self.processes.append(NEMESIS)
         self._all = (1 << len(self._invokers)) - 1
         self._free = self._all
@@ -81,6 +88,8 @@ class Interpreter:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            for invoker in self._invokers[: self._concurrency]:
+                await invoker.close()
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._finished is None or self._finished.done():
@@ -145,7 +154,6 @@ class Interpreter:
         return self.index - 1
 
     async def _work(self, worker: int) -> None:
-        invoker = self._invokers[worker]
         while True:
             op = self._given[worker]
             if op is None:
@@ -157,8 +165,23 @@ class Interpreter:
                 await asyncio.sleep(op.value / 1e9)
                 self._free |= 1 << worker
             else:
-                self._complete(worker, await invoker.invoke(op))
+                self._complete(worker, await self._invoke(worker, op))
             self._pump()
+
+    async def _invoke(self, worker: int, op: Op) -> Op:
+        """A client that crashes leaves its outcome unknown, and is replaced. The nemesis is ours:
+        its errors end the run."""
+        invoker = self._invokers[worker]
+        if worker == self._concurrency:
+            return await invoker.invoke(op)
+        try:
+            return await invoker.invoke(op)
+        except Exception as e:
+            with contextlib.suppress(Exception):
+                await invoker.close()
+            self._invokers[worker] = self._new_client(worker)
+            error = f"unclassified: the client crashed: {type(e).__name__}: {e}"
+            return op.completed("info", error=error[:200])
 
     def _complete(self, worker: int, op: Op) -> None:
         op.index = self._next_index()

@@ -33,6 +33,23 @@ class Run:
         self.results = path / "results.json"
         self.report = path / "report.html"
 
+    def create(self) -> None:
+        """Make the folder; raises `UsageError`."""
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as e:
+            raise UsageError(
+                f"can't create {self.path}: {e.strerror}; give another --results"
+            ) from e
+
+    def link_latest(self) -> None:
+        """Point the links `latest` here; where links are not possible there are none."""
+        for link in (self.path.parent / "latest", self.path.parent.parent / "latest"):
+            with contextlib.suppress(OSError):
+                partial = link.with_name(f".{link.name}.{os.getpid()}")
+                partial.symlink_to(os.path.relpath(self.path, link.parent))
+                partial.replace(link)
+
     def write(self, path: Path, data: Any) -> None:
         """JSON, readable; the file is replaced whole. Raises `HistoryError` on a full disk."""
         text = msgspec.json.format(msgspec.json.encode(data), indent=2)
@@ -53,25 +70,17 @@ class Run:
             raise UsageError(f"can't read {path}: {e}") from e
 
 
-def create_run(root: Path, spec: Spec) -> Run:
-    """A fresh folder, with the links `latest` set to it; raises `UsageError`."""
+def plan_run(root: Path, spec: Spec) -> Run:
+    """A folder that is not made yet: `Run.create` makes it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    path = root / spec.directory_name / stamp
-    try:
-        path.mkdir(parents=True)
-    except OSError as e:
-        raise UsageError(f"can't create {path}: {e.strerror}; give another --results") from e
-    for link in (path.parent / "latest", root / "latest"):
-        with contextlib.suppress(OSError):
-            partial = link.with_name(f".{link.name}.{os.getpid()}")
-            partial.symlink_to(os.path.relpath(path, link.parent))
-            partial.replace(link)
-    return Run(path)
+    return Run(root.resolve() / spec.directory_name / stamp)
 
 
 def find_run(path: Path) -> Run:
-    """A run by its folder, or by a file in it."""
-    run = Run((path if path.is_dir() else path.parent).resolve())
+    """A run by its folder, or by its history; raises `UsageError`."""
+    if path.is_file() and path.name != "history.jsonl":
+        raise UsageError(f"{path} is not the history of a run: give --model to judge it alone")
+    run = Run((path.parent if path.is_file() else path).resolve())
     if not run.test.exists():
         raise UsageError(f"{path} is not a run: there is no test.json in it")
     return run

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import redis.exceptions as rx
+
 from harness import spec as specs
-from harness.clients import Credentials, DatabaseClient
+from harness.clients import ConnectFailed, Credentials, DatabaseClient
 from harness.environments.base import Environment
 from harness.environments.external import ExternalEnvironment, parse_nodes
 from harness.environments.local import LocalEnvironment
@@ -134,10 +136,12 @@ class Runner:
 
     async def execute(self) -> None:
         """All of it; raises `HarnessError`. Whatever happens, nothing is left running."""
+        self.run.create()
         try:
             await self.env.open()
             await self.target.start()
             self.write_test()
+            self.run.link_latest()
             recorder = Recorder(self.run.history)
             try:
                 await self._drive(recorder)
@@ -145,7 +149,6 @@ class Runner:
                 with contextlib.suppress(HistoryError):
                     recorder.close()
         finally:
-            await self.target.close()
             await self.env.close()
             shutil.rmtree(self.run.path / "data", ignore_errors=True)
 
@@ -180,8 +183,9 @@ class Runner:
                     processes,
                 )
             self._record_crashes(recorder)
-            await self._clean_up()
+            self._mark(recorder, "end", None)
         finally:
+            await self._clean_up()
             live.cancel()
             await asyncio.gather(live, return_exceptions=True)
             self._say("")
@@ -194,30 +198,34 @@ class Runner:
             interval = min(self.spec.interval_s, self.spec.time_limit_s / 10)
             parts.append(
                 on_nemesis(
-                    FaultCycles(self.faults, seconds(interval), draw=self.spec.nemesis == "all"), n
+                    FaultCycles(
+                        tuple(self.faults), seconds(interval), deal=self.spec.nemesis == "all"
+                    ),
+                    n,
                 )
             )
         return TimeLimit(AnyOf(tuple(parts)), seconds(self.spec.time_limit_s))
+
+    def _client(self, worker: int) -> DatabaseClient:
+        hosts = self.env.client_hosts
+        return DatabaseClient(
+            self.target,
+            hosts[worker % len(hosts)],
+            self.workload.apply,
+            reads=self.workload.reads,
+            forms=self.workload.forms,
+            timeout_s=self.spec.timeout_s,
+        )
 
     async def _interpret(
         self, recorder: Recorder, generator: Generator, rng: random.Random, first_process: int
     ) -> int:
         """Run a generator to its end with fresh clients; returns the next unused process."""
         n = self.spec.concurrency
-        clients = [
-            DatabaseClient(
-                self.target,
-                self.env.client_hosts[i % len(self.env.client_hosts)],
-                self.workload.apply,
-                reads=self.workload.reads,
-                forms=self.workload.forms,
-                timeout_s=self.spec.timeout_s,
-            )
-            for i in range(n)
-        ]
         interpreter = Interpreter(
             generator,
-            clients,
+            n,
+            self._client,
             self.nemesis,
             record=recorder,
             now=self.now,
@@ -229,8 +237,6 @@ class Runner:
             await interpreter.run()
         finally:
             self._index = interpreter.index
-            for client in clients:
-                await client.close()
         highest = max(p for p in interpreter.processes if isinstance(p, int))
         return (highest // n + 1) * n
 
@@ -260,12 +266,16 @@ class Runner:
             done = await self.nemesis.invoke(invoke)
             done.index, done.time = self._next(), self.now()
             recorder(done)
+        if not self.faults:
+            self._mark(recorder, "heal", None)
+            return
         await self.env.network.heal()
         self._mark(recorder, "heal", None)
-        if not self.faults:
-            return
         began = self.now()
         try:
+            for node in self.env.nodes:
+                if self.env.state(node) == "dead":
+                    await self.target.restart(node)
             await self.target.settle(SETTLE_TIMEOUT_S)
         except EnvironmentFailed as e:
             self._mark(recorder, "settle", None, str(e))
@@ -302,10 +312,11 @@ class Runner:
         connection = self.target.open_to(primary, self.env.client_hosts[0])
         keys = list(self.workload.keys)
         try:
-            await connection.open()
-            for start in range(0, len(keys), 500):
-                await connection.call("UNLINK", *keys[start : start + 500])
-        except Exception as e:
+            async with asyncio.timeout(5):
+                await connection.open()
+                for start in range(0, len(keys), 500):
+                    await connection.call("UNLINK", *keys[start : start + 500])
+        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
             self._say(f"could not remove {len(keys)} keys {self._prefix()}* from {primary}: {e}\n")
         finally:
             await connection.close()

@@ -41,10 +41,21 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         checks = [
             (self.nodes >= 1, "--nodes must be at least 1"),
             (1 <= self.concurrency <= 1000, "--concurrency must be between 1 and 1000"),
-            (self.rate >= 0, "--rate must not be negative"),
-            (self.time_limit_s > 0, "--time-limit must be more than 0 seconds"),
-            (self.interval_s > 0, "--interval must be more than 0 seconds"),
-            (self.timeout_s > 0.6, "--timeout must be more than 0.6 seconds (WAIT takes 0.5)"),
+            (
+                self.rate == 0 or 0.001 <= self.rate <= 1e9,
+                "--rate must be 0, or between 0.001 and 1e9 a second",
+            ),
+            (0 < self.time_limit_s <= 1e6, "--time-limit must be between 0 and 1e6 seconds"),
+            (0 < self.interval_s <= 1e6, "--interval must be between 0 and 1e6 seconds"),
+            (
+                0.6 < self.timeout_s <= 1e4,
+                "--timeout must be between 0.6 (WAIT takes 0.5) and 1e4 seconds",
+            ),
+            (
+                self.environment == "external" or not (self.tls or self.tls_ca or self.username),
+                "--tls, --tls-ca and --user are for servers that already run: give --nodes "
+                "host:port,…",
+            ),
             (
                 (self.environment == "external") == (self.addresses is not None),
                 "--env external and --nodes host:port,… go together",
@@ -113,7 +124,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
 def parse_concurrency(text: str, nodes: int) -> int:
     """`10`, or `3n` for three times the number of nodes; raises `UsageError`."""
     number = text.removesuffix("n")
-    if not number.isdigit() or int(number) == 0:
+    if not number.isdecimal() or int(number) == 0:
         raise UsageError(
             f"--concurrency {text}: give a number such as 10, or 3n for three "
             "times the number of nodes"

@@ -56,8 +56,6 @@ class Target(Protocol):
 
     def open_to(self, node: str, client_host: str) -> RedisConnection: ...
 
-    async def close(self) -> None: ...
-
     def describe(self) -> dict[str, Any]:
         """For the results: binary, version, options."""
         ...
@@ -91,9 +89,12 @@ def load(group: str, name: str) -> Any:
     if ":" in name:
         module, _, attribute = name.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as e:
+            made = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as e:
             raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
+        if not isinstance(made, type):
+            raise UsageError(f"can't load the {kind} {name!r}: it is not a class")
+        return made
     raise UsageError(
         f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"
     )

@@ -50,7 +50,7 @@ def run(generator: Generator, clients: list[Scripted], **options) -> History:
         loop = asyncio.get_running_loop()
         start = loop.time()
         await Interpreter(
-            generator, clients, nemesis, record=history.append,
+            generator, len(clients), clients.__getitem__, nemesis, record=history.append,
             now=lambda: int((loop.time() - start) * 1e9), rng=random.Random(0), **options,
         ).run()  # fmt: skip
 
@@ -112,19 +112,50 @@ def test_an_error_of_the_recorder_ends_the_run() -> None:
         raise OSError("disk full")
 
     async def main() -> None:
-        await Interpreter(on_clients(reads(5), 1), [Scripted(ok)], Scripted(ok), record=full,
-                          now=lambda: 0, rng=random.Random(0)).run()  # fmt: skip
+        generator = on_clients(reads(5), 1)
+        await Interpreter(
+            generator, 1, lambda w: Scripted(ok), Scripted(ok), record=full, now=lambda: 0,
+            rng=random.Random(0),
+        ).run()  # fmt: skip
 
     with pytest.raises(OSError, match="disk full"):
         asyncio.run(main())
 
 
-def test_a_bug_in_a_client_ends_the_run_and_is_not_swallowed() -> None:
-    def bug(op: Op) -> Op:
-        raise ZeroDivisionError
+def crash(op: Op) -> Op:
+    raise KeyError("odd")
 
-    with pytest.raises(ZeroDivisionError):
-        run(on_clients(reads(5), 1), [Scripted(bug)])
+
+def test_a_client_that_crashes_is_replaced_and_its_process_retired() -> None:
+    made: list[Scripted] = []
+
+    def new_client(worker: int) -> Scripted:
+        made.append(Scripted(ok if made else crash))
+        return made[-1]
+
+    history = History()
+
+    async def main() -> None:
+        await Interpreter(
+            on_clients(reads(3), 1), 1, new_client, Scripted(ok), record=history.append,
+            now=lambda: 0, rng=random.Random(0),
+        ).run()  # fmt: skip
+
+    asyncio.run(main())
+    assert [(op.process, op.type) for op in history if op.type != "invoke"] == [
+        (0, "info"), (1, "ok"), (1, "ok")]  # fmt: skip
+    assert str(history[1].error).startswith("unclassified: the client crashed: KeyError")
+    assert [client.closed for client in made] == [True, True]
+
+
+def test_a_bug_in_the_nemesis_ends_the_run() -> None:
+    async def main() -> None:
+        await Interpreter(on_nemesis(Once("start-kill"), 1), 1, lambda w: Scripted(ok),
+                          Scripted(crash), record=lambda op: None, now=lambda: 0,
+                          rng=random.Random(0)).run()  # fmt: skip
+
+    with pytest.raises(KeyError):
+        asyncio.run(main())
 
 
 def test_a_generator_that_waits_for_nothing_is_named() -> None:

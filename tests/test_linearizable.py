@@ -211,3 +211,55 @@ def test_a_model_that_raises_is_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError, match="broken model"):
         check_entries([Entry("append", (1, 1), True, 0, 1)], Broken(), BUDGET)
+
+
+def test_an_unknown_outcome_keeps_what_was_asked_for() -> None:
+    ops = [("invoke", 0, "write", 1), ("info", 0, "write", None),
+           ("invoke", 1, "read", None), ("ok", 1, "read", 1)]  # fmt: skip
+    assert check(history(*ops), Register()).valid is True
+
+
+def test_equal_stamps_do_not_hide_the_order_of_the_history() -> None:
+    """In virtual time an operation may complete and the next be invoked at one instant."""
+    made = history(
+        ("invoke", 0, "write", 1), ("ok", 0, "write", 1),
+        ("invoke", 0, "read", None), ("ok", 0, "read", None),
+    )  # fmt: skip
+    for op in made:
+        op.time = 5
+    assert check(made, Register()).valid is False
+
+
+def test_unread_open_appends_are_one_class() -> None:
+    entries = [Entry("append", (i, i + 1), True, 2 * i, 2 * i + 1) for i in range(50)]
+    entries += [Entry("append", 100 + i, False, 200 + i, OPEN) for i in range(20)]
+    entries += [
+        Entry("append", (90, 51), True, 300, 301),
+        Entry("append", (91, 51), True, 302, 303),
+    ]
+    outcome = check_entries(entries, ListAppend(), BUDGET)
+    assert outcome.valid is False
+    assert outcome.configurations < 1000
+
+
+def test_states_count_against_the_budget_of_memory() -> None:
+    entries = [Entry("append", (i, i + 1), True, 2 * i, 2 * i + 1) for i in range(2000)]
+    outcome = check_entries(entries, ListAppend(), Budget(bytes=1 << 20))
+    assert (outcome.valid, outcome.how) == (None, "memory")
+
+
+def test_a_return_before_the_call_is_refused() -> None:
+    with pytest.raises(ValueError, match="returns before it is called"):
+        check_entries([r(1, 5, 4)], Register(), BUDGET)
+
+
+def test_answers_of_a_demoted_node_are_left_out_of_the_claim() -> None:
+    from harness.workloads.base import Linearizable
+
+    ops = [
+        ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
+        ("invoke", 0, "read", ["k", None]), ("ok", 0, "read", ["k", None], None, "n2", "replica"),
+    ]  # fmt: skip
+    assert Linearizable(Register()).check(history(*ops)).valid is True
+    ops[-1] = (*ops[-1][:-1], "primary")
+    assert Linearizable(Register()).check(history(*ops)).valid is False

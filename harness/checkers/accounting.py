@@ -6,19 +6,24 @@ from collections import Counter as Multiset
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.replicas import final_time, is_primary_operation
+from harness.checkers.replicas import final_index, is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 
 
 def _final_values(history: History) -> dict[Hashable, Any] | None:
     """The last answered final read of each key, or None where there was none."""
-    start = final_time(history)
+    start = final_index(history)
     if start is None:
         return None
     values: dict[Hashable, Any] = {}
     for p in history.pairs():
-        if p.invoke.f == "read" and p.type == "ok" and p.invoke.time >= start:
+        if (
+            p.invoke.f == "read"
+            and p.type == "ok"
+            and p.invoke.index >= start
+            and is_primary_operation(p)
+        ):
             assert p.done is not None
             values[p.done.value[0]] = p.done.value[1]
     return values or None
@@ -26,6 +31,11 @@ def _final_values(history: History) -> dict[Hashable, Any] | None:
 
 def _sample(values: Any) -> list[Any]:
     return sorted(values)[:20]
+
+
+def _unread(keys: set[Hashable], evidence: dict[str, Any]) -> Verdict:
+    why = f"{len(keys)} keys were not read at the end"
+    return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
 
 
 class SetAccounting:
@@ -42,13 +52,8 @@ class SetAccounting:
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         adds = [p for p in history.pairs() if p.invoke.f == "add"]
-        unread = {p.invoke.value[0] for p in adds} - set(final)
-        if unread:
-            return Verdict(
-                valid=UNKNOWN,
-                why=f"{len(unread)} keys were not read at the end",
-                evidence={"unread_keys": _sample(unread)},
-            )
+        unread = {p.invoke.value[0] for p in adds if p.type != "fail"} - set(final)
+        adds = [p for p in adds if p.invoke.value[0] not in unread]
         present = Multiset(v for members in final.values() for v in members)
         by_type: dict[str, set[Any]] = {"ok": set(), "fail": set(), "info": set()}
         for p in adds:
@@ -72,6 +77,7 @@ class SetAccounting:
             "unexpected": len(unexpected),
             "unexpected_sample": _sample(unexpected),
             "recovered": len(recovered),
+            "unread_keys": _sample(unread),
             "stale": len(stale),
             "stale_sample": _sample(stale),
         }
@@ -88,6 +94,8 @@ class SetAccounting:
                 evidence=evidence,
                 why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(said),
             )
+        if unread:
+            return _unread(unread, evidence)
         if not by_type["ok"]:
             return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
         return Verdict(
@@ -102,7 +110,7 @@ class SetAccounting:
         for p in adds:
             if p.type == "ok" and p.done is not None:
                 key, value = p.invoke.value
-                acknowledged.setdefault(key, []).append((p.done.time, value))
+                acknowledged.setdefault(key, []).append((p.done.index, value))
         stale: set[Any] = set()
         for p in history.pairs():
             if p.invoke.f != "read" or p.type != "ok" or not is_primary_operation(p):
@@ -113,7 +121,7 @@ class SetAccounting:
             stale.update(
                 v
                 for t, v in acknowledged.get(key, ())
-                if t < p.invoke.time and v not in seen and v in present
+                if t < p.invoke.index and v not in seen and v in present
             )
         return stale
 
@@ -138,12 +146,7 @@ class CounterAccounting:
                 low_high[0] += p.invoke.value[1] if p.type == "ok" else 0
                 low_high[1] += p.invoke.value[1]
         unread = set(bounds) - set(final)
-        if unread:
-            return Verdict(
-                valid=UNKNOWN,
-                why=f"{len(unread)} counters were not read at the end",
-                evidence={"unread_keys": _sample(unread)},
-            )
+        bounds = {k: b for k, b in bounds.items() if k in final}
         lost = {k: low - final[k] for k, (low, _) in bounds.items() if final[k] < low}
         doubled = {k: final[k] - high for k, (_, high) in bounds.items() if final[k] > high}
         wrong_reads = self._wrong_reads(pairs)
@@ -169,6 +172,8 @@ class CounterAccounting:
             said.append(f"{len(wrong_reads)} reads lie outside what was possible")
         if said:
             return Verdict(valid=False, why="; ".join(said), evidence=evidence)
+        if unread:
+            return _unread(unread, evidence)
         if not bounds:
             return Verdict(valid=UNKNOWN, why="no add was acknowledged", evidence=evidence)
         return Verdict(
@@ -182,22 +187,22 @@ class CounterAccounting:
 
     @staticmethod
     def _wrong_reads(pairs: list[Pair]) -> list[dict[str, Any]]:
-        events: list[tuple[int, int, str, Pair]] = []
+        events: list[tuple[int, str, Pair]] = []
         for p in pairs:
             add = p.invoke.f == "add" and p.type != "fail"
             read = p.invoke.f == "read" and p.type == "ok" and is_primary_operation(p)
             if add:
-                events.append((p.invoke.time, 0, "may", p))
+                events.append((p.invoke.index, "may", p))
                 if p.type == "ok" and p.done is not None:
-                    events.append((p.done.time, 3, "must", p))
+                    events.append((p.done.index, "must", p))
             elif read and p.done is not None:
-                events.append((p.invoke.time, 1, "begin", p))
-                events.append((p.done.time, 2, "end", p))
+                events.append((p.invoke.index, "begin", p))
+                events.append((p.done.index, "end", p))
         low: dict[Hashable, int] = {}
         high: dict[Hashable, int] = {}
         low_at_begin: dict[int, int] = {}
         wrong = []
-        for _, _, what, p in sorted(events, key=lambda e: e[:2]):
+        for _, what, p in sorted(events, key=lambda e: e[0]):
             key, amount = p.invoke.value
             if what == "may":
                 high[key] = high.get(key, 0) + amount

@@ -7,17 +7,17 @@ kind of fault without effect, missing final reads, a node that crashed by itself
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.checkers.replicas import final_time
+from harness.checkers.replicas import final_index, is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History
+from harness.history import History, Pair
 
 
 class Coverage:
-    """`minimum`: successes that each kind of operation needs. `faults`: kinds that were asked
-    for. `final`: whether the workload reads at the end."""
+    """`minimum`: successes on the primary that each kind of operation needs before the end.
+    `faults`: kinds that were asked for. `final`: whether the workload reads at the end."""
 
     def __init__(self, *, minimum: Mapping[str, int], faults: Sequence[str], final: bool) -> None:
         self._minimum = dict(minimum)
@@ -25,19 +25,30 @@ class Coverage:
         self._final = final
 
     def check(self, history: History, /) -> Verdict:
-        counts = count_operations(history)
+        counts = count_operations(history.pairs())
         faults = count_faults(history)
         missing = []
+        final = final_index(history)
+        counted = count_operations(
+            p
+            for p in history.pairs()
+            if is_primary_operation(p) and (final is None or p.invoke.index < final)
+        )
         for f, wanted in self._minimum.items():
-            got = counts.get(f, {}).get("ok", 0)
+            got = counted.get(f, {}).get("ok", 0)
             if got < wanted:
                 missing.append(f"only {got} {f} succeeded, {wanted} are needed")
         for fault in self._faults:
             injected, effective = faults.get(fault, (0, 0))
             if not effective:
                 missing.append(f"{fault} had no effect ({injected} injected)")
-        if self._final and final_time(history) is None:
+        if self._final and final_index(history) is None:
             missing.append("the run ended before the final reads")
+        if not any(op.f == "end" for op in history):
+            missing.append("the run did not come to its end")
+        for op in history:
+            if op.f == "settle" and op.error is not None:
+                missing.append(f"it did not settle after healing: {op.error}")
         crashes = [op for op in history if op.f in ("exit", "alarm")]
         for op in crashes:
             missing.append(f"{op.value['process']} {op.value['what']}")
@@ -58,10 +69,10 @@ class Coverage:
         return Verdict(valid=True, why=said, evidence=evidence)
 
 
-def count_operations(history: History) -> dict[str, dict[str, int]]:
+def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
     """Completions by kind and type."""
     counts: dict[str, Counter[str]] = {}
-    for p in history.pairs():
+    for p in pairs:
         counts.setdefault(p.invoke.f, Counter())[p.type] += 1
     return {f: dict(sorted(c.items())) for f, c in sorted(counts.items())}
 
@@ -74,6 +85,6 @@ def count_faults(history: History) -> dict[str, tuple[int, int]]:
         kind = p.invoke.f.partition("-")[2]
         if p.invoke.f.startswith("start-"):
             injected[kind] += 1
-        elif p.invoke.f.startswith("stop-") and isinstance(p.value, dict):
-            effective[kind] += bool(p.value.get("effective"))
+        elif p.invoke.f.startswith("stop-") and isinstance(p.said, dict):
+            effective[kind] += bool(p.said.get("effective"))
     return {kind: (injected[kind], effective[kind]) for kind in sorted(injected)}

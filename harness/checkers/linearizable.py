@@ -8,6 +8,7 @@ them, in rounds of growing budget, so that one hard key does not hide an easy vi
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Op, Pair
-from harness.models.base import ANY, INCONSISTENT, KEEP, Growing, Model, Versioned
+from harness.models.base import ANY, INCONSISTENT, KEEP, Growing, Model, Projectable, Versioned
 from harness.native import _core
 
 OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
@@ -25,9 +26,12 @@ _ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One operation as the search sees it. `ret` is OPEN and `known` False where the outcome is
-    unknown; an entry that is open but known happened, at an unknown time. `keyed`: the pair's
-    values are [key, value]."""
+    """One operation as the search sees it.
+
+    `call`, `ret`: positions in the history, whose order is that of real time also where stamps
+    are equal. `ret` is OPEN and `known` False where the outcome is unknown; an entry that is open
+    but known happened, at an unknown time. `keyed`: the pair's values are [key, value].
+    """
 
     f: str
     value: Hashable
@@ -93,8 +97,8 @@ def entries_of(
             pair.invoke.f,
             freeze(value),
             known,
-            pair.invoke.time,
-            pair.done.time if known and pair.done is not None else OPEN,
+            pair.invoke.index,
+            pair.done.index if known and pair.done is not None else OPEN,
             pair,
             independent,
         )
@@ -119,18 +123,23 @@ def _reads_only(model: Model, entry: Entry) -> bool:
     )
 
 
+class _OutOfMemory(Exception):
+    """The states of a model take more than the budget."""
+
+
 class _Interner:
     """States and letters of one partition as dense ids, and the model's step on ids."""
 
-    def __init__(self, model: Model, entries: Sequence[Entry]) -> None:
+    def __init__(self, model: Model, entries: Sequence[Entry], bytes_max: int) -> None:
         self.model = model
         self.states: dict[Hashable, int] = {}
         self.by_id: list[Hashable] = []
+        self._bytes_left = bytes_max
         self.init = self.state(model.init())
         letters: dict[tuple[str, Hashable, bool], int] = {}
         self.letters = array("i")
-        for e in entries:
-            self.letters.append(letters.setdefault((e.f, e.value, e.known), len(letters)))
+        for e, value in zip(entries, _merged(model, entries), strict=True):
+            self.letters.append(letters.setdefault((e.f, value, e.known), len(letters)))
         self.requires, self.installs = array("i"), array("i")
         self.meanings = list(letters)
         for f, value, known in self.meanings:
@@ -148,6 +157,9 @@ class _Interner:
         if known is None:
             known = self.states[state] = len(self.by_id)
             self.by_id.append(state)
+            self._bytes_left -= sys.getsizeof(state) + 100
+            if self._bytes_left < 0:
+                raise _OutOfMemory
         return known
 
     def step(self, state: int, letter: int) -> int:
@@ -159,28 +171,47 @@ class _Interner:
         return self.model.reaches(self.by_id[state], self.by_id[later])
 
 
+def _merged(model: Model, entries: Sequence[Entry]) -> list[Hashable]:
+    """The entries' values, with all open operations on elements that nobody read made equal.
+
+    In a collection that only grows nothing tells them apart, so they are one class to the search.
+    """
+    if not (isinstance(model, Growing) and isinstance(model, Projectable)):
+        return [e.value for e in entries]
+    read = {v for e in entries if e.f == "read" for v in model.mentions(e.f, e.value, e.known)}
+    stand_in: dict[str, Hashable] = {}
+    values = []
+    for e in entries:
+        unread = not e.known and read.isdisjoint(model.mentions(e.f, e.value, e.known))
+        values.append(stand_in.setdefault(e.f, e.value) if unread else e.value)
+    return values
+
+
 def check_entries(
     entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
 ) -> Outcome:
     """Decide one partition. `zones` False forces the general search."""
     if not entries:
         return Outcome(True, "nothing to check")
-    interner = _Interner(model, entries)
-    valid, how, order, configurations, size, stuck = _core.check(
-        array("q", [e.call for e in entries]),
-        array("q", [e.ret for e in entries]),
-        interner.letters,
-        interner.requires,
-        interner.installs,
-        len(interner.by_id),
-        interner.init,
-        model.recurs,
-        interner.step,
-        interner.reaches if isinstance(model, Growing) else None,
-        budget.configurations,
-        budget.bytes,
-        zones,
-    )
+    try:
+        interner = _Interner(model, entries, budget.bytes)
+        valid, how, order, configurations, size, stuck = _core.check(
+            array("q", [e.call for e in entries]),
+            array("q", [e.ret for e in entries]),
+            interner.letters,
+            interner.requires,
+            interner.installs,
+            len(interner.by_id),
+            interner.init,
+            model.recurs,
+            interner.step,
+            interner.reaches if isinstance(model, Growing) else None,
+            budget.configurations,
+            budget.bytes,
+            zones,
+        )
+    except _OutOfMemory:
+        return Outcome(None, "memory", bytes=budget.bytes)
     outcome = Outcome(None if valid < 0 else bool(valid), how, configurations, size, stuck=stuck)
     if valid > 0:
         outcome.order = order
@@ -234,12 +265,12 @@ def check(
     """
     from harness.checkers.witness import find_witness
 
-    budget = budget or Budget()
     by_key = entries_of(history.pairs(), model, independent=independent, keep=keep)
+    operations = sum(len(entries) for entries in by_key.values())
+    budget = budget or Budget(configurations=max(5_000_000, 8 * operations))
     outcomes = check_keys(by_key, model, budget)
     bad = [k for k, o in outcomes.items() if o.valid is False]
     undecided = [k for k, o in outcomes.items() if o.valid is None]
-    operations = sum(len(entries) for entries in by_key.values())
     evidence: dict[str, Any] = {
         "operations": operations,
         "keys": len(by_key),
@@ -253,7 +284,7 @@ def check(
             find_witness(by_key[k], model, outcomes[k], k, independent, of_reads=of_reads)
             for k in bad[:WITNESS_KEYS_MAX]
         ]
-        found.sort(key=lambda w: (not w.across_nodes, w.stuck.value is None, len(w.entries)))
+        found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries)))
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:

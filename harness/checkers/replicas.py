@@ -18,13 +18,19 @@ from harness.history import History, Pair
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One answered read: of which key, by which node, what, and when."""
+    """One answered read: of which key, by which node, what, and when.
+
+    `call`, `ret`: positions in the history, whose order is that of real time also where stamps
+    are equal. `called`, `time`: nanoseconds.
+    """
 
     key: Hashable
     node: str
     value: tuple[Any, ...]
     call: int
     ret: int
+    called: int
+    time: int
     process: int | str
     role: str | None
 
@@ -43,6 +49,8 @@ def reads_of(history: History, *, of_node: bool) -> list[Read]:
                 key,
                 p.done.node,
                 tuple(value),
+                p.invoke.index,
+                p.done.index,
                 p.invoke.time,
                 p.done.time,
                 p.invoke.process,
@@ -67,29 +75,24 @@ def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
     for r in reads:
         by_place.setdefault((r.node, r.key), []).append(r)
     for (node, key), group in by_place.items():
-        longest: Read | None = None  # over everything returned so far
-        returned: list[Read] = []
+        by_return = sorted(group, key=lambda r: r.ret)
+        returned = 0  # of by_return: those that had returned when the present read was called
+        before: Read | None = None  # the longest of them
+        longest: Read | None = None  # of everything called so far
         for r in sorted(group, key=lambda r: r.call):
-            if longest is not None and not (
+            while by_return[returned].ret < r.call:
+                if before is None or len(by_return[returned].value) > len(before.value):
+                    before = by_return[returned]
+                returned += 1
+            if before is not None and not is_prefix(before.value, r.value):
+                violations.append(_violation(node, key, before, r))
+            elif longest is not None and not (
                 is_prefix(r.value, longest.value) or is_prefix(longest.value, r.value)
             ):
                 violations.append(_violation(node, key, longest, r))
-            else:
-                before = _longest_returned_before(returned, r.call)
-                if before is not None and not is_prefix(before.value, r.value):
-                    violations.append(_violation(node, key, before, r))
-            returned.append(r)
             if longest is None or len(r.value) > len(longest.value):
                 longest = r
     return violations
-
-
-def _longest_returned_before(reads: list[Read], time: int) -> Read | None:
-    best = None
-    for r in reversed(reads[-64:]):
-        if r.ret < time and (best is None or len(r.value) > len(best.value)):
-            best = r
-    return best
 
 
 def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str, Any]:
@@ -101,14 +104,14 @@ def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str
         "lost_count": len(lost),
         "earlier": {
             "process": earlier.process,
-            "time": earlier.ret,
+            "time": earlier.time,
             "length": len(earlier.value),
             "last": list(earlier.value[-3:]),
             "role": earlier.role,
         },
         "later": {
             "process": later.process,
-            "time": later.ret,
+            "time": later.time,
             "length": len(later.value),
             "last": list(later.value[-3:]),
             "role": later.role,
@@ -182,7 +185,7 @@ class SeenThenGone:
                 "value": v,
                 "node": r.node,
                 "role": r.role,
-                "time": r.ret,
+                "time": r.time,
                 "process": r.process,
                 "acknowledged": (k, v) in acknowledged,
             }
@@ -224,62 +227,59 @@ def _last_by_place(reads: Iterable[Read]) -> dict[tuple[str, Hashable], Read]:
 
 
 class Converged:
-    """After healing, every node shows the same list for every key that the final reads asked for.
+    """Within `bound_s` of healing, every node shows the same list for every key that the final
+    reads asked for."""
 
-    `final_from(history)`: index of the first final operation, or None where there were none.
-    """
-
-    def __init__(self, nodes: Sequence[str]) -> None:
+    def __init__(self, nodes: Sequence[str], bound_s: float = 30.0) -> None:
         self._nodes = list(nodes)
+        self._bound_s = bound_s
 
     def check(self, history: History, /) -> Verdict:
-        start = final_time(history)
-        if start is None:
+        start, healed = final_index(history), heal_time(history)
+        if start is None or healed is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
-        final = [r for r in reads_of(history, of_node=True) if r.call >= start]
-        last = _last_by_place(final)
-        keys = sorted({key for _, key in last}, key=repr)
+        if any(op.f == "settle" and op.error is not None for op in history):
+            return Verdict(valid=UNKNOWN, why="the nodes were not up and linked at the end")
+        asked = [p for p in history.pairs() if p.invoke.index >= start and p.invoke.node]
+        last = _last_by_place(r for r in reads_of(history, of_node=True) if r.call >= start)
+        keys = sorted({p.invoke.value[0] for p in asked}, key=repr)
+        shown = {k: {last[n, k].value for n in self._nodes if (n, k) in last} for k in keys}
+        differing = [k for k in keys if len(shown[k]) > 1]
         missing = [(n, k) for k in keys for n in self._nodes if (n, k) not in last]
-        if not keys or missing:
-            return Verdict(
-                valid=UNKNOWN,
-                why=f"{len(missing)} final reads were not answered",
-                evidence={"missing": [list(map(str, m)) for m in missing[:20]]},
-            )
-        differing = [k for k in keys if len({last[n, k].value for n in self._nodes}) > 1]
-        took = max((r.ret for r in last.values()), default=start) - start
+        took_s = (max((r.time for r in last.values()), default=healed) - healed) / 1e9
         evidence = {
             "keys": len(keys),
             "nodes": self._nodes,
             "differing_keys": len(differing),
-            "within_ms": round(took / 1e6),
+            "missing": [list(map(str, m)) for m in missing[:20]],
+            "within_s": round(took_s, 3),
+            "bound_s": self._bound_s,
         }
         if differing:
-            lengths = {n: len(last[n, differing[0]].value) for n in self._nodes}
-            return Verdict(
-                valid=False,
-                evidence={**evidence, "example": lengths},
-                why=(
-                    f"{len(differing)} of {len(keys)} keys still differ between nodes "
-                    f"{took / 1e9:.1f} s after healing: key {differing[0]} has lengths {lengths}"
-                ),
+            lengths = {n: len(last[n, differing[0]].value) for n, k in last if k == differing[0]}
+            why = (
+                f"{len(differing)} of {len(keys)} keys still differ between nodes "
+                f"{took_s:.1f} s after healing: key {differing[0]} has lengths {lengths}"
             )
-        return Verdict(
-            valid=True,
-            evidence=evidence,
-            why=(
-                f"{len(self._nodes)} nodes agree on {len(keys)} keys "
-                f"{took / 1e9:.1f} s after healing"
-            ),
-        )
+            return Verdict(valid=False, evidence=evidence, why=why)
+        if missing or not keys:
+            why = f"{len(missing)} final reads were not answered" if keys else "no key was read"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
+        agree = f"{len(self._nodes)} nodes agree on {len(keys)} keys {took_s:.1f} s after healing"
+        if took_s > self._bound_s:
+            why = f"{agree}, later than the bound of {self._bound_s:g} s"
+            return Verdict(valid=False, evidence=evidence, why=why)
+        return Verdict(valid=True, evidence=evidence, why=agree)
 
 
-def final_time(history: History) -> int | None:
-    """When the final operations began: the time of the nemesis' last `final` mark."""
-    for op in reversed(history):
-        if op.f == "final" and op.type == "invoke":
-            return op.time
-    return None
+def heal_time(history: History) -> int | None:
+    """When the last fault was healed: the time of the run's `heal` mark."""
+    return next((op.time for op in reversed(history) if op.f == "heal"), None)
+
+
+def final_index(history: History) -> int | None:
+    """Where the final operations began: the run's `final` mark."""
+    return next((op.index for op in history if op.f == "final"), None)
 
 
 class Staleness:
@@ -302,8 +302,8 @@ class Staleness:
             if r.role == "primary":
                 continue
             seen = set(r.value)
-            missed = [t for t, v in acknowledged.get(r.key, ()) if t < r.call and v not in seen]
-            ms.setdefault(r.node, []).append((r.call - min(missed)) / 1e6 if missed else 0.0)
+            missed = [t for t, v in acknowledged.get(r.key, ()) if t < r.called and v not in seen]
+            ms.setdefault(r.node, []).append((r.called - min(missed)) / 1e6 if missed else 0.0)
             versions.setdefault(r.node, []).append(len(missed))
         evidence = {
             node: {

@@ -1,8 +1,9 @@
 """Why a history is not linearizable: the fewest operations that show it, and a sentence.
 
 Shrinking only relaxes, so it can't create a violation: drop a read, forget an outcome (the
-operation may then take effect at any later time), forget a result, remove every trace of one
+operation may then take effect at any later time), forget an answer, remove every trace of one
 value. The result is 1-minimal: no single relaxation leaves a violation. Every step is re-checked.
+The work has a bound; where it is spent, the witness is a violation but perhaps not minimal.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.checkers.linearizable import OPEN, Budget, Entry, Outcome, check_entries
-from harness.models.base import BOUND, GONE, KEEP, Model, Projectable, Versioned
+from harness.models.base import BOUND, GONE, KEEP, Growing, Model, Projectable, Versioned
 
-# Enough for a sub-history of a refuted one; what takes longer to refute is not simpler to read.
-SHRINK_BUDGET = Budget(configurations=200_000, bytes=1 << 28)
+# Of one re-check: what takes longer to refute is not simpler to read.
+CHECK_BUDGET = Budget(configurations=100_000, bytes=1 << 28)
+# Of all re-checks of one witness together: entries looked at plus configurations.
+WORK_MAX = 1_500_000
 
 
 @dataclass(slots=True)
@@ -27,22 +30,23 @@ class Witness:
     stuck: Entry
     sentence: str
     words: list[str]
+    minimal: bool
 
     @property
-    def across_nodes(self) -> bool:
-        """Whether more than one node answered its reads."""
-        nodes = {
+    def read_at(self) -> set[str | None]:
+        """The nodes that answered its reads."""
+        return {
             e.pair.done.node
             for e in self.entries
-            if e.pair is not None and e.pair.done is not None and e.ret != OPEN
+            if e.f == "read" and e.pair is not None and e.pair.done is not None
         }
-        return len(nodes) > 1
 
     def as_json(self) -> dict[str, Any]:
         return {
             "key": self.key,
             "sentence": self.sentence,
             "words": self.words,
+            "minimal": self.minimal,
             "operations": [_as_json(e, e is self.stuck) for e in self.entries],
         }
 
@@ -54,14 +58,114 @@ def _as_json(e: Entry, stuck: bool) -> dict[str, Any]:
         "process": invoke.process,
         "f": e.f,
         "value": _recorded_value(e),
-        "call": e.call,
-        "ret": None if e.ret == OPEN else e.ret,
+        "call": invoke.time,
+        "ret": None if e.ret == OPEN or done is None else done.time,
         "index": invoke.index,
         "outcome": done.type if done is not None else "info",
         "error": done.error if done is not None else None,
         "node": done.node if done is not None else invoke.node,
         "stuck": stuck,
     }
+
+
+class _Shrinker:
+    """Tries relaxations of a violation and keeps those that leave one."""
+
+    def __init__(self, core: list[Entry], model: Model) -> None:
+        self.core = core
+        self.model = model
+        self._left = WORK_MAX
+
+    @property
+    def spent(self) -> bool:
+        return self._left <= 0
+
+    def refuted(self, candidate: list[Entry]) -> bool:
+        if self.spent:
+            return False
+        outcome = check_entries(candidate, self.model, CHECK_BUDGET)
+        self._left -= len(candidate) + outcome.configurations
+        return outcome.valid is False
+
+    def attempt(self, candidate: list[Entry] | None) -> bool:
+        """Take a relaxed violation if it still is one."""
+        if candidate is None or candidate == self.core or not self.refuted(candidate):
+            return False
+        self.core = candidate
+        return True
+
+    def relax_all(self, items: Sequence[Any], relax: Callable[[Any], list[Entry] | None]) -> None:
+        """Relax by all the items, by halves, quarters, … and one by one (delta debugging)."""
+        pending = list(items)
+        size = len(pending)
+        while pending:
+            kept: list[Any] = []
+            for start in range(0, len(pending), size):
+                chunk = pending[start : start + size]
+                if not self.attempt(relax(chunk)):
+                    kept += chunk
+            if size == 1:
+                return
+            pending, size = kept, max(1, size // 2)
+
+    def shrink(self) -> None:
+        while True:
+            before = self.core
+            self._drop_reads()
+            self._forget_answers()
+            self._drop_values()
+            self._open_outcomes()
+            self._drop_unneeded()
+            if self.core == before or self.spent:
+                return
+
+    def _drop_reads(self) -> None:
+        reads = [e for e in self.core if _reads(self.model, e)]
+        self.relax_all(reads, lambda chunk: [e for e in self.core if not _among(e, chunk)])
+
+    def _forget_answers(self) -> None:
+        model = self.model
+        if not isinstance(model, Projectable):
+            return
+
+        def forget(chunk: list[Entry]) -> list[Entry]:
+            return [
+                replace(e, value=model.forget(e.f, e.value, e.known)) if _among(e, chunk) else e
+                for e in self.core
+            ]
+
+        answered = [e for e in self.core if model.forget(e.f, e.value, e.known) != e.value]
+        self.relax_all(answered, forget)
+
+    def _drop_values(self) -> None:
+        model = self.model
+        if not isinstance(model, Projectable):
+            return
+        values = {
+            v: None
+            for e in self.core
+            for v in sorted(model.mentions(e.f, e.value, e.known), key=repr)
+        }
+        self.relax_all(list(values), lambda chunk: _project(self.core, model, chunk))
+
+    def _open_outcomes(self) -> None:
+        returned = [e for e in self.core if e.ret != OPEN and not _reads(self.model, e)]
+
+        def opened(chunk: list[Entry]) -> list[Entry]:
+            return [replace(e, ret=OPEN) if _among(e, chunk) else e for e in self.core]
+
+        self.relax_all(returned, opened)
+
+    def _drop_unneeded(self) -> None:
+        """Open operations without which nothing would become legal."""
+        for e in [e for e in self.core if e.ret == OPEN]:
+            others = [x for x in self.core if x is not e]
+            if _nobody_needs(e, others, self.model):
+                self.attempt(others)
+
+
+def _among(e: Entry, chunk: Sequence[Entry]) -> bool:
+    return any(e is other for other in chunk)
 
 
 def find_witness(
@@ -78,37 +182,31 @@ def find_witness(
     `of_reads`: prefer one in which it is reads that contradict each other, over one with an
     acknowledged write.
     """
-
-    def refuted(candidate: list[Entry]) -> bool:
-        return check_entries(candidate, model, SHRINK_BUDGET).valid is False
-
-    core = _start(entries, outcome, model, refuted)
-    if of_reads:
-        opened = [e if _reads(model, e) else replace(e, ret=OPEN) for e in entries]
-        core = opened if refuted(opened) else core
-    core = _shrink(core, model, refuted)
+    shrinker = _Shrinker(list(entries), model)
+    opened = [e if _reads(model, e) else replace(e, ret=OPEN) for e in entries]
+    if not (of_reads and shrinker.attempt(opened)):
+        _start(shrinker, entries, outcome)
+    shrinker.shrink()
+    core = sorted(shrinker.core, key=lambda e: (e.call, e.ret))
     stuck = _last_called(core)
-    core.sort(key=lambda e: (e.call, e.ret))
-    return Witness(key, core, stuck, _sentence(core, stuck, key, independent), _words(core))
+    sentence = _sentence(core, stuck, model, key, independent)
+    return Witness(key, core, stuck, sentence, _words(core), not shrinker.spent)
 
 
-def _start(
-    entries: Sequence[Entry], outcome: Outcome, model: Model, refuted: Callable[[list[Entry]], bool]
-) -> list[Entry]:
+def _start(shrinker: _Shrinker, entries: Sequence[Entry], outcome: Outcome) -> None:
     """The algorithm's own core, else everything up to the return that nothing explains."""
     core = [entries[i] for i in outcome.core]
-    if core and refuted(core):
-        return core
+    if core and shrinker.attempt(core):
+        return
     if 0 <= outcome.stuck < len(entries):
         end = entries[outcome.stuck].ret
-        cut = [
-            e if e.ret <= end else replace(e, ret=OPEN)
-            for e in entries
-            if e.call <= end and (e.ret <= end or not _reads(model, e))
-        ]
-        if refuted(cut):
-            return cut
-    return list(entries)
+        shrinker.attempt(
+            [
+                e if e.ret <= end else replace(e, ret=OPEN)
+                for e in entries
+                if e.call <= end and (e.ret <= end or not _reads(shrinker.model, e))
+            ]
+        )
 
 
 def _reads(model: Model, e: Entry) -> bool:
@@ -116,69 +214,6 @@ def _reads(model: Model, e: Entry) -> bool:
         return False
     versions = model.versions(e.f, e.value, e.known)
     return versions is not None and versions[1] is KEEP
-
-
-def _shrink(core: list[Entry], model: Model, refuted: Callable[[list[Entry]], bool]) -> list[Entry]:
-    if isinstance(model, Projectable):
-        core = _without_answers(core, model, refuted)
-    while True:
-        before = core
-        core = _without_reads(core, model, refuted)
-        if isinstance(model, Projectable):
-            core = _without_values(core, model, refuted)
-        core = _without_outcomes(core, model, refuted)
-        if core == before:
-            return core
-
-
-def _without_answers(
-    core: list[Entry], model: Projectable, refuted: Callable[[list[Entry]], bool]
-) -> list[Entry]:
-    """Forget what writers were answered, if what was read suffices."""
-    forgotten = [replace(e, value=model.forget(e.f, e.value, e.known)) for e in core]
-    return forgotten if refuted(forgotten) else core
-
-
-def _without_reads(
-    core: list[Entry], model: Model, refuted: Callable[[list[Entry]], bool]
-) -> list[Entry]:
-    """Drop reads in halves, quarters, … one by one (delta debugging)."""
-    reads = [e for e in core if _reads(model, e)]
-    size = max(1, len(reads) // 2)
-    while reads:
-        for start in range(0, len(reads), size):
-            chunk = {id(e) for e in reads[start : start + size]}
-            smaller = [e for e in core if id(e) not in chunk]
-            if refuted(smaller):
-                core = smaller
-        reads = [e for e in core if _reads(model, e)]
-        if size == 1:
-            return core
-        size = max(1, size // 2)
-    return core
-
-
-def _without_values(
-    core: list[Entry], model: Projectable, refuted: Callable[[list[Entry]], bool]
-) -> list[Entry]:
-    values = {
-        v: None for e in core for v in sorted(model.mentions(e.f, e.value, e.known), key=repr)
-    }
-    pending = list(values)
-    size = max(1, len(pending) // 2)
-    while pending:
-        kept: list[Hashable] = []
-        for start in range(0, len(pending), size):
-            chunk = pending[start : start + size]
-            smaller = _project(core, model, chunk)
-            if smaller is not None and refuted(smaller):
-                core = smaller
-            else:
-                kept += chunk
-        if size == 1:
-            return core
-        pending, size = kept, max(1, size // 2)
-    return core
 
 
 def _project(
@@ -195,35 +230,27 @@ def _project(
     return entries
 
 
-def _without_outcomes(
-    core: list[Entry], model: Model, refuted: Callable[[list[Entry]], bool]
-) -> list[Entry]:
-    """Leave open what need not have returned; what is open and unneeded then goes."""
-    for e in list(core):
-        if e.ret == OPEN or _reads(model, e):
-            continue
-        relaxed = [replace(x, ret=OPEN) if x is e else x for x in core]
-        if refuted(relaxed):
-            core = relaxed
-    for e in list(core):
-        if e.ret != OPEN:
-            continue
-        smaller = [x for x in core if x is not e]
-        if _nobody_needs(e, smaller, model) and refuted(smaller):
-            core = smaller
-    return core
-
-
 def _nobody_needs(e: Entry, others: Sequence[Entry], model: Model) -> bool:
-    """An open operation whose state no other one requires can't make a history linearizable."""
+    """Whether the history without this open operation is linearizable if the one with it is.
+
+    So it is where no other operation requires the state that it leaves; and in a collection
+    where nobody shows its element and no known answer counts it.
+    """
+    if isinstance(model, Growing) and isinstance(model, Projectable):
+        mine = model.mentions(e.f, e.value, e.known)
+        return all(
+            mine.isdisjoint(model.mentions(x.f, x.value, x.known))
+            and model.forget(x.f, x.value, x.known) == x.value
+            for x in others
+        )
     if not isinstance(model, Versioned):
         return False
-    mine = model.versions(e.f, e.value, e.known)
-    if mine is None:
+    versions = model.versions(e.f, e.value, e.known)
+    if versions is None:
         return False
     for other in others:
-        versions = model.versions(other.f, other.value, other.known)
-        if versions is None or (versions[0] == mine[1] and mine[1] is not KEEP):
+        needed = model.versions(other.f, other.value, other.known)
+        if needed is None or (needed[0] == versions[1] and versions[1] is not KEEP):
             return False
     return True
 
@@ -249,6 +276,16 @@ def _where(e: Entry) -> str:
     return f" at {node}" if node else ""
 
 
+def _called(e: Entry) -> int:
+    """When it was invoked, in nanoseconds."""
+    return e.pair.invoke.time if e.pair is not None else e.call
+
+
+def _returned(e: Entry) -> int:
+    """When it completed, in nanoseconds."""
+    return e.pair.done.time if e.pair is not None and e.pair.done is not None else e.ret
+
+
 def _at(nanos: int) -> str:
     return f"{nanos / 1e9:.3f} s"
 
@@ -266,7 +303,7 @@ def _did(e: Entry) -> str:
     value: Any = e.value
     if e.f == "read":
         recorded = _recorded_value(e)
-        if isinstance(value, tuple) and len(recorded) > max(6, len(value)):
+        if isinstance(value, tuple) and len(recorded or ()) > max(6, len(value)):
             if not value:
                 return f"read {len(recorded)} other values"
             return f"read {len(recorded)} values, {_brief(value)} among them"
@@ -294,7 +331,7 @@ def _words(core: Sequence[Entry]) -> list[str]:
         if e is left_out[0]:
             words.append(
                 f"… {len(left_out)} more operations like that, from "
-                f"{_at(left_out[0].call)} to {_at(left_out[-1].call)} …"
+                f"{_at(_called(left_out[0]))} to {_at(_called(left_out[-1]))} …"
             )
         if not any(e is other for other in left_out):
             words.append(_describe(e))
@@ -303,31 +340,33 @@ def _words(core: Sequence[Entry]) -> list[str]:
 
 def _describe(e: Entry) -> str:
     if e.ret == OPEN:
-        return f"from {_at(e.call)}: {_who(e)} {_did(e)}{_where(e)}, at some time or never"
-    return f"{_at(e.call)} to {_at(e.ret)}: {_who(e)} {_did(e)}{_where(e)}"
+        return f"from {_at(_called(e))}: {_who(e)} {_did(e)}{_where(e)}, at some time or never"
+    return f"{_at(_called(e))} to {_at(_returned(e))}: {_who(e)} {_did(e)}{_where(e)}"
 
 
-def _sentence(core: Sequence[Entry], stuck: Entry, key: Hashable, independent: bool) -> str:
+def _sentence(
+    core: Sequence[Entry], stuck: Entry, model: Model, key: Hashable, independent: bool
+) -> str:
     """What a person would say of the operation that nothing explains."""
     where = f"key {key}: " if independent else ""
-    head = f"{where}{_who(stuck)} {_did(stuck)}{_where(stuck)} at {_at(stuck.call)}"
+    head = f"{where}{_who(stuck)} {_did(stuck)}{_where(stuck)} at {_at(_called(stuck))}"
     before = sorted((e for e in core if e.ret < stuck.call), key=lambda e: e.ret)
-    if stuck.f == "read" and isinstance(stuck.value, tuple):
+    if stuck.f == "read" and isinstance(model, Growing) and isinstance(model, Projectable):
         for e in reversed(before):
-            missing = _shown(e) - frozenset(_recorded_value(stuck))
+            missing = model.mentions(e.f, e.value, e.known) - frozenset(
+                _recorded_value(stuck) or ()
+            )
             if missing:
-                kind = "acknowledged write" if e.f != "read" else "value that was read"
+                what = "a value that was read" if e.f == "read" else "an acknowledged write"
                 return (
                     f"{head}, and {min(missing, key=repr)} was not among them, although "
-                    f"{_who(e)} {_did(e)}{_where(e)} by {_at(e.ret)}: an {kind} is gone".replace(
-                        "an value", "a value"
-                    )
+                    f"{_who(e)} {_did(e)}{_where(e)} by {_at(_returned(e))}: {what} is gone"
                 )
     seen = [e for e in before if e.f == "read" and e.value != stuck.value]
     if stuck.f == "read" and seen:
         last = seen[-1]
         return (
-            f"{head}, after {_who(last)} had {_did(last)}{_where(last)} by {_at(last.ret)}: "
+            f"{head}, after {_who(last)} had {_did(last)}{_where(last)} by {_at(_returned(last))}: "
             "what was read is gone"
         )
     acknowledged = [e for e in before if e.f != "read"]
@@ -335,19 +374,11 @@ def _sentence(core: Sequence[Entry], stuck: Entry, key: Hashable, independent: b
         last = acknowledged[-1]
         return (
             f"{head}, after {_who(last)} {_did(last)}{_where(last)} and was told so by "
-            f"{_at(last.ret)}: no order of these operations explains both"
+            f"{_at(_returned(last))}: no order of these operations explains both"
         )
     if stuck.f == "read" and not any(e.f != "read" and _installs(e, stuck.value) for e in core):
         return f"{head}, a value that nobody wrote"
     return f"{head}: no order of these {len(core)} operations explains it"
-
-
-def _shown(e: Entry) -> frozenset[Hashable]:
-    """The elements that an append, an add or a read of a collection stands for."""
-    value: Any = e.value
-    if e.f == "read":
-        return frozenset(value)
-    return frozenset({value[0] if isinstance(value, tuple) else value})
 
 
 def _installs(e: Entry, value: Hashable) -> bool:

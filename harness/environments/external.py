@@ -16,7 +16,7 @@ def parse_nodes(text: str) -> dict[str, Address]:
     nodes: dict[str, Address] = {}
     for i, part in enumerate(text.split(",")):
         host, _, port = part.strip().rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise UsageError(f"--nodes: {part!r} is not host:port, as in 10.0.0.1:6379")
         nodes[f"n{i + 1}"] = (host.strip("[]"), int(port))
     return nodes

@@ -24,34 +24,28 @@ from typing import Any
 
 from harness.clients import Address
 from harness.environments.base import Exit, Grudge, ProcessSpec
-from harness.errors import EnvironmentFailed
+from harness.errors import EnvironmentFailed, UsageError
 
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent() -> None:
-    """Runs in the child: an own process group, and SIGKILL when the harness ends (Linux)."""
-    os.setsid()
+    """Runs in the child: SIGKILL when the harness ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as s:
-        s.bind((LOOPBACK, 0))
-        return int(s.getsockname()[1])
-
-
-def port_is_taken(port: int) -> bool:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
+def reserve(port: int) -> socket.socket:
+    """A socket that keeps a port (0: any free one) from others; raises OSError if it is taken."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind((LOOPBACK, port))
+    except OSError:
+        s.close()
+        raise
+    return s
 
 
 class ProxyControl:
@@ -76,7 +70,7 @@ class ProxyControl:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                preexec_fn=_die_with_parent,
+                start_new_session=True,  # it outlives the harness for as long as it takes to kill
                 limit=1 << 20,
             )
         self._reader = asyncio.create_task(self._read())
@@ -194,7 +188,6 @@ class LocalEnvironment:
         self._ports: dict[str, int] = {}
         self._links: dict[tuple[str, str], int] = {}
         self._running: dict[str, _Node] = {}
-        (run_dir / "logs").mkdir(parents=True, exist_ok=True)
         self._proxy = ProxyControl(run_dir / "logs" / "proxy.log", seed)
 
     @property
@@ -205,23 +198,25 @@ class LocalEnvironment:
         return time.monotonic_ns() - self._started
 
     async def open(self) -> None:
-        for i, node in enumerate(self.nodes):
-            if self._first_port is None:
-                self._ports[node] = free_port()
-                continue
-            port = self._ports[node] = self._first_port + i
-            if port_is_taken(port):
-                raise EnvironmentFailed(
-                    f"port {port}, meant for {node}, is taken: "
-                    "choose another --port, or leave it out"
-                )
-        await self._proxy.open()
-        for source in (*self.nodes, *self.client_hosts):
-            for sink in self.nodes:
-                if source != sink:
-                    self._links[source, sink] = await self._proxy.ask(
-                        "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
-                    )
+        (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as reserved:  # until the proxy's own ports are bound
+            for i, node in enumerate(self.nodes):
+                port = 0 if self._first_port is None else self._first_port + i
+                try:
+                    s = reserved.enter_context(reserve(port))
+                except OSError as e:
+                    raise UsageError(
+                        f"port {port}, meant for {node}, is taken: choose another --port, "
+                        "or leave it out"
+                    ) from e
+                self._ports[node] = s.getsockname()[1]
+            await self._proxy.open()
+            for source in (*self.nodes, *self.client_hosts):
+                for sink in self.nodes:
+                    if source != sink:
+                        self._links[source, sink] = await self._proxy.ask(
+                            "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
+                        )
 
     def address(self, process: str, *, seen_from: str) -> Address:
         return LOOPBACK, self._links[seen_from, process]
@@ -246,6 +241,7 @@ class LocalEnvironment:
                     stderr=subprocess.STDOUT,
                     cwd=self.data_dir(spec.node),
                     env={**os.environ, **spec.env},
+                    start_new_session=True,
                     preexec_fn=_die_with_parent,
                 )
         except OSError as e:
@@ -261,11 +257,12 @@ class LocalEnvironment:
             Exit(process=node.spec.name, code=code, time=self.now(), expected=node.killed)
         )
 
-    def log_tail(self, process: str, lines: int = 3) -> str:
+    def log_tail(self, process: str, lines: int = 2) -> str:
         """The last lines that a process printed, for an error message."""
         node = self._running[process].spec.node
         text = (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
-        return " | ".join(text.strip().splitlines()[-lines:])
+        said = [line for line in text.strip().splitlines() if "WARNING" not in line]
+        return " | ".join(line.partition("# ")[2] or line for line in said[-lines:])
 
     async def kill(self, process: str, *, drop_held: bool = False) -> None:
         node = self._running[process]
@@ -305,6 +302,9 @@ class LocalEnvironment:
                 self._signal(node, signal.SIGKILL)
         watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
         await asyncio.gather(*watchers, return_exceptions=True)
+        with contextlib.suppress(EnvironmentFailed):
+            for node in self._running.values():
+                await self._proxy.ask("guard", pid=node.process.pid, guard=False)
         await self._proxy.close()
 
     def describe(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Flow:
         """When bytes that are sent now arrive: never before those sent earlier."""
         jitter = self.jitter_s * self.rng.random() if self.jitter_s else 0.0
         pace = size / self.bytes_per_s if self.bytes_per_s else 0.0
-        return max(now + self.delay_s + jitter, last + pace)
+        return max(now + self.delay_s + jitter, max(now, last) + pace)
 
     def stats(self) -> dict[str, int]:
         return {
@@ -73,12 +73,19 @@ class Pipe:
         self.held = 0
         self.last_due = 0.0
         self.timer: asyncio.TimerHandle | None = None
-        self.paused = False
-        self.ended = False  # an EOF or reset went through: the flow is over
+        self.paused = False  # the source is not read: too much is held
+        self.choked = False  # the sink takes no more for now
+        self.discards = False  # the source was killed, and what is left of it is dropped
+        self.ended = False  # the source closed or aborted
+        self.closed = False  # the sink knows
+        self.other: Pipe | None = None  # the opposite direction
         flow.pipes.add(self)
 
     def feed(self, data: bytes) -> None:
         flow = self.flow
+        if self.discards:
+            flow.dropped += len(data)
+            return
         if not self.queue and self.sink is not None and flow.clear:
             flow.passed += len(data)
             self.sink.write(data)
@@ -110,7 +117,7 @@ class Pipe:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        while self.queue and self.sink is not None and not self.flow.cut:
+        while self.queue and self.sink is not None and not (self.flow.cut or self.choked):
             due, item = self.queue[0]
             wait = due - self.loop.time()
             if wait > 0.0005 and not self.flow.clear:
@@ -118,8 +125,13 @@ class Pipe:
                 return
             self.queue.popleft()
             self._deliver(item)
-        if self.paused and self.held < HELD_BYTES_MAX // 2 and self.source is not None:
+        if self.paused and self.held < HELD_BYTES_MAX // 2:
             self.paused = False
+            self.read_on()
+
+    def read_on(self) -> None:
+        """Read the source again, if nothing stands against it."""
+        if self.source is not None and not (self.paused or self.choked):
             with contextlib.suppress(RuntimeError):
                 self.source.resume_reading()
 
@@ -133,13 +145,21 @@ class Pipe:
             abort(self.sink)
         elif not self.sink.is_closing():
             self.sink.write_eof()
+            self.closed = True
+            if self.other is not None and self.other.closed:  # both directions are over
+                self.sink.close()
+                if self.source is not None:
+                    self.source.close()
 
     def drop(self) -> None:
-        """Forget the bytes that are held; an end that waits behind them stays."""
+        """Forget the bytes that are held and all that follow; the end behind them stays."""
         ends = [i for i in self.queue if isinstance(i[1], str)]
         self.flow.dropped += self.held
         self.held = 0
         self.queue = deque(ends)
+        self.discards = True
+        self.paused = False
+        self.read_on()
 
     def close(self) -> None:
         if self.timer is not None:
@@ -184,14 +204,15 @@ class End(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
+        self.into.choked = True
         if self.into.source is not None:
             with contextlib.suppress(RuntimeError):
                 self.into.source.pause_reading()
 
     def resume_writing(self) -> None:
-        if self.into.source is not None and not self.into.paused:
-            with contextlib.suppress(RuntimeError):
-                self.into.source.resume_reading()
+        self.into.choked = False
+        self.into.pump()
+        self.into.read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.out.end(RESET if exc is not None else EOF)
@@ -211,7 +232,6 @@ class Link:
         self.ends: dict[End, End | None] = {}  # the accepted end -> the dialled one
         self.dials: set[asyncio.Task[None]] = set()
         self.waiting: list[End] = []
-        self.accepted = self.failed_dials = self.resets = 0
 
     async def listen(self) -> None:
         if self.server is None:
@@ -228,10 +248,9 @@ class Link:
 
     def _accept(self) -> End:
         loop = asyncio.get_running_loop()
-        self.accepted += 1
-        end = End(
-            Pipe(self.there, loop), Pipe(self.back, loop), lambda: self._dial(end), self._gone
-        )
+        there, back = Pipe(self.there, loop), Pipe(self.back, loop)
+        there.other, back.other = back, there
+        end = End(there, back, lambda: self._dial(end), self._gone)
         return end
 
     def _dial(self, end: End) -> None:
@@ -249,7 +268,6 @@ class Link:
         try:
             await loop.create_connection(lambda: other, *self.to)
         except OSError:
-            self.failed_dials += 1
             if end.transport is not None:
                 abort(end.transport)
             return
@@ -268,12 +286,14 @@ class Link:
                 continue
             self._dial(end)
 
-    def reset(self) -> None:
-        for accepted, dialled in list(self.ends.items()):
+    def reset(self) -> int:
+        """Reset every open connection; returns how many there were."""
+        connections = list(self.ends.items())
+        for accepted, dialled in connections:
             for end in (accepted, dialled):
                 if end is not None and end.transport is not None:
-                    self.resets += 1
                     abort(end.transport)
+        return len(connections)
 
     def _gone(self, end: End) -> None:
         for accepted, dialled in list(self.ends.items()):
@@ -343,10 +363,7 @@ class Proxy:
                 await (link.refuse() if refuse else link.listen())
 
     async def do_reset(self, source: str, sink: str) -> int:
-        link = self.links[source, sink]
-        before = link.resets
-        link.reset()
-        return link.resets - before
+        return self.links[source, sink].reset()
 
     async def do_drop(self, source: str) -> None:
         """Forget what is held of a process that was killed."""

@@ -24,11 +24,11 @@ class ListAppend:
                 return INCONSISTENT
             return (*state, element)
         if f == "read":
-            return state if not known or tuple(value) == state else INCONSISTENT
+            return state if not known or tuple(value or ()) == state else INCONSISTENT
         raise unknown_operation("list", f, "append and read")
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
-        return (tuple(value), KEEP) if f == "read" and known else None
+        return (tuple(value or ()), KEEP) if f == "read" and known else None
 
     def reaches(self, state: tuple[Any, ...], later: tuple[Any, ...]) -> bool:
         return later[: len(state)] == state
@@ -36,7 +36,7 @@ class ListAppend:
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         if f == "append":
             return frozenset({value[0] if known else value})
-        return frozenset(value) if known else frozenset()
+        return frozenset(value or ()) if known else frozenset()
 
     def forget(self, f: str, value: Any, known: bool) -> Any:
         return (value[0], None) if f == "append" and known else value
@@ -48,4 +48,4 @@ class ListAppend:
             if element in dropped:
                 return GONE
             return (element, None) if known else element
-        return tuple(v for v in value if v not in dropped) if known else value
+        return tuple(v for v in value or () if v not in dropped) if known else value

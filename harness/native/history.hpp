@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdint>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,8 @@ inline Operations prepare(const int64_t* call, const int64_t* ret, const int32_t
     int32_t is_return;
     int32_t op;
   };
+  for (int32_t i = 0; i < n; i++)
+    if (ret[i] < call[i]) throw std::invalid_argument("an operation returns before it is called");
   std::vector<Event> events;
   events.reserve(2 * static_cast<size_t>(n));
   for (int32_t i = 0; i < n; i++) {

@@ -311,6 +311,7 @@ class Search {
       return true;
     };
     auto& seen = it->second;
+    verdict_.configurations += static_cast<int64_t>(seen.size()) / 64;  // the scan is work too
     for (const Counts& c : seen)
       if (covers(c, used_)) return false;
     auto size = static_cast<int64_t>(sizeof(Counts) + 4 * used_.size());

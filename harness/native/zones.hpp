@@ -52,10 +52,21 @@ class Zones {
     return verdict_;
   }
 
+  // The core is closed under writers: without the one that installed what an operation saw, it
+  // would be refuted for another reason than the history.
   bool refute(const char* reason, std::vector<int32_t> core, int32_t stuck) {
-    std::erase_if(core, [](int32_t i) { return i < 0; });
-    std::sort(core.begin(), core.end());
-    core.erase(std::unique(core.begin(), core.end()), core.end());
+    std::vector<char> in(o_.size(), 0);
+    std::vector<int32_t> closed;
+    while (!core.empty()) {
+      int32_t i = core.back();
+      core.pop_back();
+      if (i < 0 || in[i]) continue;
+      in[i] = 1;
+      closed.push_back(i);
+      if (req(i) >= 0) core.push_back(writer_[req(i)]);
+    }
+    std::sort(closed.begin(), closed.end());
+    core = std::move(closed);
     verdict_.valid = 0;
     verdict_.reason = reason;
     verdict_.order = std::move(core);
@@ -130,15 +141,13 @@ class Zones {
     return ops;
   }
 
-  bool refute_chain(int32_t root, Mark late, int32_t early) {
-    auto core = chain(root);
-    core.push_back(late.op);
-    core.push_back(early);
-    return refute("out of order in a chain", std::move(core), early);
+  bool refute_chain(Mark late, int32_t early) {
+    return refute("out of order in a chain", {late.op, early}, early);
   }
 
   bool walk_chains() {
     int32_t walked = 0, wanted = 0;
+    std::vector<char> reached(l_.states, 0);
     for (int32_t v = 0; v < l_.states; v++)
       if (writer_[v] == INIT || (writer_[v] >= 0 && active_[writer_[v]])) wanted++;
     for (int32_t root = 0; root < l_.states; root++) {
@@ -148,12 +157,13 @@ class Zones {
       Mark m = w == INIT ? Mark{-1, -1} : Mark{o_.call[w], w};
       for (int32_t v = root;;) {
         walked++;
-        if (first_return_[v].time < m.time) return refute_chain(root, m, first_return_[v].op);
+        reached[v] = 1;
+        if (first_return_[v].time < m.time) return refute_chain(m, first_return_[v].op);
         if (first_return_[v].time < f.time) f = first_return_[v];
         if (last_call_[v].time > m.time) m = last_call_[v];
         int32_t swap = next_[v];
         if (swap == NOBODY) break;
-        if (o_.ret[swap] < m.time) return refute_chain(root, m, swap);
+        if (o_.ret[swap] < m.time) return refute_chain(m, swap);
         if (o_.ret[swap] < f.time) f = {o_.ret[swap], swap};
         if (o_.call[swap] > m.time) m = {o_.call[swap], swap};
         v = ins(swap);
@@ -164,7 +174,7 @@ class Zones {
     if (walked == wanted) return true;
     std::vector<int32_t> swaps;
     for (int32_t i = 0; i < o_.size(); i++)
-      if (active_[i] && req(i) != ANY && ins(i) != KEEP) swaps.push_back(i);
+      if (active_[i] && ins(i) != KEEP && !reached[ins(i)]) swaps.push_back(i);
     return refute("a cycle of swaps", std::move(swaps), -1);
   }
 

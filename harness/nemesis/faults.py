@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from harness.environments.base import Environment, Grudge
 from harness.errors import UsageError
+from harness.nemesis.grudges import join
 from harness.targets import Failover, Target
 
 
@@ -20,7 +21,7 @@ class System:
     target: Target
     rng: random.Random
     together: frozenset[str] = frozenset()  # the faults of the present cycle
-    grudge: Grudge = field(default_factory=dict)
+    grudges: dict[str, Grudge] = field(default_factory=dict)  # by the fault that holds it
     down: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
 
@@ -28,24 +29,32 @@ class System:
         """The present primary; the first node where there is none."""
         return await self.target.primary() or self.env.nodes[0]
 
-    async def draw_node(self) -> str:
-        """The primary as often as not, and always where a failover goes with this fault."""
+    async def draw_node(self) -> str | None:
+        """A node that is up: the primary as often as not, and always first where a failover goes
+        with this fault. None when every node is down or paused."""
+        up = [n for n in self.env.nodes if n not in self.down | self.paused]
         primary = await self.primary()
-        if "failover" in self.together or self.rng.random() < 0.5:
+        wanted = "failover" in self.together or self.rng.random() < 0.5
+        if wanted and primary in up:
             return primary
-        return self.rng.choice(self.env.nodes)
+        return self.rng.choice(up) if up else None
+
+    def grudge(self) -> Grudge:
+        """Everything that is cut at the moment."""
+        return join(self.grudges.values())
 
 
 class Fault(Protocol):
     """One kind of fault: how to inject it, how to heal it, what it needs.
 
     `rank`: order within a cycle in which several faults overlap. `needs`: capabilities of the
-    environment, and "failover" of the target.
+    environment, and "failover" of the target. `min_nodes`: with fewer it could do nothing.
     """
 
     name: str
     rank: int
     needs: frozenset[str]
+    min_nodes: int
 
     async def inject(self, system: System, /) -> dict[str, Any]:
         """Break something; returns what was done, as JSON."""
@@ -82,7 +91,7 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
         chosen = [
             known[n]
             for n in ("partition", "kill", "pause", "restart", "failover")
-            if known[n].needs <= able
+            if known[n].needs <= able and known[n].min_nodes <= len(env.nodes)
         ]
         if not chosen:
             raise UsageError(f"--nemesis all: the {env.name} environment injects no faults")
@@ -97,6 +106,10 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
                 f"--nemesis {name}: the {env.name} environment with target "
                 f"{target.name} can't do that (it needs {', '.join(missing)}); "
                 "the local environment can"
+            )
+        if known[name].min_nodes > len(env.nodes):
+            raise UsageError(
+                f"--nemesis {name} needs at least {known[name].min_nodes} nodes: give --nodes"
             )
         if known[name] not in chosen:
             chosen.append(known[name])

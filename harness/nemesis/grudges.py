@@ -6,7 +6,7 @@ A grudge is a directed map {process: those whose packets it drops}. Pure functio
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.environments.base import Grudge
 
@@ -58,6 +58,15 @@ def bridge(nodes: Sequence[str], rng: random.Random) -> Grudge:
 def one_way(source: Sequence[str], sink: Sequence[str]) -> Grudge:
     """The sinks do not hear the sources; the other direction goes."""
     return {n: frozenset(source) for n in sink}
+
+
+def join(grudges: Iterable[Grudge]) -> Grudge:
+    """Whatever any of them drops."""
+    joined: dict[str, frozenset[str]] = {}
+    for grudge in grudges:
+        for node, dropped in grudge.items():
+            joined[node] = joined.get(node, frozenset()) | dropped
+    return joined
 
 
 def flows(grudge: Grudge) -> set[tuple[str, str]]:

@@ -39,11 +39,13 @@ class Nemesis:
     async def _perform(self, verb: str, fault: Fault, together: Any) -> dict[str, Any]:
         if verb == "start":
             self._system.together = frozenset(together or [fault.name])
-            self.active.append(fault.name)
+            if fault.name not in self.active:
+                self.active.append(fault.name)
             return await fault.inject(self._system)
+        done = await fault.heal(self._system)
         if fault.name in self.active:
             self.active.remove(fault.name)
-        return await fault.heal(self._system)
+        return done
 
     def healing(self) -> list[str]:
         """The operations that end whatever is still broken, in order."""

@@ -9,7 +9,11 @@ from harness.errors import EnvironmentFailed
 from harness.nemesis import grudges
 from harness.nemesis.faults import System
 
-KINDS = ("one", "primary", "halves", "minority", "ring", "bridge", "one-way", "client")
+# With how many nodes each kind begins to cut anything.
+KINDS = {
+    "one": 2, "primary": 2, "halves": 2, "minority": 2, "ring": 4, "bridge": 3, "one-way": 2,
+    "client": 1,
+}  # fmt: skip
 
 
 class Partition:
@@ -22,23 +26,32 @@ class Partition:
     def __init__(self, kind: str | None = None) -> None:
         self.name = "partition" if kind is None else f"partition-{kind}"
         self._kind = kind
+        self.min_nodes = 1 if kind is None else KINDS[kind]
         self._before: dict[tuple[str, str], dict[str, int]] = {}
 
     async def inject(self, system: System, /) -> dict[str, Any]:
         primary = await system.primary()
         for _ in range(50):
-            kind = self._kind or system.rng.choice(KINDS)
+            kind = self._kind or system.rng.choice(self._kinds(system))
             grudge = self._draw(system, kind, primary)
-            if self._cuts_something(system, grudge, primary):
+            if self._cuts_something(system, kind, grudge, primary):
                 break
         else:
             raise EnvironmentFailed(
                 f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes"
             )
         self._before = await system.env.network.stats()
-        system.grudge = grudge
-        await system.env.network.apply(grudge)
+        system.grudges[self.name] = grudge
+        await system.env.network.apply(system.grudge())
         return {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
+
+    @staticmethod
+    def _kinds(system: System) -> list[str]:
+        """Those that cut something here; with a failover, between nodes."""
+        count = len(system.env.nodes)
+        separate = "failover" in system.together and count > 1
+        return [k for k, least in KINDS.items()
+                if least <= count and not (separate and k == "client")]  # fmt: skip
 
     @staticmethod
     def _draw(system: System, kind: str, primary: str) -> Grudge:
@@ -67,13 +80,13 @@ class Partition:
                 return grudges.split(some, [primary])
 
     @staticmethod
-    def _cuts_something(system: System, grudge: Grudge, primary: str) -> bool:
+    def _cuts_something(system: System, kind: str, grudge: Grudge, primary: str) -> bool:
         """Links in use run between the primary and its replicas, and clients and the primary.
 
         With a failover in the same cycle, the primary's stream to some replica must be cut.
         """
         cut = grudges.flows(grudge)
-        if "failover" in system.together:
+        if "failover" in system.together and kind != "client":
             return any((primary, n) in cut for n in system.env.nodes)
         return any(primary in pair for pair in cut)
 
@@ -84,8 +97,8 @@ class Partition:
             for pair, stats in after.items()
         }
         total = sum(held.values())
-        system.grudge = {}
-        await system.env.network.heal()
+        system.grudges.pop(self.name, None)
+        await system.env.network.apply(system.grudge())
         return {
             "effective": total > 0,
             "bytes_held": total,

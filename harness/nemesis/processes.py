@@ -12,25 +12,30 @@ class Kill:
 
     name = "kill"
     rank = 1
+    min_nodes = 1
     needs = frozenset({"kill"})
 
     def __init__(self) -> None:
         self._node: str | None = None
 
     async def inject(self, system: System, /) -> dict[str, Any]:
-        self._node = await system.draw_node()
-        was_primary = self._node == await system.primary()
-        system.down.add(self._node)
-        await system.env.kill(self._node)
-        return {"node": self._node, "was_primary": was_primary}
+        node = await system.draw_node()
+        if node is None:
+            return {"skipped": "no node is up"}
+        was_primary = node == await system.primary()
+        self._node = node
+        system.down.add(node)
+        await system.env.kill(node)
+        return {"node": node, "was_primary": was_primary}
 
     async def heal(self, system: System, /) -> dict[str, Any]:
         if self._node is None:
             return {"effective": False}
-        node, self._node = self._node, None
+        node = self._node
         effective = system.env.state(node) == "dead"
         codes = [e.code for e in system.env.exits if e.process == node]
         await system.target.restart(node)
+        self._node = None
         system.down.discard(node)
         return {"effective": effective, "node": node, "exit_code": codes[-1] if codes else None}
 
@@ -40,6 +45,7 @@ class Restart:
 
     name = "restart"
     rank = 1
+    min_nodes = 1
     needs = frozenset({"kill"})
 
     def __init__(self) -> None:
@@ -48,8 +54,8 @@ class Restart:
     async def inject(self, system: System, /) -> dict[str, Any]:
         self._done = {"effective": False}
         node = await system.draw_node()
-        if node in system.down | system.paused:
-            return {"node": node, "skipped": "it is down already"}
+        if node is None:
+            return {"skipped": "no node is up"}
         was_primary = node == await system.primary()
         await system.env.kill(node)
         effective = system.env.state(node) == "dead"
@@ -71,6 +77,7 @@ class Pause:
 
     name = "pause"
     rank = 1
+    min_nodes = 1
     needs = frozenset({"pause"})
 
     def __init__(self) -> None:
@@ -78,8 +85,8 @@ class Pause:
 
     async def inject(self, system: System, /) -> dict[str, Any]:
         node = await system.draw_node()
-        if node in system.down:
-            return {"node": node, "skipped": "it is down"}
+        if node is None:
+            return {"skipped": "no node is up"}
         self._node = node
         system.paused.add(node)
         await system.env.pause(node)
@@ -88,8 +95,9 @@ class Pause:
     async def heal(self, system: System, /) -> dict[str, Any]:
         if self._node is None:
             return {"effective": False}
-        node, self._node = self._node, None
+        node = self._node
         effective = system.env.state(node) == "paused"
         await system.env.resume(node)
+        self._node = None
         system.paused.discard(node)
         return {"effective": effective, "node": node}

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from harness.generators import PENDING, SLEEP, Context, Generator, Step, invocation
 from harness.history import Op
@@ -21,36 +20,54 @@ class FaultCycles(msgspec.Struct, frozen=True):
     """For ever: quiet, then every fault of the cycle one after the other, then all are healed.
 
     Waits are `interval` nanoseconds, 0.6 to 1.4 times. Faults that were named together overlap:
-    each begins while those before it last. `draw`: each cycle takes a random part of the faults
-    instead (`--nemesis all`).
+    each begins while those before it last. `deal`: each cycle takes some faults off a shuffled
+    deck instead (`--nemesis all`), so that every kind comes before any comes twice.
     """
 
-    faults: Sequence[Fault]
+    faults: tuple[Fault, ...]
     interval: int
-    draw: bool = False
+    deal: bool = False
     plan: Plan = ()
+    deck: tuple[Fault, ...] = ()
 
     def next(self, ctx: Context, /) -> Step:
-        plan = self.plan or plan_cycle(self.faults, self.interval, self.draw, ctx.rng)
+        plan, deck = self.plan, self.deck
+        if not plan:
+            hand = self.faults
+            if self.deal:
+                hand, deck = deal_hand(deck or shuffled(self.faults, ctx.rng), ctx.rng)
+            plan = plan_cycle(hand, self.interval, ctx.rng)
         step = plan[0]
         op = invocation(ctx, SLEEP, step) if isinstance(step, int) else invocation(ctx, *step)
         if op is PENDING:
-            return PENDING, replace(self, plan=plan)
-        return op, replace(self, plan=plan[1:])
+            return PENDING, FaultCycles(self.faults, self.interval, self.deal, plan, deck)
+        return op, FaultCycles(self.faults, self.interval, self.deal, plan[1:], deck)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
 
 
-def plan_cycle(faults: Sequence[Fault], interval: int, draw: bool, rng: random.Random) -> Plan:
+def shuffled(faults: Sequence[Fault], rng: random.Random) -> tuple[Fault, ...]:
+    return tuple(rng.sample(list(faults), len(faults)))
+
+
+def deal_hand(
+    deck: tuple[Fault, ...], rng: random.Random
+) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
+    """One to three faults off the deck, at most one of kill, pause, restart, and what is left."""
+    size = rng.randint(1, 3)
+    hand: list[Fault] = []
+    for fault in deck:
+        alone = fault.rank == 1 and any(f.rank == 1 for f in hand)
+        if len(hand) < size and not alone:
+            hand.append(fault)
+    left = tuple(f for f in deck if not any(f is h for h in hand))
+    return tuple(sorted(hand, key=lambda f: f.rank)), left
+
+
+def plan_cycle(faults: Sequence[Fault], interval: int, rng: random.Random) -> Plan:
     """The steps of one cycle. Healing goes in order of rank too: links before roles."""
-    chosen = list(faults)
-    if draw:
-        chosen = [f for f in faults if rng.random() < 0.5] or [rng.choice(list(faults))]
-        if sum(f.rank == 1 for f in chosen) > 1:  # one of kill, pause, restart at a time
-            one = rng.choice([f for f in chosen if f.rank == 1])
-            chosen = [f for f in chosen if f.rank != 1 or f is one]
-    together = [f.name for f in chosen]
+    together = [f.name for f in faults]
     steps: list[int | tuple[str, list[str] | None]] = []
     for name in together:
         steps += [_about(interval, rng), (f"start-{name}", together)]

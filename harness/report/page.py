@@ -67,6 +67,7 @@ def render(test: dict[str, Any], results: dict[str, Any], history: History) -> s
         rate_legend=charts.legend(list(measured["rate"]), charts.BY_TYPE),
         evidence=_evidence_rows,
         operations=len(pairs),
+        most=picture.MOST,
         words=VERDICT_WORDS,
     )
 
@@ -93,7 +94,7 @@ def fault_rows(nemesis: Sequence[Pair], history: History) -> list[dict[str, Any]
             row = open_rows.pop(name)
             row["end_s"] = (p.done or p.invoke).time / 1e9
             row["effect"] = _said(p)
-            row["effective"] = isinstance(p.value, dict) and bool(p.value.get("effective"))
+            row["effective"] = isinstance(p.said, dict) and bool(p.said.get("effective"))
     return rows
 
 

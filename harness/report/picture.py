@@ -63,7 +63,8 @@ def _chosen(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return operations
     returned = [o for o in operations if o["ret"] is not None]
     opened = [o for o in operations if o["ret"] is None]
-    kept = returned[-MOST:] + opened[-max(0, MOST - len(returned)) :]
+    room = max(0, MOST - len(returned))
+    kept = returned[-MOST:] + (opened[-room:] if room else [])
     return sorted(kept, key=lambda o: o["call"])
 
 

@@ -12,7 +12,7 @@ from harness.checkers.linearizable import check as check_linearizable
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
-from harness.generators import Context, Generator, Step
+from harness.generators import Context, Cycle, Generator, On, Once, Step, UntilOk, phases
 from harness.history import History, Op
 from harness.models.base import Model
 
@@ -124,3 +124,20 @@ class IndependentKeys(msgspec.Struct, frozen=True):
         if current is self.current:
             return self
         return IndependentKeys(self.make, self.key, self.stride, current)
+
+
+FINAL_TRIES = 20
+
+
+def final_reads(keys: list[int]) -> Generator:
+    """Every key once, by one worker, tried again a few times until it is answered."""
+    tries = [
+        UntilOk(
+            Cycle(
+                lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
+                times=FINAL_TRIES,
+            )
+        )
+        for key in keys
+    ]
+    return On(1, phases(*tries))

@@ -11,8 +11,7 @@ from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import PENDING, Context, Generator, Step, invocation
 from harness.history import Op
-from harness.workloads.base import Demoted, WorkloadOptions
-from harness.workloads.set import final_reads
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads
 
 COUNTERS = 4
 
@@ -61,7 +60,7 @@ class Counter:
         self.keys.setdefault(name)
         if op.f == "add":
             self._used.setdefault(key)
-            await connection.call("INCRBY", name, value)
-            return op.completed("ok")
+            after = await connection.call("INCRBY", name, value)
+            return op.completed("ok", value=[key, [value, int(after)]])
         reply, role = await with_role(connection, "GET", name)
         return op.completed("ok", value=[key, int(reply or 0)], role=role)

@@ -21,7 +21,13 @@ from harness.generators import (
 )
 from harness.history import Op
 from harness.models.register import CasRegister
-from harness.workloads.base import Demoted, IndependentKeys, Linearizable, WorkloadOptions
+from harness.workloads.base import (
+    Demoted,
+    IndependentKeys,
+    Linearizable,
+    WorkloadOptions,
+    final_reads,
+)
 
 GROUP = 5  # workers on one key at a time
 OPERATIONS_A_KEY = 400
@@ -74,6 +80,7 @@ class Register:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self.keys: dict[str, None] = {}
+        self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
         n = self._options.concurrency
@@ -92,7 +99,7 @@ class Register:
         return AnyOf(tuple(parts))
 
     def final(self) -> Generator | None:
-        return None
+        return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
         return {"linearizable": Linearizable(CasRegister()), "demoted": Demoted()}
@@ -101,6 +108,7 @@ class Register:
         key, value = op.value
         name = f"{self._options.prefix}r{key}"
         self.keys.setdefault(name)
+        self._used.setdefault(key)
         if op.f == "write":
             await connection.call("SET", name, value)
             return op.completed("ok")
@@ -109,7 +117,10 @@ class Register:
             return op.completed("ok", value=[key, number(reply)], role=role)
         if op.f == "cas":
             reply, role = await with_role(connection, "EVAL", _CAS, 1, name, *value)
-            return op.completed("ok", value=[key, [*value, number(reply)]], role=role)
+            seen = number(reply)
+            if seen == value[0]:  # it wrote, so it was a primary, whatever it became since
+                role = None
+            return op.completed("ok", value=[key, [*value, seen]], role=role)
         return await self._cas_by_watch(connection, op, name)
 
     @staticmethod

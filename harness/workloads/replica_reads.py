@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from harness.checkers.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation
+from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation, phases
 from harness.history import Op
 from harness.models.list_append import ListAppend
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
 
 APPENDS_A_KEY = 200
 FINAL_KEYS = 30
@@ -109,7 +109,8 @@ class ReplicaReads:
 
     def final(self) -> Generator | None:
         newest = range(max(0, self._last_key + 1 - FINAL_KEYS), self._last_key + 1)
-        return UntilConverged(self._options.nodes, tuple(newest))
+        at_the_primary = final_reads(list(range(self._last_key + 1)))
+        return phases(UntilConverged(self._options.nodes, tuple(newest)), at_the_primary)
 
     def claims(self) -> dict[str, Checker]:
         promised = "replica-prefixes" in self._options.promises

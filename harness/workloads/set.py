@@ -13,20 +13,14 @@ from harness.clients import Form, RedisConnection, with_role
 from harness.generators import (
     PENDING,
     Context,
-    Cycle,
     Generator,
-    On,
-    Once,
     Step,
-    UntilOk,
     invocation,
-    phases,
 )
 from harness.history import Op
-from harness.workloads.base import Demoted, WorkloadOptions
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads
 
 ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
-FINAL_TRIES = 20
 
 
 class Adds(msgspec.Struct, frozen=True):
@@ -45,20 +39,6 @@ class Adds(msgspec.Struct, frozen=True):
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
-
-
-def final_reads(keys: list[int]) -> Generator:
-    """Every key once, by one worker, tried again a few times until it is answered."""
-    tries = [
-        UntilOk(
-            Cycle(
-                lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
-                times=FINAL_TRIES,
-            )
-        )
-        for key in keys
-    ]
-    return On(1, phases(*tries))
 
 
 class Set:

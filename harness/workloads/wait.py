@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+import redis.exceptions as rx
 from msgspec.structs import replace
 
 from harness.checkers.verdict import Checker
@@ -17,7 +18,7 @@ from harness.clients import Form, RedisConnection, with_role
 from harness.generators import NANOS, PENDING, Context, Generator, Repeat, Reserve, Step, invocation
 from harness.history import Op
 from harness.models.register import Register as RegisterModel
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
 from harness.workloads.register import number
 
 REPLICAS = 1
@@ -68,6 +69,7 @@ class Wait:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self.keys: dict[str, None] = {}
+        self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
         n = self._options.concurrency
@@ -76,7 +78,7 @@ class Wait:
         return Reserve((n // 2,), (Writes(),), Reads())
 
     def final(self) -> Generator | None:
-        return None
+        return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
         return {"linearizable": Linearizable(RegisterModel(), of_reads=True), "demoted": Demoted()}
@@ -85,11 +87,17 @@ class Wait:
         key, value = op.value
         name = f"{self._options.prefix}w{key}"
         self.keys.setdefault(name)
+        self._used.setdefault(key)
         if op.f == "read":
             reply, role = await with_role(connection, "GET", name)
             return op.completed("ok", value=[key, number(reply)], role=role)
         await connection.call("SET", name, value)
-        reached = await connection.call("WAIT", REPLICAS, WAIT_MS)
+        try:
+            reached = await connection.call("WAIT", REPLICAS, WAIT_MS)
+        except rx.RedisError as e:  # whatever it says, SET has written
+            if not isinstance(e, rx.ResponseError):
+                await connection.close()
+            return op.completed("info", error=f"WAIT: {e}"[:160])
         if int(reached) >= REPLICAS:
             return op.completed("ok")
         return op.completed("info", error=f"WAIT reached {reached} of {REPLICAS} replicas")

@@ -38,7 +38,7 @@ def _executable(name: str, said_by: str) -> Path:
     found = shutil.which(name)
     if found is None:
         raise UsageError(f"{said_by}: {name} is not an executable file")
-    return Path(found).resolve()
+    return Path(found).absolute()  # not resolved: some servers tell by their name what they are
 
 
 def wheel_binaries(package: str) -> Iterator[Path]:

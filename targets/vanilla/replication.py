@@ -25,6 +25,7 @@ SHORT_RUNS = {
     "repl-diskless-sync-delay": "0",
     "repl-ping-replica-period": "1",
     "repl-backlog-size": "16mb",
+    "min-replicas-max-lag": "2",
 }
 OURS = frozenset(
     {
@@ -37,6 +38,8 @@ OURS = frozenset(
         "slaveof",
         "replica-announce-ip",
         "replica-announce-port",
+        "requirepass",
+        "masterauth",
         "unixsocket",
     }
 )
@@ -119,6 +122,8 @@ class Vanilla:
     async def settle(self, timeout_s: float) -> None:
         for node in self.env.nodes:
             await self._wait(node, self._linked, "is not up and linked", timeout_s)
+        if self._announced is not None and len(self.env.nodes) > 1:
+            await self._wait(self._announced, self._followed, "lacks acknowledgements", timeout_s)
 
     async def _wait(
         self, node: str, holds: Callable[[str], Awaitable[bool]], what: str, timeout_s: float
@@ -130,9 +135,6 @@ class Vanilla:
             if self.env.now() > deadline:
                 raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
             await asyncio.sleep(0.02)
-
-    async def close(self) -> None:
-        return None
 
     # --- asking nodes, by the control path
 
@@ -177,6 +179,15 @@ class Vanilla:
         if node == self._announced or not self._starts:
             return self._starts is False or role[0] == "master"
         return bool(role[0] == "slave" and role[3] == "connected")
+
+    async def _followed(self, primary: str) -> bool:
+        """Every replica has acknowledged something: a diskless one that is "connected" does not
+        get the stream before its first acknowledgement."""
+        role = await self.role(primary)
+        if role is None or role[0] != "master":
+            return False
+        acknowledged = [int(offset) for _, _, offset in role[2]]
+        return len(acknowledged) >= len(self.env.nodes) - 1 and all(acknowledged)
 
     async def primary(self) -> str | None:
         """The node that the operator announced; on external servers the one that says so,

@@ -1,0 +1,90 @@
+"""The report, opened in a browser: it needs no network, shows its parts, and escapes values."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import require
+
+from harness.checkers.linearizable import check
+from harness.checkers.verdict import Verdict
+from harness.history import NEMESIS, History, Op
+from harness.judge import Results, to_json
+from harness.models.register import Register
+from harness.report.page import render
+from harness.spec import Spec
+from harness.spec import to_json as spec_json
+
+SECOND = 1_000_000_000
+
+
+def history(value) -> History:
+    rows = [
+        ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
+        ("invoke", NEMESIS, "start-partition", None),
+        ("info", NEMESIS, "start-partition", {"kind": "primary"}),
+        ("invoke", 1, "write", ["k", value]),
+        ("invoke", 2, "read", ["k", None]), ("ok", 2, "read", ["k", value]),
+        ("invoke", NEMESIS, "start-failover", None),
+        ("info", NEMESIS, "start-failover", {"new": "n2"}),
+        ("invoke", 2, "read", ["k", None]), ("ok", 2, "read", ["k", 1]),
+        ("invoke", NEMESIS, "stop-partition", None),
+        ("info", NEMESIS, "stop-partition", {"effective": True, "bytes_held": 9}),
+    ]  # fmt: skip
+    return History(Op(i, i * SECOND // 3, *row, node="n1") for i, row in enumerate(rows))
+
+
+def page(value=2) -> str:
+    made = history(value)
+    verdict = check(made, Register(), independent=True)
+    coverage = Verdict(valid=True, why="x", evidence={"operations": {"read": {"ok": 2}}})
+    results = Results(valid=False, why=verdict.why, expect="valid",
+                      claims={"linearizable": verdict, "coverage": coverage})  # fmt: skip
+    test = {"spec": spec_json(Spec()), "command": "harness run --seed 1", "started": "today",
+            "target": {"version": "Redis 7.0.15"}, "environment": {"environment": "local"},
+            "versions": {"python": "3.11"}}  # fmt: skip
+    return render(test, to_json(results), made)
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html.partition("</style>")[2]))
+
+
+def test_the_verdict_comes_first_and_every_part_is_there() -> None:
+    text = text_of(page())
+    assert text.strip().startswith("Invalid. The database broke a promise. key k: process 2 read 1")
+    for part in ("n2 promoted", "partition begins", "Latency and rate", "bytes held 9",
+                 "harness run --seed 1", "Redis 7.0.15", "read → 2"):  # fmt: skip
+        assert part in text, part
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    assert not re.search(r"(src|href|url)\s*[=(]", page())
+    assert "http" not in page().replace("http://www.w3.org", "")
+
+
+def test_values_of_the_system_under_test_are_escaped() -> None:
+    html = page(value="<script>alert(1)</script>")
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.timeout(60)
+def test_a_browser_shows_it(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    require(chromium, "no Chromium to open the report with")
+    (tmp_path / "report.html").write_text(page())
+    dom = subprocess.run(
+        [str(chromium), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         f"file://{tmp_path / 'report.html'}"],
+        capture_output=True, text=True, timeout=50, check=True,
+    ).stdout  # fmt: skip
+    assert dom.count('class="op stuck"') == 1
+    assert dom.count("<svg") == 3
+    assert "what was read is gone" in text_of(dom)

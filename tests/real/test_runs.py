@@ -1,0 +1,147 @@
+"""Whole runs, short, on each server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import judge_run
+from harness.environments.local import LocalEnvironment
+from harness.history import read_history
+from harness.judge import Results
+from harness.results import Run, plan_run
+from harness.runner import execute
+from harness.spec import Spec
+from harness.targets import TargetOptions
+from targets.vanilla import Redis
+
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def run(folder: Path, **given) -> tuple[Results, Run]:
+    given.setdefault("seed", 1)
+    spec = Spec(**given)
+    made = plan_run(folder / "results", spec)
+    faults = execute(spec, made)
+    return judge_run(made, spec, list(faults)), made
+
+
+@pytest.mark.parametrize("workload", ["register", "wait", "replica-reads", "set", "counter"])
+def test_without_faults_every_workload_is_valid(
+    nothing_left: Path, any_server: Path, workload: str
+) -> None:
+    results, folder = run(nothing_left, workload=workload, time_limit_s=2, binary=str(any_server))
+    assert results.valid is True, results.why
+    assert results.claims["coverage"].evidence["unclassified_errors"] == 0
+    assert all(len(line) < 4096 for line in folder.history.read_bytes().splitlines())
+
+
+def test_wait_with_partition_and_failover_finds_the_anomaly(
+    nothing_left: Path, any_server: Path
+) -> None:
+    results, _ = run(nothing_left, workload="wait", nemesis="partition,failover", time_limit_s=12,
+                     binary=str(any_server))  # fmt: skip
+    assert results.valid is False, results.why
+    assert results.exit_code == 1
+    assert results.claims["coverage"].valid is True, results.claims["coverage"].why
+    witness = results.claims["linearizable"].evidence["witnesses"][0]
+    reads = [o for o in witness["operations"] if o["f"] == "read"]
+    assert len({o["node"] for o in reads}) > 1, "read on one primary, gone on the next"
+
+
+def test_lost_writes_of_a_failover_are_counted(nothing_left: Path, redis_server: Path) -> None:
+    results, _ = run(nothing_left, workload="set", nemesis="partition,failover", time_limit_s=12)
+    evidence = results.claims["set"].evidence
+    assert results.valid is False
+    assert 0 < evidence["lost"] < evidence["acknowledged"]
+    assert evidence["unexpected"] == evidence["doubled"] == 0
+
+
+def test_replica_reads_keep_their_claims_apart(nothing_left: Path, redis_server: Path) -> None:
+    results, _ = run(nothing_left, workload="replica-reads", nemesis="partition-primary",
+                     time_limit_s=8)  # fmt: skip
+    assert results.valid is True, results.why
+    assert results.claims["linearizable"].valid is True
+    assert results.claims["converged"].valid is True
+    staleness = results.claims["staleness"]
+    assert staleness.judged is False
+    assert max(node["ms"]["max"] for node in staleness.evidence.values()) > 500
+
+
+def test_values_seen_and_lost_are_reported(nothing_left: Path, redis_server: Path) -> None:
+    results, _ = run(nothing_left, workload="replica-reads", nemesis="partition,failover",
+                     time_limit_s=15, seed=2)  # fmt: skip
+    gone = results.claims["seen-then-gone"]
+    assert gone.evidence["gone"] > 0
+    assert gone.evidence["first_seen_on_a_replica"] > 0
+    assert results.claims["converged"].valid is True, results.claims["converged"].why
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause", "restart", "partition-client"])
+def test_every_fault_bites(nothing_left: Path, redis_server: Path, fault: str) -> None:
+    results, folder = run(nothing_left, workload="register", nemesis=fault, time_limit_s=6,
+                          interval_s=1.0, options=DURABLE)  # fmt: skip
+    coverage = results.claims["coverage"]
+    assert coverage.valid is True, coverage.why
+    assert coverage.evidence["faults"][fault]["effective"] >= 1
+    history, _ = read_history(folder.history)
+    assert any(op.type != "ok" for op in history if isinstance(op.process, int)), "clients noticed"
+    assert history[-1].f == "end"
+
+
+def test_all_faults_heal_in_the_end(nothing_left: Path, redis_server: Path) -> None:
+    _results, folder = run(
+        nothing_left, workload="set", nemesis="all", time_limit_s=15, interval_s=0.8
+    )
+    history, _ = read_history(folder.history)
+    pairs = history.nemesis_pairs()
+    settled = [p for p in pairs if p.invoke.f == "settle"]
+    assert settled[0].done is not None
+    assert settled[0].done.error is None
+    started = [p.invoke.f[6:] for p in pairs if p.invoke.f.startswith("start-")]
+    stopped = [p.invoke.f[5:] for p in pairs if p.invoke.f.startswith("stop-")]
+    assert sorted(started) == sorted(stopped)
+    assert set(started) == {"partition", "kill", "pause", "restart", "failover"}
+
+
+def test_server_options_are_passed_through_and_recorded(
+    nothing_left: Path, redis_server: Path
+) -> None:
+    options = {"min-replicas-to-write": "5"}
+    results, folder = run(nothing_left, workload="register", time_limit_s=1, options=options)
+    assert results.valid == "unknown"
+    assert "only 0 write succeeded" in results.claims["coverage"].why
+    assert json.loads(folder.test.read_text())["target"]["options"] == options
+    history, _ = read_history(folder.history)
+    refused = [op for op in history if op.f == "write" and op.type != "invoke"]
+    assert {op.type for op in refused} == {"fail"}
+    assert "NOREPLICAS" in str(refused[0].error)
+
+
+def test_servers_of_others_are_driven_with_a_password_and_left_clean(
+    nothing_left: Path, redis_server: Path
+) -> None:
+    async def main() -> None:
+        env = LocalEnvironment(["n1", "n2"], nothing_left)
+        target = Redis(env, TargetOptions())
+        try:
+            await env.open()
+            await target.start()
+            for node in env.nodes:
+                await target.ask(node, "ACL", "SETUSER", "tester", "on", ">secret", "~*", "+@all")
+            nodes = ",".join("{}:{}".format(*env.control_address(n)) for n in env.nodes)
+            spec = Spec(environment="external", addresses=nodes, nodes=2, workload="replica-reads",
+                        time_limit_s=2, username="tester")  # fmt: skip
+            made = plan_run(nothing_left / "results", spec)
+            await asyncio.to_thread(execute, spec, made, password="secret")
+            results = judge_run(made, spec, [])
+            assert results.valid is True, results.why
+            assert await target.ask("n1", "DBSIZE") == 0
+            assert "secret" not in made.test.read_text()
+        finally:
+            await env.close()
+
+    asyncio.run(main())

@@ -1,0 +1,192 @@
+"""Witnesses: minimal, really violations, and said as a person would."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from brute_force import linearizable as brute_force
+from brute_force import random_history
+from model_cases import CASES, answer
+
+from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries
+from harness.checkers.witness import find_witness
+from harness.history import History, Op, Pair
+from harness.models.base import GONE, Projectable
+from harness.models.list_append import ListAppend
+from harness.models.register import CasRegister, Register
+
+
+def with_pairs(entries: list[Entry]) -> list[Entry]:
+    """Entries as they come out of a history."""
+    made = []
+    for i, e in enumerate(entries):
+        value = list(e.value) if isinstance(e.value, tuple) else e.value
+        done = None if e.ret == OPEN else Op(i, e.ret, "ok", i, e.f, value, node="n1")
+        made.append(replace(e, pair=Pair(Op(i, e.call, "invoke", i, e.f, value), done)))
+    return made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
+    model, ask = CASES[name]
+    rng = random.Random(f"witness {name}")
+    found = 0
+    while found < 40:
+        entries = with_pairs(random_history(model, ask, answer, rng, 8))
+        outcome = check_entries(entries, model, Budget())
+        if outcome.valid is not False:
+            continue
+        found += 1
+        core = find_witness(entries, model, outcome, "k", False).entries
+        assert not brute_force(core, model), core
+        for e in core:
+            if e.f == "read":
+                assert brute_force([x for x in core if x is not e], model), (e, core)
+            elif e.ret != OPEN:
+                relaxed = [replace(x, ret=OPEN) if x is e else x for x in core]
+                assert brute_force(relaxed, model), (e, core)
+
+
+@pytest.mark.parametrize("name", [n for n, (m, _) in CASES.items() if isinstance(m, Projectable)])
+def test_dropping_a_value_never_creates_a_violation(name: str) -> None:
+    model, ask = CASES[name]
+    rng = random.Random(f"projection {name}")
+    checked = 0
+    while checked < 200:
+        entries = random_history(model, ask, answer, rng, 7)
+        if not brute_force(entries, model):
+            continue
+        forgotten = [replace(e, value=model.forget(e.f, e.value, e.known)) for e in entries]
+        assert brute_force(forgotten, model)
+        for value in {v for e in forgotten for v in model.mentions(e.f, e.value, e.known)}:
+            projected = [
+                replace(e, value=left)
+                for e in forgotten
+                if (left := model.without(e.f, e.value, e.known, frozenset({value}))) is not GONE
+            ]
+            if any(str(e.value) == "BOUND" for e in projected):
+                continue
+            assert brute_force(projected, model), (value, forgotten)
+        checked += 1
+
+
+def operation(process: int, f: str, value, call: int, ret: int | None, node: str = "n1",
+              asked=None) -> list[Op]:  # fmt: skip
+    ops = [Op(0, call, "invoke", process, f, ["k", asked if f == "read" else value])]
+    if ret is not None:
+        ops.append(Op(0, ret, "ok", process, f, ["k", value], node=node))
+    return ops
+
+
+def history(*operations: list[Op]) -> History:
+    ops = sorted((op for ops in operations for op in ops), key=lambda op: op.time)
+    return History(replace_index(op, i) for i, op in enumerate(ops))
+
+
+def replace_index(op: Op, index: int) -> Op:
+    op.index = index
+    return op
+
+
+SECOND = 1_000_000_000
+
+
+def test_the_articles_anomaly_reads_as_a_sentence() -> None:
+    noise = [operation(p, "read", 1, i * 1000, i * 1000 + 500) for p, i in enumerate(range(1, 40))]
+    verdict = check(history(
+        operation(100, "write", 1, 0, 900), *noise,
+        operation(101, "write", 2, SECOND, None),
+        operation(102, "read", 2, 2 * SECOND, 2 * SECOND + 10, "n1"),
+        operation(103, "read", 1, 3 * SECOND, 3 * SECOND + 10, "n2"),
+    ), Register(), independent=True, of_reads=True)  # fmt: skip
+    assert verdict.valid is False
+    assert verdict.why == (
+        "key k: process 103 read 1 at n2 at 3.000 s, after process 102 had read 2 at n1 by "
+        "2.000 s: what was read is gone"
+    )
+    witness = verdict.evidence["witnesses"][0]
+    assert len(witness["operations"]) == 5
+    assert witness["minimal"] is True
+    assert [o["process"] for o in witness["operations"] if o["stuck"]] == [103]
+
+
+def test_a_lost_append_is_two_operations() -> None:
+    reads = [operation(p, "read", list(range(p)), p * 100 + 60, p * 100 + 90) for p in range(1, 30)]
+    appends = [operation(100 + p, "append", [p, p + 1], p * 100, p * 100 + 50) for p in range(30)]
+    verdict = check(history(
+        *reads, *appends, operation(300, "read", [0, 1, 2], 9000, 9010, "n2"),
+    ), ListAppend(), independent=True)  # fmt: skip
+    assert verdict.valid is False
+    assert len(verdict.evidence["witnesses"][0]["operations"]) == 2
+    assert "was not among them, although process" in verdict.why
+    assert verdict.why.endswith("is gone")
+
+
+def test_a_value_that_nobody_wrote_is_said_to_be_that() -> None:
+    verdict = check(history(operation(0, "read", 9, 0, 10)), Register(), independent=True)
+    assert verdict.why == "key k: process 0 read 9 at n1 at 0.000 s, a value that nobody wrote"
+
+
+def test_a_failed_comparison_is_told_as_one() -> None:
+    verdict = check(history(
+        operation(0, "write", 1, 0, 10), operation(1, "cas", [5, 6, 4], 20, 30),
+    ), CasRegister(), independent=True)  # fmt: skip
+    assert "process 1 compared with 5 and saw 4 at n1" in verdict.why
+
+
+def cas(old, new, seen, call, ret) -> Entry:
+    return Entry("cas", (old, new, seen), True, call, ret)
+
+
+def test_a_witness_holds_what_makes_it_one() -> None:
+    """Two swaps from one value: without the writer of that value it would be mere thin air."""
+    entries = with_pairs([
+        Entry("write", 1, True, 0, 1), cas(1, 2, 1, 2, 3), cas(2, 3, 2, 4, 5), cas(2, 4, 2, 6, 7),
+    ])  # fmt: skip
+    outcome = check_entries(entries, CasRegister(), Budget())
+    core = find_witness(entries, CasRegister(), outcome, "k", False).entries
+    assert {e.value for e in core if e.f == "cas"} == {(1, 2, 1), (2, 3, 2), (2, 4, 2)}
+
+
+@pytest.mark.parametrize("name", ["unique-cas-register", "cas-register", "counter", "list"])
+def test_what_a_witness_leaves_out_does_not_explain_it(name: str) -> None:
+    """With every operation that it left out open, it still is a violation."""
+    model, ask = CASES[name]
+    rng = random.Random(f"context {name}")
+    found = 0
+    while found < 60:
+        history = with_pairs(random_history(model, ask, answer, rng, 8))
+        entries = [
+            replace(e, value=(*e.value[:2], rng.choice([e.value[0], e.value[2]])))
+            if e.f == "cas" and e.known else e
+            for e in history
+        ]  # fmt: skip
+        outcome = check_entries(entries, model, Budget())
+        if outcome.valid is not False:
+            continue
+        found += 1
+        core = find_witness(entries, model, outcome, "k", False).entries
+        inside = {id(e.pair) for e in core}
+        context = [replace(e, ret=OPEN) for e in entries
+                   if e.f != "read" and id(e.pair) not in inside]  # fmt: skip
+        assert not brute_force(core + context, model), (core, context)
+
+
+def test_shrinking_a_large_violation_is_bounded() -> None:
+    appends = [Entry("append", (i, None), True, 2 * i, 2 * i + 1) for i in range(400)]
+    reads = [Entry("read", tuple(range(300)), True, 1000 + i, 2000 + i) for i in range(5)]
+    entries = with_pairs([*appends, *reads])
+    outcome = check_entries(entries, ListAppend(), Budget())
+    assert outcome.valid is False
+    witness = find_witness(entries, ListAppend(), outcome, "k", False)
+    assert len(witness.entries) <= 3
+
+
+def test_values_that_are_lists_are_told_as_values() -> None:
+    ops = [operation(0, "write", [1], 0, 10), operation(1, "write", [], 20, 30),
+           operation(2, "read", [1], 40, 50)]  # fmt: skip
+    verdict = check(history(*ops), Register(), independent=True)
+    assert verdict.valid is False
+    assert "was not among them" not in verdict.why
