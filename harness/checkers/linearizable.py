@@ -88,6 +88,7 @@ def entries_of(
     Raises ValueError where `independent` histories hold a value that is no [key, value].
     """
     by_key: dict[Hashable, list[Entry]] = {}
+    kinds: set[str] = set()
     for pair in pairs:
         if pair.type == "fail" or (keep is not None and not keep(pair)):
             continue
@@ -102,6 +103,9 @@ def entries_of(
             pair,
             independent,
         )
+        if entry.f not in kinds:  # what the model does not know it says here, not in the search
+            kinds.add(entry.f)
+            model.step(model.init(), entry.f, entry.value, entry.known)
         if not known and _reads_only(model, entry):
             continue
         by_key.setdefault(freeze(key), []).append(entry)
@@ -297,8 +301,8 @@ def check(
                 f"{', '.join(reasons)} spent"
             ),
         )
-    if not operations:
-        return Verdict(valid=UNKNOWN, why="no operation to check", evidence=evidence)
+    if all(e.ret == OPEN for entries in by_key.values() for e in entries):
+        return Verdict(valid=UNKNOWN, why="no operation completed", evidence=evidence)
     return Verdict(
         valid=True,
         evidence=evidence,

@@ -103,7 +103,10 @@ class Vanilla:
 
     async def start(self) -> None:
         if not self._starts:
-            self.version = await self._version_of_running()
+            try:
+                self.version = await self._version_of_running()
+            except EnvironmentFailed as e:
+                raise UsageError(f"--nodes: {e}") from e
             if await self.primary() is None:
                 raise UsageError("none of the given nodes says that it is a primary")
             return

@@ -133,7 +133,7 @@ BAD = {
     "run --nodes 0": "--nodes must be at least 1",
     "run --nodes three": "--nodes three: give a number",
     "run --nodes localhost:x": "'localhost:x' is not host:port",
-    "run --nodes 127.0.0.1:1": "none of the given nodes",
+    "run --nodes 127.0.0.1:1": "--nodes: n1 did not answer INFO",
     "run --nodes 127.0.0.1:1 --nemesis kill": "injects no faults",
     "run --env external": "go together",
     "run --concurrency lots": "--concurrency lots: give a number such as 10, or 3n",
