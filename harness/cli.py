@@ -204,7 +204,7 @@ def run(
             options=parse_options(options),
             **given,
         )
-        results = run_one(spec, plan_run(results_dir, spec), password)
+        results = run_one(spec, plan_run(results_dir, spec.directory_name), password)
         finished.append((f"{spec.directory_name} seed {spec.seed}", results))
         if junit is not None:
             write_junit(junit, finished)
@@ -408,7 +408,7 @@ def demo(binary: str | None, results_dir: Path) -> int:
     from harness.demo import tell
 
     spec = Spec(workload="wait", binary=binary, expect="invalid")
-    return tell(plan_run(results_dir / "demo", spec), spec)
+    return tell(plan_run(results_dir, "demo"), spec)
 
 
 def run_command(args: list[str]) -> int:

@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 
 from harness.errors import HistoryError, UsageError
-from harness.spec import Spec
 
 
 class Run:
@@ -70,10 +69,10 @@ class Run:
             raise UsageError(f"can't read {path}: {e}") from e
 
 
-def plan_run(root: Path, spec: Spec) -> Run:
+def plan_run(root: Path, test: str) -> Run:
     """A folder that is not made yet: `Run.create` makes it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    return Run(root.resolve() / spec.directory_name / stamp)
+    return Run(root.resolve() / test / stamp)
 
 
 def find_run(path: Path) -> Run:

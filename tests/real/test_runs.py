@@ -24,7 +24,7 @@ DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 def run(folder: Path, **given) -> tuple[Results, Run]:
     given.setdefault("seed", 1)
     spec = Spec(**given)
-    made = plan_run(folder / "results", spec)
+    made = plan_run(folder / "results", spec.directory_name)
     faults = execute(spec, made)
     return judge_run(made, spec, list(faults)), made
 
@@ -135,7 +135,7 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
             nodes = ",".join("{}:{}".format(*env.control_address(n)) for n in env.nodes)
             spec = Spec(environment="external", addresses=nodes, nodes=2, workload="replica-reads",
                         time_limit_s=2, username="tester")  # fmt: skip
-            made = plan_run(nothing_left / "results", spec)
+            made = plan_run(nothing_left / "results", spec.directory_name)
             await asyncio.to_thread(execute, spec, made, password="secret")
             results = judge_run(made, spec, [])
             assert results.valid is True, results.why

@@ -1,0 +1,131 @@
+"""The repository itself: sizes, bans, and words that must be true."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli import cli
+from harness.clients import DEFINITE_CODES
+from harness.nemesis.faults import registry
+from harness.targets import load, names
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")])
+BANNED = {
+    "time.time": "the environment's clock",
+    "datetime.now": "the environment's clock",
+    "random.random": "a random stream that is passed in",
+    "random.choice": "a random stream that is passed in",
+    "random.randint": "a random stream that is passed in",
+    "random.shuffle": "a random stream that is passed in",
+    "random.seed": "a random stream that is passed in",
+    "os.urandom": "a random stream that is passed in",
+}
+# results/ names folders by the time of day, whatever a run simulates.
+MAY_KNOW_THE_TIME = {"harness/results.py", "harness/runner.py"}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_and_functions_stay_small_and_say_why_they_are_there(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 600
+    assert ast.get_docstring(ast.parse(text)), "a module opens with what it is and why"
+    for f in functions(path):
+        assert (f.end_lineno or 0) - f.lineno < 70, f"{f.name} is too long"
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_time_and_chance_come_from_outside(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        called = ast.unparse(node.func)
+        if called == "datetime.now" and name(path) in MAY_KNOW_THE_TIME:
+            continue
+        assert called not in BANNED, f"{path}:{node.lineno}: {called}: use {BANNED[called]}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_arrows_point_down(path: Path) -> None:
+    """harness/ never imports targets/ (but to look for servers), checkers know no target."""
+    imports = {
+        n.module or ""
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.ImportFrom)
+    }
+    if name(path).startswith("harness/") and name(path) != "harness/doctor.py":
+        assert not any(m.startswith("targets") for m in imports)
+    if name(path).startswith(("harness/checkers", "harness/models")):
+        allowed = ("harness.checkers", "harness.models", "harness.history", "harness.native")
+        assert all(m.startswith(allowed) for m in imports if m.startswith("harness"))
+    if name(path).startswith("targets/"):
+        assert not any(m.startswith(("harness.checkers", "harness.workloads")) for m in imports)
+
+
+def test_entry_points_are_those_of_the_project_file() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    for group, entries in declared.items():
+        found = {e.name: e.value for e in entry_points(group=group)}
+        assert found == entries
+        for each in entries:
+            assert load(group, each).__doc__
+
+
+def test_every_option_of_the_readme_exists() -> None:
+    commands = {n: {o for p in c.params for o in p.opts} for n, c in cli.commands.items()}
+    assert isinstance(cli, click.Group)
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        for line in re.findall(r"harness (run .*|check .*)", path.read_text()):
+            command = line.split()[0]
+            for option in re.findall(r"(--[a-z-]+)", line):
+                assert option in commands[command], f"{path.name}: {line}"
+
+
+def test_docs_name_every_workload_fault_model_and_error_code() -> None:
+    workloads = (ROOT / "docs/workloads.md").read_text()
+    assert all(f"`{w}`" in workloads for w in names("harness.workloads"))
+    assert all(code in workloads for codes in DEFINITE_CODES.values() for code in codes)
+    faults = (ROOT / "docs/faults.md").read_text()
+    for fault in registry():
+        kind = fault.removeprefix("partition")
+        assert f"`{fault}`" in faults or f"`{kind}`" in faults, fault
+    checking = (ROOT / "docs/checking.md").read_text()
+    assert all(f"`{m}`" in checking for m in names("harness.models"))
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *ROOT.glob("[a-z]*/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_the_example_of_the_docs_runs(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/checking.md").read_text(), re.S)
+    assert code is not None
+    history = tmp_path / "history.jsonl"
+    history.write_text(
+        '{"index":0,"time":0,"type":"invoke","process":0,"f":"write","value":1}\n'
+        '{"index":1,"time":1,"type":"ok","process":0,"f":"write","value":1}\n'
+    )
+    scope: dict = {"path": history}
+    exec(code.group(1), scope)
+    assert scope["verdict"].valid is True
