@@ -407,7 +407,13 @@ def demo(binary: str | None, results_dir: Path) -> int:
     """The article's example, told on a real redis-server: a value is read, then it is gone."""
     from harness.demo import tell
 
-    spec = Spec(workload="wait", binary=binary, expect="invalid")
+    spec = Spec(
+        workload="demo",
+        nemesis="partition,kill,failover",
+        concurrency=2,
+        binary=binary,
+        expect="invalid",
+    )
     return tell(plan_run(results_dir, "demo"), spec)
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from harness import judge as judging
+from harness.checkers.coverage import count_operations
 from harness.checkers.linearizable import check
+from harness.checkers.verdict import Verdict
 from harness.clients import RedisConnection
 from harness.environments.local import LocalEnvironment
 from harness.history import NEMESIS, History, HistoryWriter, Op, OpType, read_history
@@ -104,16 +107,16 @@ async def _play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, 
     await target.repoint(["n3"])
     await story.fault("start-failover", done)
     story.tell("operator", "promotes n2; clients follow", fg="yellow")
-    await story.fault("stop-partition", {"effective": lost > 0, "bytes_held_and_lost": lost})
-    dead = env.state("n1") == "dead"
-    await story.fault("stop-kill", {"effective": dead, "node": "n1", "restarted": False})
-    role = await target.role("n2")
-    await story.fault("stop-failover", {"effective": role is not None and role[0] == "master"})
     b = target.open_to("n2", "c2")
     await b.open()
     gone = await story.operation(1, "read", None, "n2", read(b))
     story.tell("B", f"GET A at n2: {gone}  (B had read {seen})", bold=True)
     await b.close()
+    await story.fault("stop-partition", {"effective": lost > 0, "bytes_held_and_lost": lost})
+    dead = env.state("n1") == "dead"
+    await story.fault("stop-kill", {"effective": dead, "node": "n1", "restarted": False})
+    role = await target.role("n2")
+    await story.fault("stop-failover", {"effective": role is not None and role[0] == "master"})
     return told[-1], seen, gone
 
 
@@ -130,7 +133,7 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
                 "spec": to_json(spec),
                 "command": "harness demo",
                 "faults": [],
-                "started": run.path.name,
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "target": target.describe(),
                 "environment": env.describe(),
                 "versions": versions(),
@@ -148,10 +151,12 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
         shutil.rmtree(run.path / "data", ignore_errors=True)
 
 
-def _judge(run: Run, spec: Spec, history: History) -> judging.Results:
+def _judge(run: Run, history: History) -> judging.Results:
     verdict = check(history, Register(), independent=True)
-    coverage = judging.judge(spec, history, []).claims["coverage"]
-    coverage.judged = False
+    counts = count_operations(history.pairs())
+    coverage = Verdict(
+        valid=True, judged=False, why="a fixed script", evidence={"operations": counts}
+    )
     results = judging.Results(
         valid=verdict.valid,
         why=verdict.why,
@@ -166,7 +171,7 @@ def tell(run: Run, spec: Spec) -> int:
     """Play the story; 0 when it happened as told, else 1."""
     reached, seen, gone = asyncio.run(_run(run, spec))
     history, _ = read_history(run.history)
-    results = _judge(run, spec, history)
+    results = _judge(run, history)
     write_report(run, history)
     click.echo()
     happened = (reached, seen, gone) == (0, 2, 1) and results.valid is False

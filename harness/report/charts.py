@@ -45,8 +45,9 @@ def _frame(end_s: float, bands: Sequence[Band], title: str) -> list[str]:
             f"{band.start_s:.2f} s to {band.end_s:.2f} s</title></rect>"
         )
         if i == 0 or x - _x(bands[i - 1].start_s, end_s) > 70:
+            anchor = ' text-anchor="end"' if x > WIDTH - 90 else ""
             parts.append(
-                f'<text class="fault-name" x="{x + 2:.1f}" y="{TOP - 6}">'
+                f'<text class="fault-name" x="{x + 2:.1f}" y="{TOP - 6}"{anchor}>'
                 f"{escape(band.label)}</text>"
             )
     step = nice_step(end_s, 10)

@@ -16,6 +16,7 @@ from harness.report import charts, picture
 from harness.results import Run
 
 VERDICT_WORDS = {True: "valid", False: "invalid", "unknown": "unknown"}
+LABELS = {"grudge": "who drops whose packets:"}
 SENTENCES = {
     True: "The database kept what this workload checks.",
     False: "The database broke a promise.",
@@ -106,7 +107,7 @@ def _said(p: Pair) -> str:
     if not isinstance(p.done.value, dict):
         return ""
     return ", ".join(
-        f"{k.replace('_', ' ')} {_plain(v)}"
+        f"{LABELS.get(k, k.replace('_', ' '))} {_plain(v)}"
         for k, v in p.done.value.items()
         if k != "effective" and v is not None
     )
@@ -139,6 +140,8 @@ def _marks(nemesis: Sequence[Pair]) -> list[dict[str, Any]]:
         if not name or p.done is None:
             continue
         value = p.done.value if isinstance(p.done.value, dict) else {}
+        if verb == "stop" and not name.startswith("partition"):
+            continue
         label = f"{name} {'begins' if verb == 'start' else 'ends'}"
         if verb == "start" and name == "failover" and "new" in value:
             label = f"{value['new']} promoted"

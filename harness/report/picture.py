@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 LANE, BAR, LEFT, TOP = 46, 28, 96, 46
-STEP = 108
+PAGE, NARROW, WIDE = 1010, 80, 112  # the page's width; the least and the most room of an event
 MOST = 40  # operations drawn; the words list them all
 
 
@@ -26,8 +26,9 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
         {t for o in operations for t in (o["call"], o["ret"]) if t is not None}
         | {m["time"] for m in marks}
     )
-    x = {t: LEFT + 24 + STEP * i for i, t in enumerate(times)}
-    width = LEFT + 24 + STEP * len(times) + 40
+    step = max(NARROW, min(WIDE, (PAGE - LEFT - 64) // len(times)))
+    x = {t: LEFT + 24 + step * i for i, t in enumerate(times)}
+    width = LEFT + 24 + step * len(times) + 40
     lanes = {p: i for i, p in enumerate(dict.fromkeys(o["process"] for o in operations))}
     height = TOP + LANE * len(lanes) + 44
     parts = [

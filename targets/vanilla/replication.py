@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ class Vanilla:
             settings["requirepass"] = settings["masterauth"] = self.options.credentials.password
         argv = [str(self.binary)]
         for name, value in settings.items():
-            argv += [f"--{name}", *(value.split() if name in ("replicaof", "bind") else [value])]
+            argv += [f"--{name}", *(shlex.split(value) or [""])]
         return ProcessSpec(name=node, node=node, argv=argv)
 
     async def start(self) -> None:
