@@ -71,6 +71,12 @@ class Vanilla:
         taken = sorted(OURS & set(options.options))
         if taken:
             raise UsageError(f"--option {taken[0]}: the harness sets that itself")
+        self._given: dict[str, list[str]] = {}
+        for name, value in options.options.items():
+            try:
+                self._given[name] = shlex.split(value) or [""]
+            except ValueError as e:
+                raise UsageError(f"--option {name}={value}: {e}") from e
         if self._starts:
             self.binary = find_server(self.kind, options.binary)
             self.version = version_of(self.binary)
@@ -82,24 +88,24 @@ class Vanilla:
     def spec(self, node: str) -> ProcessSpec:
         """How to run a node now: as a replica of the present primary, or as that primary."""
         host, port = self.env.control_address(node)
-        settings = {
-            **SHORT_RUNS,
-            **self.options.options,
-            "bind": host,
-            "port": str(port),
-            "dir": str(self.env.data_dir(node)),
-            "replica-announce-ip": host,
-            "replica-announce-port": str(port),
+        settings: dict[str, list[str]] = {
+            **{name: [value] for name, value in SHORT_RUNS.items()},
+            **self._given,
+            "bind": [host],
+            "port": [str(port)],
+            "dir": [str(self.env.data_dir(node))],
+            "replica-announce-ip": [host],
+            "replica-announce-port": [str(port)],
         }
-        if self._announced not in (None, node):
-            settings["replicaof"] = "{} {}".format(
-                *self.env.address(str(self._announced), seen_from=node)
-            )
+        if self._announced is not None and self._announced != node:
+            address = self.env.address(self._announced, seen_from=node)
+            settings["replicaof"] = [str(part) for part in address]
         if self.options.credentials.password:
-            settings["requirepass"] = settings["masterauth"] = self.options.credentials.password
+            secret = [self.options.credentials.password]
+            settings["requirepass"] = settings["masterauth"] = secret
         argv = [str(self.binary)]
-        for name, value in settings.items():
-            argv += [f"--{name}", *(shlex.split(value) or [""])]
+        for name, words in settings.items():
+            argv += [f"--{name}", *words]
         return ProcessSpec(name=node, node=node, argv=argv)
 
     async def start(self) -> None:
