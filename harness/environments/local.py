@@ -277,6 +277,10 @@ class LocalEnvironment:
 
     async def pause(self, process: str) -> None:
         self._signal(self._running[process], signal.SIGSTOP)
+        for _ in range(200):  # the kernel stops it soon, not at once
+            if self.state(process) != "running":
+                return
+            await asyncio.sleep(0.005)
 
     async def resume(self, process: str) -> None:
         self._signal(self._running[process], signal.SIGCONT)

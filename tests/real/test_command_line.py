@@ -20,9 +20,15 @@ from targets.vanilla.binaries import find_server
 HARNESS = [sys.executable, "-m", "harness"]
 
 
+def heed_ctrl_c() -> None:
+    """A shell makes what it starts in the background deaf to Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen:
     return subprocess.Popen([*HARNESS, *args], cwd=folder, env={**os.environ, **(env or {})},
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            preexec_fn=heed_ctrl_c)  # fmt: skip
 
 
 def harness(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
