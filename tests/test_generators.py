@@ -64,6 +64,11 @@ def test_time_limit_ends_after_its_time(workers: int) -> None:
     assert len(ops) == 10 * workers
 
 
+def test_time_limit_takes_nothing_that_is_due_later() -> None:
+    ops = invocations(simulate(TimeLimit(Delay(forever("a"), 1000), 1500)))
+    assert [op.time for op in ops] == [0, 1000]
+
+
 def test_time_limit_starts_when_it_is_first_asked() -> None:
     generator = seq(Sleep(1000), TimeLimit(forever("a"), 50))
     ops = invocations(simulate(phases(*generator.parts), workers=1))

@@ -263,3 +263,19 @@ def test_answers_of_a_demoted_node_are_left_out_of_the_claim() -> None:
     assert Linearizable(Register()).check(history(*ops)).valid is True
     ops[-1] = (*ops[-1][:-1], "primary")
     assert Linearizable(Register()).check(history(*ops)).valid is False
+
+
+def test_a_violation_outranks_keys_that_were_not_decided() -> None:
+    hard = [("invoke", p, "write", ["hard", p % 2]) for p in range(6)]
+    hard += [("ok", p, "write", ["hard", p % 2]) for p in range(6)]
+    easy = [
+        ("invoke", 9, "write", ["easy", 1]), ("ok", 9, "write", ["easy", 1]),
+        ("invoke", 9, "read", ["easy", None]), ("ok", 9, "read", ["easy", None]),
+    ]  # fmt: skip
+    small = Budget(configurations=1)
+    undecided = check(history(*hard), Register(), independent=True, budget=small)
+    assert undecided.valid == "unknown"
+    assert "1 of 1 keys were not decided" in undecided.why
+    verdict = check(history(*hard, *easy), Register(), independent=True, budget=small)
+    assert verdict.valid is False
+    assert verdict.evidence["undecided_keys"] == ["hard"]

@@ -246,6 +246,8 @@ def test_a_heal_that_failed_is_tried_again() -> None:
         done = await nemesis.invoke(Op(2, 2, "invoke", NEMESIS, "stop-kill"))
         assert done.value["effective"] is True
         assert nemesis.healing() == []
+        again = await nemesis.invoke(Op(3, 3, "invoke", NEMESIS, "stop-kill"))
+        assert again.value == {"effective": False}
         assert s.down == set()
 
     asyncio.run(main())
