@@ -288,7 +288,7 @@ def check(
             find_witness(by_key[k], model, outcomes[k], k, independent, of_reads=of_reads)
             for k in bad[:WITNESS_KEYS_MAX]
         ]
-        found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries)))
+        found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries), w.span))
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:

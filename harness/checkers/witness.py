@@ -41,6 +41,11 @@ class Witness:
             if e.f == "read" and e.pair is not None and e.pair.done is not None
         }
 
+    @property
+    def span(self) -> int:
+        """How many operations of the history lie between its first and its last."""
+        return self.stuck.call - self.entries[0].call
+
     def as_json(self) -> dict[str, Any]:
         return {
             "key": self.key,

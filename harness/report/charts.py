@@ -35,21 +35,36 @@ def nice_step(span: float, count: int = 8) -> float:
     return next((m * power for m in (1, 2, 5, 10) if m * power >= raw), raw)
 
 
+def overlapping(bands: Sequence[Band]) -> list[Band]:
+    """Bands that overlap as one, labelled with the names of all."""
+    groups: list[Band] = []
+    for band in sorted(bands, key=lambda b: b.start_s):
+        if not groups or band.start_s > groups[-1].end_s:
+            groups.append(band)
+            continue
+        last = groups[-1]
+        known = last.label.split(", ")
+        label = last.label if band.label in known else f"{last.label}, {band.label}"
+        groups[-1] = Band(last.start_s, max(last.end_s, band.end_s), label)
+    return groups
+
+
 def _frame(end_s: float, bands: Sequence[Band], title: str) -> list[str]:
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for i, band in enumerate(bands):
+    for band in bands:
         x, to = _x(band.start_s, end_s), _x(min(band.end_s, end_s), end_s)
         parts.append(
             f'<rect class="fault" x="{x:.1f}" y="{TOP}" width="{max(1.5, to - x):.1f}" '
             f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(band.label)}: '
             f"{band.start_s:.2f} s to {band.end_s:.2f} s</title></rect>"
         )
-        if i == 0 or x - _x(bands[i - 1].start_s, end_s) > 70:
-            anchor = ' text-anchor="end"' if x > WIDTH - 90 else ""
-            parts.append(
-                f'<text class="fault-name" x="{x + 2:.1f}" y="{TOP - 6}"{anchor}>'
-                f"{escape(band.label)}</text>"
-            )
+    for group in overlapping(bands):
+        x = _x(group.start_s, end_s)
+        anchor = ' text-anchor="end"' if x > WIDTH - 90 else ""
+        parts.append(
+            f'<text class="fault-name" x="{x + 2:.1f}" y="{TOP - 6}"{anchor}>'
+            f"{escape(group.label)}</text>"
+        )
     step = nice_step(end_s, 10)
     for k in range(int(end_s / step) + 1):
         x = _x(k * step, end_s)
