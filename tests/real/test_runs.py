@@ -83,12 +83,18 @@ def test_values_seen_and_lost_are_reported(nothing_left: Path, redis_server: Pat
 @pytest.mark.parametrize("fault", ["kill", "pause", "restart", "partition-client"])
 def test_every_fault_bites(nothing_left: Path, redis_server: Path, fault: str) -> None:
     results, folder = run(nothing_left, workload="register", nemesis=fault, time_limit_s=6,
-                          interval_s=1.0, options=DURABLE)  # fmt: skip
+                          interval_s=1.5, options=DURABLE, seed=3)  # fmt: skip
     coverage = results.claims["coverage"]
     assert coverage.valid is True, coverage.why
     assert coverage.evidence["faults"][fault]["effective"] >= 1
     history, _ = read_history(folder.history)
-    assert any(op.type != "ok" for op in history if isinstance(op.process, int)), "clients noticed"
+    hit = [p.said for p in history.nemesis_pairs() if p.invoke.f == f"start-{fault}"]
+    assert any(h.get("was_primary") or h.get("kind") == "client" for h in hit)
+    errors = {(op.error or "").split(":")[0] for op in history if op.type in ("fail", "info")}
+    latencies = results.claims["performance"].evidence["latency_ms"].values()
+    slowest_ms = max(quantiles["max"] for quantiles in latencies)
+    noticed = {"kill": "connect" in errors, "restart": "connection" in errors}
+    assert noticed.get(fault, slowest_ms > 300), (errors, slowest_ms)
     assert history[-1].f == "end"
 
 
