@@ -85,17 +85,13 @@ async def harness(target: Target, folder: Path, duration: float, direct: bool, r
     env = target.env
     workload = make_workload(Spec(concurrency=CONCURRENCY), env.nodes, prefix=f"x{round}{direct}:")
     router = Direct(target) if direct else target
-    clients = [
-        DatabaseClient(
-            router,
-            env.client_hosts[i % 3],
-            workload.apply,
-            reads=workload.reads,
-            forms=workload.forms,
-            timeout_s=1.0,
-        )
-        for i in range(CONCURRENCY)
-    ]
+
+    def client(worker: int) -> DatabaseClient:
+        return DatabaseClient(
+            router, env.client_hosts[worker % 3], workload.apply, reads=workload.reads,
+            forms=workload.forms, timeout_s=1.0,
+        )  # fmt: skip
+
     recorder = Recorder(folder / f"history-{round}-{direct}.jsonl")
     generator = TimeLimit(
         AnyOf((on_clients(workload.generator(), CONCURRENCY),)), seconds(duration)
@@ -104,14 +100,13 @@ async def harness(target: Target, folder: Path, duration: float, direct: bool, r
     nemesis = Nemesis([], System(env, target, random.Random(0)))
     await Interpreter(
         generator,
-        clients,
+        CONCURRENCY,
+        client,
         nemesis,
         record=recorder,
         now=lambda: env.now() - base,
         rng=random.Random(round),
     ).run()
-    for client in clients:
-        await client.close()
     recorder.close()
     return recorder.counts["ok"] / duration
 

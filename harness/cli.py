@@ -18,6 +18,7 @@ from harness import judge as judging
 from harness.checkers.linearizable import check as check_linearizable
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Valid, Verdict
+from harness.demo import DEMO, judge_story, tell
 from harness.doctor import examine
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.history import read_history
@@ -111,9 +112,8 @@ RESULTS = click.option(
 @click.option(
     "--interval",
     type=float,
-    default=1.5,
-    show_default=True,
-    help="Mean seconds between the steps of a fault cycle.",
+    default=None,
+    help="Mean seconds between the steps of a fault cycle.  [default: 1.5, less in short runs]",
 )
 @click.option(
     "--timeout",
@@ -170,7 +170,7 @@ def run(
     nodes: str,
     concurrency: str,
     time_limit: float,
-    interval: float,
+    interval: float | None,
     timeout: float,
     seed: int | None,
     test_count: int,
@@ -324,9 +324,10 @@ def check_alone(path: Path, model: str, independent: bool) -> Verdict:
         raise UsageError(str(e)) from e
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
+    ours = (file.parent / "test.json").exists()
     keyed = [isinstance(p.invoke.value, list) and len(p.invoke.value) == 2 for p in pairs]
     if not independent and pairs and all(keyed):
-        if not (file.parent / "test.json").exists():
+        if not ours:
             raise UsageError(
                 f"{file}: every value is a pair: if it is [key, value], add --independent"
             )
@@ -336,7 +337,7 @@ def check_alone(path: Path, model: str, independent: bool) -> Verdict:
             history,
             load("harness.models", model)(),
             independent=independent,
-            keep=is_primary_operation,
+            keep=is_primary_operation if ours else None,
         )
     except (ValueError, TypeError) as e:
         raise UsageError(f"{file}: {e}") from e
@@ -351,9 +352,13 @@ def recheck(folder: Run) -> judging.Results:
     except (KeyError, TypeError, msgspec.ValidationError) as e:
         raise UsageError(f"{folder.test} does not describe a run: {e}") from e
     try:
+        if spec.workload == DEMO:
+            return judge_story(folder, read_history(folder.history)[0])
         results = judge_run(folder, spec, faults)
     except HistoryError as e:
         raise UsageError(str(e)) from e
+    except (ValueError, TypeError) as e:
+        raise UsageError(f"{folder.history} is not of workload {spec.workload}: {e}") from e
     for warning in results.warnings:
         click.echo(f"warning: {warning}", err=True)
     return results
@@ -405,10 +410,8 @@ def doctor() -> int:
 @RESULTS
 def demo(binary: str | None, results_dir: Path) -> int:
     """The article's example, told on a real redis-server: a value is read, then it is gone."""
-    from harness.demo import tell
-
     spec = Spec(
-        workload="demo",
+        workload=DEMO,
         nemesis="partition,kill,failover",
         concurrency=2,
         binary=binary,

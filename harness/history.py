@@ -9,7 +9,7 @@ which the reader drops and says so.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -162,12 +162,6 @@ class HistoryWriter:
             self._fd = -1
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines of a file, from 1; the last one may be torn (it lacks its newline)."""
-    with path.open("rb") as file:
-        yield from enumerate(file, 1)
-
-
 def read_history(path: Path) -> tuple[History, list[str]]:
     """Read a history; returns it with warnings (a torn last line that was dropped).
 
@@ -175,18 +169,17 @@ def read_history(path: Path) -> tuple[History, list[str]]:
     """
     history, warnings = History(), []
     try:
-        for number, line in read_lines(path):
-            if not line.strip():
-                continue
-            try:
-                history.append(_decoder.decode(line))
-            except msgspec.MsgspecError as e:
-                if not line.endswith(b"\n"):
-                    warnings.append(f"{path}:{number}: the last line is torn and was dropped")
-                    break
-                raise HistoryError(f"{path}:{number}: not an operation: {e}") from e
-            except UnicodeDecodeError as e:
-                raise HistoryError(f"{path}:{number}: not UTF-8 text") from e
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    history.append(_decoder.decode(line))
+                except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+                    if not line.endswith(b"\n"):
+                        warnings.append(f"{path}:{number}: the last line is torn and was dropped")
+                        break
+                    raise HistoryError(f"{path}:{number}: not an operation: {e}") from e
     except OSError as e:
         raise HistoryError(f"can't read {path}: {e.strerror}") from e
     _check_order(path, history)

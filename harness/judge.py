@@ -18,10 +18,7 @@ from harness.workloads.base import Workload, WorkloadOptions
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """`valid` is the worst of the judged claims; `passed` is `valid` held against `expect`.
-
-    `fault_names`: the kinds that were asked for.
-    """
+    """`valid` is the worst of the judged claims; `expect` is what the spec asked for."""
 
     valid: Valid
     why: str

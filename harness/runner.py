@@ -194,8 +194,7 @@ class Runner:
         n = self.spec.concurrency
         parts: list[Generator] = [on_clients(rate(self.spec.rate, self.workload.generator()), n)]
         if self.faults:
-            # Short runs still need room for a whole cycle.
-            interval = min(self.spec.interval_s, self.spec.time_limit_s / 10)
+            interval = self.spec.fault_interval_s
             parts.append(
                 on_nemesis(
                     FaultCycles(
@@ -294,6 +293,8 @@ class Runner:
                         "what": f"ended by itself with code {exit.code}",
                     },
                 )
+        for helper in self.env.helpers_ended():
+            self._mark(recorder, "exit", {"process": helper, "what": "ended during the run"})
         for log in sorted((self.run.path / "logs").glob("*/*.log")):
             text = log.read_text(errors="replace")
             for alarm in self.target.alarms:

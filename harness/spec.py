@@ -15,7 +15,8 @@ EnvironmentName = Literal["local", "external"]
 class Spec(msgspec.Struct, kw_only=True, frozen=True):
     """A test. `concurrency`: workers. `rate`: invocations a second over all of them, 0 for as
     many as come. `time_limit_s`: of the part with faults. `interval_s`: mean wait between the
-    steps of a fault cycle. `addresses`: host:port,… of servers that already run."""
+    steps of a fault cycle; None: 1.5, less in short runs, which need room for a whole cycle.
+    `addresses`: host:port,… of servers that already run."""
 
     target: str = "redis"
     workload: str = "register"
@@ -26,7 +27,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     concurrency: int = 10
     rate: float = 500.0
     time_limit_s: float = 30.0
-    interval_s: float = 1.5
+    interval_s: float | None = None
     timeout_s: float = 1.0
     seed: int = 0
     binary: str | None = None
@@ -39,14 +40,21 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
 
     def __post_init__(self) -> None:
         checks = [
-            (self.nodes >= 1, "--nodes must be at least 1"),
+            (1 <= self.nodes <= 20, "--nodes must be between 1 and 20"),
             (1 <= self.concurrency <= 1000, "--concurrency must be between 1 and 1000"),
             (
                 self.rate == 0 or 0.001 <= self.rate <= 1e9,
                 "--rate must be 0, or between 0.001 and 1e9 a second",
             ),
             (0 < self.time_limit_s <= 1e6, "--time-limit must be between 0 and 1e6 seconds"),
-            (0 < self.interval_s <= 1e6, "--interval must be between 0 and 1e6 seconds"),
+            (
+                self.interval_s is None or 0 < self.interval_s <= 1e6,
+                "--interval must be between 0 and 1e6 seconds",
+            ),
+            (
+                self.environment == "local" or self.first_port is None,
+                "--port is for servers that the harness starts",
+            ),
             (
                 0.6 < self.timeout_s <= 1e4,
                 "--timeout must be between 0.6 (WAIT takes 0.5) and 1e4 seconds",
@@ -73,6 +81,11 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         for holds, message in checks:
             if not holds:
                 raise UsageError(message)
+
+    @property
+    def fault_interval_s(self) -> float:
+        """Mean wait between the steps of a fault cycle."""
+        return self.interval_s or min(1.5, self.time_limit_s / 10)
 
     @property
     def directory_name(self) -> str:
@@ -113,7 +126,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         for name, flag in flags.items():
             value = getattr(self, name)
             if value != getattr(defaults, name):
-                words += [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [f"--{flag}", f"{value:.15g}" if isinstance(value, float) else str(value)]
         if self.tls:
             words.append("--tls")
         for name, value in self.options.items():

@@ -77,6 +77,14 @@ class Failover(Protocol):
         ...
 
 
+# By which a class given as module:Class is told from one of another kind.
+_REQUIRED = {
+    "target": ("promises", "start", "primary"),
+    "workload": ("generator", "apply", "claims"),
+    "model": ("init", "step"),
+}
+
+
 def load(group: str, name: str) -> Any:
     """The class behind a name in an entry point group, or behind `module:Class`.
 
@@ -94,6 +102,9 @@ def load(group: str, name: str) -> Any:
             raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
         if not isinstance(made, type):
             raise UsageError(f"can't load the {kind} {name!r}: it is not a class")
+        lacking = [each for each in _REQUIRED[kind] if not hasattr(made, each)]
+        if lacking:
+            raise UsageError(f"{name!r} is not a {kind}: it has no {', '.join(lacking)}")
         return made
     raise UsageError(
         f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"

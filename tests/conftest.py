@@ -33,7 +33,10 @@ def server(name: str) -> Path:
     if on_path:
         candidates.insert(0, Path(on_path))
     for path in candidates:
-        said, _, version = version_of(path).lower().partition(" ")
+        try:
+            said, _, version = version_of(path).lower().partition(" ")
+        except UsageError:
+            continue
         if said == kind and version.startswith(wanted):
             return path
     require(False, f"no {kind}-server {wanted} on PATH or in a wheel")

@@ -156,7 +156,9 @@ class FakeNetwork:
         self.applied.append(grudges.flows(grudge))
 
     async def stats(self):
-        return {}
+        return self.held
+
+    held: dict = {}
 
 
 class FakeEnvironment(Place):
@@ -249,5 +251,18 @@ def test_a_heal_that_failed_is_tried_again() -> None:
         again = await nemesis.invoke(Op(3, 3, "invoke", NEMESIS, "stop-kill"))
         assert again.value == {"effective": False}
         assert s.down == set()
+
+    asyncio.run(main())
+
+
+def test_a_partition_counts_only_the_bytes_that_it_held_itself() -> None:
+    async def main() -> None:
+        s = system()
+        primary, client = registry()["partition-primary"], registry()["partition-client"]
+        await primary.inject(s)
+        await client.inject(s)
+        s.env.network.held = {("n1", "n2"): {"held_total": 70}}
+        assert (await client.heal(s))["effective"] is False
+        assert (await primary.heal(s))["bytes_held"] == 70
 
     asyncio.run(main())

@@ -75,10 +75,19 @@ def test_equal_final_reads_are_convergence_whatever_was_before() -> None:
     assert converged(read("n2", [9], 0), read("n1", [1], 101), read("n2", [1], 103)).valid is True
 
 
+LATE = 31 * 10**9  # past the bound
+
+
 def test_only_the_last_final_read_of_a_node_counts() -> None:
-    rows = [read("n1", [1, 2], 101), read("n2", [1], 103)]
+    rows = [read("n1", [1, 2], LATE), read("n2", [1], LATE + 3)]
     assert converged(*rows).valid is False
-    assert converged(*rows, read("n2", [1, 2], 200)).valid is True
+    assert converged(read("n1", [1, 2], 101), read("n2", [1], 103), read("n2", [1, 2], 200)).valid
+
+
+def test_a_difference_within_the_bound_proves_nothing() -> None:
+    verdict = converged(read("n1", [1, 2], 101), read("n2", [1], 103))
+    assert verdict.valid == "unknown"
+    assert "nobody looked again" in verdict.why
 
 
 def test_a_node_that_was_not_read_leaves_it_unknown() -> None:
@@ -87,8 +96,8 @@ def test_a_node_that_was_not_read_leaves_it_unknown() -> None:
 
 
 def test_a_difference_is_found_even_if_another_read_is_missing() -> None:
-    made = history(read("n1", [1], 101), read("n2", [2], 103), final_at=100)
-    made.append(Op(len(made), 200, "invoke", 9, "read", [1, None], node="n1"))
+    made = history(read("n1", [1], LATE), read("n2", [2], LATE + 3), final_at=100)
+    made.append(Op(len(made), LATE + 9, "invoke", 9, "read", [1, None], node="n1"))
     assert Converged(["n1", "n2"]).check(made).valid is False
 
 
@@ -121,7 +130,7 @@ def test_a_read_long_ago_still_counts_after_many_that_overlap() -> None:
 def test_seen_then_gone_counts_values_and_where_they_were_seen_first() -> None:
     verdict = SeenThenGone().check(history(
         append(1, 1, 0), append(2, 2, 2), read("n2", [1, 2], 5), read(None, [1, 2], 7),
-        read("n2", [1], 20), read(None, [1], 22),
+        read("n1", [1, 2], 15), read("n2", [1], 20), read(None, [1], 22), final_at=19,
     ))  # fmt: skip
     assert verdict.judged is False
     assert verdict.evidence["gone"] == 1
@@ -138,3 +147,12 @@ def test_staleness_is_from_the_first_missed_acknowledgement() -> None:
     assert verdict.evidence["n2"]["ms"]["max"] == 10.0
     assert verdict.evidence["n2"]["versions"]["max"] == 2
     assert "1 of 2 reads of replicas were stale" in verdict.why
+
+
+def test_what_was_lost_is_not_stale() -> None:
+    ms = 1_000_000
+    made = history(
+        append(1, 1, 0), append(2, 2, 2), read("n2", [1], 50 * ms), read(None, [1], 100 * ms),
+        final_at=60 * ms,
+    )  # fmt: skip
+    assert Staleness().check(made).evidence["n2"]["versions"]["max"] == 0

@@ -88,6 +88,11 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
             {"minimum": {"read": 1}}, "only 0 read",
         ),
         (
+            [("invoke", NEMESIS, "final"), ("info", NEMESIS, "final"),
+             ("invoke", 0, "read", ["k", None]), ("fail", 0, "read", ["k", None])],
+            {"final": True}, "1 keys were not read at the end",
+        ),
+        (
             [("invoke", NEMESIS, "exit", {"process": "n2", "what": "ended by itself with code 1"}),
              ("info", NEMESIS, "exit", {"process": "n2", "what": "ended by itself with code 1"})],
             {}, "n2 ended by itself with code 1",

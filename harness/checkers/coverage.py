@@ -7,7 +7,7 @@ kind of fault without effect, missing final reads, a node that crashed by itself
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.checkers.replicas import final_index, is_primary_operation
@@ -44,6 +44,9 @@ class Coverage:
                 missing.append(f"{fault} had no effect ({injected} injected)")
         if self._final and final_index(history) is None:
             missing.append("the run ended before the final reads")
+        unread = self._unread(history, final)
+        if unread:
+            missing.append(f"{len(unread)} keys were not read at the end")
         if not any(op.f == "end" for op in history):
             missing.append("the run did not come to its end")
         for op in history:
@@ -67,6 +70,18 @@ class Coverage:
                 f"{e} of {i} {f} faults had an effect" for f, (i, e) in faults.items()
             )
         return Verdict(valid=True, why=said, evidence=evidence)
+
+    def _unread(self, history: History, final: int | None) -> set[Hashable]:
+        """Keys that a final read of the primary was asked for and never gave."""
+        if final is None or not self._final:
+            return set()
+        reads = [
+            p
+            for p in history.pairs()
+            if p.invoke.index >= final and p.invoke.f == "read" and p.invoke.node is None
+        ]
+        answered = {p.invoke.value[0] for p in reads if p.type == "ok" and is_primary_operation(p)}
+        return {p.invoke.value[0] for p in reads} - answered
 
 
 def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:

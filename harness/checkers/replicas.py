@@ -163,16 +163,14 @@ class SeenThenGone:
 
     def check(self, history: History, /) -> Verdict:
         everything = reads_of(history, of_node=True) + reads_of(history, of_node=False)
-        final = _last_by_place(everything)
-        final_keys = {key for _, key in final}
-        last_seen = {
-            key: {v for (_, k), r in final.items() if k == key for v in r.value}
-            for key in final_keys
-        }
+        left = left_at_the_end(history)
+        if left is None:
+            why = "the final reads did not happen"
+            return Verdict(valid=UNKNOWN, judged=False, why=why)
         gone: dict[tuple[Hashable, Any], Read] = {}
         for r in sorted(everything, key=lambda r: r.ret):
             for v in r.value:
-                if v not in last_seen[r.key]:
+                if v not in left.get(r.key, ()):
                     gone.setdefault((r.key, v), r)
         acknowledged = {
             (p.invoke.value[0], p.invoke.value[1])
@@ -255,6 +253,9 @@ class Converged:
             "within_s": round(took_s, 3),
             "bound_s": self._bound_s,
         }
+        if differing and took_s < self._bound_s:
+            why = f"nodes still differed after {took_s:.1f} s, and nobody looked again"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         if differing:
             lengths = {n: len(last[n, differing[0]].value) for n, k in last if k == differing[0]}
             why = (
@@ -282,8 +283,22 @@ def final_index(history: History) -> int | None:
     return next((op.index for op in history if op.f == "final"), None)
 
 
+def left_at_the_end(history: History) -> dict[Hashable, set[Any]] | None:
+    """What the final reads, of whatever node, still showed of each key."""
+    start = final_index(history)
+    if start is None:
+        return None
+    left: dict[Hashable, set[Any]] = {}
+    for r in reads_of(history, of_node=True) + reads_of(history, of_node=False):
+        if r.call >= start:
+            left.setdefault(r.key, set()).update(r.value)
+    return left
+
+
 class Staleness:
     """How far behind the acknowledged appends the reads of replicas are, in ms and in versions.
+
+    Appends that are gone at the end are lost, not late, and do not count.
 
     A read of n values misses version n + 1; its staleness is the time from the acknowledgement
     of the first append that it misses to its own invocation (a lower bound). Only measured.
@@ -291,10 +306,13 @@ class Staleness:
 
     def check(self, history: History, /) -> Verdict:
         acknowledged: dict[Hashable, list[tuple[int, Any]]] = {}
+        left = left_at_the_end(history)
         for p in history.pairs():
             if p.invoke.f == "append" and p.type == "ok":
                 assert p.done is not None
                 key, (value, _) = p.done.value
+                if left is not None and value not in left.get(key, ()):
+                    continue
                 acknowledged.setdefault(key, []).append((p.done.time, value))
         ms: dict[str, list[float]] = {}
         versions: dict[str, list[int]] = {}

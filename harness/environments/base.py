@@ -123,6 +123,10 @@ class Environment(Protocol):
         """Stop everything; safe to call at any point, more than once."""
         ...
 
+    def helpers_ended(self) -> list[str]:
+        """Processes of ours, not the target's, that are gone although they should not be."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """For the results: what a reader needs to know of this place."""
         ...

@@ -102,6 +102,9 @@ class ExternalEnvironment:
     async def close(self) -> None:
         return None
 
+    def helpers_ended(self) -> list[str]:
+        return []
+
     def describe(self) -> dict[str, Any]:
         return {
             "environment": self.name,

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,16 @@ LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
-    """Runs in the child: SIGKILL when the harness ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _dies_with(parent: int) -> Callable[[], None]:
+    """To run in a child: SIGKILL when the harness ends (Linux), also if it just has."""
+
+    def ask_the_kernel() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return ask_the_kernel
 
 
 def reserve(port: int) -> socket.socket:
@@ -59,6 +65,7 @@ class ProxyControl:
         self._reader: asyncio.Task[None] | None = None
         self._ids = 0
         self._shaped: set[tuple[str, str]] = set()
+        self.ended = False  # it is not there any more
 
     async def open(self) -> None:
         with self._log.open("wb") as log:
@@ -91,6 +98,7 @@ class ProxyControl:
             if not future.done():
                 future.set_exception(EnvironmentFailed(f"the proxy ended; see {self._log}"))
         self._answers.clear()
+        self.ended = True
 
     async def ask(self, do: str, **args: Any) -> Any:
         process = self._process
@@ -100,9 +108,12 @@ class ProxyControl:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._answers[self._ids] = future
         request = json.dumps({"id": self._ids, "do": do, "args": args})
-        process.stdin.write(request.encode() + b"\n")
-        async with asyncio.timeout(30):
-            return await future
+        try:
+            process.stdin.write(request.encode() + b"\n")
+            async with asyncio.timeout(30):
+                return await future
+        except (TimeoutError, OSError) as e:
+            raise EnvironmentFailed(f"the proxy did not answer; see {self._log}") from e
 
     async def apply(self, grudge: Grudge) -> None:
         flows = [(source, sink) for sink in sorted(grudge) for source in sorted(grudge[sink])]
@@ -242,7 +253,7 @@ class LocalEnvironment:
                     cwd=self.data_dir(spec.node),
                     env={**os.environ, **spec.env},
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=_dies_with(os.getpid()),
                 )
         except OSError as e:
             raise EnvironmentFailed(f"{spec.name}: can't run {spec.argv[0]}: {e.strerror}") from e
@@ -301,15 +312,18 @@ class LocalEnvironment:
 
     async def close(self) -> None:
         for node in self._running.values():
-            if node.process.returncode is None:
-                node.killed = True
-                self._signal(node, signal.SIGKILL)
+            node.killed = node.killed or node.process.returncode is None
+            self._signal(node, signal.SIGKILL)  # its group: a dead server may have left a child
         watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
         await asyncio.gather(*watchers, return_exceptions=True)
         with contextlib.suppress(EnvironmentFailed):
             for node in self._running.values():
                 await self._proxy.ask("guard", pid=node.process.pid, guard=False)
         await self._proxy.close()
+
+    def helpers_ended(self) -> list[str]:
+        """Processes of ours, not the target's, that are gone although they should not be."""
+        return ["the fault proxy"] if self._proxy.ended else []
 
     def describe(self) -> dict[str, Any]:
         return {"environment": self.name, "ports": self._ports}

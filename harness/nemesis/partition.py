@@ -96,8 +96,9 @@ class Partition:
             pair: stats["held_total"] - self._before.get(pair, {}).get("held_total", 0)
             for pair, stats in after.items()
         }
+        mine = grudges.flows(system.grudges.pop(self.name, {}))
+        held = {pair: n for pair, n in held.items() if pair in mine}
         total = sum(held.values())
-        system.grudges.pop(self.name, None)
         await system.env.network.apply(system.grudge())
         return {
             "effective": total > 0,

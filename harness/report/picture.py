@@ -86,16 +86,14 @@ def _axis(times: Sequence[int], x: dict[int, int], height: int) -> list[str]:
 def label(o: dict[str, Any]) -> str:
     """`write 3`, `read → 7`, `cas 1 → 2`, as it stands in the bar."""
     value = o["value"]
-    if isinstance(value, list) and len(value) == 2 and o.get("keyed", True):
-        value = value[1]
     if o["f"] == "read":
         return f"read → {_brief(value)}"
     if o["f"].startswith("cas") and isinstance(value, list):
         if len(value) == 3 and value[2] != value[0]:
             return f"cas {value[0]}→{value[1]} saw {value[2]}"
         return f"cas {value[0]}→{value[1]}"
-    if o["f"] == "append" and isinstance(value, list):
-        return f"append {value[0]} → length {value[1]}"
+    if o["f"] in ("append", "add") and isinstance(value, list) and o["outcome"] == "ok":
+        return f"{o['f']} {value[0]} → {value[1]}"
     return f"{o['f']} {_brief(value)}"
 
 

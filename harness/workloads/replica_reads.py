@@ -22,7 +22,7 @@ from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final
 
 APPENDS_A_KEY = 200
 FINAL_KEYS = 30
-FINAL_ROUNDS = 20
+FINAL_ROUNDS = 64  # half a second each: past the bound within which nodes must agree
 ROUND_PAUSE_NS = NANOS // 2
 
 

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import NANOS, PENDING, Context, Generator, Repeat, Reserve, Step, invocation
+from harness.errors import UsageError
+from harness.generators import NANOS, PENDING, Context, Generator, Reserve, Step, invocation
 from harness.history import Op
 from harness.models.register import Register as RegisterModel
 from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
@@ -67,14 +68,14 @@ class Wait:
     minimum: Mapping[str, int] = {"read": 20, "write": 10}
 
     def __init__(self, options: WorkloadOptions) -> None:
+        if options.concurrency < 2:
+            raise UsageError("--workload wait needs --concurrency 2 or more: it reads and writes")
         self._options = options
         self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
         n = self._options.concurrency
-        if n == 1:
-            return Repeat(lambda rng: ("read", [0, None]))
         return Reserve((n // 2,), (Writes(),), Reads())
 
     def final(self) -> Generator | None:

@@ -123,7 +123,9 @@ class Vanilla:
         try:
             await self.settle(START_TIMEOUT_S)
         except EnvironmentFailed as e:
-            raise UsageError(f"{self.version} did not start: {e}") from e
+            if any(self.env.state(node) == "dead" for node in self.env.nodes):
+                raise UsageError(f"{self.version} did not start: {e}") from e
+            raise
 
     async def restart(self, node: str) -> None:
         await self.env.start(self.spec(node))

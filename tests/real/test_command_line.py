@@ -95,6 +95,9 @@ def test_demo_tells_the_story_and_exits_0(nothing_left: Path) -> None:
     assert "GET A at n2: 1  (B had read 2)" in out
     report = out.strip().splitlines()[-1].split()[1]
     assert "what was read is gone" in (nothing_left / report).read_text()
+    folder = str((nothing_left / report).parent)
+    assert harness(nothing_left, "report", folder)[0] == 0
+    assert harness(nothing_left, "check", folder)[0] == 0
 
 
 def test_expect_invalid_turns_the_exit_code_round(nothing_left: Path) -> None:
@@ -130,6 +133,10 @@ BAD = {
     "run --nodes ²": "--nodes ²: give a number",
     "run --time-limit inf": "--time-limit must be between",
     "run --target os:path": "it is not a class",
+    "run --target harness.history:Op": "is not a target: it has no promises",
+    "run --workload wait --concurrency 1": "needs --concurrency 2 or more",
+    "run --nodes 99": "--nodes must be between 1 and 20",
+    "run --nodes 127.0.0.1:1 --port 7000": "--port is for servers that the harness starts",
     "run --tls": "for servers that already run",
     "run --junit no/such/folder/j.xml": "--junit: there is no folder no/such/folder",
     "check pairs.jsonl --model register": "every value is a pair",
@@ -137,7 +144,7 @@ BAD = {
     "run --option save='": "--option save=': No closing quotation",
     "run --option port=1": "--option port: the harness sets that itself",
     "run --option no-such-option=1": "did not start: n1 ended:",
-    "run --nodes 0": "--nodes must be at least 1",
+    "run --nodes 0": "--nodes must be between 1",
     "run --nodes three": "--nodes three: give a number",
     "run --nodes localhost:x": "'localhost:x' is not host:port",
     "run --nodes 127.0.0.1:1": "--nodes: n1 did not answer INFO",

@@ -16,6 +16,7 @@ from harness.history import NEMESIS, History, Op
 from harness.judge import Results, to_json
 from harness.models.register import Register
 from harness.report.page import render
+from harness.report.picture import label
 from harness.spec import Spec
 from harness.spec import to_json as spec_json
 
@@ -60,6 +61,20 @@ def test_the_verdict_comes_first_and_every_part_is_there() -> None:
     for part in ("n2 promoted", "partition begins", "Latency and rate", "bytes held 9",
                  "harness run --seed 1", "Redis 7.0.15", "read → 2"):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("f", "value", "outcome", "said"),
+    [
+        ("read", None, "ok", "read → nothing"), ("read", 4, "ok", "read → 4"),
+        ("read", [3, 4], "ok", "read → [3 4]"), ("read", [1, 2, 3, 4, 5], "ok", "5 values, last 5"),
+        ("append", [41, 7], "ok", "append 41 → 7"), ("append", 41, "info", "append 41"),
+        ("cas", [1, 2], "info", "cas 1→2"), ("cas", [1, 2, 1], "ok", "cas 1→2"),
+        ("cas", [1, 2, 3], "ok", "cas 1→2 saw 3"), ("write", 9, "ok", "write 9"),
+    ],
+)  # fmt: skip
+def test_what_stands_in_a_bar(f, value, outcome, said) -> None:
+    assert said in label({"f": f, "value": value, "outcome": outcome})
 
 
 def test_the_page_needs_nothing_from_outside() -> None:
