@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import require, server
 
 from harness.cli import judge_run
-from harness.environments.local import LocalEnvironment
+from harness.environments.local import LocalEnvironment, reserve
+from harness.errors import UsageError
 from harness.history import read_history
 from harness.judge import Results
 from harness.results import Run, plan_run
@@ -147,6 +151,49 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
             assert results.valid is True, results.why
             assert await target.ask("n1", "DBSIZE") == 0
             assert "secret" not in made.test.read_text()
+        finally:
+            await env.close()
+
+    asyncio.run(main())
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    require(shutil.which("openssl"), "no openssl to make a certificate with")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+def test_servers_of_others_are_reached_by_tls(nothing_left: Path) -> None:
+    cert, key = certificate(nothing_left)
+    with reserve(0) as s:
+        port = s.getsockname()[1]
+    options = {"tls-port": str(port), "tls-cert-file": str(cert), "tls-key-file": str(key),
+               "tls-auth-clients": "no"}  # fmt: skip
+
+    async def main() -> None:
+        env = LocalEnvironment(["n1"], nothing_left)
+        binary = str(server("redis-7.0"))
+        target = Redis(env, TargetOptions(binary=binary, options=options))
+        try:
+            await env.open()
+            await target.start()
+            given = {"environment": "external", "addresses": f"127.0.0.1:{port}", "nodes": 1,
+                     "tls": True, "time_limit_s": 2.0}  # fmt: skip
+            trusting = Spec(**given, tls_ca=str(cert))
+            made = plan_run(nothing_left / "results", trusting.directory_name)
+            await asyncio.to_thread(execute, trusting, made)
+            assert judge_run(made, trusting, []).valid is True
+            wary = Spec(**given)
+            made = plan_run(nothing_left / "results", wary.directory_name)
+            with pytest.raises(UsageError, match="certificate verify failed"):
+                await asyncio.to_thread(execute, wary, made)
         finally:
             await env.close()
 
