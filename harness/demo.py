@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -27,8 +26,8 @@ from harness.history import NEMESIS, History, HistoryWriter, Op, OpType, read_hi
 from harness.models.register import Register
 from harness.report.page import write_report
 from harness.results import Run
-from harness.runner import versions
-from harness.spec import Spec, to_json
+from harness.runner import test_record
+from harness.spec import Spec
 from harness.targets import TargetOptions, load
 
 DEMO = "demo"  # what stands for the workload in its spec
@@ -131,18 +130,7 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
     try:
         await env.open()
         await target.start()
-        run.write(
-            run.test,
-            {
-                "spec": to_json(spec),
-                "command": "harness demo",
-                "faults": [],
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "target": target.describe(),
-                "environment": env.describe(),
-                "versions": versions(),
-            },
-        )
+        run.write(run.test, test_record(spec, "harness demo", [], target, env))
         click.echo(f"{target.version}: n1 is the primary, n2 and n3 its replicas\n")
         writer = HistoryWriter(run.history)
         base = env.now()

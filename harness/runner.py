@@ -145,27 +145,20 @@ class Runner:
             recorder = Recorder(self.run.history)
             try:
                 await self._drive(recorder)
-            finally:
-                with contextlib.suppress(HistoryError):
+            except BaseException:
+                with contextlib.suppress(HistoryError):  # the first error is the one to tell
                     recorder.close()
+                raise
+            recorder.close()
         finally:
             await self.env.close()
             shutil.rmtree(self.run.path / "data", ignore_errors=True)
 
     def write_test(self) -> None:
-        """test.json: what a reader, or `harness check`, needs to know of the run."""
-        self.run.write(
-            self.run.test,
-            {
-                "spec": specs.to_json(self.spec),
-                "command": self.spec.command(),
-                "faults": [f.name for f in self.faults],
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "target": self.target.describe(),
-                "environment": self.env.describe(),
-                "versions": versions(),
-            },
-        )
+        """test.json."""
+        faults = [f.name for f in self.faults]
+        record = test_record(self.spec, self.spec.command(), faults, self.target, self.env)
+        self.run.write(self.run.test, record)
 
     async def _drive(self, recorder: Recorder) -> None:
         self._base = self.env.now()
@@ -335,6 +328,21 @@ class Runner:
                 f"fail {counts['fail']}  info {counts['info']}  {faults}"
             )
             before = done
+
+
+def test_record(
+    spec: Spec, command: str, faults: Sequence[str], target: Target, env: Environment
+) -> dict[str, Any]:
+    """What a reader, or `harness check`, needs to know of a run: the content of test.json."""
+    return {
+        "spec": specs.to_json(spec),
+        "command": command,
+        "faults": list(faults),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": target.describe(),
+        "environment": env.describe(),
+        "versions": versions(),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -102,7 +102,7 @@ class IndependentKeys(msgspec.Struct, frozen=True):
     Several of these with the same `stride` and different `key` never meet.
     """
 
-    make: Any
+    make: Callable[[int], Generator]
     key: int
     stride: int
     current: Generator | None = None
