@@ -79,15 +79,15 @@ RESULTS = click.option(
 @click.option(
     "--env",
     "environment",
-    type=click.Choice(["local", "external"]),
+    type=click.Choice(["local", "simulated", "external"]),
     default=None,
     help="Where nodes live.  [default: local; external when --nodes has addresses]",
 )
 @click.option(
     "--nodes",
-    default="3",
-    show_default=True,
-    help="How many nodes, or host:port,… of servers that already run.",
+    default=None,
+    help="How many nodes, or host:port,… of servers that already run.  [default: 3; drawn by "
+    "--nemesis all in a simulation]",
 )
 @click.option(
     "--concurrency",
@@ -164,10 +164,13 @@ RESULTS = click.option(
     default=None,
     help="Write JUnit XML, a test case a claim.",
 )
+@click.option(
+    "--trace", is_flag=True, help="Write everything that happens in a simulated run to trace.log."
+)
 @RESULTS
 def run(
     environment: str | None,
-    nodes: str,
+    nodes: str | None,
     concurrency: str,
     time_limit: float,
     interval: float | None,
@@ -178,33 +181,34 @@ def run(
     port: int | None,
     password: str | None,
     junit: Path | None,
+    trace: bool,
     results_dir: Path,
     **given: Any,
 ) -> int:
     """Run a workload against a target while faults happen, and judge the history."""
     first_seed = secrets.randbelow(2**31) if seed is None else seed
-    addresses = nodes if ":" in nodes else None
-    if addresses is None and not nodes.isdecimal():
+    addresses = nodes if nodes is not None and ":" in nodes else None
+    if nodes is not None and addresses is None and not nodes.isdecimal():
         raise UsageError(f"--nodes {nodes}: give a number such as 3, or host:port,host:port")
-    count = len(nodes.split(",")) if addresses else int(nodes)
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit: there is no folder {junit.parent}")
     finished: list[tuple[str, judging.Results]] = []
     for i in range(test_count):
         spec = Spec(
-            nodes=count,
+            nodes=None if nodes is None or addresses else int(nodes),
             addresses=addresses,
             time_limit_s=time_limit,
             interval_s=interval,
             environment=environment or ("external" if addresses else "local"),  # type: ignore[arg-type]
-            concurrency=parse_concurrency(concurrency, count),
             seed=first_seed + i,
             timeout_s=timeout,
             first_port=port,
             options=parse_options(options),
             **given,
-        )
-        results = run_one(spec, plan_run(results_dir, spec.directory_name), password)
+        ).resolved()
+        workers = parse_concurrency(concurrency, spec.node_count)
+        spec = msgspec.structs.replace(spec, concurrency=workers)
+        results = run_one(spec, plan_run(results_dir, spec.directory_name), password, trace=trace)
         finished.append((f"{spec.directory_name} seed {spec.seed}", results))
         if junit is not None:
             write_junit(junit, finished)
@@ -213,11 +217,13 @@ def run(
     return worst_code([r.exit_code for _, r in finished])
 
 
-def run_one(spec: Spec, folder: Run, password: str | None) -> judging.Results:
+def run_one(
+    spec: Spec, folder: Run, password: str | None, *, trace: bool = False
+) -> judging.Results:
     """Execute, judge, report; prints the verdict."""
     line = LiveLine()
     try:
-        faults = execute(spec, folder, password=password, say=line)
+        faults = execute(spec, folder, password=password, say=line, trace=trace)
         results = judge_run(folder, spec, list(faults))
         write_report(folder, read_history(folder.history)[0])
     except KeyboardInterrupt as e:

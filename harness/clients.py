@@ -18,8 +18,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from harness.history import LINE_BYTES_MAX, Op, OpType, encode
+from harness.host import Address
 
-Address = tuple[str, int]
 _pack: Callable[[tuple[Any, ...]], bytes] | None = None
 with contextlib.suppress(ImportError):  # redis-py works without it too
     import hiredis

@@ -26,7 +26,7 @@ from harness.history import NEMESIS, History, HistoryWriter, Op, OpType, read_hi
 from harness.models.register import Register
 from harness.report.page import write_report
 from harness.results import Run
-from harness.runner import test_record
+from harness.runner import test_record, versions
 from harness.spec import Spec
 from harness.targets import TargetOptions, load
 
@@ -130,7 +130,7 @@ async def _run(run: Run, spec: Spec) -> tuple[Any, Any, Any]:
     try:
         await env.open()
         await target.start()
-        run.write(run.test, test_record(spec, "harness demo", [], target, env))
+        run.write(run.test, test_record(spec, "harness demo", [], target, env, versions()))
         click.echo(f"{target.version}: n1 is the primary, n2 and n3 its replicas\n")
         writer = HistoryWriter(run.history)
         base = env.now()

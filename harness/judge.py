@@ -39,7 +39,11 @@ def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workl
     promises = load("harness.targets", spec.target).promises
     made: Workload = load("harness.workloads", spec.workload)(
         WorkloadOptions(
-            nodes=tuple(nodes), concurrency=spec.concurrency, prefix=prefix, promises=promises
+            nodes=tuple(nodes),
+            concurrency=spec.concurrency,
+            prefix=prefix,
+            promises=promises,
+            reads_percent=spec.swarm.reads_percent if spec.swarm else None,
         )
     )
     return made
@@ -47,8 +51,7 @@ def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workl
 
 def node_names(spec: Spec) -> list[str]:
     """n1, n2, …"""
-    count = len(spec.addresses.split(",")) if spec.addresses else spec.nodes
-    return [f"n{i + 1}" for i in range(count)]
+    return [f"n{i + 1}" for i in range(spec.node_count)]
 
 
 def judge(

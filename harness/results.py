@@ -6,6 +6,8 @@
     results.json    the verdict and every claim
     report.html     all of it for people; one file
     logs/<node>/    what each process printed; logs/proxy.log
+    hashes.json     of a simulated run: what `harness replay` compares
+    trace.log       of a simulated run with --trace: everything that happened, in simulated seconds
 <target>-<workload>-<nemesis>/latest and latest: links to the newest run
 """
 
@@ -31,6 +33,8 @@ class Run:
         self.test = path / "test.json"
         self.results = path / "results.json"
         self.report = path / "report.html"
+        self.hashes = path / "hashes.json"
+        self.trace = path / "trace.log"
 
     def create(self) -> None:
         """Make the folder; raises `UsageError`."""

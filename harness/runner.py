@@ -20,7 +20,8 @@ from harness.clients import ConnectFailed, Credentials, DatabaseClient
 from harness.environments.base import Environment
 from harness.environments.external import ExternalEnvironment, parse_nodes
 from harness.environments.local import LocalEnvironment
-from harness.errors import EnvironmentFailed, HistoryError
+from harness.environments.simulated import SimulatedEnvironment
+from harness.errors import EnvironmentFailed, HistoryError, UsageError
 from harness.generators import (
     AnyOf,
     Generator,
@@ -49,7 +50,9 @@ Say = Callable[[str], None]
 class Recorder:
     """Operations to the history file, and the counts for the live line."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tick: Callable[[], None] = lambda: None) -> None:
+        """`tick` is called now and then while operations come in."""
+        self._tick = tick
         self._writer = HistoryWriter(path)
         self._timer: asyncio.TimerHandle | None = None
         self._error: HistoryError | None = None
@@ -71,6 +74,7 @@ class Recorder:
 
     def _flush(self) -> None:
         self._timer = None
+        self._tick()
         try:
             self._writer.flush()
         except HistoryError as e:
@@ -85,10 +89,23 @@ class Recorder:
 class Runner:
     """One run of a spec into a folder."""
 
-    def __init__(self, spec: Spec, run: Run, *, password: str | None, say: Say) -> None:
-        """`say` gets the live line; raises `UsageError` for what can't be run."""
+    def __init__(
+        self,
+        spec: Spec,
+        run: Run,
+        *,
+        password: str | None = None,
+        say: Say = lambda text: None,
+        trace: bool = False,
+    ) -> None:
+        """`say` gets the live line. `trace`: write everything that happens in a simulation.
+        Raises `UsageError` for what can't be run."""
+        spec = spec.resolved()
+        if trace and spec.environment != "simulated":
+            raise UsageError("--trace is of simulated runs: give --env simulated")
         self.spec = spec
         self.run = run
+        self._trace = run.trace if trace else None
         self._say = say
         self.env = self._environment()
         credentials = Credentials(
@@ -104,16 +121,40 @@ class Runner:
             ),
         )
         self.workload: Workload = make_workload(spec, self.env.nodes, self._prefix())
-        self.faults: list[Fault] = choose(spec.nemesis, self.env, self.target)
+        swarm = spec.swarm
+        self.faults: list[Fault] = choose(
+            spec.nemesis, self.env, self.target, swarm.faults if swarm else None
+        )
         self._system = System(self.env, self.target, self._rng("nemesis"))
+        if swarm is not None:
+            self._system.strength_percent = swarm.strength_percent
         self.nemesis = Nemesis(self.faults, self._system)
+        self._versions = versions()  # asks the machine, which a simulation may not
         self._base = 0
         self._index = 0
+        self._recorder: Recorder | None = None
+        self._told = self._done = 0  # the live line: when, and how many operations then
 
     def _environment(self) -> Environment:
         if self.spec.environment == "external":
             assert self.spec.addresses is not None
             return ExternalEnvironment(parse_nodes(self.spec.addresses), self.run.path)
+        if self.spec.environment == "simulated":
+            swarm = self.spec.swarm
+            drawn: dict[str, Any] = {}
+            if swarm is not None:
+                drawn = {
+                    "client_hosts": swarm.client_hosts,
+                    "delays": swarm.delays,
+                    "service_ns": swarm.service_ns,
+                }
+            return SimulatedEnvironment(
+                node_names(self.spec),
+                self.run.path,
+                seed=self.spec.seed,
+                trace=self._trace,
+                **drawn,
+            )
         return LocalEnvironment(
             node_names(self.spec),
             self.run.path,
@@ -142,7 +183,8 @@ class Runner:
             await self.target.start()
             self.write_test()
             self.run.link_latest()
-            recorder = Recorder(self.run.history)
+            recorder = Recorder(self.run.history, self._tell)
+            self._recorder = recorder
             try:
                 await self._drive(recorder)
             except BaseException:
@@ -157,12 +199,13 @@ class Runner:
     def write_test(self) -> None:
         """test.json."""
         faults = [f.name for f in self.faults]
-        record = test_record(self.spec, self.spec.command(), faults, self.target, self.env)
+        record = test_record(
+            self.spec, self.spec.command(), faults, self.target, self.env, self._versions
+        )
         self.run.write(self.run.test, record)
 
     async def _drive(self, recorder: Recorder) -> None:
         self._base = self.env.now()
-        live = asyncio.create_task(self._report_live(recorder))
         try:
             processes = await self._interpret(recorder, self._main(), self._rng("generator"), 0)
             await self._heal(recorder)
@@ -179,8 +222,6 @@ class Runner:
             self._mark(recorder, "end", None)
         finally:
             await self._clean_up()
-            live.cancel()
-            await asyncio.gather(live, return_exceptions=True)
             self._say("")
 
     def _main(self) -> Generator:
@@ -315,23 +356,30 @@ class Runner:
         finally:
             await connection.close()
 
-    async def _report_live(self, recorder: Recorder) -> None:
-        before = 0
-        while True:
-            await asyncio.sleep(1.0)
-            counts = recorder.counts
-            done = counts["ok"] + counts["fail"] + counts["info"]
-            left = max(0.0, self.spec.time_limit_s - self.now() / 1e9)
-            faults = ", ".join(recorder.faults) or "no fault"
-            self._say(
-                f"{left:3.0f} s left  {done - before:6d} ops/s  ok {counts['ok']}  "
-                f"fail {counts['fail']}  info {counts['info']}  {faults}"
-            )
-            before = done
+    def _tell(self) -> None:
+        """The live line, once a second."""
+        now = self.now()
+        if now - self._told < 10**9 or self._recorder is None:
+            return
+        counts = self._recorder.counts
+        done = counts["ok"] + counts["fail"] + counts["info"]
+        rate = (done - self._done) * 1e9 / (now - self._told)
+        left = max(0.0, self.spec.time_limit_s - now / 1e9)
+        faults = ", ".join(self._recorder.faults) or "no fault"
+        self._say(
+            f"{left:3.0f} s left  {rate:6.0f} ops/s  ok {counts['ok']}  "
+            f"fail {counts['fail']}  info {counts['info']}  {faults}"
+        )
+        self._told, self._done = now, done
 
 
 def test_record(
-    spec: Spec, command: str, faults: Sequence[str], target: Target, env: Environment
+    spec: Spec,
+    command: str,
+    faults: Sequence[str],
+    target: Target,
+    env: Environment,
+    versions: dict[str, str],
 ) -> dict[str, Any]:
     """What a reader, or `harness check`, needs to know of a run: the content of test.json."""
     return {
@@ -341,7 +389,7 @@ def test_record(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "target": target.describe(),
         "environment": env.describe(),
-        "versions": versions(),
+        "versions": versions,
     }
 
 
@@ -355,12 +403,17 @@ def versions() -> dict[str, str]:
 
 
 def execute(
-    spec: Spec, run: Run, *, password: str | None = None, say: Say = lambda text: None
+    spec: Spec,
+    run: Run,
+    *,
+    password: str | None = None,
+    say: Say = lambda text: None,
+    trace: bool = False,
 ) -> Sequence[str]:
     """Run a test in a fresh event loop; returns the names of its faults.
 
     Raises `HarnessError`, and `KeyboardInterrupt` after everything was stopped.
     """
-    runner = Runner(spec, run, password=password, say=say)
-    asyncio.run(runner.execute())
+    runner = Runner(spec, run, password=password, say=say, trace=trace)
+    runner.env.run(runner.execute())
     return [f.name for f in runner.faults]

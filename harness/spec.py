@@ -8,21 +8,24 @@ from typing import Any, Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.swarm import Swarm, draw
 
-EnvironmentName = Literal["local", "external"]
+EnvironmentName = Literal["local", "simulated", "external"]
+NODES = 3
 
 
 class Spec(msgspec.Struct, kw_only=True, frozen=True):
     """A test. `concurrency`: workers. `rate`: invocations a second over all of them, 0 for as
     many as come. `time_limit_s`: of the part with faults. `interval_s`: mean wait between the
     steps of a fault cycle; None: 1.5, less in short runs, which need room for a whole cycle.
-    `addresses`: host:port,… of servers that already run."""
+    `nodes`: None for three, or as many as the seed draws. `addresses`: host:port,… of servers that
+    already run. `swarm`: what the seed has drawn, see `resolved`."""
 
     target: str = "redis"
     workload: str = "register"
     nemesis: str = "none"
     environment: EnvironmentName = "local"
-    nodes: int = 3
+    nodes: int | None = None
     addresses: str | None = None
     concurrency: int = 10
     rate: float = 500.0
@@ -37,10 +40,11 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     tls: bool = False
     tls_ca: str | None = None
     expect: Literal["valid", "invalid"] = "valid"
+    swarm: Swarm | None = None
 
     def __post_init__(self) -> None:
         checks = [
-            (1 <= self.nodes <= 20, "--nodes must be between 1 and 20"),
+            (1 <= self.node_count <= 20, "--nodes must be between 1 and 20"),
             (1 <= self.concurrency <= 1000, "--concurrency must be between 1 and 1000"),
             (
                 self.rate == 0 or 0.001 <= self.rate <= 1e9,
@@ -53,7 +57,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
             ),
             (
                 self.environment == "local" or self.first_port is None,
-                "--port is for servers that the harness starts",
+                "--port is for servers that listen on this machine, --env local",
             ),
             (
                 0.6 < self.timeout_s <= 1e4,
@@ -69,18 +73,39 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
                 "--env external and --nodes host:port,… go together",
             ),
             (
-                self.environment == "local" or self.nemesis == "none",
+                self.environment != "external" or self.nemesis == "none",
                 f"--nemesis {self.nemesis}: the external environment injects no faults; "
                 "--env local can",
             ),
             (
-                self.first_port is None or 0 < self.first_port <= 65535 - self.nodes,
+                self.first_port is None or 0 < self.first_port <= 65535 - self.node_count,
                 "--port must be between 1 and 65535 less the number of nodes",
             ),
         ]
         for holds, message in checks:
             if not holds:
                 raise UsageError(message)
+
+    @property
+    def node_count(self) -> int:
+        if self.addresses is not None:
+            return len(self.addresses.split(","))
+        return NODES if self.nodes is None else self.nodes
+
+    def resolved(self) -> Spec:
+        """With what the seed draws: everything that decides a simulated run is in the spec."""
+        if self.environment != "simulated" or self.nemesis != "all" or self.swarm is not None:
+            return self
+        swarm, nodes, interval_s = draw(self.seed, self.time_limit_s, self.interval_s)
+        given = {"nodes": self.nodes, "interval_s": self.interval_s}
+        return msgspec.structs.replace(
+            self,
+            nodes=self.nodes or nodes,
+            interval_s=interval_s,
+            swarm=msgspec.structs.replace(
+                swarm, drawn=tuple(name for name, value in given.items() if value is None)
+            ),
+        )
 
     @property
     def fault_interval_s(self) -> float:
@@ -119,13 +144,14 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
             "tls_ca": "tls-ca",
         }
         defaults = Spec()
+        drawn = self.swarm.drawn if self.swarm is not None else ()
         if self.environment == "external":
             words += ["--nodes", str(self.addresses)]
-        elif self.nodes != defaults.nodes:
+        elif self.nodes is not None and "nodes" not in drawn:
             words += ["--nodes", str(self.nodes)]
         for name, flag in flags.items():
             value = getattr(self, name)
-            if value != getattr(defaults, name):
+            if value != getattr(defaults, name) and name not in drawn:
                 words += [f"--{flag}", f"{value:.15g}" if isinstance(value, float) else str(value)]
         if self.tls:
             words.append("--tls")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from harness.clients import Address
+from harness.host import Address, Host
 
 # A grudge maps a process to those whose packets it drops.
 Grudge = Mapping[str, frozenset[str]]
+Main = Callable[[Host], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSpec:
-    """A process that a target asks for: its name, the node whose host it runs on, how to run it.
-
-    It runs in the node's data directory.
+    """A process that a target asks for: its name, the node whose host it runs on, how to run it:
+    `argv` as a real process, in the node's data directory; `main` in a simulation.
     """
 
     name: str
     node: str
-    argv: Sequence[str]
+    argv: Sequence[str] = ()
+    main: Main | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +72,8 @@ class Network(Protocol):
 class Environment(Protocol):
     """Starts, breaks and mends the processes of a run.
 
-    `capabilities`: which faults it can do, of {"network", "kill", "pause"}.
+    `capabilities`: which faults it can do, of {"network", "slow", "kill", "pause"}, and, where
+    there are `Machines`, {"loss", "clock", "power"}.
     """
 
     name: str
@@ -85,6 +87,10 @@ class Environment(Protocol):
 
     def now(self) -> int:
         """Nanoseconds since the start of the run."""
+        ...
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine on the event loop of this place, to its end."""
         ...
 
     def address(self, process: str, *, seen_from: str) -> Address:
@@ -129,4 +135,29 @@ class Environment(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """For the results: what a reader needs to know of this place."""
+        ...
+
+
+@runtime_checkable
+class Machines(Protocol):
+    """What an environment can do that is more than processes and links."""
+
+    def drift_clock(self, node: str, ppm: int) -> None:
+        """A node's clocks run faster by so many millionths; 0: as they should."""
+        ...
+
+    def jump_clock(self, node: str, ns: int) -> None:
+        """Set a node's wall clock forward, or back."""
+        ...
+
+    def clock_error(self, node: str) -> int:
+        """By how many nanoseconds a node's wall clock is ahead of true time."""
+        ...
+
+    def power_off(self, nodes: Sequence[str]) -> None:
+        """At once, and with what was not synced; `start` switches on again."""
+        ...
+
+    def lose(self, source: str, sink: str, share: float) -> None:
+        """Lose this share of the segments from one process to another: TCP sends them again."""
         ...

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.clients import Address
 from harness.environments.base import Exit, Grudge, ProcessSpec
 from harness.errors import UsageError
+from harness.host import Address
 
 
 def parse_nodes(text: str) -> dict[str, Address]:
@@ -68,6 +70,9 @@ class ExternalEnvironment:
 
     def now(self) -> int:
         return time.monotonic_ns() - self._started
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(main)
 
     def address(self, process: str, *, seen_from: str) -> Address:
         return self._addresses[process]

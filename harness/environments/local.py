@@ -18,13 +18,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.clients import Address
 from harness.environments.base import Exit, Grudge, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
+from harness.host import Address
 
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
@@ -177,7 +177,7 @@ class LocalEnvironment:
     """See the module's text."""
 
     name = "local"
-    capabilities = frozenset({"network", "kill", "pause"})
+    capabilities = frozenset({"network", "slow", "kill", "pause"})
 
     def __init__(
         self,
@@ -207,6 +207,9 @@ class LocalEnvironment:
 
     def now(self) -> int:
         return time.monotonic_ns() - self._started
+
+    def run(self, main: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(main)
 
     async def open(self) -> None:
         (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)
@@ -241,6 +244,8 @@ class LocalEnvironment:
         return path
 
     async def start(self, spec: ProcessSpec) -> None:
+        if not spec.argv:
+            raise EnvironmentFailed(f"{spec.name} can't be run as a real process")
         logs = self._run_dir / "logs" / spec.node
         logs.mkdir(parents=True, exist_ok=True)
         try:

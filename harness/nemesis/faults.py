@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.environments.base import Environment, Grudge
 from harness.errors import UsageError
 from harness.nemesis.grudges import join
+from harness.swarm import KINDS
 from harness.targets import Failover, Target
 
 
@@ -24,6 +25,11 @@ class System:
     grudges: dict[str, Grudge] = field(default_factory=dict)  # by the fault that holds it
     down: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
+    strength_percent: int = 100
+
+    def scaled(self, most: int) -> int:
+        """How bad a fault may be at most, in this run."""
+        return max(1, most * self.strength_percent // 100)
 
     async def primary(self) -> str:
         """The present primary; the first node where there is none."""
@@ -67,17 +73,35 @@ class Fault(Protocol):
 
 def registry() -> Mapping[str, Fault]:
     """All faults by the name that `--nemesis` takes."""
+    from harness.nemesis.clocks import ClockDrift, ClockJump
     from harness.nemesis.failover import PromoteReplica
+    from harness.nemesis.links import LossyLinks, SlowLinks
     from harness.nemesis.partition import KINDS, Partition
+    from harness.nemesis.power import PowerLoss, PowerLossOfAll
     from harness.nemesis.processes import Kill, Pause, Restart
 
-    faults: list[Fault] = [Partition(), Kill(), Pause(), Restart(), PromoteReplica()]
+    faults: list[Fault] = [
+        Partition(),
+        SlowLinks(),
+        LossyLinks(),
+        ClockDrift(),
+        ClockJump(),
+        Kill(),
+        Pause(),
+        Restart(),
+        PowerLoss(),
+        PowerLossOfAll(),
+        PromoteReplica(),
+    ]
     faults += [Partition(kind) for kind in KINDS]
     return {f.name: f for f in faults}
 
 
-def choose(names: str, env: Environment, target: Target) -> list[Fault]:
-    """The faults of `--nemesis`: comma-separated names, `none`, or `all` that can be done here.
+def choose(
+    names: str, env: Environment, target: Target, drawn: Sequence[str] | None = None
+) -> list[Fault]:
+    """The faults of `--nemesis`: comma-separated names, `none`, or `all` that can be done here
+    (those of them that were `drawn`, if there are any).
 
     Raises `UsageError` for an unknown name, and for a fault that target or environment can't do.
     """
@@ -90,12 +114,12 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
     if names == "all":
         chosen = [
             known[n]
-            for n in ("partition", "kill", "pause", "restart", "failover")
+            for n in KINDS
             if known[n].needs <= able and known[n].min_nodes <= len(env.nodes)
         ]
         if not chosen:
             raise UsageError(f"--nemesis all: the {env.name} environment injects no faults")
-        return chosen
+        return [f for f in chosen if drawn is None or f.name in drawn] or chosen
     chosen = []
     for name in names.split(","):
         if name not in known:
@@ -105,7 +129,7 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
             raise UsageError(
                 f"--nemesis {name}: the {env.name} environment with target "
                 f"{target.name} can't do that (it needs {', '.join(missing)}); "
-                "the local environment can"
+                f"{_where(missing)}"
             )
         if known[name].min_nodes > len(env.nodes):
             raise UsageError(
@@ -114,3 +138,12 @@ def choose(names: str, env: Environment, target: Target) -> list[Fault]:
         if known[name] not in chosen:
             chosen.append(known[name])
     return sorted(chosen, key=lambda f: f.rank)
+
+
+def _where(missing: Sequence[str]) -> str:
+    """Who could do it."""
+    if "failover" in missing:
+        return "targets with an operator's failover can"
+    if set(missing) & {"loss", "clock", "power"}:
+        return "the simulated environment can"
+    return "the local environment can"

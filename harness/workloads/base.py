@@ -20,12 +20,17 @@ from harness.models.base import Model
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
     """`nodes`: of the target, the first primary first. `prefix`: of every key on the server.
-    `promises`: what the target says of its replicas."""
+    `promises`: what the target says of its replicas. `reads_percent`: of the operations; None:
+    what the workload thinks best."""
 
     nodes: tuple[str, ...]
     concurrency: int
     prefix: str = "h:"
     promises: frozenset[str] = frozenset()
+    reads_percent: int | None = None
+
+    def reads_or(self, percent: int) -> int:
+        return percent if self.reads_percent is None else self.reads_percent
 
 
 class Workload(Protocol):

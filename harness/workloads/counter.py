@@ -13,15 +13,18 @@ from harness.generators import PENDING, Context, Generator, Step, invocation
 from harness.history import Op
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads
 
+READS_PERCENT = 25
 COUNTERS = 4
 
 
 class AddsAndReads(msgspec.Struct, frozen=True):
-    """Three additions of 1 to 5 to one read."""
+    """Additions of 1 to 5, and reads."""
+
+    reads_percent: int
 
     def next(self, ctx: Context, /) -> Step:
         key = ctx.rng.randrange(COUNTERS)
-        if ctx.rng.randrange(4) == 0:
+        if ctx.rng.randrange(100) < self.reads_percent:
             op = invocation(ctx, "read", [key, None])
         else:
             op = invocation(ctx, "add", [key, ctx.rng.randint(1, 5)])
@@ -46,7 +49,7 @@ class Counter:
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
-        return AddsAndReads()
+        return AddsAndReads(self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

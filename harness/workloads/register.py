@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
@@ -31,6 +32,7 @@ from harness.workloads.base import (
 
 GROUP = 5  # workers on one key at a time
 OPERATIONS_A_KEY = 400
+READS_PERCENT = 38
 _CAS = """
 local seen = redis.call('GET', KEYS[1])
 if seen == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
@@ -43,20 +45,21 @@ class RegisterOps(msgspec.Struct, frozen=True):
     that was seen last, so that about as many succeed as fail."""
 
     key: int
+    reads_percent: int
     count: int = 0
     seen: int | None = None
 
     def next(self, ctx: Context, /) -> Step:
-        draw = ctx.rng.randrange(8)
         value = self.count + 1
-        if draw < 3:
+        if ctx.rng.randrange(100) < self.reads_percent:
             op, after = invocation(ctx, "read", [self.key, None]), self
         else:
-            after = RegisterOps(self.key, value, self.seen)
-            if draw < 5 or self.seen is None:
+            draw = ctx.rng.randrange(5)
+            after = replace(self, count=value)
+            if draw < 2 or self.seen is None:
                 op = invocation(ctx, "write", [self.key, value])
             else:
-                f = "cas" if draw < 7 else "cas-watch"
+                f = "cas" if draw < 4 else "cas-watch"
                 op = invocation(ctx, f, [self.key, [self.seen, value]])
         return (PENDING, self) if op is PENDING else (op, after)
 
@@ -66,7 +69,7 @@ class RegisterOps(msgspec.Struct, frozen=True):
         value = op.value[1]
         if isinstance(value, list):
             value = value[1] if value[0] == value[2] else value[2]
-        return self if value == self.seen else RegisterOps(self.key, self.count, value)
+        return self if value == self.seen else replace(self, seen=value)
 
 
 class Register:
@@ -85,6 +88,7 @@ class Register:
     def generator(self) -> Generator:
         n = self._options.concurrency
         groups = max(1, n // GROUP)
+        reads = self._options.reads_or(READS_PERCENT)
         parts = []
         for group in range(groups):
             workers = sum(1 << w for w in range(n) if w % groups == group)
@@ -92,7 +96,7 @@ class Register:
                 On(
                     workers,
                     IndependentKeys(
-                        lambda key: Limit(RegisterOps(key), OPERATIONS_A_KEY), group, groups
+                        lambda key: Limit(RegisterOps(key, reads), OPERATIONS_A_KEY), group, groups
                     ),
                 )
             )

@@ -21,25 +21,26 @@ from harness.models.list_append import ListAppend
 from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
 
 APPENDS_A_KEY = 200
+READS_PERCENT = 67
 FINAL_KEYS = 30
 FINAL_ROUNDS = 64  # half a second each: past the bound within which nodes must agree
 ROUND_PAUSE_NS = NANOS // 2
 
 
 class AppendsAndReads(msgspec.Struct, frozen=True):
-    """A third appends, a third reads at the primary, a third reads of a given node."""
+    """Appends, and as many reads at the primary as of a given node."""
 
     nodes: tuple[str, ...]
+    reads_percent: int
     count: int = 0
 
     def next(self, ctx: Context, /) -> Step:
         key = self.count // APPENDS_A_KEY
-        kind = ctx.rng.randrange(3)
-        if kind == 0:
+        if ctx.rng.randrange(100) >= self.reads_percent:
             op = invocation(ctx, "append", [key, self.count])
             return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
         op = invocation(ctx, "read", [key, None])
-        if kind == 2 and isinstance(op, Op):
+        if isinstance(op, Op) and ctx.rng.getrandbits(1):
             op.node = ctx.rng.choice(self.nodes)
         return (PENDING, self) if op is PENDING else (op, self)
 
@@ -105,7 +106,7 @@ class ReplicaReads:
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
-        return AppendsAndReads(self._options.nodes)
+        return AppendsAndReads(self._options.nodes, self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
         newest = range(max(0, self._last_key + 1 - FINAL_KEYS), self._last_key + 1)

@@ -20,17 +20,19 @@ from harness.generators import (
 from harness.history import Op
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads
 
+READS_PERCENT = 20
 ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
 
 
 class Adds(msgspec.Struct, frozen=True):
-    """Four adds to one read of the newest key."""
+    """Adds, and reads of the newest key."""
 
+    reads_percent: int
     count: int = 0
 
     def next(self, ctx: Context, /) -> Step:
         key = self.count // ELEMENTS_A_KEY
-        if ctx.rng.randrange(5) == 0:
+        if ctx.rng.randrange(100) < self.reads_percent:
             op, after = invocation(ctx, "read", [key, None]), self
         else:
             op = invocation(ctx, "add", [key, self.count])
@@ -55,7 +57,7 @@ class Set:
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
-        return Adds()
+        return Adds(self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

@@ -76,7 +76,8 @@ class Wait:
 
     def generator(self) -> Generator:
         n = self._options.concurrency
-        return Reserve((n // 2,), (Writes(),), Reads())
+        writers = n * (100 - self._options.reads_or(50)) // 100
+        return Reserve((max(1, min(n - 1, writers)),), (Writes(),), Reads())
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

@@ -1,0 +1,242 @@
+"""How a server touches the world: the same code runs as a real process and in the simulation.
+
+Sleep, time-outs, tasks and client connections are plain asyncio on the loop that is given. All
+else goes through `Host`: clocks, randomness, the disk, names, and the port that it serves on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+Address = tuple[str, int]
+
+
+class Disk(Protocol):
+    """A folder of files with flat names. Raises OSError with the errno of the matter.
+
+    Writes go to a cache that survives the process, not the machine: contents survive a power cut
+    after `fsync`, names (of files created, renamed, removed) after `fsync_dir`. Before that a
+    prefix of the changes survives, the last one perhaps torn, perhaps with zeros at its end. After
+    an fsync that failed, what it should have saved must be taken for lost.
+    """
+
+    def names(self) -> list[str]:
+        """Sorted."""
+        ...
+
+    def size(self, name: str) -> int: ...
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Fewer bytes than `length` at the end of the file."""
+        ...
+
+    def append(self, name: str, data: bytes) -> None:
+        """Creates the file where there is none. On an error a prefix may have been written."""
+        ...
+
+    def truncate(self, name: str, size: int) -> None:
+        """Never makes a file longer."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Replaces what was called `new`."""
+        ...
+
+    def remove(self, name: str) -> None: ...
+
+    async def fsync(self, name: str) -> None:
+        """Covers what was written before the call."""
+        ...
+
+    async def fsync_dir(self) -> None: ...
+
+
+class Host(Protocol):
+    """`name`: of the process. `rng`: its own stream, seeded."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rng(self) -> random.Random: ...
+
+    @property
+    def disk(self) -> Disk: ...
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970, as far as this machine knows; may jump."""
+        ...
+
+    def lease_ns(self) -> int:
+        """Nanoseconds on a clock that never jumps and counts while the machine is suspended."""
+        ...
+
+    def address(self, process: str) -> Address:
+        """Where another process is reached; raises KeyError for one that is not known."""
+        ...
+
+    async def serve(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+        """Accept connections at the process' own address."""
+        ...
+
+    def charge(self, commands: int) -> None:
+        """So many commands were just executed: where time is simulated, it passes now."""
+        ...
+
+    def log(self, text: str) -> None:
+        """One line for whoever looks into a failure."""
+        ...
+
+
+class RealDisk:
+    """A folder of this machine; fsync runs off the loop."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: dict[str, int] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="fsync")
+
+    def names(self) -> list[str]:
+        return sorted(p.name for p in self._folder.iterdir() if p.is_file())
+
+    def size(self, name: str) -> int:
+        return os.fstat(self._file(name)).st_size
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        file = self._file(name)
+        end = self.size(name)
+        if length is not None:
+            end = min(end, offset + length)
+        parts = []
+        while offset < end:
+            part = os.pread(file, end - offset, offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def append(self, name: str, data: bytes) -> None:
+        file = self._file(name, os.O_CREAT)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(file, left) :]
+
+    def truncate(self, name: str, size: int) -> None:
+        if size > self.size(name):
+            raise OSError(22, "can't truncate to more than there is", name)
+        os.ftruncate(self._file(name), size)
+
+    def rename(self, old: str, new: str) -> None:
+        file = self._file(old)
+        (self._folder / old).replace(self._folder / new)
+        self._forget(new)
+        self._open[new] = file
+        del self._open[old]
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink()
+        self._forget(name)
+
+    async def fsync(self, name: str) -> None:
+        # A descriptor of its own: the file may be renamed or removed meanwhile.
+        file = os.dup(self._file(name))
+        try:
+            await self._off_the_loop(os.fsync, file)
+        finally:
+            os.close(file)
+
+    async def fsync_dir(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            await self._off_the_loop(os.fsync, folder)
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for name in list(self._open):
+            self._forget(name)
+
+    async def _off_the_loop(self, sync: Callable[[int], None], file: int) -> None:
+        """Shielded: the descriptor stays open until the thread is done with it."""
+        running = asyncio.get_running_loop().run_in_executor(self._pool, sync, file)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            with contextlib.suppress(OSError):
+                await running
+            raise
+
+    def _file(self, name: str, flags: int = 0) -> int:
+        file = self._open.get(name)
+        if file is None:
+            path = self._folder / name
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
+            self._open[name] = file
+        return file
+
+    def _forget(self, name: str) -> None:
+        file = self._open.pop(name, None)
+        if file is not None:
+            os.close(file)
+
+
+class RealHost:
+    """This machine."""
+
+    def __init__(
+        self,
+        name: str,
+        listen: Address,
+        peers: Mapping[str, Address],
+        folder: Path,
+        seed: str | None = None,
+    ) -> None:
+        """`seed`: None for the machine's own entropy."""
+        self.name = name
+        self.rng: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
+        self.disk = RealDisk(folder)
+        self._listen = listen
+        self._peers = dict(peers)
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+    def lease_ns(self) -> int:
+        if sys.platform == "linux":
+            return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return time.monotonic_ns()
+
+    def address(self, process: str) -> Address:
+        return self._peers[process]
+
+    async def serve(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+        host, port = self._listen
+        return await asyncio.get_running_loop().create_server(factory, host, port)
+
+    def charge(self, commands: int) -> None:
+        return None
+
+    def log(self, text: str) -> None:
+        print(f"{self.wall_ns() / 1e9:.6f} {self.name} {text}", flush=True)
+
+
+def run_real(main: Coroutine[Any, Any, None]) -> None:
+    """Run a server's main on this machine, with uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)

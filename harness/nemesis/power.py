@@ -1,0 +1,52 @@
+"""Power loss, in a simulation: what was not synced is gone, and nobody is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.environments.base import Machines
+from harness.nemesis.faults import System
+
+
+class PowerLoss:
+    """A node loses power; healing switches it on again."""
+
+    name = "power"
+    rank = 1
+    min_nodes = 1
+    needs = frozenset({"power"})
+
+    def __init__(self) -> None:
+        self._nodes: list[str] = []
+
+    async def draw(self, system: System) -> list[str]:
+        node = await system.draw_node()
+        return [] if node is None else [node]
+
+    async def inject(self, system: System, /) -> dict[str, Any]:
+        machines = system.env
+        assert isinstance(machines, Machines)
+        nodes = self._nodes = await self.draw(system)
+        if not nodes:
+            return {"skipped": "no node is up"}
+        primary = await system.primary()
+        system.down.update(nodes)
+        machines.power_off(nodes)
+        return {"nodes": nodes, "was_primary": primary in nodes}
+
+    async def heal(self, system: System, /) -> dict[str, Any]:
+        nodes, self._nodes = self._nodes, []
+        effective = bool(nodes) and all(system.env.state(n) == "dead" for n in nodes)
+        for node in nodes:
+            await system.target.restart(node)
+            system.down.discard(node)
+        return {"effective": effective, "nodes": nodes}
+
+
+class PowerLossOfAll(PowerLoss):
+    """All nodes lose power at once."""
+
+    name = "power-all"
+
+    async def draw(self, system: System) -> list[str]:
+        return [n for n in system.env.nodes if n not in system.down]

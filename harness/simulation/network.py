@@ -1,0 +1,551 @@
+"""Links between simulated machines, with TCP on them.
+
+A connection is two ordered streams of segments. A cut link does not close it: segments wait, and
+leave when the link is mended. What ends a connection is a kernel that is alive (FIN, RST) or a
+timer: keep-alive where it was asked for, or a quarter of an hour of retransmission. Lost segments
+are sent again, so a lossy link is a slow one. Every link draws from a stream of its own, integers
+only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import socket
+import zlib
+from asyncio import Handle
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.simulation.loop import NANOS, SimulatedLoop
+from harness.simulation.process import PROCESS, Process
+from harness.simulation.trace import Trace
+from harness.simulation.transport import Kind, Transport, timed_out
+
+RETRANSMIT_NS = 200_000_000
+RETRANSMIT_LIMIT_NS = 924 * NANOS  # Linux' tcp_retries2 of 15
+SYN_TRIES = 7  # after 1, 2, 4, … seconds: 127 in all
+LOOPBACK_NS = 20_000
+
+
+class Delays(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a segment takes: `low_ns` to `high_ns`, and every so often (`slow_per_1024`) up to
+    16 times that. `bytes_per_s` of a link."""
+
+    low_ns: int = 50_000
+    high_ns: int = 250_000
+    slow_per_1024: int = 10
+    bytes_per_s: int = 125_000_000
+
+
+class Link:
+    """One direction between two names: what it does to segments, and what it has counted."""
+
+    def __init__(self, source: str, sink: str, delays: Delays, rng: random.Random) -> None:
+        self.source = source
+        self.sink = sink
+        self.rng = rng
+        self.cut = False
+        self.loss_per_1024 = 0
+        self.extra_ns = self.jitter_ns = 0
+        self.bytes_per_s = delays.bytes_per_s
+        self.passed = self.held_total = self.held_now = 0
+        self.delayed = self.dropped = self.lost = 0
+        self._delays = delays
+        self._free_ns = 0
+
+    @property
+    def perfect(self) -> bool:
+        """Between processes of one machine, and for the operator: no fault touches it."""
+        return self.source == "operator" or self.sink == "operator" or self.source == self.sink
+
+    def shape(self, delay_s: float, jitter_s: float, bytes_per_s: float) -> None:
+        self.extra_ns = round(delay_s * NANOS)
+        self.jitter_ns = round(jitter_s * NANOS)
+        self.bytes_per_s = round(bytes_per_s) or self._delays.bytes_per_s
+
+    def latency(self) -> int:
+        """Nanoseconds, drawn."""
+        if self.source == self.sink:
+            return LOOPBACK_NS
+        delays, rng = self._delays, self.rng
+        drawn = rng.getrandbits(30)
+        took = delays.low_ns + ((delays.high_ns - delays.low_ns) * (drawn & 0xFFFFF) >> 20)
+        if drawn >> 20 < delays.slow_per_1024:
+            took *= 2 + rng.getrandbits(4)
+        if self.extra_ns or self.jitter_ns:
+            took += max(0, self.extra_ns + self.jitter_ns * (rng.getrandbits(20) - 2**19) // 2**19)
+        wait = RETRANSMIT_NS
+        while self.loss_per_1024 and rng.getrandbits(10) < self.loss_per_1024:
+            took += wait
+            wait = min(2 * wait, 8 * RETRANSMIT_NS)
+            self.lost += 1
+        return took
+
+    def arrival(self, now: int, size: int) -> int:
+        """When a segment that leaves now is there."""
+        self.passed += size
+        if self.extra_ns or self.jitter_ns or self.bytes_per_s != self._delays.bytes_per_s:
+            self.delayed += size
+        begin = max(now, self._free_ns)
+        self._free_ns = begin + size * NANOS // self.bytes_per_s
+        return self._free_ns + self.latency()
+
+    def stats(self) -> dict[str, int]:
+        return {
+            "passed": self.passed,
+            "held_total": self.held_total,
+            "held_now": self.held_now,
+            "delayed": self.delayed,
+            "dropped": self.dropped,
+            "lost": self.lost,
+        }
+
+
+@dataclass
+class Listener:
+    """Who accepts connections on a port of a machine."""
+
+    process: Process
+    factory: Callable[[], Any]
+    context: Context
+
+
+class Hosts(Protocol):
+    """Where names lead."""
+
+    def machine_powered(self, name: str) -> bool:
+        """Whether the machine of a process or client host is on."""
+        ...
+
+    def ip(self, name: str) -> str: ...
+
+    def listener(self, name: str, port: int) -> Listener | None: ...
+
+
+class SimulatedServer(asyncio.AbstractServer):
+    """What `create_server` returns."""
+
+    def __init__(self, process: Process, port: int, address: tuple[str, int]) -> None:
+        self._process = process
+        self._port = port
+        self._forever: asyncio.Future[None] | None = None
+        self.sockets = [_Listening(address)]
+
+    def close(self) -> None:
+        self._process.listeners.pop(self._port, None)
+        if self._forever is not None and not self._forever.done():
+            self._forever.cancel()
+
+    async def wait_closed(self) -> None:
+        return None
+
+    def is_serving(self) -> bool:
+        return self._port in self._process.listeners
+
+    async def start_serving(self) -> None:
+        return None
+
+    async def serve_forever(self) -> None:
+        self._forever = asyncio.get_running_loop().create_future()
+        await self._forever
+
+
+@dataclass
+class _Listening:
+    address: tuple[str, int]
+
+    def getsockname(self) -> tuple[str, int]:
+        return self.address
+
+
+class SimulatedNetwork:
+    """Implements what the loop asks of a network, and the faults."""
+
+    def __init__(
+        self, loop: SimulatedLoop, hosts: Hosts, delays: Delays, seed: str, trace: Trace
+    ) -> None:
+        self.loop = loop
+        self._hosts = hosts
+        self._delays = delays
+        self._seed = seed
+        self._trace = trace
+        self._links: dict[tuple[str, str], Link] = {}
+        self._open: dict[int, Transport] = {}
+        self._connections = 0
+        self._ports: dict[str, int] = {}
+        self._cuts: frozenset[tuple[str, str]] = frozenset()
+
+    def link(self, source: str, sink: str) -> Link:
+        found = self._links.get((source, sink))
+        if found is None:
+            rng = random.Random(f"{self._seed}/link/{source}>{sink}")
+            found = self._links[source, sink] = Link(source, sink, self._delays, rng)
+            found.cut = (source, sink) in self._cuts and not found.perfect
+        return found
+
+    def links(self) -> list[Link]:
+        return [self._links[pair] for pair in sorted(self._links)]
+
+    # --- the loop's side
+
+    def resolve(self, host: str) -> str:
+        """A name to an IP address; raises gaierror."""
+        sink, _, _ = host.partition("@")
+        return self._hosts.ip(sink)
+
+    def listen(self, factory: Callable[[], Any], port: int) -> SimulatedServer:
+        process = PROCESS.get()
+        if process is None:
+            raise OSError(errno.EADDRNOTAVAIL, "only simulated processes can listen")
+        machine = process.machine
+        if any(port in p.listeners for p in machine.alive()):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        process.listeners[port] = Listener(process, factory, copy_context())
+        self._note(f"listen {process.name} {port}")
+        return SimulatedServer(process, port, (machine.ip, port))
+
+    async def connect(self, factory: Callable[[], Any], host: str, port: int) -> tuple[Any, Any]:
+        """`host`: a process' name, or `name@source` for the harness' clients, which are on no
+        machine of their own."""
+        sink, _, source = host.partition("@")
+        process = PROCESS.get()
+        if process is not None:
+            source = process.name
+        elif not source:
+            raise _unknown(host)
+        self._hosts.ip(sink)
+        self._connections += 1
+        number = self._connections
+        made: asyncio.Future[Transport] = self.loop.create_future()
+        self._note(f"connect {source}>{sink}:{port} #{number}")
+        attempt = _Attempt(self, number, process, source, sink, port, factory, made)
+        attempt.knock(0)
+        transport = await made
+        return transport, transport.protocol
+
+    # --- segments
+
+    def send(self, end: Transport, kind: Kind, data: bytes) -> None:
+        link = end.link
+        if link.cut or end.held:
+            end.held.append((kind, data))
+            link.held_total += len(data)
+            link.held_now += len(data)
+            self._unanswered(end)
+            return
+        now = self.loop.now_ns
+        if end.process is not None:
+            now = max(now, end.process.busy_until)
+        self._transmit(end, kind, data, now)
+
+    def _transmit(self, end: Transport, kind: Kind, data: bytes, now: int) -> None:
+        link = end.link
+        at = end.horizon = max(link.arrival(now, len(data)), end.horizon + 1)
+        self._note(
+            f"{link.source}>{link.sink} #{end.number} {kind} {len(data)} {zlib.crc32(data):08x} "
+            f"arrives {at}"
+        )
+        self.loop.at(at, link.sink, self._arrive, end.peer, kind, data)
+
+    def _arrive(self, end: Transport, kind: Kind, data: bytes) -> None:
+        """At the kernel of the receiving machine."""
+        sender = end.peer
+        if not self._hosts.machine_powered(end.link.source):
+            self._unanswered(sender)  # silence
+            return
+        if end.gone:
+            if kind != "rst" and not sender.gone:
+                self.send(end, "rst", b"")
+            return
+        sender.silent_since = None
+        self.loop.deliver(end.process, Handle(end.give, (kind, data), self.loop, end.context))
+
+    def consumed(self, end: Transport, size: int) -> None:
+        """The owner took data in: the sender's kernel hears of it."""
+        sender = end.peer
+        if end.link.cut:
+            sender.acks_held += size
+            return
+        sender.acks.append((self.loop.now_ns + 2 * LOOPBACK_NS, size))
+        if sender.paused:
+            self.when_acknowledged(sender)
+
+    def when_acknowledged(self, end: Transport) -> None:
+        """Wake a writer after the last acknowledgement that is on its way."""
+        if end.acks:
+            self.loop.at(end.acks[-1][0], end.link.source, self._acknowledged, end)
+
+    def _acknowledged(self, end: Transport) -> None:
+        if not end.gone:
+            self.loop.deliver(end.process, Handle(end.go_on_writing, (), self.loop, end.context))
+
+    # --- silence
+
+    def _unanswered(self, end: Transport) -> None:
+        if end.silent_since is None:
+            end.silent_since = now = self.loop.now_ns
+            limit = now + RETRANSMIT_LIMIT_NS
+            self.loop.at(limit, end.link.source, self._give_up, end, now)
+
+    def _give_up(self, end: Transport, since: int) -> None:
+        if end.silent_since == since and not end.gone:
+            self._fail(end, timed_out())
+
+    def keep_alive(self, end: Transport) -> None:
+        """The socket's owner asked for keep-alive; asked once a connection."""
+        if not end.failed_probes:
+            self.loop.at(self.loop.now_ns + NANOS, end.link.source, self._arm_probe, end)
+
+    def _arm_probe(self, end: Transport) -> None:
+        idle, interval, _ = end.get_extra_info("socket").keepalive()
+        wait = interval if end.failed_probes else idle
+        if wait and not end.gone:
+            self.loop.at(self.loop.now_ns + wait * NANOS, end.link.source, self._probe, end)
+
+    def _probe(self, end: Transport) -> None:
+        if end.gone:
+            return
+        link, back = end.link, end.peer.link
+        if link.cut or back.cut or not self._hosts.machine_powered(link.sink):
+            end.failed_probes += 1
+            if end.failed_probes >= end.get_extra_info("socket").keepalive()[2]:
+                self._fail(end, timed_out())
+                return
+        elif end.peer.gone:
+            self._fail(end, ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
+            return
+        else:
+            end.failed_probes = 0
+        self._arm_probe(end)
+
+    def _fail(self, end: Transport, error: OSError) -> None:
+        if end.gone:
+            return
+        self._note(f"fail #{end.number} at {end.link.source}: {error.strerror}")
+        self.loop.deliver(end.process, Handle(end.fail, (error,), self.loop, end.context))
+
+    # --- faults
+
+    def cut(self, flows: Iterable[tuple[str, str]]) -> None:
+        """Cut exactly these directed pairs; what was held on others goes on its way."""
+        self._cuts = frozenset(flows)
+        self._note("cut " + " ".join(f"{a}>{b}" for a, b in sorted(self._cuts)))
+        mended = []
+        for link in self.links():
+            was, link.cut = link.cut, (link.source, link.sink) in self._cuts and not link.perfect
+            if was and not link.cut:
+                mended.append(link)
+        for link in mended:
+            for end in self._ends():
+                if end.link is link:
+                    self._release(end)
+                elif end.peer.link is link and end.acks_held:
+                    end.acks.append((self.loop.now_ns + RETRANSMIT_NS, end.acks_held))
+                    end.acks_held = 0
+                    if end.paused:
+                        self.when_acknowledged(end)
+
+    def _release(self, end: Transport) -> None:
+        """What a cut held goes out when TCP tries next."""
+        held, end.held = end.held, []
+        if not held:
+            return
+        end.link.held_now -= sum(len(data) for _, data in held)
+        end.silent_since = None
+        now = self.loop.now_ns + end.link.rng.randrange(RETRANSMIT_NS)
+        for kind, data in held:
+            self._transmit(end, kind, data, now)
+
+    def drop_held(self, source: str) -> None:
+        """What links hold of a process that is dead never arrives."""
+        for end in self._ends():
+            if end.link.source == source and end.held:
+                size = sum(len(data) for _, data in end.held)
+                end.link.dropped += size
+                end.link.held_now -= size
+                end.held = [(kind, data) for kind, data in end.held if kind == "rst"]
+
+    def reset(self, source: str, sink: str) -> int:
+        """Reset the connections that `source` made to `sink`; returns how many."""
+        count = 0
+        for end in self._ends():
+            if end.number % 2 == 0 and (end.link.source, end.link.sink) == (source, sink):
+                count += 1
+                for side in (end, end.peer):
+                    error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+                    self._fail(side, error)
+        self._note(f"reset {source}>{sink} {count}")
+        return count
+
+    def kill(self, process: Process, *, silent: bool) -> None:
+        """The process is dead: its kernel resets the connections, or is dead too (`silent`)."""
+        for number in sorted(process.connections):
+            end = process.connections[number]
+            process.holds.append(end)
+            end.die()
+            if silent:
+                end.held.clear()
+                continue
+            self.send(end, "rst", b"")
+        process.connections.clear()
+        process.listeners.clear()
+
+    def boot(self, names: Iterable[str]) -> None:
+        """Machines are on again: to what is sent to them still they answer with a reset."""
+        booted = frozenset(names)
+        for end in self._ends():
+            if end.link.sink in booted and end.peer.gone and end.silent_since is not None:
+                error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+                at = self.loop.now_ns + end.link.rng.randrange(RETRANSMIT_NS)
+                self.loop.at(at, end.link.source, self._fail, end, error)
+
+    def established(self, ends: tuple[Transport, Transport]) -> None:
+        for end in ends:
+            self._open[end.number] = end
+
+    def local_port(self, name: str) -> int:
+        self._ports[name] = self._ports.get(name, 40000) + 1
+        return self._ports[name]
+
+    def _ends(self) -> list[Transport]:
+        """Ends that still matter, in order; forgets the others."""
+        self._open = {
+            n: end
+            for n, end in self._open.items()
+            if not (end.gone and end.peer.gone and not end.held)
+        }
+        return list(self._open.values())
+
+    def _note(self, what: str) -> None:
+        self._trace.add(self.loop.now_ns, what)
+
+
+class _Attempt:
+    """A connection that is being made: SYN, SYN again, SYN-ACK."""
+
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        number: int,
+        process: Process | None,
+        source: str,
+        sink: str,
+        port: int,
+        factory: Callable[[], Any],
+        made: asyncio.Future[Transport],
+    ) -> None:
+        self._network = network
+        self._number = number
+        self._process = process
+        self._port = port
+        self._factory = factory
+        self._made = made
+        self._context = copy_context()
+        self._there = network.link(source, sink)
+        self._back = network.link(sink, source)
+        self._settled = False  # the kernels are done with it, though a paused process may not be
+
+    def knock(self, tries: int) -> None:
+        """Send a SYN, unless nobody waits any more."""
+        loop, hosts = self._network.loop, self._network._hosts
+        if self._settled or self._made.done():
+            return
+        if tries == SYN_TRIES:
+            self._answer(timed_out())
+            return
+        loop.at(loop.now_ns + (NANOS << tries), self._there.source, self.knock, tries + 1)
+        if not self._there.cut and hosts.machine_powered(self._there.sink):
+            at = loop.now_ns + self._there.latency()
+            loop.at(at, self._there.sink, self._arrived)
+
+    def _arrived(self) -> None:
+        """At the other kernel."""
+        network, loop = self._network, self._network.loop
+        sink = self._there.sink
+        if self._settled or self._back.cut or not network._hosts.machine_powered(sink):
+            return
+        at = loop.now_ns + self._back.latency()
+        listener = network._hosts.listener(sink, self._port)
+        if listener is None:
+            refused = ConnectionRefusedError(
+                errno.ECONNREFUSED, f"Connect call failed {(sink, self._port)!r}"
+            )
+            loop.at(at, self._there.source, self._answer, refused)
+            return
+        loop.at(at, self._there.source, self._establish, listener)
+
+    def _answer(self, error: OSError) -> None:
+        loop = self._network.loop
+        if self._settled:
+            return
+        self._settled = True
+        handle = Handle(_set_exception, (self._made, error), loop, self._context)
+        loop.deliver(self._process, handle)
+
+    def _establish(self, listener: Listener) -> None:
+        """SYN-ACK: both ends are there, if both processes still are."""
+        network, loop = self._network, self._network.loop
+        server = listener.process
+        if self._settled or self._made.done() or server.state == "dead":
+            return
+        if self._process is not None and self._process.state == "dead":
+            return
+        self._settled = True
+        source, sink = self._there.source, self._there.sink
+        here = (network._hosts.ip(source), network.local_port(source))
+        there = (server.machine.ip, self._port)
+        near = Transport(
+            network, 2 * self._number, self._process, self._there, (here, there), self._context
+        )
+        far = Transport(
+            network,
+            2 * self._number + 1,
+            server,
+            self._back,
+            (there, here),
+            listener.context.copy(),
+        )
+        near.peer, far.peer = far, near
+        network.established((near, far))
+        network._note(f"established {source}>{sink}:{self._port} #{self._number}")
+        server.connections[far.number] = far
+        if self._process is not None:
+            self._process.connections[near.number] = near
+        loop.deliver(
+            server, Handle(_accept, (far, listener.factory), loop, far.context)
+        )
+        loop.deliver(
+            self._process,
+            Handle(_connected, (near, self._factory, self._made), loop, self._context),
+        )
+
+
+def _accept(transport: Transport, factory: Callable[[], Any]) -> None:
+    transport.protocol = factory()
+    transport.protocol.connection_made(transport)
+
+
+def _connected(
+    transport: Transport, factory: Callable[[], Any], made: asyncio.Future[Transport]
+) -> None:
+    _accept(transport, factory)
+    if made.done():
+        transport.abort()
+    else:
+        made.set_result(transport)
+
+
+def _set_exception(made: asyncio.Future[Transport], error: OSError) -> None:
+    if not made.done():
+        made.set_exception(error)
+
+
+def _unknown(host: str) -> socket.gaierror:
+    return socket.gaierror(socket.EAI_NONAME, f"no simulated machine is called {host!r}")

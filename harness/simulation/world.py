@@ -1,0 +1,297 @@
+"""Machines, the processes on them, and what an operator or an accident can do to them.
+
+Names: a process is reached by its name; client hosts and the operator have names too, and the
+harness connects as one of them (`n1@c2`: to n1, from c2). Grudges range over all these names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import socket
+import threading
+from asyncio import Handle
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from harness.host import Address
+from harness.simulation.clock import Clock
+from harness.simulation.disk import SimulatedDisk
+from harness.simulation.loop import START_NS, SimulatedLoop
+from harness.simulation.network import Delays, Listener, SimulatedNetwork
+from harness.simulation.process import Process
+from harness.simulation.sandbox import sandbox
+from harness.simulation.trace import Trace
+
+EPOCH_NS = 1_767_225_600 * 10**9 - START_NS  # worlds begin on 2026-01-01
+PORT = 6379
+OPERATOR = "operator"
+SERVICE_NS = 20_000
+Main = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+class Machine:
+    """What processes share: power, a clock, an IP address."""
+
+    def __init__(self, name: str, ip: str) -> None:
+        self.name = name
+        self.ip = ip
+        self.clock = Clock(EPOCH_NS)
+        self.powered = True
+        self.processes: dict[str, Process] = {}
+
+    def alive(self) -> list[Process]:
+        return [p for p in self.processes.values() if p.state != "dead"]
+
+
+class SimulatedHost:
+    """`harness.host.Host` for one process of the world."""
+
+    def __init__(self, world: World, process: Process, disk: SimulatedDisk) -> None:
+        self.name = process.name
+        self.rng = process.rng
+        self.disk = disk
+        self._world = world
+        self._process = process
+
+    def wall_ns(self) -> int:
+        return self._process.machine.clock.wall(self._world.loop.now_ns)
+
+    def lease_ns(self) -> int:
+        return self._process.machine.clock.count(self._world.loop.now_ns)
+
+    def address(self, process: str) -> Address:
+        if process not in self._world.places:
+            raise KeyError(process)
+        return process, PORT
+
+    async def serve(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
+        return await self._world.loop.create_server(factory, "0.0.0.0", PORT)
+
+    def charge(self, commands: int) -> None:
+        process = self._process
+        busy = max(process.busy_until, self._world.loop.now_ns)
+        process.busy_until = busy + commands * self._world.service_ns
+
+    def log(self, text: str) -> None:
+        self._world.log(self._process, text)
+
+
+class World:
+    """See the module's text. `on_log` gets (process, line), `on_exit` (process, code, expected)."""
+
+    def __init__(
+        self,
+        seed: object,
+        *,
+        delays: Delays | None = None,
+        service_ns: int = SERVICE_NS,
+        trace: Trace | None = None,
+    ) -> None:
+        """`service_ns`: how long a server needs for a command."""
+        self.seed = str(seed)
+        self.service_ns = service_ns
+        self.trace = trace or Trace()
+        self.loop = SimulatedLoop(self.seed, Clock(EPOCH_NS))
+        self.network = SimulatedNetwork(
+            self.loop, self, delays or Delays(), self.seed, self.trace
+        )
+        self.loop.network = self.network
+        self.loop.on_error = self.log
+        self.machines: dict[str, Machine] = {}
+        self.places: dict[str, Machine] = {}  # by the name of a process
+        self.on_log: Callable[[Process, str], None] = lambda process, text: None
+        self.on_exit: Callable[[Process, int, bool], None] = lambda process, code, expected: None
+        self._sources: dict[str, str] = {}  # IP by name, of those that only connect
+        self._disks: dict[str, SimulatedDisk] = {}
+        self._lives: dict[str, int] = {}
+        self._dead: list[Process] = []
+
+    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+        """Until `main` returns; then everything is torn down, and nothing of it runs any more."""
+        self.trace.open()
+        try:
+            with sandbox(self.loop, self.seed), _interruptible() as interrupts:
+                task = self.loop.create_task(main, name="harness")
+                interrupts.append(task)
+                try:
+                    return self.loop.run_until_complete(task)
+                except asyncio.CancelledError:
+                    if len(interrupts) > 1:
+                        raise KeyboardInterrupt from None
+                    raise
+                finally:
+                    self.loop.tear_down()
+                    self.loop.close()
+        finally:
+            self.trace.close()
+
+    # --- machines
+
+    def add_machine(self, name: str) -> Machine:
+        machine = self.machines[name] = Machine(name, f"10.0.0.{len(self.machines) + 1}")
+        return machine
+
+    def add_client_host(self, name: str) -> None:
+        """A name to connect from."""
+        self._sources[name] = f"10.0.1.{len(self._sources) + 1}"
+
+    def machine_powered(self, name: str) -> bool:
+        machine = self.places.get(name)
+        return machine is None or machine.powered
+
+    def ip(self, name: str) -> str:
+        """Of a process' machine, or of a client host; raises gaierror."""
+        machine = self.places.get(name)
+        if machine is not None:
+            return machine.ip
+        if name in self._sources or name == OPERATOR:
+            return self._sources.get(name, "10.0.2.1")
+        raise socket.gaierror(socket.EAI_NONAME, f"there is no {name!r} in this world")
+
+    def listener(self, name: str, port: int) -> Listener | None:
+        process = self.places[name].processes.get(name)
+        return None if process is None else process.listeners.get(port)
+
+    def note(self, what: str) -> None:
+        self.trace.add(self.loop.now_ns, what)
+
+    def log(self, process: Process, text: str) -> None:
+        """A line of a process' log. Of a traceback only the last line is traced: the others differ
+        between versions of Python."""
+        self.note(f"log {process.name} {text.strip().splitlines()[-1] if text.strip() else ''}")
+        self.on_log(process, text)
+
+    # --- processes
+
+    def start(self, name: str, machine: Machine, main: Main) -> Process:
+        """Start `main(host)` as a process of a machine, which is switched on if it was off."""
+        if not machine.powered:
+            machine.powered = True
+            names = [n for n, m in self.places.items() if m is machine]
+            self.note(f"boot {machine.name}")
+            self.network.boot(names)
+        self.places[name] = machine
+        life = self._lives[name] = self._lives.get(name, 0) + 1
+        process = machine.processes[name] = Process(name, machine, life, self.seed)
+        host = SimulatedHost(self, process, self.disk(name))
+        self.note(f"start {process!r}")
+        task = self.loop.create_task(main(host), name=f"{name}/main", context=process.context)
+        process.holds.append(task)
+        task.add_done_callback(lambda done: self._ended(process, done))
+        return process
+
+    def disk(self, name: str) -> SimulatedDisk:
+        """The folder of a process; it outlives the process."""
+        if name not in self._disks:
+            rng = random.Random(f"{self.seed}/disk/{name}")
+            self._disks[name] = SimulatedDisk(
+                self.loop, name, rng, lambda what: self.note(f"disk {name} {what}")
+            )
+        return self._disks[name]
+
+    def kill(self, process: Process) -> None:
+        """SIGKILL: nothing of it runs any more; its machine's kernel resets its connections."""
+        if process.state == "dead":
+            return
+        self.note(f"kill {process!r}")
+        self._bury(process, silent=False)
+        self.on_exit(process, -signal.SIGKILL, True)
+
+    def power_off(self, machine: Machine) -> None:
+        """Processes and kernel are gone, what was not synced is lost, nobody is told."""
+        self.note(f"power off {machine.name}")
+        for process in machine.alive():
+            self._bury(process, silent=True)
+            self.on_exit(process, -signal.SIGKILL, True)
+        machine.powered = False
+        for name, place in self.places.items():
+            if place is machine:
+                self.note(f"disk {name} lost {self.disk(name).power_cut() or 'nothing'}")
+
+    def pause(self, process: Process) -> None:
+        """SIGSTOP: the kernel goes on accepting connections and taking in bytes."""
+        if process.state == "running":
+            self.note(f"pause {process!r}")
+            process.state = "paused"
+
+    def resume(self, process: Process) -> None:
+        if process.state == "paused":
+            self.note(f"resume {process!r}")
+            process.state = "running"
+            self.loop.resume(process)
+
+    def terminate(self, process: Process) -> None:
+        """SIGTERM: the handler that the process has set runs; without one it is dead."""
+        handler = process.signals.get(signal.SIGTERM)
+        if handler is None:
+            self.kill(process)
+            return
+        callback, args = handler
+        self.loop.deliver(process, Handle(callback, args, self.loop, process.context))
+
+    # --- clocks
+
+    def drift(self, machine: Machine, ppm: int) -> None:
+        self.note(f"clock {machine.name} drifts {ppm} ppm")
+        machine.clock.drift(self.loop.now_ns, ppm)
+        self.loop.reset_timers(machine.clock)
+
+    def jump(self, machine: Machine, ns: int) -> None:
+        self.note(f"clock {machine.name} jumps {ns} ns")
+        machine.clock.jump(ns)
+
+    def cut(self, flows: Iterable[tuple[str, str]]) -> None:
+        self.network.cut(flows)
+
+    def _bury(self, process: Process, *, silent: bool) -> None:
+        process.state = "dead"
+        self._dead.append(process)
+        process.holds += [
+            t for t in asyncio.all_tasks(self.loop) if getattr(t, "process", None) is process
+        ]
+        self.network.kill(process, silent=silent)
+
+    def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
+        """The main of a process returned or raised: so does a program end."""
+        if process.state == "dead":
+            return
+        error = None if task.cancelled() else task.exception()
+        code = 0
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 1
+        elif error is not None or task.cancelled():
+            code = 1
+            self.loop.call_exception_handler(
+                {"message": f"{process.name} ended", "exception": error, "task": task}
+            )
+        self.note(f"exit {process!r} {code}")
+        self._bury(process, silent=False)
+        self.on_exit(process, code, False)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[asyncio.Task[Any]]]:
+    """Ctrl-C cancels the first task of the list, and shows by a second entry that it did."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def cancel(number: int, frame: object) -> None:
+        if len(tasks) == 1:
+            tasks.append(tasks[0])
+            tasks[0].cancel()
+        else:
+            raise KeyboardInterrupt
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, cancel)
+    try:
+        yield tasks
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,63 @@
+"""How the harness runs the model: as simulated or as real processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from harness.environments.base import Environment, ProcessSpec
+from harness.errors import UsageError
+from harness.host import Host
+from harness.targets import TargetOptions
+from targets.operated import Operated
+from targets.redis_model.server import Settings, serve
+
+# As for vanilla servers: replicas attach and notice at once.
+SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
+
+
+class RedisModel(Operated):
+    """A model of vanilla Redis: asynchronous replication, an operator's failover."""
+
+    name = "redis-model"
+    version = "redis-model"
+    alarms: Sequence[str] = ("Traceback (most recent call last)",)
+
+    def __init__(self, env: Environment, options: TargetOptions) -> None:
+        super().__init__(env, options)
+        if env.name == "external":
+            raise UsageError("servers that already run are no models: give --target redis")
+        for flag, value in (("binary", options.binary), ("password", options.credentials.password)):
+            if value:
+                raise UsageError(f"--{flag}: the model has no use for it")
+        self._given = {**SHORT_RUNS, **options.options}
+        try:
+            self._settings = Settings.parse(self._given)
+        except ValueError as e:
+            raise UsageError(f"--option {e}") from e
+
+    def spec(self, node: str) -> ProcessSpec:
+        primary = self._announced if self._announced != node else None
+        settings = self._settings
+
+        def main(host: Host) -> Coroutine[Any, Any, None]:
+            return serve(host, settings, primary)
+
+        host, port = self.env.control_address(node)
+        argv = [sys.executable, "-m", "targets.redis_model", "--name", node]
+        argv += ["--listen", f"{host}:{port}"]
+        if primary is not None:
+            host, port = self.env.address(primary, seen_from=node)
+            argv += ["--peer", f"{primary}={host}:{port}", "--replicaof", primary]
+        for name, value in self._given.items():
+            argv += ["--option", f"{name}={value}"]
+        return ProcessSpec(name=node, node=node, argv=argv, main=main)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "target": self.name,
+            "version": self.version,
+            "binary": None,
+            "options": dict(self.options.options),
+        }
