@@ -24,6 +24,7 @@ from harness.errors import HarnessError, HistoryError, UsageError
 from harness.history import read_history
 from harness.junit import write_junit
 from harness.nemesis.faults import registry
+from harness.replay import replay as repeat
 from harness.report.page import write_report
 from harness.results import Run, find_run, plan_run
 from harness.runner import execute
@@ -379,6 +380,35 @@ def report(run: Path) -> int:
     write_report(folder, read_history(folder.history)[0])
     click.echo(_shown(folder.report))
     return 0
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def replay(run: Path) -> int:
+    """Repeat a simulated RUN and compare: identical, or where the two part.
+
+    The exit code is 0 for identical runs, else 1.
+    """
+    done = repeat(find_run(run))
+    for note in done.notes:
+        click.echo(f"note: {note}")
+    if done.identical:
+        click.echo(click.style("identical", fg="green", bold=True) + f"  {_hashes(done.first)}")
+        return 0
+    click.echo(click.style("different", fg="red", bold=True))
+    click.echo(f"  the run     {_hashes(done.first)}")
+    click.echo(f"  repetition  {_hashes(done.second)}")
+    for difference in done.differences:
+        click.echo(f"first difference in the {difference.what}, line {difference.line}:")
+        for line in difference.before:
+            click.echo(f"    {line}")
+        click.echo(click.style(f"  - {difference.first or 'has ended'}", fg="red"))
+        click.echo(click.style(f"  + {difference.second or 'has ended'}", fg="green"))
+    return 1
+
+
+def _hashes(hashes: dict[str, Any]) -> str:
+    return f"history {hashes['history']}, trace {hashes['trace']} ({hashes['events']} events)"
 
 
 @cli.command(name="list")

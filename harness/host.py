@@ -11,7 +11,6 @@ import concurrent.futures
 import contextlib
 import os
 import random
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -213,9 +212,7 @@ class RealHost:
         return time.time_ns()
 
     def lease_ns(self) -> int:
-        if sys.platform == "linux":
-            return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return time.monotonic_ns()
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def address(self, process: str) -> Address:
         return self._peers[process]

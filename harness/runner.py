@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import importlib.metadata
 import platform
 import random
@@ -38,6 +39,7 @@ from harness.nemesis.faults import Fault, System, choose
 from harness.nemesis.nemesis import Nemesis
 from harness.nemesis.schedule import FaultCycles
 from harness.results import Run
+from harness.simulation.trace import Trace
 from harness.spec import Spec
 from harness.targets import Target, TargetOptions, load
 from harness.workloads.base import Workload
@@ -206,6 +208,8 @@ class Runner:
 
     async def _drive(self, recorder: Recorder) -> None:
         self._base = self.env.now()
+        if isinstance(self.env, SimulatedEnvironment):
+            self.env.world.note("clients begin: 0 s of the history")
         try:
             processes = await self._interpret(recorder, self._main(), self._rng("generator"), 0)
             await self._heal(recorder)
@@ -402,6 +406,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def hashes(run: Run, trace: Trace) -> dict[str, Any]:
+    """What two runs of one seed have in common: the content of hashes.json."""
+    history = hashlib.blake2b(run.history.read_bytes(), digest_size=16).hexdigest()
+    return {"history": history, "trace": trace.digest(), "events": trace.count}
+
+
 def execute(
     spec: Spec,
     run: Run,
@@ -416,4 +426,6 @@ def execute(
     """
     runner = Runner(spec, run, password=password, say=say, trace=trace)
     runner.env.run(runner.execute())
+    if isinstance(runner.env, SimulatedEnvironment):
+        run.write(run.hashes, hashes(run, runner.env.world.trace))
     return [f.name for f in runner.faults]

@@ -107,6 +107,7 @@ class SimulatedEnvironment:
 
     async def open(self) -> None:
         (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self.world.trace.open()
 
     async def start(self, spec: ProcessSpec) -> None:
         if spec.main is None:
@@ -120,9 +121,7 @@ class SimulatedEnvironment:
         self._processes[spec.name] = self.world.start(spec.name, machine, spec.main)
 
     def _exited(self, process: Process, code: int, expected: bool) -> None:
-        self.exits.append(
-            Exit(process=process.name, code=code, time=self.now(), expected=expected)
-        )
+        self.exits.append(Exit(process=process.name, code=code, time=self.now(), expected=expected))
 
     def _logged(self, process: Process, text: str) -> None:
         self._logs[process.name].write(f"{self.now() / 1e9:.9f} {process!r} {text}\n")

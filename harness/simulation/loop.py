@@ -128,14 +128,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Seconds, by the clock of the machine that asks."""
         return self._clock_of(PROCESS.get()).count(self.now_ns) / NANOS
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> TimerHandle:
         process = PROCESS.get()
         now = self._clock_of(process).count(self.now_ns)
         return self._timer(process, now + round(delay * NANOS), callback, args, context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> TimerHandle:
         return self._timer(PROCESS.get(), round(when * NANOS), callback, args, context)
@@ -247,7 +247,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if handle.cancelled():
                 continue
-            process = handle._context.get(PROCESS)
+            process = _context(handle).get(PROCESS)
             if process is None:
                 self._heard_ns = self.now_ns
             elif process.state != "running":
@@ -289,7 +289,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coroutine = task.get_coro()
             try:
-                coroutine.close()  # type: ignore[union-attr]
+                coroutine.close()
             except BaseException:  # whatever its `finally` meets in a world that is over
                 continue
         self._events.clear()
@@ -297,13 +297,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     # --- what asyncio asks of a loop
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> Handle:
         handle = Handle(callback, args, self, context)
         if not self._over:
             self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
     ) -> Handle:
         self._write_to_self()
@@ -338,7 +340,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             **given,
         )
 
-    async def create_connection(  # type: ignore[override]
+    async def create_connection(
         self, protocol_factory: Any, host: Any = None, port: Any = None, **given: Any
     ) -> tuple[Any, Any]:
         _only_plain("create_connection", given)
@@ -352,17 +354,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         assert self.network is not None
         return self.network.listen(protocol_factory, port)
 
-    async def getaddrinfo(  # type: ignore[override]
-        self, host: Any, port: Any, **given: Any
-    ) -> list[Any]:
+    async def getaddrinfo(self, host: Any, port: Any, **given: Any) -> list[Any]:
         assert self.network is not None
         address = (self.network.resolve(host), port)
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)]
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> NoReturn:
         raise SimulationEscape(f"loop.run_in_executor (a thread) for {func!r}")
 
-    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Any, *args: Any
+    ) -> None:
         process = PROCESS.get()
         if process is None:
             raise SimulationEscape("loop.add_signal_handler outside a simulated process")
@@ -395,6 +399,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return "; waiting are " + "; ".join(told) if told else ""
 
 
+def _context(handle: Handle) -> Context:
+    found: Context = handle._context  # type: ignore[attr-defined]
+    return found
+
+
 def _process_of(context: dict[str, Any]) -> Process | None:
     for name in ("task", "future"):
         process = getattr(context.get(name), "process", None)
@@ -402,7 +411,7 @@ def _process_of(context: dict[str, Any]) -> Process | None:
             return process  # type: ignore[no-any-return]
     handle = context.get("handle")
     if handle is not None:
-        return handle._context.get(PROCESS)  # type: ignore[no-any-return]
+        return _context(handle).get(PROCESS)
     return PROCESS.get()
 
 

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from harness.simulation.loop import NANOS, SimulatedLoop
+from harness.simulation.loop import NANOS, START_NS, SimulatedLoop
 from harness.simulation.process import PROCESS, Process
 from harness.simulation.trace import Trace
 from harness.simulation.transport import Kind, Transport, timed_out
@@ -149,6 +149,9 @@ class SimulatedServer(asyncio.AbstractServer):
     def is_serving(self) -> bool:
         return self._port in self._process.listeners
 
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
     async def start_serving(self) -> None:
         return None
 
@@ -250,7 +253,7 @@ class SimulatedNetwork:
         at = end.horizon = max(link.arrival(now, len(data)), end.horizon + 1)
         self._note(
             f"{link.source}>{link.sink} #{end.number} {kind} {len(data)} {zlib.crc32(data):08x} "
-            f"arrives {at}"
+            f"+{at - self.loop.now_ns} ns"
         )
         self.loop.at(at, link.sink, self._arrive, end.peer, kind, data)
 
@@ -424,7 +427,7 @@ class SimulatedNetwork:
         return list(self._open.values())
 
     def _note(self, what: str) -> None:
-        self._trace.add(self.loop.now_ns, what)
+        self._trace.add(self.loop.now_ns - START_NS, what)
 
 
 class _Attempt:
@@ -518,9 +521,7 @@ class _Attempt:
         server.connections[far.number] = far
         if self._process is not None:
             self._process.connections[near.number] = near
-        loop.deliver(
-            server, Handle(_accept, (far, listener.factory), loop, far.context)
-        )
+        loop.deliver(server, Handle(_accept, (far, listener.factory), loop, far.context))
         loop.deliver(
             self._process,
             Handle(_connected, (near, self._factory, self._made), loop, self._context),

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from harness.simulation.loop import NANOS, SimulationEscape, SimulatedLoop
+from harness.simulation.loop import NANOS, SimulatedLoop, SimulationEscape
 from harness.simulation.process import PROCESS
 
 # Audit events that never are the simulation's.

@@ -6,9 +6,13 @@ those differ between versions of Python although nothing that anybody could see 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from harness.errors import HistoryError
 
 
 class Trace:
@@ -21,22 +25,32 @@ class Trace:
         self.count = 0
 
     def open(self) -> None:
-        """Begin to write; raises OSError."""
+        """Begin to write; raises `HistoryError`."""
         if self._path is not None:
-            self._file = self._path.open("w", encoding="utf-8")
+            with self._told():
+                self._file = self._path.open("w", encoding="utf-8")
 
     def add(self, now: int, what: str) -> None:
-        """One event at a true time in nanoseconds."""
-        line = f"{now / 1e9:.9f} {what}\n"
+        """One event, nanoseconds after the world began."""
+        line = f"{now // 10**9}.{now % 10**9:09d} {what}\n"
         self.count += 1
         self._hash.update(line.encode())
         if self._file is not None:
-            self._file.write(line)
+            with self._told():
+                self._file.write(line)
 
     def digest(self) -> str:
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with self._told():
+                file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            raise HistoryError(f"can't write {self._path}: {e.strerror}") from e

@@ -95,9 +95,7 @@ class World:
         self.service_ns = service_ns
         self.trace = trace or Trace()
         self.loop = SimulatedLoop(self.seed, Clock(EPOCH_NS))
-        self.network = SimulatedNetwork(
-            self.loop, self, delays or Delays(), self.seed, self.trace
-        )
+        self.network = SimulatedNetwork(self.loop, self, delays or Delays(), self.seed, self.trace)
         self.loop.network = self.network
         self.loop.on_error = self.log
         self.machines: dict[str, Machine] = {}
@@ -111,7 +109,6 @@ class World:
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Until `main` returns; then everything is torn down, and nothing of it runs any more."""
-        self.trace.open()
         try:
             with sandbox(self.loop, self.seed), _interruptible() as interrupts:
                 task = self.loop.create_task(main, name="harness")
@@ -156,7 +153,7 @@ class World:
         return None if process is None else process.listeners.get(port)
 
     def note(self, what: str) -> None:
-        self.trace.add(self.loop.now_ns, what)
+        self.trace.add(self.loop.now_ns - START_NS, what)
 
     def log(self, process: Process, text: str) -> None:
         """A line of a process' log. Of a traceback only the last line is traced: the others differ

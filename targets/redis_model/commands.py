@@ -119,15 +119,15 @@ class Call:
         self.effects: list[Command] = []
         self.reads: dict[bytes, None] = {}
         self.writes: dict[bytes, None] = {}
-        self._changed = False
-        self._instead: list[Command] | None = None
+        self._instead: list[Command] | None
+        self._begin()
 
     def run(self, command: Command) -> Any:
         """The reply; errors are replies."""
         error = refuse(command)
         if error is not None:
             return error
-        self._changed, self._instead = False, None
+        self._begin()
         known = TABLE[command[0].upper()]
         if known.write and self.deny is not None:
             return self.deny
@@ -142,6 +142,9 @@ class Call:
         elif self._changed:
             self.effects.append(command)
         return reply
+
+    def _begin(self) -> None:
+        self._changed, self._instead = False, None
 
     # --- what commands do with keys
 

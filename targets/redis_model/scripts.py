@@ -67,7 +67,9 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
     def raw(*words: Any) -> Any:
         command = tuple(_word(w) for w in words)
         if not command:
-            return lua.table_from({b"err": b"ERR Please specify at least one argument for this redis.call()"})
+            return lua.table_from(
+                {b"err": b"ERR Please specify at least one argument for this redis.call()"}
+            )
         return _to_lua(lua, call.run(command))
 
     def random(*bounds: Any) -> Any:
