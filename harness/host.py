@@ -96,6 +96,13 @@ class Host(Protocol):
         ...
 
 
+def flat(name: str) -> str:
+    """The name, if it is one of a file in a folder; raises ValueError."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not a flat name")
+    return name
+
+
 class RealDisk:
     """A folder of this machine; fsync runs off the loop."""
 
@@ -137,13 +144,15 @@ class RealDisk:
 
     def rename(self, old: str, new: str) -> None:
         file = self._file(old)
-        (self._folder / old).replace(self._folder / new)
+        if old == new:
+            return
+        (self._folder / old).replace(self._folder / flat(new))
         self._forget(new)
         self._open[new] = file
         del self._open[old]
 
     def remove(self, name: str) -> None:
-        (self._folder / name).unlink()
+        (self._folder / flat(name)).unlink()
         self._forget(name)
 
     async def fsync(self, name: str) -> None:
@@ -179,7 +188,7 @@ class RealDisk:
     def _file(self, name: str, flags: int = 0) -> int:
         file = self._open.get(name)
         if file is None:
-            path = self._folder / name
+            path = self._folder / flat(name)
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o644)
             self._open[name] = file
         return file

@@ -20,6 +20,7 @@ import os
 import random
 from collections.abc import Callable
 
+from harness.host import flat
 from harness.simulation.loop import SimulatedLoop
 
 Note = Callable[[str], None]
@@ -81,7 +82,7 @@ class SimulatedDisk:
         return bytes(content[offset:end])
 
     def append(self, name: str, data: bytes) -> None:
-        file = self._files.get(name)
+        file = self._files.get(flat(name))
         if file is None:
             file = self._files[name] = _File()
             self._names_pending.append((None, name, file))
@@ -107,6 +108,8 @@ class SimulatedDisk:
 
     def rename(self, old: str, new: str) -> None:
         file = self._file(old)
+        if flat(new) == old:
+            return
         del self._files[old]
         self._files[new] = file
         self._names_pending.append((old, new, file))
@@ -206,7 +209,7 @@ class SimulatedDisk:
         self._names_synced += covered
 
     def _file(self, name: str) -> _File:
-        file = self._files.get(name)
+        file = self._files.get(flat(name))
         if file is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return file

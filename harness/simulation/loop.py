@@ -107,6 +107,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.clock = clock
         self.network: Connector | None = None
         self.on_error: Callable[[Process, str], None] = lambda process, text: None
+        self.on_system_exit: Callable[[Process, SystemExit], None] = lambda process, error: None
         self._salt = zlib.crc32(seed.encode())
         self._order: dict[str, int] = {}
         self._events: list[tuple[int, int, int, Any]] = []
@@ -118,6 +119,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._steps = 0
         self._owner = threading.get_ident()
         self._over = False
+
+    def __del__(self) -> None:
+        """One that was never run holds nothing of the machine, so there is nothing to warn of."""
 
     # --- time
 
@@ -255,9 +259,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 continue
             try:
                 handle._run()
-            except SystemExit:  # asyncio lets it through: of a process it ends that process
+            except SystemExit as e:  # asyncio lets it through: of a process it ends that process
                 if process is None:
                     raise
+                self.on_system_exit(process, e)
             self._count_step()
             if self._stopping:  # type: ignore[attr-defined]
                 return

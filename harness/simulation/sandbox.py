@@ -9,6 +9,7 @@ writes its history).
 from __future__ import annotations
 
 import contextlib
+import linecache
 import os
 import random
 import sys
@@ -62,15 +63,16 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     if event in _FOR_NOBODY:
         raise SimulationEscape(f"{event}{args!r:.200}")
-    if event in _NOT_FOR_PROCESSES and PROCESS.get() is not None and not _importing():
+    if event in _NOT_FOR_PROCESSES and PROCESS.get() is not None and not _reading_code():
         raise SimulationEscape(f"{event}{args!r:.200}: files are the host's disk")
 
 
-def _importing() -> bool:
-    """Python reads modules when it first meets them; that is no business of the world."""
+def _reading_code() -> bool:
+    """Python reads modules when it first meets them, and their lines for a traceback; that is no
+    business of the world."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        if "importlib" in frame.f_code.co_filename:
+        if "importlib" in frame.f_code.co_filename or frame.f_globals is linecache.__dict__:
             return True
         frame = frame.f_back
     return False

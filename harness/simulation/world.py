@@ -98,6 +98,7 @@ class World:
         self.network = SimulatedNetwork(self.loop, self, delays or Delays(), self.seed, self.trace)
         self.loop.network = self.network
         self.loop.on_error = self.log
+        self.loop.on_system_exit = self._exited
         self.machines: dict[str, Machine] = {}
         self.places: dict[str, Machine] = {}  # by the name of a process
         self.on_log: Callable[[Process, str], None] = lambda process, text: None
@@ -256,14 +257,24 @@ class World:
         if process.state == "dead":
             return
         error = None if task.cancelled() else task.exception()
-        code = 0
         if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else 1
-        elif error is not None or task.cancelled():
-            code = 1
+            self._exited(process, error)
+            return
+        if error is not None or task.cancelled():
             self.loop.call_exception_handler(
                 {"message": f"{process.name} ended", "exception": error, "task": task}
             )
+            self._exit(process, 1)
+            return
+        self._exit(process, 0)
+
+    def _exited(self, process: Process, error: SystemExit) -> None:
+        """`sys.exit`, wherever in the process."""
+        self._exit(process, error.code if isinstance(error.code, int) else int(bool(error.code)))
+
+    def _exit(self, process: Process, code: int) -> None:
+        if process.state == "dead":
+            return
         self.note(f"exit {process!r} {code}")
         self._bury(process, silent=False)
         self.on_exit(process, code, False)

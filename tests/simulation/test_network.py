@@ -1,0 +1,410 @@
+"""TCP as simulated: order, cuts, resets, silence, shapes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
+
+from harness.simulation.network import Delays
+
+
+def test_bytes_arrive_in_order_whatever_the_latency() -> None:
+    w = world(delays=Delays(low_ns=1, high_ns=50_000_000, slow_per_1024=200))
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        for i in range(300):
+            client.transport.write(b"%d," % i)
+            if i % 10 == 0:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(10)
+        assert client.data == made[0].data == b"".join(b"%d," % i for i in range(300))
+
+    w.run(main())
+
+
+def test_a_cut_holds_bytes_and_keeps_the_connection() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("c1", "a")])
+        client.transport.write(b"hello")
+        await asyncio.sleep(30)
+        assert made[0].data == b""
+        assert w.network.link("c1", "a").held_now == 5
+        w.cut([])
+        await asyncio.sleep(1)
+        assert client.data == b"hello"
+        assert w.network.link("c1", "a").stats()["held_total"] == 5
+        assert w.network.link("c1", "a").held_now == 0
+        assert client.lost == made[0].lost == []
+
+    w.run(main())
+
+
+def test_a_cut_of_one_direction_lets_the_other_through() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("a", "c1")])
+        client.transport.write(b"hello")
+        await asyncio.sleep(1)
+        assert made[0].data == b"hello"
+        assert client.data == b""
+        w.cut([])
+        await asyncio.sleep(1)
+        assert client.data == b"hello"
+
+    w.run(main())
+
+
+def test_the_operator_is_never_cut_off() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        w.cut([("operator", "a"), ("a", "operator"), ("c1", "a"), ("a", "c1")])
+        assert await asyncio.wait_for(connect(w, source="operator"), 1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connect(w), 1)
+
+    w.run(main())
+
+
+def test_a_connection_begun_in_a_cut_is_made_after_it() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        w.cut([("c1", "a")])
+        pending = asyncio.create_task(connect(w))
+        await asyncio.sleep(2.5)
+        assert not pending.done()
+        w.cut([])
+        await asyncio.sleep(1)
+        assert pending.done(), "the SYN is sent again after 1, 2, 4 seconds"
+
+    w.run(main())
+
+
+def test_nobody_listens_nobody_is_there() -> None:
+    w = world()
+
+    async def idle(host) -> None:
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        start(w, "a", idle)
+        with pytest.raises(ConnectionRefusedError):
+            await connect(w)
+        with pytest.raises(OSError, match="no 'nobody' in this world"):
+            await connect(w, name="nobody")
+        w.power_off(w.machines["a"])
+        began = seconds(w)
+        with pytest.raises(TimeoutError) as e:
+            await connect(w)
+        assert e.value.errno == errno.ETIMEDOUT
+        assert seconds(w) - began == 127
+
+    w.run(main())
+
+
+def test_a_killed_process_resets_its_connections_and_refuses_new_ones() -> None:
+    w = world()
+
+    async def main() -> None:
+        a = start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.kill(a)
+        await asyncio.sleep(0.1)
+        assert isinstance(client.lost[0], ConnectionResetError)
+        with pytest.raises(ConnectionRefusedError):
+            await connect(w)
+
+    w.run(main())
+
+
+def test_after_a_power_cut_peers_hear_nothing_until_the_machine_is_back() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        quiet, talking = await connect(w), await connect(w)
+        w.power_off(w.machines["a"])
+        talking.transport.write(b"are you there?")
+        await asyncio.sleep(60)
+        assert quiet.lost == talking.lost == []
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(1)
+        assert isinstance(talking.lost[0], ConnectionResetError), "the new kernel knows it not"
+        assert quiet.lost == [], "half open: nobody has sent anything"
+        quiet.transport.write(b"hello?")
+        await asyncio.sleep(1)
+        assert isinstance(quiet.lost[0], ConnectionResetError)
+
+    w.run(main())
+
+
+def test_retransmission_ends_after_a_quarter_of_an_hour() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("c1", "a")])
+        client.transport.write(b"x")
+        await asyncio.sleep(920)
+        assert client.lost == []
+        await asyncio.sleep(10)
+        assert isinstance(client.lost[0], TimeoutError)
+
+    w.run(main())
+
+
+def test_keep_alive_notices_a_silent_peer() -> None:
+    import socket
+
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        sock = client.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        await asyncio.sleep(100)
+        assert client.lost == []
+        w.power_off(w.machines["a"])
+        began = seconds(w)
+        while not client.lost:
+            await asyncio.sleep(0.5)
+        assert isinstance(client.lost[0], TimeoutError)
+        assert 10 < seconds(w) - began <= 46
+
+    w.run(main())
+
+
+def test_close_sends_what_was_written_and_abort_does_not_wait() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        client.transport.write(b"x" * 100_000)
+        client.transport.close()
+        client.transport.write(b"never")
+        await asyncio.sleep(1)
+        assert made[0].data == b"x" * 100_000
+        assert made[0].eof
+        assert made[0].lost == client.lost == [None]
+        client = await connect(w)
+        client.transport.abort()
+        await asyncio.sleep(1)
+        assert isinstance(made[1].lost[0], ConnectionResetError)
+
+    w.run(main())
+
+
+def test_what_was_written_before_a_cut_and_a_close_arrives_when_it_heals() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("c1", "a")])
+        client.transport.write(b"late")
+        client.transport.close()
+        await asyncio.sleep(5)
+        w.cut([])
+        await asyncio.sleep(1)
+        assert made[0].data == b"late"
+        assert made[0].eof
+
+    w.run(main())
+
+
+def test_what_links_hold_of_a_dead_process_can_be_dropped() -> None:
+    w = world()
+
+    async def main() -> None:
+        a = start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("a", "c1")])
+        client.transport.write(b"hello")
+        await asyncio.sleep(1)
+        w.kill(a)
+        w.network.drop_held("a")
+        w.cut([])
+        await asyncio.sleep(1)
+        assert client.data == b""
+        assert isinstance(client.lost[0], ConnectionResetError)
+        assert w.network.link("a", "c1").stats()["dropped"] == 5
+
+    w.run(main())
+
+
+def test_reset_ends_the_connections_of_a_pair() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        one, other = await connect(w), await connect(w, source="operator")
+        assert w.network.reset("c1", "a") == 1
+        await asyncio.sleep(1)
+        assert isinstance(one.lost[0], ConnectionResetError)
+        assert isinstance(made[0].lost[0], ConnectionResetError)
+        assert other.lost == made[1].lost == []
+
+    w.run(main())
+
+
+def test_writers_wait_for_a_cut_and_for_a_reader_that_does_not_read() -> None:
+    w = world()
+    made: list[Echo] = []
+    events: list[str] = []
+
+    class Writer(Sink):
+        def pause_writing(self) -> None:
+            events.append("pause")
+
+        def resume_writing(self) -> None:
+            events.append("resume")
+
+    async def main() -> None:
+        start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w, Writer)
+        w.cut([("c1", "a")])
+        client.transport.write(b"x" * 200_000)
+        await asyncio.sleep(5)
+        assert events == ["pause"]
+        w.cut([])
+        await asyncio.sleep(5)
+        assert events == ["pause", "resume"]
+        made[0].transport.pause_reading()
+        client.transport.write(b"x" * 200_000)
+        await asyncio.sleep(5)
+        assert events == ["pause", "resume", "pause"]
+        assert client.transport.get_write_buffer_size() == 200_000
+        made[0].transport.resume_reading()
+        await asyncio.sleep(5)
+        assert events == ["pause", "resume"] * 2
+        assert len(made[0].data) == 400_000
+        w.cut([("a", "c1")])  # the acknowledgements
+        client.transport.write(b"x" * 200_000)
+        await asyncio.sleep(5)
+        assert events[4:] == ["pause"]
+        assert len(made[0].data) == 600_000
+        w.cut([])
+        await asyncio.sleep(5)
+        assert events[4:] == ["pause", "resume"]
+
+    w.run(main())
+
+
+def test_shapes_delay_throttle_and_lose() -> None:
+    w = world()
+
+    async def round_trip() -> float:
+        client = await connect(w)
+        began = seconds(w)
+        client.transport.write(b"x" * 1000)
+        while len(client.data) < 1000:
+            await asyncio.sleep(0.001)
+        client.transport.close()
+        return seconds(w) - began
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        there, back = w.network.link("c1", "a"), w.network.link("a", "c1")
+        assert await round_trip() == pytest.approx(0.003, abs=0.001)
+        there.shape(0.2, 0, 0)
+        assert await round_trip() == pytest.approx(0.203, abs=0.002)
+        assert there.delayed == 1000
+        there.shape(0, 0, 10_000)
+        assert await round_trip() == pytest.approx(0.103, abs=0.002)
+        there.shape(0, 0, 0)
+        back.loss_per_1024 = 512
+        slow = sorted([await round_trip() for _ in range(40)])
+        assert slow[0] < 0.01
+        assert slow[-1] >= 0.4, "sent again after 200, 400, … ms"
+        assert back.lost > 10
+
+    w.run(main())
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.integers(1, 2000)),
+            st.tuples(st.just("wait"), st.integers(0, 400)),
+            st.tuples(st.sampled_from(["cut there", "cut back", "heal", "pause", "resume"])),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 1000),
+)
+@settings(max_examples=80, deadline=None)
+def test_no_byte_is_lost_doubled_or_moved(steps, seed: int) -> None:
+    """Whatever cuts and pauses there are: in the end the echo is what was sent."""
+    w = world(seed=seed, delays=Delays(slow_per_1024=100))
+    made: list[Echo] = []
+
+    async def main() -> None:
+        a = start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        sent = b""
+        for step, *amount in steps:
+            if step == "write":
+                data = bytes((len(sent) + i) % 251 for i in range(amount[0]))
+                client.transport.write(data)
+                sent += data
+            elif step == "wait":
+                await asyncio.sleep(amount[0] / 1000)
+            elif step == "pause":
+                w.pause(a)
+            elif step == "resume":
+                w.resume(a)
+            else:
+                flows = {"cut there": [("c1", "a")], "cut back": [("a", "c1")], "heal": []}
+                w.cut(flows[step])
+        w.cut([])
+        w.resume(a)
+        await asyncio.sleep(10)
+        assert client.data == made[0].data == sent
+        assert client.lost == made[0].lost == []
+
+    w.run(main())

@@ -1,0 +1,273 @@
+"""Lives and deaths of processes, pauses, power, clocks, the time that commands take."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
+
+
+def cleaning_process(seen: list[str]):
+    class Guard:
+        async def __aenter__(self) -> None:
+            return None
+
+        async def __aexit__(self, *error: object) -> None:
+            seen.append("__aexit__")
+
+    async def numbers():
+        try:
+            while True:
+                await asyncio.sleep(0.1)
+                yield 1
+        finally:
+            seen.append("generator's finally")
+
+    async def main(host) -> None:
+        try:
+            async with Guard():
+                async for _ in numbers():
+                    pass
+        except BaseException:
+            seen.append("except")
+            raise
+        finally:
+            seen.append("finally")
+
+    return main
+
+
+@pytest.mark.parametrize("death", ["kill", "power"])
+def test_a_dead_process_cleans_nothing_up(death: str) -> None:
+    w = world()
+    seen: list[str] = []
+
+    async def main() -> list[str]:
+        process = start(w, "a", cleaning_process(seen))
+        await asyncio.sleep(1.05)
+        if death == "kill":
+            w.kill(process)
+        else:
+            w.power_off(w.machines["a"])
+        del process
+        gc.collect()
+        await asyncio.sleep(5)
+        gc.collect()
+        return list(seen)
+
+    assert w.run(main()) == []
+
+
+def test_a_new_life_is_another_process_with_the_same_disk() -> None:
+    w = world()
+    lives: list[tuple[int, float]] = []
+
+    async def process(host) -> None:
+        host.disk.append("lives", b"x")
+        lives.append((host.disk.size("lives"), host.rng.random()))
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        for _ in range(3):
+            started = start(w, "a", process)
+            await asyncio.sleep(0.1)
+            w.kill(started)
+
+    w.run(main())
+    assert [size for size, _ in lives] == [1, 2, 3]
+    assert len({drawn for _, drawn in lives}) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("return", 0), ("raise", 1), ("exit", 3), ("callback", 4)]
+)
+def test_a_process_that_ends_by_itself_is_told_with_its_code(how: str, code: int) -> None:
+    w = world()
+    exits: list[tuple[str, int, bool]] = []
+    logs: list[str] = []
+    w.on_exit = lambda process, code, expected: exits.append((process.name, code, expected))
+    w.on_log = lambda process, text: logs.append(text)
+
+    def leave() -> None:
+        raise SystemExit(4)
+
+    async def process(host) -> None:
+        await host.serve(Echo)
+        await asyncio.sleep(1)
+        if how == "raise":
+            raise ValueError("broken")
+        if how == "exit":
+            raise SystemExit(3)
+        if how == "callback":
+            asyncio.get_running_loop().call_soon(leave)
+            await asyncio.sleep(100)
+
+    async def main() -> None:
+        started = start(w, "a", process)
+        await asyncio.sleep(0.5)
+        client = await connect(w)
+        await asyncio.sleep(1)
+        assert started.state == "dead"
+        assert isinstance(client.lost[0], ConnectionResetError)
+
+    w.run(main())
+    assert exits == [("a", code, False)]
+    assert any("ValueError: broken" in line for line in logs) == (how == "raise")
+
+
+def test_a_paused_process_does_nothing_and_then_everything() -> None:
+    w = world()
+    made: list[Echo] = []
+    ticks: list[float] = []
+
+    async def process(host) -> None:
+        await server(Echo, made)(host)
+
+    async def ticking(host) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            ticks.append(seconds(w))
+
+    async def main() -> None:
+        a, b = start(w, "a", process), start(w, "b", ticking)
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.pause(a)
+        w.pause(b)
+        client.transport.write(b"hello")
+        late = asyncio.create_task(connect(w))
+        await asyncio.sleep(2)
+        assert made[0].data == b"", "not a byte is read"
+        assert ticks == []
+        assert late.done(), "the kernel accepts for a stopped process"
+        assert len(made) == 1
+        w.resume(a)
+        w.resume(b)
+        await asyncio.sleep(0.3)
+        assert client.data == b"hello"
+        assert len(made) == 2
+        assert ticks[0] == pytest.approx(2.1, abs=0.01)
+
+    w.run(main())
+
+
+def test_killing_a_paused_process_runs_nothing_of_it() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        a = start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.pause(a)
+        client.transport.write(b"hello")
+        await asyncio.sleep(1)
+        w.kill(a)
+        w.resume(a)
+        await asyncio.sleep(1)
+        assert made[0].data == b""
+        assert isinstance(client.lost[0], ConnectionResetError)
+
+    w.run(main())
+
+
+def test_commands_take_time_so_that_queues_form() -> None:
+    w = world(service_ns=10_000_000)
+    answered: list[float] = []
+
+    class Command(asyncio.Protocol):
+        def connection_made(self, transport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.host.charge(len(data))
+            self.transport.write(b"x" * len(data))
+
+    async def process(host) -> None:
+        Command.host = host
+        await (await host.serve(Command)).serve_forever()
+
+    class Client(Sink):
+        def data_received(self, data: bytes) -> None:
+            answered.append(seconds(w))
+
+    async def main() -> None:
+        start(w, "a", process)
+        await asyncio.sleep(0.1)
+        clients = [await connect(w, Client) for _ in range(5)]
+        sent = seconds(w)
+        for client in clients:
+            client.transport.write(b"1")
+        await asyncio.sleep(1)
+        times = [round(t - sent, 3) for t in answered]
+        assert times == [0.012, 0.022, 0.032, 0.042, 0.052]
+
+    w.run(main())
+
+
+def test_a_fast_clock_ends_timers_early_and_a_change_moves_those_that_run() -> None:
+    w = world()
+    ended: dict[str, float] = {}
+
+    def sleeper(name: str, secs: float):
+        async def main(host) -> None:
+            await asyncio.sleep(secs)
+            ended[name] = seconds(w)
+
+        return main
+
+    async def main() -> None:
+        w.drift(w.machines["a"], 250_000)
+        start(w, "a", sleeper("fast", 10))
+        start(w, "b", sleeper("changed", 10))
+        await asyncio.sleep(5)
+        w.drift(w.machines["b"], -500_000)
+        await asyncio.sleep(20)
+
+    w.run(main())
+    assert ended["fast"] == pytest.approx(8)
+    assert ended["changed"] == pytest.approx(15)
+
+
+def test_a_jump_moves_the_wall_clock_only() -> None:
+    w = world()
+    seen: list[tuple[int, int]] = []
+
+    async def process(host) -> None:
+        for _ in range(2):
+            seen.append((host.wall_ns(), host.lease_ns()))
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        start(w, "a", process)
+        await asyncio.sleep(0.5)
+        w.jump(w.machines["a"], -3600 * 10**9)
+        await asyncio.sleep(1)
+
+    w.run(main())
+    assert seen[1][1] - seen[0][1] == 10**9
+    assert seen[1][0] - seen[0][0] == 10**9 - 3600 * 10**9
+
+
+def test_an_error_in_a_callback_goes_to_the_log_of_its_process() -> None:
+    w = world()
+    logs: list[str] = []
+    w.on_log = lambda process, text: logs.append(f"{process!r} {text}")
+
+    class Breaks(Echo):
+        def data_received(self, data: bytes) -> None:
+            raise ValueError("broken")
+
+    async def main() -> None:
+        start(w, "a", server(Breaks, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        client.transport.write(b"x")
+        await asyncio.sleep(1)
+        assert isinstance(client.lost[0], ConnectionResetError), "asyncio ends such a connection"
+
+    w.run(main())
+    assert logs[0].startswith("a#1 ")
+    assert "ValueError: broken" in logs[0]

@@ -1,0 +1,139 @@
+"""Clocks, entropy and the outside, from code that knows nothing of the simulation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from simulation.worlds import start, world
+
+from harness.simulation.loop import SimulationEscape
+
+
+def draws(seed: int) -> list:
+    """What a process and the harness draw from everything that is chance."""
+    w = world(seed=seed)
+    drawn: list = []
+
+    def draw() -> list:
+        return [uuid.uuid4(), uuid.uuid1(), secrets.token_hex(8), os.urandom(4), random.random(),
+                random.SystemRandom().random(), time.time(), time.monotonic(),
+                time.perf_counter_ns()]  # fmt: skip
+
+    async def process(host) -> None:
+        await asyncio.sleep(0.5)
+        drawn.extend(draw())
+        drawn.append(host.rng.random())
+
+    async def main() -> None:
+        start(w, "a", process)
+        await asyncio.sleep(1)
+        drawn.extend(draw())
+
+    w.run(main())
+    return drawn
+
+
+def test_chance_and_time_are_the_seeds() -> None:
+    assert draws(1) == draws(1)
+    one, other = draws(1), draws(2)
+    assert one[0] != other[0]
+    assert one[9] != other[9]
+    assert one[0] != one[10], "the harness draws from another stream"
+
+
+def test_everything_is_as_before_afterwards() -> None:
+    names = [(time, "time"), (time, "sleep"), (os, "urandom"), (threading.Thread, "start"),
+             (random, "_urandom"), (uuid, "_generate_time_safe")]  # fmt: skip
+    before = [getattr(owner, name) for owner, name in names]
+    state = random.getstate()
+
+    async def main() -> None:
+        random.random()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        world().run(main())
+    assert [getattr(owner, name) for owner, name in names] == before
+    assert random.getstate() == state
+
+
+def start_thread() -> None:
+    threading.Thread(target=print).start()
+
+
+def sleep() -> None:
+    time.sleep(0.1)
+
+
+def make_socket() -> None:
+    socket.socket()
+
+
+def look_up() -> None:
+    socket.gethostbyname("localhost")
+
+
+def run_program() -> None:
+    subprocess.run(["true"], check=True)
+
+
+@pytest.mark.parametrize("call", [start_thread, sleep, make_socket, look_up, run_program])
+def test_the_outside_raises_for_everybody(call) -> None:
+    async def main() -> None:
+        call()
+
+    with pytest.raises(SimulationEscape, match=r"thread|Thread|sleep|socket|Popen"):
+        world().run(main())
+
+
+def test_files_are_for_the_harness_not_for_processes(tmp_path: Path) -> None:
+    w = world()
+    told: list[str] = []
+    w.on_log = lambda process, text: told.append(text)
+
+    async def process(host) -> None:
+        (tmp_path / "state").write_text("x")
+
+    async def main() -> None:
+        (tmp_path / "history").write_text("x")
+        start(w, "a", process)
+        await asyncio.sleep(1)
+
+    w.run(main())
+    assert (tmp_path / "history").exists()
+    assert not (tmp_path / "state").exists()
+    assert "SimulationEscape: open(" in told[0]
+    assert "files are the host's disk" in told[0]
+
+
+def test_a_process_may_import_what_it_has_not_yet_imported() -> None:
+    import sys
+
+    w = world()
+    told: list[str] = []
+    w.on_log = lambda process, text: told.append(text)
+
+    async def process(host) -> None:
+        sys.modules.pop("this_is_not_loaded", None)
+        sys.modules.pop("sndhdr", None)
+        import colorsys
+
+        assert colorsys.ONE_THIRD
+
+    async def main() -> None:
+        sys.modules.pop("colorsys", None)
+        start(w, "a", process)
+        await asyncio.sleep(1)
+
+    w.run(main())
+    assert told == []

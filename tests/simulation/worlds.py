@@ -1,0 +1,84 @@
+"""Small worlds for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from harness.simulation.network import Delays
+from harness.simulation.process import Process
+from harness.simulation.world import World
+
+FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
+
+
+def world(*machines: str, seed: object = 1, **given: Any) -> World:
+    """Machines, a client host c1, and a latency of a millisecond."""
+    made = World(seed, delays=given.pop("delays", FIXED), **given)
+    for name in machines or ("a", "b"):
+        made.add_machine(name)
+    made.add_client_host("c1")
+    return made
+
+
+def start(w: World, name: str, main: Callable[[Any], Coroutine[Any, Any, None]]) -> Process:
+    return w.start(name, w.machines[name], main)
+
+
+def seconds(w: World) -> float:
+    """Since the world began."""
+    return (w.loop.now_ns - 1000 * 10**9) / 1e9
+
+
+class Echo(asyncio.Protocol):
+    """Answers every byte with itself; keeps what happened to it."""
+
+    made: list[Echo]
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.lost: list[Exception | None] = []
+        self.eof = False
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self.transport.write(data)
+
+    def eof_received(self) -> bool:
+        self.eof = True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.append(exc)
+
+
+class Sink(Echo):
+    """Takes bytes and says nothing."""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+
+def server(protocol: type[Echo], made: list[Echo]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """A process that accepts connections and keeps their protocols in `made`."""
+
+    def factory() -> Echo:
+        made.append(protocol())
+        return made[-1]
+
+    async def main(host: Any) -> None:
+        await (await host.serve(factory)).serve_forever()
+
+    return main
+
+
+async def connect(
+    w: World, protocol: type[Echo] = Sink, name: str = "a", source: str = "c1"
+) -> Any:
+    """A connection of the harness; returns its protocol."""
+    _, made = await w.loop.create_connection(protocol, f"{name}@{source}", 6379)
+    return made
