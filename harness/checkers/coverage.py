@@ -52,7 +52,7 @@ class Coverage:
         for op in history:
             if op.f == "settle" and op.error is not None:
                 missing.append(f"it did not settle after healing: {op.error}")
-        crashes = [op for op in history if op.f in ("exit", "alarm")]
+        crashes = [op for op in history if op.f in ("exit", "alarm") and op.type == "info"]
         for op in crashes:
             missing.append(f"{op.value['process']} {op.value['what']}")
         unclassified = sum(1 for op in history if (op.error or "").startswith("unclassified"))

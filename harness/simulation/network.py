@@ -417,6 +417,11 @@ class SimulatedNetwork:
         self._ports[name] = self._ports.get(name, 40000) + 1
         return self._ports[name]
 
+    def tear_down(self) -> None:
+        """After the run nothing is open any more."""
+        for end in self._open.values():
+            end.die()
+
     def _ends(self) -> list[Transport]:
         """Ends that still matter, in order; forgets the others."""
         self._open = {

@@ -121,6 +121,7 @@ class World:
                         raise KeyboardInterrupt from None
                     raise
                 finally:
+                    self.network.tear_down()
                     self.loop.tear_down()
                     self.loop.close()
         finally:

@@ -1,0 +1,215 @@
+"""The same seed gives the same run, whatever process, Python or library runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.cli import run_command
+from harness.errors import UsageError
+from harness.replay import first_difference, replay
+from harness.results import Run, find_run
+from harness.runner import execute
+from harness.spec import Spec
+from targets.redis_model import RedisModel
+
+SCRIPT = Path(__file__).with_name("simulated_run.py")
+
+
+def spec(seed: int, **given) -> Spec:
+    """Two short seconds with all that a seed can draw."""
+    given.setdefault("nemesis", "all")
+    given.setdefault("workload", ["register", "wait", "replica-reads", "set", "counter"][seed % 5])
+    return Spec(
+        target="redis-model", environment="simulated", seed=seed, time_limit_s=2, rate=300, **given
+    ).resolved()
+
+
+def in_a_fresh_process(tmp_path: Path, of: Spec, *flags: str, python: str = sys.executable):
+    """The hashes of a run elsewhere."""
+    folder = tmp_path / f"run-{random.getrandbits(40)}"
+    command = [python, str(SCRIPT), str(folder), msgspec.json.encode(of).decode(), *flags]
+    env = {**os.environ, "PYTHONHASHSEED": str(random.randrange(2**32))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def here(tmp_path: Path, of: Spec) -> dict:
+    run = Run(tmp_path / f"here-{random.getrandbits(40)}")
+    execute(of, run)
+    hashes: dict = run.read(run.hashes)
+    return hashes
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fresh_processes_give_the_same_run(tmp_path: Path, seed: int) -> None:
+    first = here(tmp_path, spec(seed))
+    assert first["events"] > 500
+    assert in_a_fresh_process(tmp_path, spec(seed)) == first
+    assert in_a_fresh_process(tmp_path, spec(seed), "no-hiredis") == first
+
+
+def test_seeds_give_different_runs(tmp_path: Path) -> None:
+    assert len({here(tmp_path, spec(seed))["trace"] for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("seed", range(5, 10))
+def test_one_process_gives_the_same_run_twice(tmp_path: Path, seed: int) -> None:
+    assert here(tmp_path, spec(seed)) == here(tmp_path, spec(seed))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_many_seeds_twice(tmp_path: Path) -> None:
+    for seed in range(200):
+        assert here(tmp_path, spec(seed)) == in_a_fresh_process(tmp_path, spec(seed)), seed
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_one_seed_in_many_processes(tmp_path: Path) -> None:
+    flags: list[tuple[str, ...]] = [(), ("no-hiredis",)]
+    seen = {
+        json.dumps(in_a_fresh_process(tmp_path, spec(7, workload="wait"), *flags[i % 2]))
+        for i in range(20)
+    }
+    assert len(seen) == 1
+
+
+def test_other_pythons_give_the_same_run(tmp_path: Path) -> None:
+    """Give their interpreters, with this project installed, in HARNESS_PYTHONS (a path list)."""
+    others = os.environ.get("HARNESS_PYTHONS", "").split(os.pathsep)
+    if others == [""]:
+        pytest.skip("HARNESS_PYTHONS names no other Python")
+    for seed in range(5):
+        first = here(tmp_path, spec(seed))
+        for python in others:
+            assert in_a_fresh_process(tmp_path, spec(seed), python=python) == first
+
+
+def run_by_command(tmp_path: Path, *options: str) -> Path:
+    code = run_command(
+        ["run", "--target", "redis-model", "--env", "simulated", "--workload", "set",
+         "--nemesis", "partition", "--time-limit", "2", "--rate", "200", "--seed", "7",
+         "--results", str(tmp_path / "results"), *options]
+    )  # fmt: skip
+    assert code in (0, 2)
+    return tmp_path / "results" / "latest"
+
+
+def test_replay_proves_identity(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_by_command(tmp_path)
+    capsys.readouterr()
+    assert run_command(["replay", str(run)]) == 0
+    hashes = find_run(run).read(find_run(run).hashes)
+    said = capsys.readouterr().out
+    assert said.startswith("identical")
+    assert hashes["history"] in said
+    assert hashes["trace"] in said
+
+
+class Planted(RedisModel):
+    """Stops on its way to the answers for as long as the order of a set says."""
+
+    def open_to(self, node: str, client_host: str):
+        connection = super().open_to(node, client_host)
+        call = connection.call
+
+        async def slower(*command):
+            if command[0] == "SADD" and int(command[2]) == 60:
+                first = next(iter({f"x{i}" for i in range(50)}))
+                await connection.call_before("ECHO", first)
+            return await call(*command)
+
+        connection.call_before = call  # type: ignore[attr-defined]
+        connection.call = slower  # type: ignore[method-assign]
+        return connection
+
+
+@pytest.mark.parametrize("trace", [(), ("--trace",)], ids=["without a trace", "with a trace"])
+def test_replay_finds_a_planted_source_of_chance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trace: tuple[str, ...]
+) -> None:
+    """One run was made elsewhere, where the set has another order."""
+    given = spec(7, workload="set", nemesis="none")
+    planted = msgspec.structs.replace(given, target="test_replays:Planted")
+    script = (
+        "import sys, msgspec; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
+        "from harness.results import Run; from harness.runner import execute; "
+        "from harness.spec import Spec; "
+        "execute(msgspec.json.decode(sys.argv[2], type=Spec), Run(Path(sys.argv[3])), "
+        f"trace={bool(trace)})"
+    )
+    folder = tmp_path / "run"
+    for hashseed in ("1", "2"):  # another order than here in one of the two
+        encoded = msgspec.json.encode(planted).decode()
+        subprocess.run(
+            [sys.executable, "-c", script, str(Path(__file__).parent), encoded,
+             str(folder / hashseed)],
+            env={**os.environ, "PYTHONHASHSEED": hashseed}, check=True,
+        )  # fmt: skip
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    try:
+        codes = [run_command(["replay", str(folder / n)]) for n in ("1", "2")]
+    finally:
+        del os.environ["PYTHONPATH"]
+    assert 1 in codes
+    said = capsys.readouterr().out
+    assert "different" in said
+    assert "first difference in the trace" in said
+    parted = re.findall(r"\n  - (\d.*)\n  \+ (\d.*)\n", said)  # lines of traces
+    assert parted
+    for one, other in parted:
+        assert re.search(r" c\d>n1 #\d+ data \d+ ", one), "the ECHO that the set was asked for"
+        assert one.split()[:4] == other.split()[:4], "at the same time, on the same connection"
+        assert one.split()[5] != other.split()[5], "with other bytes"
+
+
+def test_the_first_difference_is_shown_with_the_ten_lines_before(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("".join(f"line {i}\n" for i in range(30)))
+    other.write_text(one.read_text().replace("line 20", "line twenty"))
+    found = first_difference("history", one, other)
+    assert found is not None
+    assert (found.line, found.first, found.second) == (21, "line 20", "line twenty")
+    assert list(found.before) == [f"line {i}" for i in range(10, 20)]
+    other.write_text("".join(f"line {i}\n" for i in range(5)))
+    found = first_difference("history", one, other)
+    assert found is not None
+    assert (found.line, found.first, found.second) == (6, "line 5", None)
+    assert first_difference("history", one, one) is None
+
+
+def test_only_simulated_runs_replay(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.create()
+    run.write(run.test, {"spec": msgspec.to_builtins(Spec()), "faults": []})
+    with pytest.raises(UsageError, match="only runs of --env simulated"):
+        replay(run)
+
+
+def test_an_interrupted_run_says_that_it_has_no_hashes(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.create()
+    run.write(run.test, {"spec": msgspec.to_builtins(spec(1)), "faults": []})
+    with pytest.raises(UsageError, match=r"has no hashes\.json"):
+        replay(run)
+
+
+def test_a_trace_tells_messages_disks_roles_and_faults(tmp_path: Path) -> None:
+    run = run_by_command(tmp_path, "--trace", "--option", "appendonly=yes")
+    trace = (run / "trace.log").read_text()
+    for what in (" disk n1 append ", " disk n1 fsync ", " role: primary", " role: replica of n1",
+                 " cut ", " data ", "clients begin: 0 s of the history"):  # fmt: skip
+        assert what in trace, what
+    times = [float(line.split()[0]) for line in trace.splitlines()]
+    assert times == sorted(times)

@@ -1,0 +1,238 @@
+"""Whole runs in the simulated world: what the model of Redis keeps and what it loses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from stories import STORIES, Story, play
+
+from harness.cli import judge_run, run_command
+from harness.environments.simulated import SimulatedEnvironment
+from harness.errors import EnvironmentFailed, UsageError
+from harness.history import read_history
+from harness.judge import Results
+from harness.results import Run, plan_run
+from harness.runner import execute
+from harness.spec import Spec
+from harness.swarm import KINDS, draw
+from harness.targets import TargetOptions
+from targets.redis_model import RedisModel
+
+WORKLOADS = ["register", "wait", "replica-reads", "set", "counter"]
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def run(folder: Path, **given) -> tuple[Results, Run]:
+    given.setdefault("seed", 1)
+    given.setdefault("rate", 200)
+    spec = Spec(target="redis-model", environment="simulated", **given).resolved()
+    made = plan_run(folder / "results", spec.directory_name)
+    faults = execute(spec, made)
+    return judge_run(made, spec, list(faults)), made
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
+def test_the_recipes_of_the_real_servers(tmp_path: Path, story: Story) -> None:
+    env = SimulatedEnvironment(["n1", "n2", "n3"], tmp_path)
+    env.run(play(env, RedisModel(env, TargetOptions(timeout_s=5.0)), story))
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_without_faults_every_workload_is_valid(tmp_path: Path, workload: str) -> None:
+    results, folder = run(tmp_path, workload=workload, time_limit_s=4)
+    assert results.valid is True, results.why
+    assert results.claims["coverage"].evidence["unclassified_errors"] == 0
+    assert folder.report.exists() is False
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wait_with_partition_and_failover_finds_the_anomaly(tmp_path: Path, seed: int) -> None:
+    results, _ = run(tmp_path, workload="wait", nemesis="partition,failover", time_limit_s=15,
+                     seed=seed)  # fmt: skip
+    assert results.valid is False, results.why
+    assert results.claims["coverage"].valid is True, results.claims["coverage"].why
+    witness = results.claims["linearizable"].evidence["witnesses"][0]
+    reads = [o for o in witness["operations"] if o["f"] == "read"]
+    assert len({o["node"] for o in reads}) > 1, "read on one primary, gone on the next"
+
+
+def test_lost_writes_and_stale_reads_are_found(tmp_path: Path) -> None:
+    results, _ = run(tmp_path, workload="set", nemesis="partition,failover", time_limit_s=15)
+    evidence = results.claims["set"].evidence
+    assert results.valid is False
+    assert 0 < evidence["lost"] < evidence["acknowledged"]
+    assert evidence["unexpected"] == evidence["doubled"] == 0
+    results, _ = run(tmp_path, workload="replica-reads", nemesis="partition-primary",
+                     time_limit_s=15)  # fmt: skip
+    assert results.valid is True, results.why
+    assert max(node["ms"]["max"] for node in results.claims["staleness"].evidence.values()) > 500
+    results, _ = run(tmp_path, workload="replica-reads", nemesis="partition,failover",
+                     time_limit_s=15)  # fmt: skip
+    assert results.claims["seen-then-gone"].evidence["gone"] > 0
+    assert results.claims["converged"].valid is True, results.claims["converged"].why
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["slow", "lossy", "clock-drift", "clock-jump", "kill", "pause", "restart", "power",
+     "power-all", "partition-client", "partition-one-way"],
+)  # fmt: skip
+def test_every_fault_bites_and_a_durable_primary_loses_nothing(tmp_path: Path, fault: str) -> None:
+    results, folder = run(tmp_path, workload="set", nemesis=fault, time_limit_s=8, interval_s=1.0,
+                          options=DURABLE)  # fmt: skip
+    assert results.valid is True, results.why
+    assert results.claims["coverage"].evidence["faults"][fault]["effective"] >= 1
+    history, _ = read_history(folder.history)
+    assert history[-1].f == "end"
+
+
+def test_power_takes_what_was_not_synced_and_a_kill_does_not(tmp_path: Path) -> None:
+    options = {"appendonly": "yes", "appendfsync": "no"}
+    given = {"workload": "set", "time_limit_s": 8, "interval_s": 1.0, "options": options}
+    killed, _ = run(tmp_path, nemesis="kill", **given)
+    assert killed.valid is True, killed.why
+    powerless, _ = run(tmp_path, nemesis="power-all", **given)
+    assert powerless.claims["set"].evidence["lost"] > 0
+
+
+def test_time_is_simulated_and_the_nodes_tell_it(tmp_path: Path) -> None:
+    _, folder = run(tmp_path, workload="register", time_limit_s=600, rate=2)
+    history, _ = read_history(folder.history)
+    assert 590e9 <= history[-1].time < 610e9
+    assert "role: primary" in (folder.path / "logs/n1/n1.log").read_text()
+    assert "role: replica of n1" in (folder.path / "logs/n2/n2.log").read_text()
+
+
+def test_a_node_that_ends_by_itself_makes_the_run_unknown(tmp_path: Path) -> None:
+    class Fragile(RedisModel):
+        def spec(self, node: str):
+            made = super().spec(node)
+            main = made.main
+            assert main is not None
+
+            async def falls_over(host) -> None:
+                async with asyncio.timeout(3 if host.name == "n3" else None):
+                    await main(host)
+
+            return type(made)(name=node, node=node, main=falls_over)
+
+    import sys
+
+    sys.modules["fragile"] = type(sys)("fragile")
+    sys.modules["fragile"].Fragile = Fragile  # type: ignore[attr-defined]
+    spec = Spec(target="fragile:Fragile", environment="simulated", time_limit_s=5, rate=100)
+    made = plan_run(tmp_path, spec.directory_name)
+    results = judge_run(made, spec, execute(spec, made))
+    assert results.valid == "unknown"
+    assert results.why.count("n3 ended by itself with code 1") == 1
+    assert "n3 logged 'Traceback" in results.why
+
+
+def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give --target redis-model, or --env local"):
+        execute(Spec(environment="simulated"), Run(tmp_path / "run"))
+    env = SimulatedEnvironment(["n1"], tmp_path)
+    target = RedisModel(env, TargetOptions())
+    program = type(target.spec("n1"))(name="n1", node="n1", argv=["true"])
+
+    async def main() -> None:
+        with pytest.raises(EnvironmentFailed, match="it is a program"):
+            await env.start(program)
+
+    env.run(main())
+
+
+def test_options_that_the_model_does_not_know(tmp_path: Path) -> None:
+    def refused(**given) -> str:
+        with pytest.raises(UsageError) as e:
+            execute(Spec(target="redis-model", environment="simulated", **given),
+                    Run(tmp_path / "run"))  # fmt: skip
+        return str(e.value)
+
+    assert "--option maxmemory: the model knows" in refused(options={"maxmemory": "1"})
+    assert "--option appendfsync=often: give always" in refused(options={"appendfsync": "often"})
+    assert "--binary" in refused(binary="/bin/true")
+
+
+def command(*words: str) -> int:
+    return run_command(["run", "--env", "simulated", "--target", "redis-model", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--port", "7000"], "--port is for servers that listen on this machine"),
+        (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
+        (["--nodes", "h:1"], "--env external and --nodes host:port,… go together"),
+        (["--password", "x"], "--password: the model has no use for it"),
+        (["--nemesis", "flood"], "unknown fault 'flood'"),
+    ],
+)
+def test_wrong_usage_is_one_line(words, said, tmp_path, capsys) -> None:
+    assert command("--results", str(tmp_path / "r"), *words) == 254
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "who"), [("power", "the simulated environment can"),
+                       ("lossy", "the simulated environment can")]
+)  # fmt: skip
+def test_faults_of_the_simulation_elsewhere(fault, who, tmp_path, capsys) -> None:
+    code = run_command(["run", "--target", "redis-model", "--nemesis", fault,
+                        "--results", str(tmp_path / "r")])  # fmt: skip
+    assert code == 254
+    assert who in capsys.readouterr().err
+
+
+def test_trace_is_for_simulated_runs(tmp_path, capsys) -> None:
+    assert run_command(["run", "--trace", "--results", str(tmp_path / "r")]) == 254
+    assert "--trace is of simulated runs" in capsys.readouterr().err
+
+
+# --- swarm
+
+
+def test_no_two_seeds_test_the_same_thing() -> None:
+    drawn = [draw(seed, 30.0, None) for seed in range(300)]
+    assert len(set(drawn)) == 300
+    assert len({nodes for _, nodes, _ in drawn}) >= 5
+    assert {f for swarm, _, _ in drawn for f in swarm.faults} == set(KINDS)
+    assert any(len(swarm.faults) == 1 for swarm, _, _ in drawn)
+    assert any(len(swarm.faults) > 5 for swarm, _, _ in drawn)
+
+
+def test_what_was_drawn_is_in_the_record_and_not_in_the_command(tmp_path: Path) -> None:
+    results, folder = run(tmp_path, nemesis="all", time_limit_s=3, seed=5)
+    test = json.loads(folder.test.read_text())
+    assert test["spec"]["swarm"]["faults"]
+    assert test["spec"]["nodes"] == len(list((folder.path / "logs").iterdir()))
+    assert "--nodes" not in test["command"]
+    assert "--interval" not in test["command"]
+    assert set(test["faults"]) <= set(test["spec"]["swarm"]["faults"]) | {"kill"}
+    del results
+
+
+def test_what_the_user_says_is_not_drawn() -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis="all", nodes=2,
+                interval_s=0.7).resolved()  # fmt: skip
+    assert (spec.nodes, spec.interval_s) == (2, 0.7)
+    assert "--nodes 2" in spec.command()
+    assert "--interval 0.7" in spec.command()
+
+
+def test_the_mix_is_the_swarms(tmp_path: Path) -> None:
+    shares = []
+    for seed in (1, 2, 3, 4):
+        _, folder = run(tmp_path, workload="set", nemesis="all", time_limit_s=2, seed=seed)
+        history, _ = read_history(folder.history)
+        asked = [op.f for op in history if op.type == "invoke" and op.process != "nemesis"]
+        wanted = json.loads(folder.test.read_text())["spec"]["swarm"]["reads_percent"]
+        share = 100 * asked.count("read") / len(asked)
+        assert abs(share - wanted) < 12
+        shares.append(wanted)
+    assert len(set(shares)) > 1
