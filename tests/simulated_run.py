@@ -40,7 +40,7 @@ def main() -> None:
     from harness.runner import execute
     from harness.spec import Spec
 
-    assert redis.utils.HIREDIS_AVAILABLE == ("no-hiredis" not in flags)
+    assert ("no-hiredis" not in flags) == redis.utils.HIREDIS_AVAILABLE
     run = Run(Path(folder))
     execute(msgspec.json.decode(spec, type=Spec), run)
     print(json.dumps(run.read(run.hashes)))

@@ -1,8 +1,9 @@
 """Execution of commands: (state, command, time, random) -> (reply, effects, reads, writes).
 
 Nothing here knows of connections, replication or disks. Effects are what goes to replicas and
-logs instead of the command: with absolute times, without chance. Keys read and written are told
-whatever the reply, also where a key was found absent or of another type.
+logs instead of the command: with absolute times, without chance. Read is every key that was looked
+at, whatever the reply, also where it was found absent or of another type; written is every key
+that has changed. DBSIZE and FLUSHALL look at no key in particular.
 
 Semantics and texts are those of Redis 7.0; tests hold them against a real server.
 """
@@ -21,10 +22,12 @@ from targets.redis_model.resp import OK, Command, Error, Simple
 Value = bytes | list[bytes] | dict[bytes, None]
 KINDS: Final[dict[type, bytes]] = {bytes: b"string", list: b"list", dict: b"set"}
 INT64 = 2**63
+MEMBERS_A_COMMAND = 1000  # of a snapshot
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 SYNTAX = "ERR syntax error"
+FORBIDDEN = "ERR This Redis command is not allowed from script"
 
 
 @dataclass
@@ -42,7 +45,10 @@ class State:
             if isinstance(value, bytes):
                 commands.append((b"SET", key, value))
             else:
-                commands.append((b"RPUSH" if isinstance(value, list) else b"SADD", key, *value))
+                name, members = b"RPUSH" if isinstance(value, list) else b"SADD", list(value)
+                for start in range(0, len(members), MEMBERS_A_COMMAND):
+                    part = members[start : start + MEMBERS_A_COMMAND]
+                    commands.append((name, key, *part))
             if key in self.expires:
                 commands.append((b"PEXPIREAT", key, b"%d" % self.expires[key]))
         return commands
@@ -71,12 +77,10 @@ def execute(
     return Outcome(reply, call.effects, call.reads, call.writes)
 
 
-def expire(state: State, keys: list[bytes], time_ms: int) -> Outcome:
-    """Remove those of the keys whose time has come, as looking at them does."""
-    call = Call(state, time_ms, random.Random(0))
-    for key in keys:
-        call.peek(key)
-    return Outcome(None, call.effects, call.reads, call.writes)
+def is_expired(state: State, key: bytes, time_ms: int) -> bool:
+    """Whether a key is there still although its time has come."""
+    end = state.expires.get(key)
+    return end is not None and end <= time_ms
 
 
 def is_write(name: bytes) -> bool:
@@ -89,7 +93,7 @@ def refuse(command: Command) -> Error | None:
     """Unknown, or with too few or too many arguments: not to be executed, nor queued."""
     known = TABLE.get(command[0].upper())
     if known is None:
-        args = " ".join(f"'{_text(a)}'" for a in command[1:])
+        args = "".join(f"'{_text(a)}' " for a in command[1:])
         return Error(f"ERR unknown command '{_text(command[0])}', with args beginning with: {args}")
     return wrong_arity(command, known.arity)
 
@@ -116,6 +120,7 @@ class Call:
         self.time_ms = time_ms
         self.rng = rng
         self.deny = deny
+        self.in_script = False
         self.effects: list[Command] = []
         self.reads: dict[bytes, None] = {}
         self.writes: dict[bytes, None] = {}
@@ -151,8 +156,7 @@ class Call:
     def peek(self, key: bytes) -> Value | None:
         """A value of any kind; removes it first if its time has come."""
         self.reads.setdefault(key)
-        end = self.state.expires.get(key)
-        if end is not None and end <= self.time_ms:
+        if is_expired(self.state, key, self.time_ms):
             if self.deny is not None:
                 return None
             self._drop(key)
@@ -179,7 +183,6 @@ class Call:
 
     def remove(self, key: bytes) -> bool:
         there = self.peek(key) is not None
-        self.writes.setdefault(key)
         if there:
             self._drop(key)
             self._changed = True
@@ -222,7 +225,12 @@ def command(
 def integer(word: bytes) -> int:
     """As strict as Redis: no spaces, no plus sign, 64 bits."""
     digits = word[1:] if word[:1] == b"-" else word
-    plain = digits.isdigit() and (digits == b"0" or digits[:1] != b"0") and word != b"-0"
+    plain = (
+        digits.isdigit()
+        and len(digits) < 20
+        and (digits == b"0" or digits[:1] != b"0")
+        and word != b"-0"
+    )
     if not plain or not -INT64 <= int(word) < INT64:
         raise Error(NOT_AN_INTEGER)
     return int(word)
@@ -284,9 +292,12 @@ def _flushall(call: Call, cmd: Command) -> Any:
     return OK
 
 
-def _expire_at(call: Call, key: bytes, end_ms: int) -> int:
+def _expire_at(call: Call, cmd: Command, end_ms: int) -> int:
+    key = cmd[1]
+    if not -INT64 <= end_ms < INT64:
+        name = _text(cmd[0]).lower()
+        raise Error(f"ERR invalid expire time in '{name}' command")
     if call.peek(key) is None:
-        call.writes.setdefault(key)
         return 0
     if end_ms <= call.time_ms:
         call.remove(key)
@@ -300,23 +311,22 @@ def _expire_at(call: Call, key: bytes, end_ms: int) -> int:
 
 @command("EXPIRE", 3, write=True)
 def _expire(call: Call, cmd: Command) -> Any:
-    return _expire_at(call, cmd[1], call.time_ms + 1000 * integer(cmd[2]))
+    return _expire_at(call, cmd, call.time_ms + 1000 * integer(cmd[2]))
 
 
 @command("PEXPIRE", 3, write=True)
 def _pexpire(call: Call, cmd: Command) -> Any:
-    return _expire_at(call, cmd[1], call.time_ms + integer(cmd[2]))
+    return _expire_at(call, cmd, call.time_ms + integer(cmd[2]))
 
 
 @command("PEXPIREAT", 3, write=True)
 def _pexpireat(call: Call, cmd: Command) -> Any:
-    return _expire_at(call, cmd[1], integer(cmd[2]))
+    return _expire_at(call, cmd, integer(cmd[2]))
 
 
 @command("PERSIST", 2, write=True)
 def _persist(call: Call, cmd: Command) -> Any:
     call.peek(cmd[1])
-    call.writes.setdefault(cmd[1])
     if call.state.expires.pop(cmd[1], None) is None:
         return 0
     call.touch(cmd[1])
@@ -359,7 +369,8 @@ class SetOptions(NamedTuple):
 
 
 def _set_options(call: Call, words: list[bytes]) -> SetOptions:
-    condition, end_ms = None, None
+    condition: bytes | None = None
+    expire: tuple[bytes, bytes] | None = None
     get = keep_ttl = False
     while words:
         word = words.pop(0).upper()
@@ -367,17 +378,23 @@ def _set_options(call: Call, words: list[bytes]) -> SetOptions:
             condition = word
         elif word == b"GET":
             get = True
-        elif word == b"KEEPTTL" and end_ms is None:
+        elif word == b"KEEPTTL" and expire is None:
             keep_ttl = True
-        elif word in (b"EX", b"PX", b"EXAT", b"PXAT") and words and end_ms is None and not keep_ttl:
-            given = integer(words.pop(0))
-            if given <= 0:
-                raise Error("ERR invalid expire time in 'set' command")
-            end_ms = given * (1000 if word[:1] == b"E" else 1)
-            end_ms += 0 if word.endswith(b"AT") else call.time_ms
+        elif word in (b"EX", b"PX", b"EXAT", b"PXAT") and words and not (expire or keep_ttl):
+            expire = word, words.pop(0)
         else:
             raise Error(SYNTAX)
+    end_ms = None if expire is None else _end_of_set(call, *expire)
     return SetOptions(condition, get, keep_ttl, end_ms)
+
+
+def _end_of_set(call: Call, unit: bytes, word: bytes) -> int:
+    given = integer(word)
+    end_ms = given * (1000 if unit[:1] == b"E" else 1)
+    end_ms += 0 if unit.endswith(b"AT") else call.time_ms
+    if given <= 0 or end_ms >= INT64:
+        raise Error("ERR invalid expire time in 'set' command")
+    return end_ms
 
 
 @command("SET", -3, write=True)
@@ -385,12 +402,13 @@ def _set(call: Call, cmd: Command) -> Any:
     key, value = cmd[1], cmd[2]
     options = _set_options(call, list(cmd[3:]))
     before = call.look(key, bytes) if options.get else call.peek(key)
-    call.writes.setdefault(key)
     reply: Any = before if options.get else OK
     there = call.peek(key) is not None
     if (options.condition == b"NX" and there) or (options.condition == b"XX" and not there):
         return before if options.get else None
     call.put(key, value, keep_ttl=options.keep_ttl)
+    if options.get:
+        call.instead(tuple(w for i, w in enumerate(cmd) if i < 3 or w.upper() != b"GET"))
     if options.end_ms is not None:
         if options.end_ms <= call.time_ms:
             call.remove(key)
@@ -403,7 +421,6 @@ def _set(call: Call, cmd: Command) -> Any:
 
 def _increment(call: Call, key: bytes, by: int) -> int:
     value = call.look(key, bytes)
-    call.writes.setdefault(key)
     after = (0 if value is None else integer(value)) + by
     if not -INT64 <= after < INT64:
         raise Error("ERR increment or decrement would overflow")
@@ -438,7 +455,6 @@ def _append(call: Call, cmd: Command) -> Any:
 
 def _push(call: Call, cmd: Command, *, left: bool) -> int:
     value = call.look(cmd[1], list)
-    call.writes.setdefault(cmd[1])
     value = [] if value is None else value
     if left:
         value[:0] = reversed(cmd[2:])
@@ -461,7 +477,6 @@ def _lpush(call: Call, cmd: Command) -> Any:
 @command("LPOP", 2, write=True)
 def _lpop(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], list)
-    call.writes.setdefault(cmd[1])
     if value is None:
         return None
     popped = value.pop(0)
@@ -492,7 +507,6 @@ def _lrange(call: Call, cmd: Command) -> Any:
 @command("SADD", -3, write=True)
 def _sadd(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], dict)
-    call.writes.setdefault(cmd[1])
     value = {} if value is None else value
     before = len(value)
     value.update(dict.fromkeys(cmd[2:]))
@@ -512,7 +526,6 @@ def _take(call: Call, key: bytes, value: dict[bytes, None], members: list[bytes]
 @command("SREM", -3, write=True)
 def _srem(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], dict)
-    call.writes.setdefault(cmd[1])
     members = [m for m in dict.fromkeys(cmd[2:]) if value is not None and m in value]
     if members:
         _take(call, cmd[1], value, members)
@@ -522,7 +535,6 @@ def _srem(call: Call, cmd: Command) -> Any:
 @command("SPOP", 2, write=True)
 def _spop(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], dict)
-    call.writes.setdefault(cmd[1])
     if value is None:
         return None
     member = call.rng.choice(list(value))
@@ -554,19 +566,22 @@ def script_sha(text: bytes) -> bytes:
 
 
 def _eval(call: Call, text: bytes, cmd: Command) -> Any:
-    from targets.redis_model.scripts import run_script  # scripts call commands
+    from targets.redis_model.scripts import compiled, run_script  # scripts call commands
 
     count = integer(cmd[2])
+    if call.in_script:
+        raise Error(FORBIDDEN)
     if count < 0:
         raise Error("ERR Number of keys can't be negative")
     if count > len(cmd) - 3:
         raise Error("ERR Number of keys can't be greater than number of args")
+    compiled(text)
+    call.state.scripts[script_sha(text)] = text
     return run_script(call, text, list(cmd[3 : 3 + count]), list(cmd[3 + count :]))
 
 
 @command("EVAL", -3, nested=True)
 def _eval_text(call: Call, cmd: Command) -> Any:
-    call.state.scripts[script_sha(cmd[1])] = cmd[1]
     return _eval(call, cmd[1], cmd)
 
 
@@ -580,8 +595,13 @@ def _evalsha(call: Call, cmd: Command) -> Any:
 
 @command("SCRIPT", 3)
 def _script(call: Call, cmd: Command) -> Any:
+    if call.in_script:
+        raise Error(FORBIDDEN)
     if cmd[1].upper() != b"LOAD":
         raise Error(f"ERR unknown subcommand '{_text(cmd[1])}'. Try SCRIPT HELP.")
+    from targets.redis_model.scripts import compiled
+
+    compiled(cmd[2])
     sha = script_sha(cmd[2])
     call.state.scripts[sha] = cmd[2]
     return sha

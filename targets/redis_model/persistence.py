@@ -3,67 +3,124 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from harness.host import Host
-from targets.redis_model.resp import Command, Requests
+from targets.redis_model.resp import Command, Requests, pack
 
 NAME = "appendonly.aof"
 _REWRITTEN = "temp-rewrite.aof"
 Policy = Literal["always", "everysec", "no"]
 
 
+class Units:
+    """Puts the commands of a stream together that take effect together: transactions."""
+
+    def __init__(self) -> None:
+        self._open: list[Command] | None = None
+
+    def take(self, command: Command) -> list[Command] | None:
+        """The unit that ends with this command, if one does."""
+        name = command[0].upper()
+        if name == b"MULTI":
+            self._open = [command]
+            return None
+        if self._open is None:
+            return [command]
+        self._open.append(command)
+        if name != b"EXEC":
+            return None
+        unit, self._open = self._open, None
+        return unit
+
+
 class AppendOnlyFile:
     """With `always`, what is sent waits for the fsync of what was executed before it: a server of
-    one thread would stand still meanwhile, which to its clients is the same."""
+    one thread would stand still meanwhile, which to its clients is the same. What can't be written
+    is kept and tried again; `error` says so."""
 
     def __init__(self, host: Host, policy: Policy) -> None:
+        self.error: str | None = None
         self._host = host
         self._policy = policy
-        self._dirty = False
+        self._unwritten = bytearray()
+        self._dirty = False  # written, not synced
         self._waiting: list[Callable[[], None]] = []
         self._syncing: asyncio.Task[None] | None = None
-        self.error: str | None = None
+        self._rewriting: asyncio.Task[None] | None = None
 
     async def open(self) -> list[Command]:
-        """What the file says; a torn end is cut off. Creates the file where there is none."""
+        """What the file says; a torn end is cut off. Creates the file where there is none.
+
+        Raises ValueError for a file that is broken elsewhere than at its end.
+        """
         disk = self._host.disk
         if NAME not in disk.names():
             disk.append(NAME, b"")
             await disk.fsync(NAME)
             await disk.fsync_dir()
-        parser = Requests()
-        commands = parser.feed(disk.read(NAME))
-        if parser.left():
-            self._host.log(f"appendonly.aof: {parser.left()} bytes of a torn end are cut off")
-            disk.truncate(NAME, parser.taken)
+        data = disk.read(NAME)
+        parser, units = Requests(), Units()
+        commands: list[Command] = []
+        whole = 0
+        parsed = parser.feed(data)
+        for unit in filter(None, map(units.take, parsed)):
+            commands += unit
+            whole += sum(len(pack(c)) for c in unit)
+        if parser.error is not None and not data.endswith(b"\0"):
+            raise ValueError(f"{NAME}: {parser.error} after {whole} bytes")
+        if whole < len(data):
+            self._host.log(f"{NAME}: {len(data) - whole} bytes of a torn end are cut off")
+            disk.truncate(NAME, whole)
             await disk.fsync(NAME)
         return commands
 
-    async def rewrite(self, commands: bytes) -> None:
-        """Replace the whole file, for good before this returns."""
+    def rewrite(self, commands: bytes) -> None:
+        """Begin to replace the whole file; what is appended from now on goes to the new one."""
+        self._unwritten.clear()
+        before = self._rewriting
+        self._rewriting = asyncio.get_running_loop().create_task(self._rewrite(commands, before))
+
+    async def _rewrite(self, commands: bytes, before: asyncio.Task[None] | None) -> None:
         disk = self._host.disk
-        if _REWRITTEN in disk.names():
-            disk.remove(_REWRITTEN)
-        disk.append(_REWRITTEN, commands)
-        await disk.fsync(_REWRITTEN)
-        disk.rename(_REWRITTEN, NAME)
-        await disk.fsync_dir()
+        if before is not None:
+            await before
+        with self._told():
+            if _REWRITTEN in disk.names():
+                disk.remove(_REWRITTEN)
+            disk.append(_REWRITTEN, commands)
+            await disk.fsync(_REWRITTEN)
+            disk.rename(_REWRITTEN, NAME)
+            await disk.fsync_dir()
+        if self._rewriting is asyncio.current_task():
+            self._rewriting = None
+            self._write()
 
     def append(self, data: bytes) -> None:
         """With `always` an error ends the process, as Redis does; else writes are refused."""
-        try:
-            size = self._host.disk.size(NAME)
-            self._host.disk.append(NAME, data)
-        except OSError as e:
-            self._fail(e)
-            self._host.disk.truncate(NAME, size)
-        self._dirty = True
+        self._unwritten += data
+        self._write()
+
+    def _write(self) -> None:
+        if self._rewriting is not None or not self._unwritten:
+            return
+        disk = self._host.disk
+        with self._told():
+            size = disk.size(NAME)
+            try:
+                disk.append(NAME, bytes(self._unwritten))
+            except OSError:
+                disk.truncate(NAME, size)
+                raise
+            self._unwritten.clear()
+            self._dirty = True
 
     def hold(self, send: Callable[[], None]) -> None:
         """Send now, or when what was appended is safe; the order of calls is kept."""
-        if self._policy != "always" or not (self._dirty or self._waiting or self._syncing):
+        unsafe = self._dirty or self._waiting or self._syncing or self._unwritten
+        if self._policy != "always" or not unsafe:
             send()
             return
         self._waiting.append(send)
@@ -72,31 +129,39 @@ class AppendOnlyFile:
 
     async def _sync(self) -> None:
         while self._waiting:
+            if self._rewriting is not None:
+                await asyncio.wait([self._rewriting])
+                continue
             batch, self._waiting = self._waiting, []
-            if self._dirty:
-                self._dirty = False
-                try:
-                    await self._host.disk.fsync(NAME)
-                except OSError as e:
-                    self._fail(e)
+            await self._fsync()
             for send in batch:
                 send()
         self._syncing = None
 
+    async def _fsync(self) -> None:
+        if self._dirty:
+            self._dirty = False
+            with self._told():
+                await self._host.disk.fsync(NAME)
+
     async def every_second(self) -> None:
-        """The background work of `everysec`; for ever."""
+        """Background work: the fsync of `everysec`, and another try of what failed; for ever."""
         while True:
             await asyncio.sleep(1.0)
-            if self._policy == "everysec" and self._dirty:
-                self._dirty = False
-                try:
-                    await self._host.disk.fsync(NAME)
-                    self.error = None
-                except OSError as e:
-                    self._fail(e)
+            if self._policy == "always":
+                continue
+            failed, self.error = self.error, None
+            self._write()
+            if self._policy == "everysec":
+                self._dirty = self._dirty or failed is not None
+                await self._fsync()
 
-    def _fail(self, error: OSError) -> None:
-        self._host.log(f"error writing to the append-only file: {error.strerror}")
-        if self._policy == "always":
-            raise SystemExit(1)
-        self.error = error.strerror or str(error)
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            self._host.log(f"error writing to the append-only file: {e.strerror}")
+            if self._policy == "always":
+                raise SystemExit(1) from e
+            self.error = e.strerror or str(e)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.host import Address
-from targets.redis_model.resp import Command, Error, Requests, pack
+from targets.redis_model.persistence import Units
+from targets.redis_model.resp import Error, Requests, pack
 
 if TYPE_CHECKING:
     from targets.redis_model.server import Node, Session
@@ -23,6 +25,9 @@ CONNECT_TIMEOUT_S = 60.0
 STREAM_TIMEOUT_S = 60.0
 RETRY_S = 1.0
 GETACK = (b"REPLCONF", b"GETACK", b"*")
+UNBLOCKED = Error(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
 
 
 class Stream:
@@ -83,7 +88,6 @@ class Link:
         self.state = "connect"
         self._node = node
         self._writer: asyncio.StreamWriter | None = None
-        self._transaction: list[Command] | None = None
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     def close(self) -> None:
@@ -100,14 +104,16 @@ class Link:
         while True:
             try:
                 await self._once()
-            except (OSError, EOFError, TimeoutError, ValueError) as e:
+            except (OSError, EOFError, TimeoutError) as e:
                 self._node.host.log(f"replication: {type(e).__name__}: {e}")
+            except Exception:  # what the primary sent makes no sense: not to be lived with
+                self._node.host.log(traceback.format_exc())
+                raise SystemExit(1) from None
             self._hang_up()
             await asyncio.sleep(RETRY_S)
 
     def _hang_up(self) -> None:
         self.state = "connect"
-        self._transaction = None
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -129,9 +135,10 @@ class Link:
             verdict, *rest = (await self._status(reader)).split()
             if verdict == "FULLRESYNC":
                 size = int((await reader.readline())[1:])
-                await node.replace(await reader.readexactly(size), rest[0], int(rest[1]))
+                node.replace(await reader.readexactly(size), rest[0], int(rest[1]))
             elif rest and rest[0] != stream.id:
                 stream.fork(rest[0])
+                node.primary.drop()  # its replicas have to hear of the other name
         node.host.log(f"role: replica of {self.address[0]}, {verdict} at {stream.offset}")
         self.state = "connected"
         self.acknowledge()
@@ -145,32 +152,21 @@ class Link:
         return line[1:].strip()
 
     async def _stream(self, reader: asyncio.StreamReader) -> None:
-        parser = Requests()
+        parser, units = Requests(), Units()
         while True:
             async with asyncio.timeout(STREAM_TIMEOUT_S):
                 data = await reader.read(65536)
             if not data:
                 raise ConnectionError("the primary hung up")
             for command in parser.feed(data):
-                self._take(command)
+                unit = units.take(command)
+                if unit is not None:
+                    self._node.apply(unit)
+                if command == GETACK:
+                    self.acknowledge()
             self._node.flush()
-
-    def _take(self, command: Command) -> None:
-        """One entry of the stream; a transaction is applied whole."""
-        name = command[0].upper()
-        if name == b"MULTI":
-            self._transaction = [command]
-            return
-        if self._transaction is not None:
-            self._transaction.append(command)
-            if name != b"EXEC":
-                return
-            command_list, self._transaction = self._transaction, None
-            self._node.apply(command_list)
-            return
-        self._node.apply([command])
-        if command == GETACK:
-            self.acknowledge()
+            if parser.error is not None:
+                raise ValueError(f"the primary's stream: {parser.error}")
 
 
 class Waiting:
@@ -224,7 +220,9 @@ class Primary:
         feed.acknowledged = max(feed.acknowledged, offset)
         feed.heard = asyncio.get_running_loop().time()
         for number in list(self.waiting):
-            self._check(self.waiting[number])
+            waiting = self.waiting.get(number)  # answering one may end another
+            if waiting is not None:
+                self._check(waiting)
 
     def wait(self, session: Session, wanted: int, timeout_ms: int) -> int | None:
         """The reply to WAIT, or None: it comes later, by `session.unblock`."""
@@ -236,7 +234,7 @@ class Primary:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(timeout_ms / 1000, self._time_out, session.number)
         self.waiting[session.number] = Waiting(session, wanted, session.written, timer)
-        self._node.propagate([GETACK])
+        self._node.propagate([GETACK], lasting=False)
         return None
 
     def _check(self, waiting: Waiting) -> None:
@@ -264,14 +262,8 @@ class Primary:
             feed.session.transport.close()
         self.feeds.clear()
         for waiting in list(self.waiting.values()):
-            self._end(
-                waiting,
-                Error(
-                    "UNBLOCKED force unblock from blocking operation, instance state changed "
-                    "(master -> replica?)"
-                ),
-            )
-            waiting.session.transport.close()
+            self.forget(waiting.session)
+            waiting.session.end(UNBLOCKED)
 
     async def keep(self, ping_s: float) -> None:
         """Pings in the stream, so that silence means something; for ever."""
@@ -288,5 +280,5 @@ class Primary:
                         del self.feeds[number]
                     feed.session.transport.close()
             if self.feeds:
-                node.propagate([(b"PING",)])
+                node.propagate([(b"PING",)], lasting=False)
                 node.flush()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 Command = tuple[bytes, ...]
-ARGUMENTS_MAX = 1024 * 1024
+ARGUMENTS_MAX = 2**31 - 1
 BULK_BYTES_MAX = 512 * 1024 * 1024
 INLINE_BYTES_MAX = 64 * 1024
 
@@ -22,14 +22,10 @@ class Error(Exception):
 OK = Simple(b"OK")
 
 
-class ProtocolError(Exception):
-    """What came in is not RESP; the connection is of no more use."""
-
-
 def encode(reply: Any) -> bytes:
     """A reply: None, int, bytes, `Simple`, `Error`, or a list of replies."""
     if isinstance(reply, Simple):
-        return b"+%s\r\n" % reply
+        return b"+%s\r\n" % _one_line(reply)
     if isinstance(reply, bytes):
         return b"$%d\r\n%s\r\n" % (len(reply), reply)
     if reply is None:
@@ -37,8 +33,12 @@ def encode(reply: Any) -> bytes:
     if isinstance(reply, int):
         return b":%d\r\n" % reply
     if isinstance(reply, Error):
-        return b"-%s\r\n" % str(reply).encode()
+        return b"-%s\r\n" % _one_line(str(reply).encode())
     return b"*%d\r\n" % len(reply) + b"".join([encode(each) for each in reply])
+
+
+def _one_line(text: bytes) -> bytes:
+    return text.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 NIL_ARRAY = b"*-1\r\n"
@@ -50,24 +50,31 @@ def pack(command: Iterable[bytes]) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%s\r\n" % (len(w), w) for w in words])
 
 
+class _NotResp(Exception):
+    """What came in is not RESP."""
+
+
 class Requests:
-    """Cuts a stream of bytes into commands, as they come."""
+    """Cuts a stream of bytes into commands, as they come. `error`: why it can't go on, as Redis
+    words it; what came after the last whole command is of no use then."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self.taken = 0  # bytes of the commands that were returned
+        self.error: str | None = None
 
     def feed(self, data: bytes) -> list[Command]:
-        """The commands that are complete now; raises `ProtocolError` as Redis words it."""
+        """The commands that are complete now."""
         self._buffer += data
         commands: list[Command] = []
         position = 0
-        while (parsed := self._one(position)) is not None:
-            command, position = parsed
-            if command:
-                commands.append(command)
+        try:
+            while self.error is None and (parsed := self._one(position)) is not None:
+                command, position = parsed
+                if command:
+                    commands.append(command)
+        except _NotResp as e:
+            self.error = str(e)
         del self._buffer[:position]
-        self.taken += position
         return commands
 
     def left(self) -> int:
@@ -88,10 +95,12 @@ class Requests:
                 return None
             head, position = line
             if head[:1] != b"$":
-                raise ProtocolError(f"expected '$', got '{head[:1].decode('latin-1')}'")
+                raise _NotResp(f"expected '$', got '{head[:1].decode('latin-1')}'")
             end = position + _length(head, BULK_BYTES_MAX, "bulk")
             if len(self._buffer) < end + 2:
                 return None
+            if self._buffer[end : end + 2] != b"\r\n":
+                raise _NotResp("expected a line's end after a bulk string")
             words.append(bytes(self._buffer[position:end]))
             position = end + 2
         return tuple(words), position
@@ -100,16 +109,14 @@ class Requests:
         end = self._buffer.find(b"\n", position)
         if end < 0:
             if len(self._buffer) - position > INLINE_BYTES_MAX:
-                raise ProtocolError("too big inline request")
+                raise _NotResp("too big inline request")
             return None
         return bytes(self._buffer[position:end]).rstrip(b"\r"), end + 1
 
 
 def _length(head: bytes, most: int, what: str) -> int:
-    try:
-        length = int(head[1:])
-    except ValueError:
-        length = most + 1
+    digits = head[2:] if head[1:2] == b"-" else head[1:]
+    length = int(head[1:]) if digits.isdigit() and len(digits) < 20 else most + 1
     if length > most or (what == "bulk" and length < 0):
-        raise ProtocolError(f"invalid {what} length")
+        raise _NotResp(f"invalid {what} length")
     return max(0, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from harness.host import Host
 from targets.redis_model.commands import (
@@ -13,8 +13,8 @@ from targets.redis_model.commands import (
     TABLE,
     State,
     execute,
-    expire,
     integer,
+    is_expired,
     is_write,
     refuse,
     wrong_arity,
@@ -26,7 +26,6 @@ from targets.redis_model.resp import (
     OK,
     Command,
     Error,
-    ProtocolError,
     Requests,
     Simple,
     encode,
@@ -35,6 +34,13 @@ from targets.redis_model.resp import (
 
 READONLY = Error("READONLY You can't write against a read only replica.")
 NOREPLICAS = Error("NOREPLICAS Not enough good replicas to write.")
+_NOT_ALLOWED = Error("ERR Command not allowed inside a transaction")
+NOT_IN_A_TRANSACTION = {
+    b"MULTI": Error("ERR MULTI calls can not be nested"),
+    b"WATCH": Error("ERR WATCH inside MULTI is not allowed"),
+    b"PSYNC": _NOT_ALLOWED,
+    b"REPLCONF": _NOT_ALLOWED,
+}
 NEVER_MS = -INT64  # for entries of the stream: nothing expires but by the primary's word
 
 
@@ -54,9 +60,9 @@ class Settings:
         parsers: dict[str, Callable[[str], Any]] = {
             "appendonly": _yes_no,
             "appendfsync": _policy,
-            "min-replicas-to-write": int,
-            "min-replicas-max-lag": float,
-            "repl-ping-replica-period": float,
+            "min-replicas-to-write": lambda text: _within(int(text), 0, 1000),
+            "min-replicas-max-lag": lambda text: _within(float(text), 0, 1e6),
+            "repl-ping-replica-period": lambda text: _within(float(text), 0.01, 10),
         }
         given = {}
         for name, text in options.items():
@@ -73,6 +79,12 @@ def _yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise ValueError("give yes or no")
     return text == "yes"
+
+
+def _within(value: float, least: float, most: float) -> float:
+    if not least <= value <= most:
+        raise ValueError(f"give a number between {least:g} and {most:g}")
+    return value
 
 
 def _policy(text: str) -> str:
@@ -94,31 +106,31 @@ class Session(asyncio.Protocol):
         self.number = number
         self.transport: asyncio.Transport
         self.listening_port = 0
-        self.written = 0  # offset after the last write of this client
+        self.written = 0  # offset of the stream after the last command of this client
         self.queued: list[Command] | None = None  # since MULTI
         self.aborted = False
-        self.watched: dict[bytes, None] = {}
+        self.watched: dict[bytes, bool] = {}  # whether it had expired already
         self.touched = False  # something watched has changed
         self._node = node
         self._parser = Requests()
         self._todo: list[Command] = []
         self._blocked = False
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._node.sessions[self.number] = self
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.forget(self)
 
     def data_received(self, data: bytes) -> None:
-        try:
-            self._todo += self._parser.feed(data)
-        except ProtocolError as e:
-            self._node.send(self, encode(Error(f"ERR Protocol error: {e}")), close=True)
+        if self._ended:
             return
+        self._todo += self._parser.feed(data)
         self._go_on()
+        if self._parser.error is not None:
+            self.end(Error(f"ERR Protocol error: {self._parser.error}"))
 
     def _go_on(self) -> None:
         replies = []
@@ -132,6 +144,12 @@ class Session(asyncio.Protocol):
 
     def block(self) -> None:
         self._blocked = True
+
+    def end(self, reply: Any) -> None:
+        """A last reply; nothing more is executed."""
+        self._ended = True
+        self._todo.clear()
+        self._node.send(self, encode(reply), close=True)
 
     def unblock(self, reply: Any) -> None:
         """The reply that was waited for; what came meanwhile is done now."""
@@ -154,6 +172,7 @@ class Node:
         self._settings = settings
         self._file = AppendOnlyFile(host, settings.appendfsync) if settings.appendonly else None
         self._unsent = bytearray()
+        self._unlogged = bytearray()
         self._count = 0
         self._special: dict[bytes, tuple[int, Callable[[Session, Command], bytes | None]]] = {
             b"MULTI": (1, self._multi),
@@ -174,7 +193,7 @@ class Node:
         """Load what is on the disk, then serve for ever."""
         if self._file is not None:
             for command in await self._file.open():
-                execute(self.state, command, NEVER_MS, self.host.rng)
+                self._apply(self.state, command)
         server = await self.host.serve(self._accept)
         self.port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         if primary is None:
@@ -197,19 +216,22 @@ class Node:
 
     # --- out
 
-    def propagate(self, entries: list[Command]) -> None:
-        """Put effects on the stream; `flush` ships them."""
+    def propagate(self, entries: list[Command], *, lasting: bool = True) -> None:
+        """Put entries on the stream; `flush` ships them, to the file too if they are `lasting`."""
         for entry in entries:
             data = pack(entry)
             self.stream.add(data)
             self._unsent += data
+            if lasting:
+                self._unlogged += data
 
     def flush(self) -> None:
         """Ship what was executed: to the file, then to replicas."""
         if not self._unsent:
             return
-        data = bytes(self._unsent)
+        data, lasting = bytes(self._unsent), bytes(self._unlogged)
         self._unsent.clear()
+        self._unlogged.clear()
         feeds = list(self.primary.feeds.values())
 
         def ship() -> None:
@@ -217,7 +239,7 @@ class Node:
                 feed.session.transport.write(data)
 
         if self._file is not None:
-            self._file.append(data)
+            self._file.append(lasting)
             self._file.hold(ship)
         else:
             ship()
@@ -239,22 +261,30 @@ class Node:
         """Entries of the primary's stream, together; they go on under their own offsets."""
         for entry in entries:
             self.host.charge(1)
-            if entry[0].upper() in TABLE:
-                done = execute(self.state, entry, NEVER_MS, self.host.rng)
-                self._touch(done.writes)
-        self.propagate(entries)
+            self._touch(self._apply(self.state, entry))
+        self.propagate(entries, lasting=entries[0][0] not in (b"PING", b"REPLCONF"))
 
-    async def replace(self, payload: bytes, stream_id: str, offset: int) -> None:
+    def _apply(self, state: State, entry: Command) -> dict[bytes, None]:
+        """An entry of a stream or file; returns the keys that have changed."""
+        if entry[0].upper() not in TABLE:  # the stream's own: MULTI, EXEC, REPLCONF
+            return {}
+        done = execute(state, entry, NEVER_MS, self.host.rng)
+        if isinstance(done.reply, Error):
+            raise ValueError(f"{entry[0]!r} of the stream can't be applied: {done.reply}")
+        return done.writes
+
+    def replace(self, payload: bytes, stream_id: str, offset: int) -> None:
         """Everything is replaced by what the primary has."""
         state = State(scripts=self.state.scripts)
         for command in Requests().feed(payload):
-            execute(state, command, NEVER_MS, self.host.rng)
+            self._apply(state, command)
+        self.flush()
         if self._file is not None:
-            await self._file.rewrite(payload)
+            self._file.rewrite(payload)
         self.primary.drop()
-        self._touch({**self.state.values, **state.values})
-        self.state = state
+        before, self.state = self.state, state
         self.stream.restart(stream_id, offset)
+        self._touch({**before.values, **state.values})
 
     # --- in
 
@@ -264,18 +294,29 @@ class Node:
         name = command[0].upper()
         special = self._special.get(name)
         error = wrong_arity(command, special[0]) if special else refuse(command)
-        if session.queued is not None and name not in (b"EXEC", b"DISCARD", b"MULTI", b"WATCH"):
-            error = error or self._denied(name)
+        if error is None:
+            error = self._denied(name)
+        if session.queued is not None:
+            if error is None and name in NOT_IN_A_TRANSACTION:
+                error = NOT_IN_A_TRANSACTION[name]
             if error is not None:
-                session.aborted = True
-                return encode(error)
-            session.queued.append(command)
-            return b"+QUEUED\r\n"
+                return self._abort(session, name, error)
+            if name not in (b"EXEC", b"DISCARD"):
+                session.queued.append(command)
+                return b"+QUEUED\r\n"
         if error is not None:
             return encode(error)
-        if special:
-            return special[1](session, command)
-        return self._execute(session, [command])[0]
+        reply = special[1](session, command) if special else self._execute(session, [command])[0]
+        session.written = self.stream.offset
+        return reply
+
+    def _abort(self, session: Session, name: bytes, error: Error) -> bytes:
+        """An error within a transaction: EXEC will refuse it, or does."""
+        if name == b"EXEC":
+            self._end_transaction(session)
+            return encode(Error(f"EXECABORT Transaction discarded because of: {error}"))
+        session.aborted = True
+        return encode(error)
 
     def _execute(self, session: Session, commands: list[Command]) -> list[bytes]:
         """Execute together; their effects are propagated as one. Returns encoded replies."""
@@ -293,9 +334,7 @@ class Node:
             self._touch(done.writes)
         if len(effects) > 1:
             effects = [(b"MULTI",), *effects, (b"EXEC",)]
-        if effects:
-            self.propagate(effects)
-            session.written = self.stream.offset
+        self.propagate(effects)
         return replies
 
     def _denied(self, name: bytes) -> Error | None:
@@ -315,16 +354,20 @@ class Node:
         return None
 
     def _touch(self, keys: Mapping[bytes, object]) -> None:
-        """Keys were written: whoever watches them is told at EXEC."""
+        """Keys have changed: whoever watches them is told at EXEC. That a key which had expired
+        before it was watched is removed at last is no change."""
         for session in self.sessions.values():
-            if session.watched and not session.touched:
-                session.touched = any(key in session.watched for key in keys)
+            for key in session.watched:
+                if key not in keys:
+                    continue
+                if session.watched[key] and key not in self.state.values:
+                    session.watched[key] = False
+                else:
+                    session.touched = True
 
     # --- transactions
 
     def _multi(self, session: Session, command: Command) -> bytes:
-        if session.queued is not None:
-            return encode(Error("ERR MULTI calls can not be nested"))
         session.queued, session.aborted = [], False
         return encode(OK)
 
@@ -333,23 +376,18 @@ class Node:
         if queued is None:
             return encode(Error("ERR EXEC without MULTI"))
         time_ms = self.host.wall_ns() // 1_000_000
-        if self.link is None:
-            expired = expire(self.state, list(session.watched), time_ms)
-            self.propagate(expired.effects)
-            self._touch(expired.writes)
-        touched = session.touched
+        touched = session.touched or any(
+            not before and is_expired(self.state, key, time_ms)
+            for key, before in session.watched.items()
+        )
         self._end_transaction(session)
         if aborted:
             return encode(Error("EXECABORT Transaction discarded because of previous errors."))
         if touched:
             return NIL_ARRAY
-        if self.link is not None and any(is_write(c[0].upper()) for c in queued):
-            return encode(
-                Error(
-                    "EXECABORT Transaction contains write commands but instance is now a "
-                    "read-only replica. EXEC aborted."
-                )
-            )
+        deny = self._denied_to_write()
+        if deny is not None and any(is_write(c[0].upper()) for c in queued):
+            return encode(Error(f"EXECABORT Transaction discarded because of: {deny}"))
         replies = self._execute(session, queued)
         return b"*%d\r\n" % len(replies) + b"".join(replies)
 
@@ -358,8 +396,6 @@ class Node:
         name = command[0].upper()
         if name == b"WAIT":
             return self._wait(session, command, in_transaction=True) or encode(None)
-        if name in (b"PSYNC", b"REPLCONF"):
-            return encode(Error("ERR Command not allowed inside a transaction"))
         return self._special[name][1](session, command) or encode(None)
 
     def _discard(self, session: Session, command: Command) -> bytes:
@@ -374,9 +410,9 @@ class Node:
         session.touched = False
 
     def _watch(self, session: Session, command: Command) -> bytes:
-        if session.queued is not None:
-            return encode(Error("ERR WATCH inside MULTI is not allowed"))
-        session.watched.update(dict.fromkeys(command[1:]))
+        time_ms = self.host.wall_ns() // 1_000_000
+        for key in command[1:]:
+            session.watched.setdefault(key, is_expired(self.state, key, time_ms))
         return encode(OK)
 
     def _unwatch(self, session: Session, command: Command) -> bytes:
@@ -398,9 +434,13 @@ class Node:
                 )
             )
         try:
-            wanted, timeout_ms = integer(command[1]), integer(command[2])
+            wanted = integer(command[1])
         except Error as e:
             return encode(e)
+        try:
+            timeout_ms = integer(command[2])
+        except Error:
+            return encode(Error("ERR timeout is not an integer or out of range"))
         if timeout_ms < 0:
             return encode(Error("ERR timeout is negative"))
         if in_transaction:  # it does not wait there
@@ -439,22 +479,27 @@ class Node:
                 return encode(Simple(b"OK Already connected to specified master"))
             self.link.close()
         self.flush()
-        self.primary.drop()
         self.link = Link(self, address)
+        self.primary.drop()
         self.host.log(f"role: replica of {host} from {self.stream.offset}")
         return encode(OK)
 
     def _replconf(self, session: Session, command: Command) -> bytes | None:
         words = [w.lower() for w in command[1:]]
-        if words[:1] == [b"ack"] and len(words) == 2:
-            self.primary.acknowledged(session, integer(words[1]))
-            return None
-        if words[:1] == [b"listening-port"] and len(words) == 2:
-            session.listening_port = integer(words[1])
+        try:
+            if words[:1] == [b"ack"] and len(words) == 2:
+                self.primary.acknowledged(session, integer(words[1]))
+                return None
+            if words[:1] == [b"listening-port"] and len(words) == 2:
+                session.listening_port = integer(words[1])
+        except Error as e:
+            return encode(e)
         return encode(OK)
 
     def _psync(self, session: Session, command: Command) -> bytes:
         self.flush()
+        if self.link is not None and self.link.state != "connected":
+            return encode(Error("NOMASTERLINK Can't SYNC while not connected with my master"))
         try:
             offset = integer(command[2])
         except Error as e:
