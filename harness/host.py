@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import os
 import random
 import time
@@ -98,9 +99,15 @@ class Host(Protocol):
 
 def flat(name: str) -> str:
     """The name, if it is one of a file in a folder; raises ValueError."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 255:
         raise ValueError(f"{name!r} is not a flat name")
     return name
+
+
+def check_range(name: str, start: int, length: int | None = None) -> None:
+    """Raises OSError (EINVAL) for a place that can't be in a file."""
+    if start < 0 or (length is not None and length < 0):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
 
 
 class RealDisk:
@@ -119,6 +126,7 @@ class RealDisk:
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         file = self._file(name)
+        check_range(name, offset, length)
         end = self.size(name)
         if length is not None:
             end = min(end, offset + length)
@@ -138,8 +146,9 @@ class RealDisk:
             left = left[os.write(file, left) :]
 
     def truncate(self, name: str, size: int) -> None:
+        check_range(name, size)
         if size > self.size(name):
-            raise OSError(22, "can't truncate to more than there is", name)
+            raise OSError(errno.EINVAL, "can't truncate to more than there is", name)
         os.ftruncate(self._file(name), size)
 
     def rename(self, old: str, new: str) -> None:

@@ -7,6 +7,7 @@ the two traces are compared: what is drawn from outside the seed parts them too.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import msgspec
 
 from harness.errors import EnvironmentFailed, UsageError
 from harness.results import Run
-from harness.runner import execute
+from harness.runner import execute, history_hash
 from harness.spec import Spec
 
 BEFORE = 10
@@ -61,10 +62,14 @@ def replay(run: Run) -> Replay:
         raise UsageError(f"{run.test} does not describe a run: {e}") from e
     if spec.environment != "simulated":
         raise UsageError(f"{run.path} can't be replayed: only runs of --env simulated can")
-    hashes = run.read(run.hashes)
+    hashes = {**run.read(run.hashes), "history": history_hash(run)}
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as folder:
         again = Run(Path(folder) / "again")
-        execute(spec, again, trace=True)
+        notes = []
+        try:
+            execute(spec, again, trace=True)
+        except EnvironmentFailed as e:  # as the run itself may have ended
+            notes.append(f"the repetition ended with: {e}")
         second = again.read(again.hashes)
         found = [first_difference("history", run.history, again.history)]
         if second["trace"] != hashes["trace"]:
@@ -73,7 +78,7 @@ def replay(run: Run) -> Replay:
             first=hashes,
             second=second,
             differences=[d for d in found if d is not None],
-            notes=list(_other_versions(test, again)),
+            notes=[*notes, *_other_versions(test, again)],
         )
 
 
@@ -114,7 +119,8 @@ def _other_versions(test: dict[str, Any], again: Run) -> Iterator[str]:
 
 
 def _main(encoded: str, folder: str) -> None:
-    execute(msgspec.json.decode(encoded.encode(), type=Spec), Run(Path(folder)), trace=True)
+    with contextlib.suppress(EnvironmentFailed):
+        execute(msgspec.json.decode(encoded.encode(), type=Spec), Run(Path(folder)), trace=True)
 
 
 if __name__ == "__main__":

@@ -408,8 +408,11 @@ def versions() -> dict[str, str]:
 
 def hashes(run: Run, trace: Trace) -> dict[str, Any]:
     """What two runs of one seed have in common: the content of hashes.json."""
-    history = hashlib.blake2b(run.history.read_bytes(), digest_size=16).hexdigest()
-    return {"history": history, "trace": trace.digest(), "events": trace.count}
+    return {"history": history_hash(run), "trace": trace.digest(), "events": trace.count}
+
+
+def history_hash(run: Run) -> str:
+    return hashlib.blake2b(run.history.read_bytes(), digest_size=16).hexdigest()
 
 
 def execute(
@@ -425,7 +428,13 @@ def execute(
     Raises `HarnessError`, and `KeyboardInterrupt` after everything was stopped.
     """
     runner = Runner(spec, run, password=password, say=say, trace=trace)
-    runner.env.run(runner.execute())
-    if isinstance(runner.env, SimulatedEnvironment):
-        run.write(run.hashes, hashes(run, runner.env.world.trace))
+    env = runner.env
+    try:
+        env.run(runner.execute())
+    except EnvironmentFailed:
+        if isinstance(env, SimulatedEnvironment) and run.history.exists():
+            run.write(run.hashes, hashes(run, env.world.trace))  # it can be replayed all the same
+        raise
+    if isinstance(env, SimulatedEnvironment):
+        run.write(run.hashes, hashes(run, env.world.trace))
     return [f.name for f in runner.faults]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from harness.cli import run_command
-from harness.errors import UsageError
+from harness.errors import EnvironmentFailed, UsageError
 from harness.replay import first_difference, replay
 from harness.results import Run, find_run
 from harness.runner import execute
@@ -187,6 +188,41 @@ def test_the_first_difference_is_shown_with_the_ten_lines_before(tmp_path: Path)
     assert found is not None
     assert (found.line, found.first, found.second) == (6, "line 5", None)
     assert first_difference("history", one, one) is None
+
+
+def test_replay_notices_a_history_that_was_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_by_command(tmp_path)
+    history = (run / "history.jsonl").read_text().splitlines(keepends=True)
+    (run / "history.jsonl").write_text("".join([*history[:50], *history[51:]]))
+    capsys.readouterr()
+    assert run_command(["replay", str(run)]) == 1
+    said = capsys.readouterr().out
+    assert "first difference in the history, line 51" in said
+
+
+class Hangs(RedisModel):
+    """Never comes up."""
+
+    async def settle(self, timeout_s: float) -> None:
+        if self.env.now() > 10**10:
+            await asyncio.Event().wait()
+        await super().settle(timeout_s)
+
+
+def test_a_run_that_ended_in_a_livelock_replays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(tmp_path / "run")
+    of = Spec(target="test_replays:Hangs", environment="simulated", nemesis="kill",
+              time_limit_s=12, rate=20)  # fmt: skip
+    with pytest.raises(EnvironmentFailed, match="nothing reached the harness"):
+        execute(of, run)
+    assert run_command(["replay", str(run.path)]) == 0
+    said = capsys.readouterr().out
+    assert "note: the repetition ended with: nothing reached the harness" in said
+    assert "identical" in said
 
 
 def test_only_simulated_runs_replay(tmp_path: Path) -> None:

@@ -150,8 +150,9 @@ class Machines(Protocol):
         """Set a node's wall clock forward, or back."""
         ...
 
-    def clock_error(self, node: str) -> int:
-        """By how many nanoseconds a node's wall clock is ahead of true time."""
+    def clock_error(self, node: str) -> tuple[int, int]:
+        """By how many nanoseconds a node's wall clock, and its monotonic clock, are ahead of
+        true time."""
         ...
 
     def power_off(self, nodes: Sequence[str]) -> None:

@@ -167,9 +167,10 @@ class SimulatedEnvironment:
     def jump_clock(self, node: str, ns: int) -> None:
         self.world.jump(self.world.machines[node], ns)
 
-    def clock_error(self, node: str) -> int:
+    def clock_error(self, node: str) -> tuple[int, int]:
         now = self.world.loop.now_ns
-        return self.world.machines[node].clock.wall(now) - (now + EPOCH_NS)
+        clock = self.world.machines[node].clock
+        return clock.wall(now) - (now + EPOCH_NS), clock.count(now) - now
 
     def power_off(self, nodes: Sequence[str]) -> None:
         for node in nodes:

@@ -35,11 +35,16 @@ class PowerLoss:
         return {"nodes": nodes, "was_primary": primary in nodes}
 
     async def heal(self, system: System, /) -> dict[str, Any]:
-        nodes, self._nodes = self._nodes, []
+        nodes = list(self._nodes)
         effective = bool(nodes) and all(system.env.state(n) == "dead" for n in nodes)
-        for node in nodes:
-            await system.target.restart(node)
-            system.down.discard(node)
+        try:
+            for node in nodes:
+                await system.target.restart(node)
+        finally:
+            for node in nodes:
+                if system.env.state(node) != "dead":
+                    self._nodes.remove(node)
+                    system.down.discard(node)
         return {"effective": effective, "nodes": nodes}
 
 

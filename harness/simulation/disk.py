@@ -8,7 +8,7 @@ The model of a crash, on the side of caution:
     survives, in order. A file whose name does not survive is gone, its synced contents too;
   - an fsync covers what was written before it began, and may fail: then what it should have saved
     is still read back, and is never written by a later fsync (the "fsyncgate" of 2018): after a
-    power cut there are zeros in its place.
+    power cut there are zeros in its place. One of the folder may be tried again.
 A killed process loses nothing: its writes are the kernel's.
 """
 
@@ -18,10 +18,13 @@ import asyncio
 import errno
 import os
 import random
+from asyncio import Handle
 from collections.abc import Callable
+from contextvars import copy_context
 
-from harness.host import flat
+from harness.host import check_range, flat
 from harness.simulation.loop import SimulatedLoop
+from harness.simulation.process import PROCESS
 
 Note = Callable[[str], None]
 # An append of bytes, or a truncation to a length.
@@ -30,13 +33,14 @@ Change = bytes | int
 
 class _File:
     """`durable`: what a power cut leaves at least; `cached`: what reads see; `pending`: the changes
-    between them. `synced`: how many changes are durable."""
+    between them. `synced`: how many changes are durable. `failures`: of its fsyncs."""
 
     def __init__(self) -> None:
         self.durable = bytearray()
         self.cached = bytearray()
         self.pending: list[Change] = []
         self.synced = 0
+        self.failures = 0
 
 
 # A file that loses a name (None: it is created), gains one (None: it is removed), or both.
@@ -78,6 +82,7 @@ class SimulatedDisk:
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         content = self._file(name).cached
+        check_range(name, offset, length)
         end = len(content) if length is None else offset + length
         return bytes(content[offset:end])
 
@@ -100,6 +105,7 @@ class SimulatedDisk:
 
     def truncate(self, name: str, size: int) -> None:
         file = self._file(name)
+        check_range(name, size)
         if size > len(file.cached):
             raise OSError(errno.EINVAL, "can't truncate to more than there is", name)
         del file.cached[size:]
@@ -123,11 +129,14 @@ class SimulatedDisk:
 
     async def fsync(self, name: str) -> None:
         file = self._file(name)
-        until = file.synced + len(file.pending)
+        until, failures = file.synced + len(file.pending), file.failures
         failed = await self._wait()
+        if file.failures > failures:  # one beside it failed, and lost what both should save
+            failed = True
         covered = max(0, until - file.synced)  # another fsync may have been faster
         changes = file.pending[:covered]
         if failed:
+            file.failures += 1
             zeros = [c if isinstance(c, int) else bytes(len(c)) for c in changes]
             file.pending[:covered] = zeros
             self._note(f"fsync {name} failed")
@@ -219,7 +228,10 @@ class SimulatedDisk:
         self.fsyncs += 1
         done: asyncio.Future[None] = self._loop.create_future()
         took = self._rng.randint(*self.fsync_ns)
-        self._loop.at(self._loop.now_ns + took, self._lane, _finish, done)
+        finish = Handle(_finish, (done,), self._loop, copy_context())
+        process = PROCESS.get()
+        at = self._loop.now_ns + took
+        self._loop.at(at, self._lane, self._loop.deliver, process, finish)
         await done
         if self.failing_fsyncs > 0:
             self.failing_fsyncs -= 1

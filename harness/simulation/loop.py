@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import math
 import os
 import socket
 import threading
@@ -39,6 +40,8 @@ COLLECT_EVERY_NS = NANOS // 2
 STEPS_AN_INSTANT = 1_000_000
 SILENCE_NS = 3600 * NANOS
 _MASK = (1 << 62) - 1
+_EVER_S = 1e9
+_ASYNCIO = os.path.dirname(asyncio.__file__)
 
 
 class SimulationEscape(RuntimeError):
@@ -68,32 +71,40 @@ class Connector(Protocol):
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task that hashes by its number.
+    """A task that hashes by what it is and when it was made.
 
     asyncio keeps tasks in sets (TaskGroup, wait, as_completed), and iterates over them: by
-    address, without this.
+    address, without this. A number would not do: versions of Python make different numbers of
+    tasks and futures for the same thing. Those made at once hash alike, and keep their order.
     """
 
     def __init__(
-        self, coro: Any, *, number: int, context: Context | None = None, **given: Any
+        self,
+        coro: Any,
+        *,
+        loop: SimulatedLoop,
+        number: int,
+        context: Context | None = None,
+        **given: Any,
     ) -> None:
         self.number = number
         self.process = PROCESS.get() if context is None else context.get(PROCESS)
-        super().__init__(coro, context=context, **given)
+        self._hash = loop.now_ns ^ zlib.crc32(getattr(coro, "__qualname__", "").encode())
+        super().__init__(coro, loop=loop, context=context, **given)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class SimulatedFuture(asyncio.Future[Any]):
-    """A future that hashes by its number."""
+    """A future that hashes by when it was made."""
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop, number: int) -> None:
-        self.number = number
+    def __init__(self, *, loop: SimulatedLoop) -> None:
+        self._hash = loop.now_ns
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -117,6 +128,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._heard_ns = START_NS
         self._collect_ns = START_NS
         self._steps = 0
+        self._generators: dict[int, Process | None] = {}
         self._owner = threading.get_ident()
         self._over = False
 
@@ -136,13 +148,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> TimerHandle:
         process = PROCESS.get()
-        now = self._clock_of(process).count(self.now_ns)
-        return self._timer(process, now + round(delay * NANOS), callback, args, context)
+        counted = self._clock_of(process).count(self.now_ns) + _nanos(delay)
+        return self._timer(process, counted, callback, args, context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
     ) -> TimerHandle:
-        return self._timer(PROCESS.get(), round(when * NANOS), callback, args, context)
+        return self._timer(PROCESS.get(), _nanos(when), callback, args, context)
 
     def _timer(
         self,
@@ -199,6 +211,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         else:
             self._ready.append(handle)
 
+    def run_now(self, handle: Handle) -> None:
+        """Whatever else the process has to do: unless it is dead, or as long as it is paused."""
+        self._ready.append(handle)
+
     def _wake(self, process: Process) -> None:
         """The process' processor is free again: one more of what waits for it."""
         process.waking = False
@@ -226,11 +242,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             else:
                 what[0](*what[1])
             self._count_step()
-        if self.now_ns - self._heard_ns > SILENCE_NS:
-            raise Livelock(
-                f"nothing reached the harness for {SILENCE_NS // NANOS} s of simulated time"
-                + self.tasks_by_process()
-            )
+            if self.now_ns - self._heard_ns > SILENCE_NS:
+                self._check_silence()
+
+    def _check_silence(self) -> None:
+        """Is the harness asleep, or will it never hear anything again?"""
+        self._heard_ns = self.now_ns
+        for _, _, _, what in self._events:
+            if type(what[0]) is TimerHandle and what[1] is None and not what[0].cancelled():
+                return
+        raise Livelock(
+            f"nothing reached the harness for {SILENCE_NS // NANOS} s of simulated time"
+            + self.tasks_by_process()
+        )
 
     def _count_step(self) -> None:
         self._steps += 1
@@ -289,12 +313,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def tear_down(self) -> None:
         """After the run: from here on the loop swallows what closing coroutines ask for."""
         self._over = True
-        left = sorted(asyncio.all_tasks(self), key=lambda t: hash(t))
+        left = sorted(asyncio.all_tasks(self), key=_number)
         for task in left:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coroutine = task.get_coro()
+            process = getattr(task, "process", None)
+            context = Context() if process is None else process.context
             try:
-                coroutine.close()
+                context.run(coroutine.close)
             except BaseException:  # whatever its `finally` meets in a world that is over
                 continue
         self._events.clear()
@@ -323,13 +349,24 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: object) -> None:
         return None
 
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        self._generators[id(agen)] = PROCESS.get()
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        if not self._over:
+        """An asynchronous generator that nobody holds any more is closed by whoever ran it."""
+        process = self._generators.pop(id(agen), None)
+        if self._over:
+            return
+        if process is None:
             super()._asyncgen_finalizer_hook(agen)  # type: ignore[misc]
+        elif process.state == "dead":
+            process.holds.append(agen)
+        else:
+            self.create_task(agen.aclose(), context=process.context)
 
     def create_future(self) -> SimulatedFuture:
-        self._numbered += 1
-        return SimulatedFuture(loop=self, number=self._numbered)
+        return SimulatedFuture(loop=self)
 
     def create_task(
         self, coro: Any, *, name: Any = None, context: Context | None = None, **given: Any
@@ -396,7 +433,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def tasks_by_process(self) -> str:
         """Every task that waits, by process, with the line at which it does."""
         lines: dict[str, list[str]] = {}
-        for task in sorted(asyncio.all_tasks(self), key=lambda t: hash(t)):
+        for task in sorted(asyncio.all_tasks(self), key=_number):
             process = getattr(task, "process", None)
             whose = "harness" if process is None else f"{process!r} ({process.state})"
             lines.setdefault(whose, []).append(_where(task))
@@ -404,9 +441,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return "; waiting are " + "; ".join(told) if told else ""
 
 
+def _nanos(seconds: float) -> int:
+    """Rounded up: a timer never ends early. For ever is some thirty years."""
+    return math.ceil(min(seconds, _EVER_S) * NANOS)
+
+
 def _context(handle: Handle) -> Context:
     found: Context = handle._context  # type: ignore[attr-defined]
     return found
+
+
+def _number(task: asyncio.Task[Any]) -> int:
+    return task.number if isinstance(task, SimulatedTask) else 0
 
 
 def _process_of(context: dict[str, Any]) -> Process | None:
@@ -421,17 +467,15 @@ def _process_of(context: dict[str, Any]) -> Process | None:
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    """`name at file:line`, of the innermost frame that the task waits in."""
+    """`name at file:line`, of the innermost frame that is not asyncio's own."""
     coroutine: Any = task.get_coro()
-    while getattr(coroutine, "cr_await", None) is not None and hasattr(
-        coroutine.cr_await, "cr_frame"
-    ):
+    where = ""
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        file = frame.f_code.co_filename
+        if not where or os.path.dirname(file) != _ASYNCIO:
+            where = f" at {os.path.basename(file)}:{frame.f_lineno}"
         coroutine = coroutine.cr_await
-    frame = getattr(coroutine, "cr_frame", None)
-    if frame is None:
-        return task.get_name()
-    code = frame.f_code
-    return f"{task.get_name()} at {os.path.basename(code.co_filename)}:{frame.f_lineno}"
+    return task.get_name() + where
 
 
 def _only_plain(call: str, given: dict[str, Any]) -> None:

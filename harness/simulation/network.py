@@ -88,14 +88,14 @@ class Link:
             self.lost += 1
         return took
 
-    def arrival(self, now: int, size: int) -> int:
-        """When a segment that leaves now is there."""
+    def arrival(self, now: int, size: int, later: int = 0) -> int:
+        """When a segment that leaves now, or `later` by that many nanoseconds, is there."""
         self.passed += size
         if self.extra_ns or self.jitter_ns or self.bytes_per_s != self._delays.bytes_per_s:
             self.delayed += size
         begin = max(now, self._free_ns)
         self._free_ns = begin + size * NANOS // self.bytes_per_s
-        return self._free_ns + self.latency()
+        return self._free_ns + later + self.latency()
 
     def stats(self) -> dict[str, int]:
         return {
@@ -125,6 +125,10 @@ class Hosts(Protocol):
         ...
 
     def ip(self, name: str) -> str: ...
+
+    def named(self, host: str, port: int) -> str:
+        """The process that a host, by name or IP address, and a port mean."""
+        ...
 
     def listener(self, name: str, port: int) -> Listener | None: ...
 
@@ -208,7 +212,7 @@ class SimulatedNetwork:
         if process is None:
             raise OSError(errno.EADDRNOTAVAIL, "only simulated processes can listen")
         machine = process.machine
-        if any(port in p.listeners for p in machine.alive()):
+        if port in process.listeners:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         process.listeners[port] = Listener(process, factory, copy_context())
         self._note(f"listen {process.name} {port}")
@@ -220,7 +224,7 @@ class SimulatedNetwork:
         sink, _, source = host.partition("@")
         process = PROCESS.get()
         if process is not None:
-            source = process.name
+            source, sink = process.name, self._hosts.named(host, port)
         elif not source:
             raise _unknown(host)
         self._hosts.ip(sink)
@@ -236,6 +240,15 @@ class SimulatedNetwork:
     # --- segments
 
     def send(self, end: Transport, kind: Kind, data: bytes) -> None:
+        """Now, or when the process gets to it."""
+        process = end.process
+        if process is None or process.state == "dead" or process.busy_until <= self.loop.now_ns:
+            self._leave(end, kind, data)
+            return
+        handle = Handle(self._leave, (end, kind, data), self.loop, end.context)
+        self.loop.at(process.busy_until, process.name, self.loop.run_now, handle)
+
+    def _leave(self, end: Transport, kind: Kind, data: bytes) -> None:
         link = end.link
         if link.cut or end.held:
             end.held.append((kind, data))
@@ -243,14 +256,11 @@ class SimulatedNetwork:
             link.held_now += len(data)
             self._unanswered(end)
             return
-        now = self.loop.now_ns
-        if end.process is not None:
-            now = max(now, end.process.busy_until)
-        self._transmit(end, kind, data, now)
+        self._transmit(end, kind, data)
 
-    def _transmit(self, end: Transport, kind: Kind, data: bytes, now: int) -> None:
-        link = end.link
-        at = end.horizon = max(link.arrival(now, len(data)), end.horizon + 1)
+    def _transmit(self, end: Transport, kind: Kind, data: bytes, later: int = 0) -> None:
+        link, now = end.link, self.loop.now_ns
+        at = end.horizon = max(link.arrival(now, len(data), later), end.horizon + 1)
         self._note(
             f"{link.source}>{link.sink} #{end.number} {kind} {len(data)} {zlib.crc32(data):08x} "
             f"+{at - self.loop.now_ns} ns"
@@ -276,9 +286,15 @@ class SimulatedNetwork:
         if end.link.cut:
             sender.acks_held += size
             return
-        sender.acks.append((self.loop.now_ns + 2 * LOOPBACK_NS, size))
-        if sender.paused:
-            self.when_acknowledged(sender)
+        self._acknowledge(sender, self.loop.now_ns + 2 * LOOPBACK_NS, size)
+
+    def _acknowledge(self, end: Transport, at: int, size: int) -> None:
+        """The sender hears that this much was taken, after what it heard before."""
+        if end.acks:
+            at = max(at, end.acks[-1][0])
+        end.acks.append((at, size))
+        if end.paused:
+            self.when_acknowledged(end)
 
     def when_acknowledged(self, end: Transport) -> None:
         """Wake a writer after the last acknowledgement that is on its way."""
@@ -350,10 +366,8 @@ class SimulatedNetwork:
                 if end.link is link:
                     self._release(end)
                 elif end.peer.link is link and end.acks_held:
-                    end.acks.append((self.loop.now_ns + RETRANSMIT_NS, end.acks_held))
+                    self._acknowledge(end, self.loop.now_ns + RETRANSMIT_NS, end.acks_held)
                     end.acks_held = 0
-                    if end.paused:
-                        self.when_acknowledged(end)
 
     def _release(self, end: Transport) -> None:
         """What a cut held goes out when TCP tries next."""
@@ -362,18 +376,25 @@ class SimulatedNetwork:
             return
         end.link.held_now -= sum(len(data) for _, data in held)
         end.silent_since = None
-        now = self.loop.now_ns + end.link.rng.randrange(RETRANSMIT_NS)
+        later = end.link.rng.randrange(RETRANSMIT_NS)
         for kind, data in held:
-            self._transmit(end, kind, data, now)
+            self._transmit(end, kind, data, later)
 
     def drop_held(self, source: str) -> None:
         """What links hold of a process that is dead never arrives."""
         for end in self._ends():
             if end.link.source == source and end.held:
-                size = sum(len(data) for _, data in end.held)
-                end.link.dropped += size
-                end.link.held_now -= size
-                end.held = [(kind, data) for kind, data in end.held if kind == "rst"]
+                reset = [segment for segment in end.held if segment[0] == "rst"]
+                end.link.dropped += self.forget_held(end)
+                end.held = reset
+
+    @staticmethod
+    def forget_held(end: Transport) -> int:
+        """What a cut holds of this end will never leave; returns how many bytes."""
+        size = sum(len(data) for _, data in end.held)
+        end.link.held_now -= size
+        end.held.clear()
+        return size
 
     def reset(self, source: str, sink: str) -> int:
         """Reset the connections that `source` made to `sink`; returns how many."""
@@ -394,7 +415,7 @@ class SimulatedNetwork:
             process.holds.append(end)
             end.die()
             if silent:
-                end.held.clear()
+                self.forget_held(end)
                 continue
             self.send(end, "rst", b"")
         process.connections.clear()
@@ -405,9 +426,12 @@ class SimulatedNetwork:
         booted = frozenset(names)
         for end in self._ends():
             if end.link.sink in booted and end.peer.gone and end.silent_since is not None:
-                error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
                 at = self.loop.now_ns + end.link.rng.randrange(RETRANSMIT_NS)
-                self.loop.at(at, end.link.source, self._fail, end, error)
+                self.loop.at(at, end.link.source, self._not_known, end)
+
+    def _not_known(self, end: Transport) -> None:
+        if not (end.link.cut or end.peer.link.cut):
+            self._fail(end, ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
 
     def established(self, ends: tuple[Transport, Transport]) -> None:
         for end in ends:
@@ -534,16 +558,24 @@ class _Attempt:
 
 
 def _accept(transport: Transport, factory: Callable[[], Any]) -> None:
-    transport.protocol = factory()
-    transport.protocol.connection_made(transport)
+    try:
+        transport.protocol = factory()
+        transport.protocol.connection_made(transport)
+    except Exception:
+        transport.abort()
+        raise
 
 
 def _connected(
     transport: Transport, factory: Callable[[], Any], made: asyncio.Future[Transport]
 ) -> None:
-    _accept(transport, factory)
     if made.done():
         transport.abort()
+        return
+    try:
+        _accept(transport, factory)
+    except Exception as e:
+        made.set_exception(e)
     else:
         made.set_result(transport)
 

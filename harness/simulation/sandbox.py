@@ -1,9 +1,10 @@
 """Keeps the real machine out of a simulated run.
 
 What asyncio does not route through its loop is patched while a world runs: clocks and entropy
-answer from the simulation, threads and blocking sleeps raise. An audit hook is the net under it:
+answer from the simulation, threads and what blocks raise. An audit hook is the net under it:
 sockets and subprocesses raise for everybody, files for simulated processes (the harness itself
-writes its history).
+writes its history). What can't be caught is `datetime.now()`, which asks the machine in C: it is
+for `ruff` and tests/test_tidy.py to ban, as is a name bound before (`from time import time`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import contextlib
 import linecache
 import os
 import random
+import select
+import socket
 import sys
 import threading
 import time
@@ -19,6 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from harness.simulation.clock import Clock
 from harness.simulation.loop import NANOS, SimulatedLoop, SimulationEscape
 from harness.simulation.process import PROCESS
 
@@ -43,6 +47,12 @@ _FOR_NOBODY = frozenset(
 _NOT_FOR_PROCESSES = frozenset(
     {
         "open",
+        "os.chmod",
+        "os.chown",
+        "os.link",
+        "os.symlink",
+        "os.utime",
+        "sqlite3.connect",
         "os.listdir",
         "os.mkdir",
         "os.remove",
@@ -54,6 +64,7 @@ _NOT_FOR_PROCESSES = frozenset(
         "os.chdir",
     }
 )
+Patch = tuple[Any, str, Any]  # owner, name, value
 _world: list[SimulatedLoop] = []  # the one that runs in this thread, if any
 _hooked = False
 
@@ -92,36 +103,7 @@ def sandbox(loop: SimulatedLoop, seed: str) -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked = True
-    rng = random.Random(f"{seed}/entropy")
-
-    def counted() -> int:
-        process = PROCESS.get()
-        clock = loop.clock if process is None else process.machine.clock
-        return clock.count(loop.now_ns)
-
-    def wall() -> int:
-        process = PROCESS.get()
-        clock = loop.clock if process is None else process.machine.clock
-        return clock.wall(loop.now_ns)
-
-    def entropy(size: int) -> bytes:
-        process = PROCESS.get()
-        return (rng if process is None else process.entropy).randbytes(size)
-
-    patches: list[tuple[Any, str, Any]] = [
-        (time, "time", lambda: wall() / NANOS),
-        (time, "time_ns", wall),
-        (time, "sleep", _refuse("time.sleep")),
-        (os, "urandom", entropy),
-        (random, "_urandom", entropy),  # SystemRandom, secrets
-        (uuid, "_generate_time_safe", None),  # uuid1 would call libuuid
-        (uuid, "_node", 0x020000000001),
-        (uuid, "_last_timestamp", None),
-        (threading.Thread, "start", _refuse("threading.Thread.start")),
-    ]
-    for name in ("monotonic", "perf_counter"):
-        patches.append((time, name, lambda: counted() / NANOS))
-        patches.append((time, f"{name}_ns", counted))
+    patches = [*_times(loop), *_chance(seed), *_REFUSED]
     with _patched(patches), _seeded(f"{seed}/global"):
         _world.append(loop)
         try:
@@ -130,8 +112,93 @@ def sandbox(loop: SimulatedLoop, seed: str) -> Iterator[None]:
             _world.remove(loop)
 
 
+def _times(loop: SimulatedLoop) -> list[Patch]:
+    """Clocks: those of the machine whose code asks. The time zone is UTC."""
+
+    def clock() -> Clock:
+        process = PROCESS.get()
+        return loop.clock if process is None else process.machine.clock
+
+    def counted() -> int:
+        return clock().count(loop.now_ns)
+
+    def wall() -> int:
+        return clock().wall(loop.now_ns)
+
+    def gettime_ns(number: int) -> int:
+        return wall() if number == time.CLOCK_REALTIME else counted()
+
+    gmtime, strftime = time.gmtime, time.strftime
+
+    def date(seconds: float | None = None) -> time.struct_time:
+        return gmtime(wall() / NANOS if seconds is None else seconds)
+
+    patches: list[Patch] = [
+        (time, "time", lambda: wall() / NANOS),
+        (time, "time_ns", wall),
+        (time, "clock_gettime", lambda number: gettime_ns(number) / NANOS),
+        (time, "clock_gettime_ns", gettime_ns),
+        (time, "gmtime", date),
+        (time, "localtime", date),
+        (time, "strftime", lambda form, when=None: strftime(form, when or date())),
+    ]
+    for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
+        patches.append((time, name, lambda: counted() / NANOS))
+        patches.append((time, f"{name}_ns", counted))
+    return patches
+
+
+def _chance(seed: str) -> list[Patch]:
+    """Entropy: a stream for each process, one for the harness."""
+    rng = random.Random(f"{seed}/entropy")
+
+    def entropy(size: int, flags: int = 0) -> bytes:
+        process = PROCESS.get()
+        return (rng if process is None else process.entropy).randbytes(size)
+
+    class Seeded(random.Random):
+        """Without a seed, Python's takes one from the machine, in C."""
+
+        def __init__(self, x: Any = None) -> None:
+            super().__init__(entropy(32) if x is None else x)
+
+        def seed(self, a: Any = None, version: int = 2) -> None:
+            super().seed(entropy(32) if a is None else a, version)
+
+    shared = random.seed
+
+    def reseed(a: Any = None, version: int = 2) -> None:
+        shared(entropy(32) if a is None else a, version)
+
+    patches: list[Patch] = [
+        (os, "urandom", entropy),
+        (random, "_urandom", entropy),  # SystemRandom, secrets
+        (random, "Random", Seeded),
+        (random, "seed", reseed),
+        (uuid, "_generate_time_safe", None),  # uuid1 would call libuuid
+        (uuid, "_node", 0x020000000001),
+        (uuid, "_last_timestamp", None),
+        (os, "getpid", lambda: 1),
+    ]
+    if hasattr(os, "getrandom"):
+        patches.append((os, "getrandom", entropy))
+    return patches
+
+
+_REFUSED: list[Patch] = [
+    (owner, name, _refuse(f"{where}.{name}"))
+    for owner, where, name in (
+        (time, "time", "sleep"),
+        (threading.Thread, "threading.Thread", "start"),
+        (threading.Condition, "threading.Condition", "wait"),
+        (select, "select", "select"),
+        (socket, "socket", "gethostname"),
+    )
+]
+
+
 @contextlib.contextmanager
-def _patched(patches: list[tuple[Any, str, Any]]) -> Iterator[None]:
+def _patched(patches: list[Patch]) -> Iterator[None]:
     saved = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     try:
         for owner, name, value in patches:

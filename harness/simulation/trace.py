@@ -23,6 +23,7 @@ class Trace:
         self._path = path
         self._file: IO[str] | None = None
         self.count = 0
+        self._sealed = False
 
     def open(self) -> None:
         """Begin to write; raises `HistoryError`."""
@@ -32,12 +33,18 @@ class Trace:
 
     def add(self, now: int, what: str) -> None:
         """One event, nanoseconds after the world began."""
+        if self._sealed:
+            return
         line = f"{now // 10**9}.{now % 10**9:09d} {what}\n"
         self.count += 1
         self._hash.update(line.encode())
         if self._file is not None:
             with self._told():
                 self._file.write(line)
+
+    def seal(self) -> None:
+        """The world is over: what comes now is not of it."""
+        self._sealed = True
 
     def digest(self) -> str:
         return self._hash.hexdigest()

@@ -125,7 +125,11 @@ class Transport(asyncio.Transport):
             self.give(kind, data)
 
     def write(self, data: Any) -> None:
-        if self._closing or self._eof_sent or not data:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+        if self._eof_sent:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._closing or not data:
             return
         taken = bytes(data)
         self._inflight += len(taken)
@@ -162,7 +166,9 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         if self._closing:
             return
-        if not self._eof_sent:
+        if self._unread:  # a kernel says so when nobody will ever read it
+            self.network.send(self, "rst", b"")
+        elif not self._eof_sent:
             self.network.send(self, "fin", b"")
         self._end(None)
 
@@ -181,6 +187,8 @@ class Transport(asyncio.Transport):
     def give(self, kind: Kind, data: bytes) -> None:
         """A segment that has arrived; runs in the owner's context."""
         if self._closing:
+            if kind == "data" and not self.peer.gone:
+                self.network.send(self, "rst", b"")
             return
         if kind == "rst":
             self.fail(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
@@ -232,6 +240,8 @@ class Transport(asyncio.Transport):
         self._closing = True
         self.gone = True
         self._unread.clear()
+        if error is not None:
+            self.network.forget_held(self)
         if self.process is not None:
             self.process.connections.pop(self.number, None)
         loop = self.network.loop

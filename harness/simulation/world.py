@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from harness.errors import EnvironmentFailed
 from harness.host import Address
 from harness.simulation.clock import Clock
 from harness.simulation.disk import SimulatedDisk
@@ -121,6 +122,9 @@ class World:
                         raise KeyboardInterrupt from None
                     raise
                 finally:
+                    self.trace.seal()
+                    self.on_log = lambda process, text: None
+                    self.on_exit = lambda process, code, expected: None
                     self.network.tear_down()
                     self.loop.tear_down()
                     self.loop.close()
@@ -151,8 +155,18 @@ class World:
         raise socket.gaierror(socket.EAI_NONAME, f"there is no {name!r} in this world")
 
     def listener(self, name: str, port: int) -> Listener | None:
-        process = self.places[name].processes.get(name)
+        machine = self.places.get(name)
+        process = None if machine is None else machine.processes.get(name)
         return None if process is None else process.listeners.get(port)
+
+    def named(self, host: str, port: int) -> str:
+        """The process that a host and port mean; `host` may be an IP address."""
+        if host in self.places:
+            return host
+        for name, machine in self.places.items():
+            if machine.ip == host and self.listener(name, port) is not None:
+                return name
+        return next((n for n, m in self.places.items() if m.ip == host), host)
 
     def note(self, what: str) -> None:
         self.trace.add(self.loop.now_ns - START_NS, what)
@@ -166,7 +180,13 @@ class World:
     # --- processes
 
     def start(self, name: str, machine: Machine, main: Main) -> Process:
-        """Start `main(host)` as a process of a machine, which is switched on if it was off."""
+        """Start `main(host)` as a process of a machine, which is switched on if it was off.
+
+        Raises `EnvironmentFailed` if it runs already.
+        """
+        running = machine.processes.get(name)
+        if running is not None and running.state != "dead":
+            raise EnvironmentFailed(f"{name} runs already")
         if not machine.powered:
             machine.powered = True
             names = [n for n, m in self.places.items() if m is machine]

@@ -306,3 +306,22 @@ def test_rot_flips_one_bit_for_good() -> None:
         assert sum(byte.bit_count() for byte in disk.read("f")) == 1
 
     w.run(main())
+
+
+async def one_of_two_fails(disk: SimulatedDisk) -> None:
+    await durable(disk, "f", b"a")
+    disk.fsync_ns = (5_000_000, 5_000_000)
+    disk.append("f", b"b")
+    slow = asyncio.ensure_future(disk.fsync("f"))
+    await asyncio.sleep(0.001)
+    disk.fsync_ns = (1_000_000, 1_000_000)
+    disk.failing_fsyncs = 1
+    results = await asyncio.gather(slow, disk.fsync("f"), return_exceptions=True)
+    assert [type(r) for r in results] == [OSError, OSError], "what it should save is lost for both"
+
+
+def test_an_fsync_beside_one_that_fails_does_not_claim_to_have_saved_it() -> None:
+    assert set(outcomes(one_of_two_fails, 100)) == {
+        (("f", b"a"),),
+        (("f", b"a\0"),),
+    }

@@ -210,7 +210,15 @@ def test_what_is_not_there_and_what_makes_no_sense(run: Run) -> None:
         with pytest.raises(OSError, match="more than there is") as longer:
             disk.truncate("f", 4)
         assert longer.value.errno == errno.EINVAL
-        for name in ("", ".", "..", "a/b", "../f"):
+        for nonsense in (
+            lambda: disk.truncate("f", -1),
+            lambda: disk.read("f", -1),
+            lambda: disk.read("f", 0, -1),
+        ):
+            with pytest.raises(OSError, match="Invalid argument") as invalid:
+                nonsense()
+            assert invalid.value.errno == errno.EINVAL
+        for name in ("", ".", "..", "a/b", "../f", "n" * 256):
             with pytest.raises(ValueError, match="flat"):
                 disk.append(name, b"")
 

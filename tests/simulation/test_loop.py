@@ -9,6 +9,7 @@ import random
 import pytest
 from simulation.worlds import seconds, start, world
 
+from harness.errors import EnvironmentFailed
 from harness.simulation.loop import Deadlock, Livelock, SimulationEscape
 
 
@@ -100,7 +101,7 @@ def test_nothing_left_to_happen_is_a_deadlock_with_every_task_named() -> None:
 
     with pytest.raises(Deadlock) as e:
         w.run(main())
-    assert "harness: harness at locks.py" in str(e.value)
+    assert "harness: harness at test_loop.py" in str(e.value)
     assert "a#1 (running): a/main at test_loop.py" in str(e.value)
 
 
@@ -216,3 +217,112 @@ def test_ctrl_c_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert cleaned
+
+
+def test_no_timer_ends_early() -> None:
+    w = world()
+    rng = random.Random(1)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(2000):
+            delay = rng.random() / 10
+            end = loop.time() + delay
+            await asyncio.sleep(delay)
+            assert loop.time() >= end
+        end = loop.time() + 0.1
+        while (left := end - loop.time()) > 0:
+            await asyncio.sleep(left / 3)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.sleep(float("inf")), 1)
+
+    w.run(main())
+
+
+def test_a_harness_that_sleeps_for_hours_is_no_livelock() -> None:
+    w = world()
+
+    async def ping(host) -> None:
+        while True:
+            await asyncio.sleep(10)
+
+    async def main() -> None:
+        start(w, "a", ping)
+        await asyncio.sleep(5 * 3600)
+
+    w.run(main())
+
+
+def test_a_generator_of_a_dead_process_is_not_closed_during_the_run() -> None:
+    w = world()
+    seen: list[str] = []
+
+    async def numbers(host):
+        try:
+            while True:
+                yield 1
+        finally:
+            await asyncio.sleep(0)
+            seen.append("closed")
+            host.log("closed")
+
+    async def process(host) -> None:
+        await asyncio.sleep(0.55)
+        generator = numbers(host)
+        await anext(generator)
+        generator = [generator]
+        generator.append(generator)  # only the collector finds it
+        del generator
+        await asyncio.sleep(1000)
+
+    async def main() -> list[str]:
+        started = start(w, "a", process)
+        await asyncio.sleep(0.6)
+        w.kill(started)
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+        return list(seen)
+
+    assert w.run(main()) == []
+
+
+def test_what_dead_processes_clean_up_after_the_run_reaches_nothing(tmp_path) -> None:
+    logs: list[str] = []
+
+    def run(clean: bool) -> str:
+        w = world()
+        w.on_log = lambda process, text: logs.append(text)
+
+        async def process(host) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                if clean:
+                    host.log("bye")
+                    host.disk.append("f", b"x")
+                    (tmp_path / "f").write_text("x")
+
+        async def main() -> None:
+            start(w, "a", process)
+            await asyncio.sleep(1)
+
+        w.run(main())
+        return w.trace.digest()
+
+    assert run(True) == run(False)
+    assert logs == []
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_process_runs_once() -> None:
+    w = world()
+
+    async def idle(host) -> None:
+        await asyncio.sleep(1000)
+
+    async def main() -> None:
+        start(w, "a", idle)
+        with pytest.raises(EnvironmentFailed, match="a runs already"):
+            start(w, "a", idle)
+
+    w.run(main())

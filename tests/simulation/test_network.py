@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
+from harness.simulation.loop import Livelock
 from harness.simulation.network import Delays
 
 
@@ -408,3 +409,195 @@ def test_no_byte_is_lost_doubled_or_moved(steps, seed: int) -> None:
         assert client.lost == made[0].lost == []
 
     w.run(main())
+
+
+def test_idle_connections_with_keep_alive_do_not_hide_a_deadlock() -> None:
+    import socket
+
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        sock = client.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Livelock, match="nothing reached the harness"):
+        w.run(main())
+
+
+def test_a_writer_goes_on_after_a_cut_of_the_acknowledgements_heals() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        _, writer = await asyncio.open_connection("a@c1", 6379)
+        writer.write(b"x" * 30_000)
+        w.cut([("a", "c1")])
+        writer.write(b"x" * 30_000)
+        await asyncio.sleep(1)
+        w.cut([])
+        writer.write(b"x" * 30_000)
+        await asyncio.wait_for(writer.drain(), 5)
+        await asyncio.sleep(1)
+        assert len(made[0].data) == 90_000
+        writer.close()
+
+    w.run(main())
+
+
+def test_closing_with_bytes_unread_is_a_reset() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        start(w, "a", server(Sink, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        made[0].transport.pause_reading()
+        client.transport.write(b"x" * 100)
+        await asyncio.sleep(1)
+        made[0].transport.close()
+        await asyncio.sleep(1)
+        assert isinstance(client.lost[0], ConnectionResetError)
+
+    w.run(main())
+
+
+@pytest.mark.parametrize("what", ["power", "pause", "cut"])
+def test_a_busy_process_sends_nothing_after_it_was_stopped(what: str) -> None:
+    w = world(service_ns=1_000_000)
+
+    class Command(Echo):
+        def data_received(self, data: bytes) -> None:
+            for _ in data:
+                self.host.charge(1)
+                self.transport.write(b"x")
+
+    async def process(host) -> None:
+        Command.host = host
+        await (await host.serve(Command)).serve_forever()
+
+    async def main() -> None:
+        a = start(w, "a", process)
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        client.transport.write(b"c" * 1000)
+        await asyncio.sleep(0.1)
+        if what == "power":
+            w.power_off(w.machines["a"])
+        elif what == "pause":
+            w.pause(a)
+        else:
+            w.cut([("a", "c1")])
+        await asyncio.sleep(0.01)
+        before = len(client.data)
+        assert 50 < before < 150
+        await asyncio.sleep(5)
+        assert len(client.data) == before
+        if what == "power":
+            return
+        w.resume(a)
+        w.cut([])
+        await asyncio.sleep(5)
+        assert len(client.data) == 1000
+
+    w.run(main())
+
+
+def test_a_reboot_behind_a_cut_resets_nothing_until_it_heals() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.power_off(w.machines["a"])
+        client.transport.write(b"x")
+        w.cut([("a", "c1"), ("c1", "a")])
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(5)
+        assert client.lost == []
+        w.cut([])
+        client.transport.write(b"x")
+        await asyncio.sleep(5)
+        assert isinstance(client.lost[0], ConnectionResetError)
+
+    w.run(main())
+
+
+def test_a_heal_does_not_hold_up_other_connections() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        old = [await connect(w) for _ in range(20)]
+        w.cut([("c1", "a")])
+        for client in old:
+            client.transport.write(b"x")
+        await asyncio.sleep(1)
+        w.cut([])
+        began = seconds(w)
+        fresh = await connect(w)
+        fresh.transport.write(b"y")
+        while not fresh.data:
+            await asyncio.sleep(0.0005)
+        assert seconds(w) - began < 0.01
+
+    w.run(main())
+
+
+def test_two_processes_of_one_machine_serve_beside_each_other() -> None:
+    w = world("a")
+    made: dict[str, list[Echo]] = {"node": [], "log": []}
+
+    async def main() -> None:
+        for name, protocols in made.items():
+            w.start(name, w.machines["a"], server(Echo, protocols))
+        await asyncio.sleep(0.1)
+        client = await connect(w, name="log")
+        client.transport.write(b"x")
+        await asyncio.sleep(1)
+        assert (len(made["node"]), len(made["log"])) == (0, 1)
+        w.power_off(w.machines["a"])
+        assert not w.machines["a"].alive()
+
+    w.run(main())
+
+
+def test_what_a_process_may_connect_to() -> None:
+    w = world()
+    errors: list[str] = []
+
+    async def process(host) -> None:
+        for name in ("c1", "nobody"):
+            try:
+                await asyncio.open_connection(name, 6379)
+            except OSError as e:
+                errors.append(type(e).__name__)
+        _, writer = await asyncio.open_connection("10.0.0.2", 6379)
+        errors.append(writer.get_extra_info("peername")[0])
+        with pytest.raises(TypeError):
+            writer.write(5)
+        writer.write_eof()
+        with pytest.raises(RuntimeError):
+            writer.write(b"x")
+        writer.close()
+
+    def broken():
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        start(w, "b", server(Echo, []))
+        start(w, "a", process)
+        await asyncio.sleep(5)
+        with pytest.raises(ZeroDivisionError):
+            await w.loop.create_connection(broken, "b@c1", 6379)
+
+    w.run(main())
+    assert errors == ["ConnectionRefusedError", "gaierror", "10.0.0.2"]
