@@ -315,7 +315,8 @@ class Node:
         if name == b"EXEC":
             self._end_transaction(session)
             return encode(Error(f"EXECABORT Transaction discarded because of: {error}"))
-        session.aborted = True
+        if error is not NOT_IN_A_TRANSACTION.get(name) or error is _NOT_ALLOWED:
+            session.aborted = True
         return encode(error)
 
     def _execute(self, session: Session, commands: list[Command]) -> list[bytes]:

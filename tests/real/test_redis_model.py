@@ -36,6 +36,8 @@ WORDS = [
     str(-(2**63)),
     str(2**63),
 ]
+# Nothing may end between the answer of one server and that of the other.
+TIMES = ["0", "-1", "100000", "x", str(2**63 - 1), str(-(2**63))]
 SCRIPTS = [
     "return redis.call('GET', KEYS[1])",
     "redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])",
@@ -66,9 +68,9 @@ def draw(rng: random.Random) -> list[str]:
         keys = [rng.choice(KEYS) for _ in range(max(count, 1))]
         return ["EVAL", script, str(rng.choice([count, 1, 1, 1])), *keys, rng.choice(WORDS)]
     if kind < 0.2:
-        option = rng.choice([[], ["NX"], ["XX"], ["GET"], ["KEEPTTL"], ["EX", rng.choice(WORDS)],
+        option = rng.choice([[], ["NX"], ["XX"], ["GET"], ["KEEPTTL"], ["EX", rng.choice(TIMES)],
                              ["PX", "100000"], ["PXAT", "1"], ["NX", "XX"],
-                             ["EX", "9", "PX", "9"], ["XX", "GET", "EX", "50"], ["NX", "GET"],
+                             ["EX", "90", "PX", "90000"], ["XX", "GET", "EX", "50"], ["NX", "GET"],
                              ["EX"], ["foo"]])  # fmt: skip
         return ["SET", rng.choice(KEYS), rng.choice(WORDS), *option]
     name = rng.choice([p for p in PLAIN if p not in CHANCE])
@@ -77,7 +79,8 @@ def draw(rng: random.Random) -> list[str]:
     arity = abs(TABLE[name.encode()].arity)
     extra = 0 if name in TAKES_MORE else 1
     count = max(0, arity - 1 + rng.choice([0, 0, 0, 0, 0, 0, extra, -1]))
-    args = [rng.choice(KEYS)] + [rng.choice(WORDS) for _ in range(4)]
+    words = TIMES if "EXPIRE" in name else WORDS
+    args = [rng.choice(KEYS)] + [rng.choice(words) for _ in range(4)]
     if name in ("DEL", "UNLINK", "EXISTS"):
         args = [rng.choice(KEYS) for _ in range(5)]
     return [name, *args[:count]]
