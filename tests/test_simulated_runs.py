@@ -89,6 +89,18 @@ def test_every_fault_bites_and_a_durable_primary_loses_nothing(tmp_path: Path, f
     assert history[-1].f == "end"
 
 
+def test_clock_faults_do_not_undo_each_other(tmp_path: Path) -> None:
+    results, folder = run(tmp_path, workload="set", nemesis="clock-drift,clock-jump",
+                          time_limit_s=20, seed=7)  # fmt: skip
+    assert results.valid is True, results.why
+    history, _ = read_history(folder.history)
+    jumps = [p.said for p in history.nemesis_pairs() if p.invoke.f.endswith("clock-jump")]
+    asked = [j["ms"] for j in jumps if "ms" in j]
+    assert [j["ahead_ms"] for j in jumps if "ahead_ms" in j] == asked
+    drifts = [p.said for p in history.nemesis_pairs() if p.invoke.f == "stop-clock-drift"]
+    assert all(abs(d["ahead_ms"]) < 1000 for d in drifts), "no jump is taken for a drift"
+
+
 def test_power_takes_what_was_not_synced_and_a_kill_does_not(tmp_path: Path) -> None:
     options = {"appendonly": "yes", "appendfsync": "no"}
     given = {"workload": "set", "time_limit_s": 8, "interval_s": 1.0, "options": options}

@@ -65,6 +65,14 @@ def test_time_and_chance_come_from_outside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_clocks_and_chance_are_looked_up_when_they_are_asked(path: Path) -> None:
+    """A name bound at import would go on asking the machine while a world is simulated."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module not in ("time", "random", "uuid", "secrets"), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_arrows_point_down(path: Path) -> None:
     """harness/ never imports targets/ (but to look for servers), checkers know no target."""
     imports = {
@@ -76,6 +84,12 @@ def test_arrows_point_down(path: Path) -> None:
         assert not any(m.startswith("targets") for m in imports)
     if name(path).startswith(("harness/checkers", "harness/models")):
         allowed = ("harness.checkers", "harness.models", "harness.history", "harness.native")
+        assert all(m.startswith(allowed) for m in imports if m.startswith("harness"))
+    if name(path).startswith("targets/redis_model") and path.stem != "target":
+        ours = {m for m in imports if m.startswith("harness")}
+        assert ours <= {"harness.host"}, "a server knows the host and nothing else of us"
+    if name(path).startswith("harness/simulation"):
+        allowed = ("harness.simulation", "harness.host", "harness.errors")
         assert all(m.startswith(allowed) for m in imports if m.startswith("harness"))
     if name(path).startswith("targets/"):
         assert not any(m.startswith(("harness.checkers", "harness.workloads")) for m in imports)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lupa import lua51
 
-from targets.redis_model.commands import INT64, Call
+from targets.redis_model.execution import INT64, Call
 from targets.redis_model.resp import Error, Simple
 
 INSTRUCTIONS_MAX = 10_000_000

@@ -104,7 +104,7 @@ def test_every_fault_bites(nothing_left: Path, redis_server: Path, fault: str) -
 
 def test_all_faults_heal_in_the_end(nothing_left: Path, redis_server: Path) -> None:
     _results, folder = run(
-        nothing_left, workload="set", nemesis="all", time_limit_s=15, interval_s=0.8
+        nothing_left, workload="set", nemesis="all", time_limit_s=18, interval_s=0.8
     )
     history, _ = read_history(folder.history)
     pairs = history.nemesis_pairs()
@@ -114,7 +114,7 @@ def test_all_faults_heal_in_the_end(nothing_left: Path, redis_server: Path) -> N
     started = [p.invoke.f[6:] for p in pairs if p.invoke.f.startswith("start-")]
     stopped = [p.invoke.f[5:] for p in pairs if p.invoke.f.startswith("stop-")]
     assert sorted(started) == sorted(stopped)
-    assert set(started) == {"partition", "kill", "pause", "restart", "failover"}
+    assert set(started) == {"partition", "slow", "kill", "pause", "restart", "failover"}
 
 
 def test_server_options_are_passed_through_and_recorded(
