@@ -248,3 +248,14 @@ def test_the_mix_is_the_swarms(tmp_path: Path) -> None:
         assert abs(share - wanted) < 12
         shares.append(wanted)
     assert len(set(shares)) > 1
+
+
+def test_the_report_says_that_it_was_simulated_and_what_was_drawn(tmp_path: Path) -> None:
+    code = command("--nemesis", "all", "--seed", "4", "--time-limit", "4", "--rate", "100",
+                   "--results", str(tmp_path))  # fmt: skip
+    assert code in (0, 1, 2)
+    page = (tmp_path / "latest" / "report.html").read_text()
+    assert "harness replay" in page
+    assert "What the seed drew" in page
+    assert "client hosts" in page
+    assert "Real servers are not deterministic" not in page

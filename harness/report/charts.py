@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 960, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 22, 26
 COLOURS = ("#2f6fde", "#d9730d", "#0f9d7a", "#a84bc4", "#b3892b", "#5a6b7b")
+LETTER = 6.5  # width of one, about
 BY_TYPE = {"ok": "#2f6fde", "fail": "#d9730d", "info": "#c2409a"}
 
 
@@ -58,9 +59,15 @@ def _frame(end_s: float, bands: Sequence[Band], title: str) -> list[str]:
             f'height="{HEIGHT - TOP - BOTTOM}"><title>{escape(band.label)}: '
             f"{band.start_s:.2f} s to {band.end_s:.2f} s</title></rect>"
         )
+    free = 0.0
     for group in overlapping(bands):
         x = _x(group.start_s, end_s)
-        anchor = ' text-anchor="end"' if x > WIDTH - 90 else ""
+        room = LETTER * len(group.label)
+        at_the_end = x > WIDTH - 90
+        if x - (room if at_the_end else 0) < free:
+            continue  # it would run into the one before; the table below has them all
+        free = x if at_the_end else x + room
+        anchor = ' text-anchor="end"' if at_the_end else ""
         parts.append(
             f'<text class="fault-name" x="{x + 2:.1f}" y="{TOP - 6}"{anchor}>'
             f"{escape(group.label)}</text>"

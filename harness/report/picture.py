@@ -6,13 +6,16 @@ seconds between them can both be read; the axis says the real times.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
 LANE, BAR, LEFT, TOP = 46, 28, 96, 46
-PAGE, NARROW, WIDE = 1010, 80, 112  # the page's width; the least and the most room of an event
+PAGE, NARROW, WIDE = 1010, 80, 132  # the page's width; the least and the most room of an event
+LETTER = 6.5  # width of one, about
+MARKS = 4
 MOST = 40  # operations drawn; the words list them all
 
 
@@ -21,7 +24,7 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
     operations = _chosen(witness["operations"])
     end = max(o["ret"] or o["call"] for o in operations)
     begin = min(o["call"] for o in operations)
-    marks = [f for f in faults if begin <= f["time"] <= end]
+    marks = _few([f for f in faults if begin <= f["time"] <= end], operations)
     times = sorted(
         {t for o in operations for t in (o["call"], o["ret"]) if t is not None}
         | {m["time"] for m in marks}
@@ -36,12 +39,16 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
         f'height="{height}" role="img" aria-label="the operations of the witness">'
     ]
     parts += _axis(times, x, height)
+    free = 0.0
     for m in marks:
+        at, text = x[m["time"]], escape(m["label"])
         parts.append(
-            f'<line class="mark" x1="{x[m["time"]]}" x2="{x[m["time"]]}" y1="18" '
-            f'y2="{height - 38}"/><text class="mark" x="{x[m["time"]] + 3}" y="14">'
-            f"{escape(m['label'])}</text>"
+            f'<line class="mark" x1="{at}" x2="{at}" y1="18" y2="{height - 38}">'
+            f"<title>{text}</title></line>"
         )
+        if at >= free:  # else it would run into the one before
+            parts.append(f'<text class="mark" x="{at + 3}" y="14">{text}</text>')
+            free = at + LETTER * len(text)
     for process, i in lanes.items():
         y = TOP + LANE * i
         parts.append(
@@ -56,6 +63,21 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
         end_x = x[min(later)] - 14 if later else width - 14
         parts.append(_bar(o, x, TOP + LANE * lanes[o["process"]], end_x))
     return Markup("\n".join([*parts, "</svg>"]))
+
+
+def _few(
+    marks: Sequence[dict[str, Any]], operations: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Where more than `MARKS` fall between the same two events of the operations: their number."""
+    events = sorted({t for o in operations for t in (o["call"], o["ret"]) if t is not None})
+    between: dict[int, list[dict[str, Any]]] = {}
+    for m in marks:
+        between.setdefault(bisect_right(events, m["time"]), []).append(m)
+    few = []
+    for group in between.values():
+        label = f"{len(group)} faults begin or end"
+        few += group if len(group) <= MARKS else [{"label": label, "time": group[0]["time"]}]
+    return few
 
 
 def _chosen(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
