@@ -420,6 +420,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """What a process let fall goes to its log; the harness' own to the usual place."""
+        if self._over:
+            return
         process = _process_of(context)
         if process is None:
             super().default_exception_handler(context)
