@@ -28,6 +28,8 @@ def examine() -> Iterator[Finding]:
     yield Finding("python", sys.version_info >= (3, 11), platform.python_version())
     yield Finding("cores and memory", True, f"{os.cpu_count()} cores, {_memory()}")
     yield from _servers()
+    uvloop = importlib.util.find_spec("uvloop") is not None
+    yield Finding("uvloop", uvloop, "" if uvloop else "servers of our own run on asyncio's loop")
     yield _tool("C++ compiler", ("c++", "--version"))
     yield _tool("Docker engine", ("docker", "version", "--format", "{{.Server.Version}}"))
     yield _command("network namespaces", ("unshare", "--net", "true"), "can be made")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,15 @@ def real(folder: Path, main: Main) -> None:
         host.disk.close()
 
 
-@pytest.fixture(params=["simulated", "real"])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
-    return simulated if request.param == "simulated" else lambda main: real(tmp_path, main)
+@pytest.fixture(params=["simulated", "real on uvloop", "real on asyncio"])
+def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    if request.param == "simulated":
+        return simulated
+    if request.param == "real on asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    else:
+        pytest.importorskip("uvloop")
+    return lambda main: real(tmp_path, main)
 
 
 def test_a_host_has_a_name_and_knows_the_others(run: Run) -> None:
