@@ -240,13 +240,21 @@ class SimulatedNetwork:
     # --- segments
 
     def send(self, end: Transport, kind: Kind, data: bytes) -> None:
-        """Now, or when the process gets to it."""
-        process = end.process
-        if process is None or process.state == "dead" or process.busy_until <= self.loop.now_ns:
+        """Now, or when the process gets to it; what it has sent before goes first."""
+        process, now = end.process, self.loop.now_ns
+        if process is None or process.state == "dead":
             self._leave(end, kind, data)
-            return
-        handle = Handle(self._leave, (end, kind, data), self.loop, end.context)
-        self.loop.at(process.busy_until, process.name, self.loop.run_now, handle)
+        elif process.busy_until <= now and not end.unsent:
+            self._leave(end, kind, data)
+        else:
+            end.unsent += 1
+            handle = Handle(self._leave_late, (end, kind, data), self.loop, end.context)
+            at = max(now, process.busy_until)
+            self.loop.at(at, process.name, self.loop.run_now, handle)
+
+    def _leave_late(self, end: Transport, kind: Kind, data: bytes) -> None:
+        end.unsent -= 1
+        self._leave(end, kind, data)
 
     def _leave(self, end: Transport, kind: Kind, data: bytes) -> None:
         link = end.link
@@ -275,7 +283,7 @@ class SimulatedNetwork:
             return
         if end.gone:
             if kind != "rst" and not sender.gone:
-                self.send(end, "rst", b"")
+                self._leave(end, "rst", b"")  # by the kernel, whatever the process does
             return
         sender.silent_since = None
         self.loop.deliver(end.process, Handle(end.give, (kind, data), self.loop, end.context))

@@ -83,6 +83,7 @@ class Transport(asyncio.Transport):
         self.protocol: Any = None
         self.gone = False  # the kernel does not know this end any more
         self.horizon = 0  # when the last segment arrives: they stay in order
+        self.unsent = 0  # segments that wait for the process' processor
         self.held: list[tuple[Kind, bytes]] = []  # by a cut link
         self.acks_held = 0
         self.acks: deque[tuple[int, int]] = deque()  # (time, bytes) on their way back
