@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.errors import HarnessError, HistoryError, UsageError
 from harness.history import read_history
 from harness.junit import write_junit
 from harness.nemesis.faults import registry
+from harness.replay import Hashes
 from harness.replay import replay as repeat
 from harness.report.page import write_report
 from harness.results import Run, find_run, plan_run
@@ -267,6 +269,8 @@ def print_verdict(results: judging.Results, folder: Run, spec: Spec) -> None:
         + f"  {spec.target} {spec.workload}, faults {spec.nemesis}, seed {spec.seed}"
         + (" (expected to be invalid)" if spec.expect == "invalid" else "")
     )
+    if spec.swarm is not None:
+        click.echo(f"  drawn     {spec.node_count} nodes, faults {','.join(spec.swarm.faults)}")
     for name, claim in results.claims.items():
         mark = WORD[claim.valid] if claim.judged else "measured"
         click.echo(f"  {mark:8}  {name}: {claim.why}")
@@ -274,6 +278,8 @@ def print_verdict(results: judging.Results, folder: Run, spec: Spec) -> None:
         click.echo(f"  warning   {warning}")
     click.echo(f"report  {_shown(folder.report)}")
     click.echo(f"again   {spec.command()}")
+    if spec.environment == "simulated":
+        click.echo(f"replay  harness replay {shlex.quote(_shown(folder.path))}")
 
 
 def _shown(path: Path) -> str:
@@ -407,8 +413,8 @@ def replay(run: Path) -> int:
     return 1
 
 
-def _hashes(hashes: dict[str, Any]) -> str:
-    return f"history {hashes['history']}, trace {hashes['trace']} ({hashes['events']} events)"
+def _hashes(hashes: Hashes) -> str:
+    return f"history {hashes.history}, trace {hashes.trace} ({hashes.events} events)"
 
 
 @cli.command(name="list")
@@ -422,7 +428,8 @@ def list_() -> int:
             click.echo(f"  {name:18} {_first_sentence(text)}")
     click.echo(click.style("faults (--nemesis)", bold=True))
     for name, fault in registry().items():
-        click.echo(f"  {name:18} {_first_sentence(type(fault).__doc__)}")
+        where = " (simulated only)" if fault.needs & {"loss", "clock", "power"} else ""
+        click.echo(f"  {name:18} {_first_sentence(type(fault).__doc__)}{where}")
     return 0
 
 

@@ -39,12 +39,20 @@ class Difference:
     second: str | None
 
 
+class Hashes(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of hashes.json. `events`: lines of the trace."""
+
+    history: str
+    trace: str
+    events: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replay:
     """`first`, `second`: the hashes of the run and of its repetition."""
 
-    first: dict[str, Any]
-    second: dict[str, Any]
+    first: Hashes
+    second: Hashes
     differences: Sequence[Difference]
     notes: Sequence[str]
 
@@ -54,7 +62,7 @@ class Replay:
 
 
 def replay(run: Run) -> Replay:
-    """Repeat a run; raises `UsageError` for one that was not simulated."""
+    """Repeat a run; raises `UsageError` for one that was not simulated, or not to its end."""
     test = run.read(run.test)
     try:
         spec = msgspec.convert(test["spec"], Spec)
@@ -62,7 +70,12 @@ def replay(run: Run) -> Replay:
         raise UsageError(f"{run.test} does not describe a run: {e}") from e
     if spec.environment != "simulated":
         raise UsageError(f"{run.path} can't be replayed: only runs of --env simulated can")
-    hashes = {**run.read(run.hashes), "history": history_hash(run)}
+    if not run.hashes.exists() or not run.history.exists():
+        raise UsageError(
+            f"{run.path} can't be replayed: it was interrupted, so it has no {run.hashes.name}; "
+            f"repeat it with {spec.command()}"
+        )
+    first = msgspec.structs.replace(_hashes(run), history=history_hash(run))
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as folder:
         again = Run(Path(folder) / "again")
         notes = []
@@ -70,16 +83,29 @@ def replay(run: Run) -> Replay:
             execute(spec, again, trace=True)
         except EnvironmentFailed as e:  # as the run itself may have ended
             notes.append(f"the repetition ended with: {e}")
-        second = again.read(again.hashes)
+        second = _hashes(again)
         found = [first_difference("history", run.history, again.history)]
-        if second["trace"] != hashes["trace"]:
+        if second.trace != first.trace:
             found.append(_in_trace(run, again, Path(folder), test))
+        notes += _other_versions(test, again)
+        if first != second and not any(found):
+            notes.append(
+                "two repetitions are the same, the run was another: its code, or what it ran on, "
+                "was not what it is now"
+            )
         return Replay(
-            first=hashes,
+            first=first,
             second=second,
             differences=[d for d in found if d is not None],
-            notes=[*notes, *_other_versions(test, again)],
+            notes=notes,
         )
+
+
+def _hashes(run: Run) -> Hashes:
+    try:
+        return msgspec.convert(run.read(run.hashes), Hashes)
+    except msgspec.ValidationError as e:
+        raise UsageError(f"{run.hashes} holds no hashes: {e}") from e
 
 
 def _in_trace(run: Run, again: Run, folder: Path, test: dict[str, Any]) -> Difference | None:

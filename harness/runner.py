@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import importlib
 import importlib.metadata
+import inspect
 import platform
 import random
 import shutil
@@ -14,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis.exceptions as rx
 
 from harness import spec as specs
@@ -130,8 +133,11 @@ class Runner:
         self._system = System(self.env, self.target, self._rng("nemesis"))
         if swarm is not None:
             self._system.strength_percent = swarm.strength_percent
+            able = msgspec.structs.replace(swarm, faults=tuple(f.name for f in self.faults))
+            self.spec = msgspec.structs.replace(spec, swarm=able)
         self.nemesis = Nemesis(self.faults, self._system)
-        self._versions = versions()  # asks the machine, which a simulation may not
+        # Asks the machine, which a simulation may not.
+        self._versions = {**versions(), "code": code_hash(type(self.target))}
         self._base = 0
         self._index = 0
         self._recorder: Recorder | None = None
@@ -182,8 +188,9 @@ class Runner:
         self.run.create()
         try:
             await self.env.open()
-            await self.target.start()
             self.write_test()
+            await self.target.start()
+            self.write_test()  # with what the target has found out about itself
             self.run.link_latest()
             recorder = Recorder(self.run.history, self._tell)
             self._recorder = recorder
@@ -322,13 +329,15 @@ class Runner:
     def _record_crashes(self, recorder: Recorder) -> None:
         for exit in self.env.exits:
             if not exit.expected:
+                said = self.env.log_tail(exit.process, 1)
                 self._mark(
                     recorder,
                     "exit",
                     {
                         "process": exit.process,
                         "code": exit.code,
-                        "what": f"ended by itself with code {exit.code}",
+                        "what": f"ended by itself with code {exit.code}"
+                        + (f": {said[:200]}" if said else ""),
                     },
                 )
         for helper in self.env.helpers_ended():
@@ -395,6 +404,20 @@ def test_record(
         "environment": env.describe(),
         "versions": versions,
     }
+
+
+def code_hash(target: type) -> str:
+    """Of the sources that decide what a seed gives: the harness' and the target's."""
+    files = set(Path(__file__).parent.rglob("*.py"))
+    source = inspect.getsourcefile(target)
+    if source is not None:
+        package = importlib.import_module(target.__module__.partition(".")[0])
+        folders = [Path(p) for p in getattr(package, "__path__", ())]
+        files |= {f for folder in folders for f in folder.rglob("*.py")} or {Path(source)}
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted(files):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

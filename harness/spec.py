@@ -96,11 +96,11 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
         """With what the seed draws: everything that decides a simulated run is in the spec."""
         if self.environment != "simulated" or self.nemesis != "all" or self.swarm is not None:
             return self
-        swarm, nodes, interval_s = draw(self.seed, self.time_limit_s, self.interval_s)
+        swarm, nodes, interval_s = draw(self.seed, self.time_limit_s, self.nodes, self.interval_s)
         given = {"nodes": self.nodes, "interval_s": self.interval_s}
         return msgspec.structs.replace(
             self,
-            nodes=self.nodes or nodes,
+            nodes=nodes,
             interval_s=interval_s,
             swarm=msgspec.structs.replace(
                 swarm, drawn=tuple(name for name, value in given.items() if value is None)

@@ -7,6 +7,8 @@ A target is a class with the methods of `Target`, made known by an entry point i
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -96,6 +98,8 @@ def load(group: str, name: str) -> Any:
     kind = group.rpartition(".")[2].removesuffix("s")
     if ":" in name:
         module, _, attribute = name.partition(":")
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # one's own target lies where one works
         try:
             made = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as e:

@@ -233,12 +233,34 @@ def test_only_simulated_runs_replay(tmp_path: Path) -> None:
         replay(run)
 
 
-def test_an_interrupted_run_says_that_it_has_no_hashes(tmp_path: Path) -> None:
+def test_an_interrupted_run_can_not_be_replayed(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.create()
     run.write(run.test, {"spec": msgspec.to_builtins(spec(1)), "faults": []})
-    with pytest.raises(UsageError, match=r"has no hashes\.json"):
+    with pytest.raises(UsageError, match="it was interrupted"):
         replay(run)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"history": 1}', "nonsense"])
+def test_hashes_that_are_none_are_one_line(tmp_path: Path, capsys, content: str) -> None:
+    run = run_by_command(tmp_path)
+    (run / "hashes.json").write_text(content)
+    capsys.readouterr()
+    assert run_command(["replay", str(run)]) == 254
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_of_other_code_is_told_so(tmp_path: Path, capsys) -> None:
+    """As after a change of the code: the repetitions agree, the run does not."""
+    run = run_by_command(tmp_path)
+    hashes, test = run / "hashes.json", run / "test.json"
+    hashes.write_text(hashes.read_text().replace('"trace": "', '"trace": "0'))
+    test.write_text(re.sub(r'"code": "\w+"', '"code": "of another day"', test.read_text()))
+    capsys.readouterr()
+    assert run_command(["replay", str(run)]) == 1
+    said = capsys.readouterr().out
+    assert "note: code was of another day, now it is" in said
+    assert "note: two repetitions are the same, the run was another" in said
 
 
 def test_a_trace_tells_messages_disks_roles_and_faults(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from stories import STORIES, Story, play
 
 from harness.cli import judge_run, run_command
 from harness.environments.simulated import SimulatedEnvironment
-from harness.errors import EnvironmentFailed, UsageError
+from harness.errors import UsageError
 from harness.history import read_history
 from harness.judge import Results
+from harness.nemesis.faults import ALL
 from harness.results import Run, plan_run
 from harness.runner import execute
 from harness.spec import Spec
-from harness.swarm import KINDS, draw
+from harness.swarm import draw
 from harness.targets import TargetOptions
 from targets.redis_model import RedisModel
 
@@ -151,8 +152,11 @@ def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
     program = type(target.spec("n1"))(name="n1", node="n1", argv=["true"])
 
     async def main() -> None:
-        with pytest.raises(EnvironmentFailed, match="it is a program"):
+        with pytest.raises(UsageError, match="it is a program"):
             await env.start(program)
+        nonsense = type(program)(name="n1", node="n1", main=lambda host: None)
+        with pytest.raises(UsageError, match="no coroutine function"):
+            await env.start(nonsense)
 
     env.run(main())
 
@@ -210,10 +214,10 @@ def test_trace_is_for_simulated_runs(tmp_path, capsys) -> None:
 
 
 def test_no_two_seeds_test_the_same_thing() -> None:
-    drawn = [draw(seed, 30.0, None) for seed in range(300)]
+    drawn = [draw(seed, 30.0, None, None) for seed in range(300)]
     assert len(set(drawn)) == 300
     assert len({nodes for _, nodes, _ in drawn}) >= 5
-    assert {f for swarm, _, _ in drawn for f in swarm.faults} == set(KINDS)
+    assert {f for swarm, _, _ in drawn for f in swarm.faults} == set(ALL)
     assert any(len(swarm.faults) == 1 for swarm, _, _ in drawn)
     assert any(len(swarm.faults) > 5 for swarm, _, _ in drawn)
 
@@ -225,8 +229,17 @@ def test_what_was_drawn_is_in_the_record_and_not_in_the_command(tmp_path: Path) 
     assert test["spec"]["nodes"] == len(list((folder.path / "logs").iterdir()))
     assert "--nodes" not in test["command"]
     assert "--interval" not in test["command"]
-    assert set(test["faults"]) <= set(test["spec"]["swarm"]["faults"]) | {"kill"}
-    del results
+    assert set(test["faults"]) == set(test["spec"]["swarm"]["faults"])
+    assert results.claims["coverage"].evidence["faults"].keys() <= set(test["faults"])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_drawn_can_be_done_on_the_nodes_there_are(seed: int) -> None:
+    swarm, nodes, _ = draw(seed, 10.0, 1, None)
+    assert nodes == 1
+    assert "failover" not in swarm.faults
+    assert set(swarm.faults) - {"clock-drift", "clock-jump"}, "something that any server notices"
+    assert draw(seed, 10.0, None, None)[1] >= 2, "WAIT needs a replica"
 
 
 def test_what_the_user_says_is_not_drawn() -> None:

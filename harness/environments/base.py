@@ -121,7 +121,7 @@ class Environment(Protocol):
         """`running`, `paused` or `dead`, as the operating system says."""
         ...
 
-    def log_tail(self, process: str) -> str:
+    def log_tail(self, process: str, lines: int = 2) -> str:
         """The last lines that a process printed, for an error message."""
         ...
 

@@ -101,7 +101,7 @@ class ExternalEnvironment:
     def state(self, process: str) -> str:
         return "running"
 
-    def log_tail(self, process: str) -> str:
+    def log_tail(self, process: str, lines: int = 2) -> str:
         return "its log is not here"
 
     async def close(self) -> None:

@@ -7,15 +7,16 @@ the client hosts (`n1@c2`), the operator by links that no fault touches.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from harness.environments.base import Exit, Grudge, ProcessSpec
-from harness.errors import EnvironmentFailed
+from harness.errors import UsageError
 from harness.host import Address
+from harness.simulation.delays import Delays
 from harness.simulation.loop import START_NS
-from harness.simulation.network import Delays
 from harness.simulation.process import Process
 from harness.simulation.trace import Trace
 from harness.simulation.world import EPOCH_NS, OPERATOR, PORT, SERVICE_NS, World
@@ -34,6 +35,7 @@ class SimulatedLinks:
 
     async def heal(self) -> None:
         self._world.cut(())
+        self._world.note("links are as they were")
         for link in self._world.network.links():
             link.shape(0, 0, 0)
             link.loss_per_1024 = 0
@@ -111,7 +113,11 @@ class SimulatedEnvironment:
 
     async def start(self, spec: ProcessSpec) -> None:
         if spec.main is None:
-            raise EnvironmentFailed(f"{spec.name} can't run in a simulation: it is a program")
+            raise UsageError(f"{spec.name} can't run in a simulation: it is a program")
+        if not callable(spec.main) or not inspect.iscoroutinefunction(
+            getattr(spec.main, "func", spec.main)
+        ):
+            raise UsageError(f"{spec.name}: its main is no coroutine function of a host")
         if spec.name not in self._logs:
             folder = self._run_dir / "logs" / spec.node
             folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +150,8 @@ class SimulatedEnvironment:
     def log_tail(self, process: str, lines: int = 2) -> str:
         node = self._processes[process].machine.name
         text = (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
-        return " | ".join(text.strip().splitlines()[-lines:])
+        said = [line for line in text.strip().splitlines() if line.strip()]
+        return " | ".join(said[-lines:])
 
     async def close(self) -> None:
         for log in self._logs.values():

@@ -10,8 +10,11 @@ from typing import Any, Protocol
 from harness.environments.base import Environment, Grudge
 from harness.errors import UsageError
 from harness.nemesis.grudges import join
-from harness.swarm import KINDS
 from harness.targets import Failover, Target
+
+# The kinds of `--nemesis all`, as far as environment and target can do them.
+ALL = ("partition", "slow", "lossy", "clock-drift", "clock-jump", "kill", "pause", "restart",
+       "power", "power-all", "failover")  # fmt: skip
 
 
 @dataclass
@@ -113,15 +116,15 @@ def choose(
         return []
     if names == "all":
         chosen = [
-            known[n]
-            for n in KINDS
-            if known[n].needs <= able and known[n].min_nodes <= len(env.nodes)
+            known[n] for n in ALL if known[n].needs <= able and known[n].min_nodes <= len(env.nodes)
         ]
         if not chosen:
             raise UsageError(f"--nemesis all: the {env.name} environment injects no faults")
         return [f for f in chosen if drawn is None or f.name in drawn] or chosen
     chosen = []
     for name in names.split(","):
+        if name in ("all", "none"):
+            raise UsageError(f"--nemesis {names}: {name!r} stands alone")
         if name not in known:
             raise UsageError(f"unknown fault {name!r}; there are: {', '.join(known)}, all, none")
         missing = sorted(known[name].needs - able)

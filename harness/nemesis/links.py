@@ -11,14 +11,13 @@ DELAY_MS = 100
 LOSS_PERCENT = 20
 
 
-class SlowLinks:
-    """All links of a node are slow, with jitter."""
+class BadLinks:
+    """What the two have in common: the links of a node are made worse, and mended. `measured`:
+    what the network counts of it."""
 
-    name = "slow"
     rank = 0
     min_nodes = 1
-    needs = frozenset({"slow"})
-    measured = "delayed"  # bytes
+    measured: str
 
     def __init__(self) -> None:
         self._node: str | None = None
@@ -30,13 +29,11 @@ class SlowLinks:
         return {"node": self._node, **await self.worsen(system, self._node)}
 
     async def worsen(self, system: System, node: str) -> dict[str, Any]:
-        """Shape the links of a node; returns how."""
-        delay_ms = system.rng.randint(10, system.scaled(DELAY_MS))
-        await self._shape(system, node, delay_ms / 1000)
-        return {"delay_ms": delay_ms}
+        """Returns how."""
+        raise NotImplementedError
 
     async def mend(self, system: System, node: str) -> None:
-        await self._shape(system, node, 0.0)
+        raise NotImplementedError
 
     async def heal(self, system: System, /) -> dict[str, Any]:
         if self._node is None:
@@ -52,17 +49,34 @@ class SlowLinks:
         others = [n for n in (*system.env.nodes, *system.env.client_hosts) if n != node]
         return [pair for other in others for pair in ((node, other), (other, node))]
 
-    async def _shape(self, system: System, node: str, delay_s: float) -> None:
-        for source, sink in self.links(system, node):
-            await system.env.network.shape(source, sink, delay_s=delay_s, jitter_s=delay_s / 4)
-
     async def _count(self, system: System, node: str) -> int:
         stats = await system.env.network.stats()
         pairs = self.links(system, node)
         return sum(stats[pair][self.measured] for pair in pairs if pair in stats)
 
 
-class LossyLinks(SlowLinks):
+class SlowLinks(BadLinks):
+    """All links of a node are slow, with jitter."""
+
+    name = "slow"
+    needs = frozenset({"slow"})
+    measured = "delayed"  # bytes
+
+    async def worsen(self, system: System, node: str) -> dict[str, Any]:
+        least = min(10, system.scaled(DELAY_MS))
+        delay_ms = system.rng.randint(least, system.scaled(DELAY_MS))
+        await self._shape(system, node, delay_ms / 1000)
+        return {"delay_ms": delay_ms}
+
+    async def mend(self, system: System, node: str) -> None:
+        await self._shape(system, node, 0.0)
+
+    async def _shape(self, system: System, node: str, delay_s: float) -> None:
+        for source, sink in self.links(system, node):
+            await system.env.network.shape(source, sink, delay_s=delay_s, jitter_s=delay_s / 4)
+
+
+class LossyLinks(BadLinks):
     """All links of a node lose segments, which TCP sends again, later and later."""
 
     name = "lossy"

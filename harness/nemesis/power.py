@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.environments.base import Machines
+from harness.errors import EnvironmentFailed
 from harness.nemesis.faults import System
 
 
@@ -26,10 +27,12 @@ class PowerLoss:
     async def inject(self, system: System, /) -> dict[str, Any]:
         machines = system.env
         assert isinstance(machines, Machines)
-        nodes = self._nodes = await self.draw(system)
+        nodes = await self.draw(system)
         if not nodes:
             return {"skipped": "no node is up"}
         primary = await system.primary()
+        # A node that another fault has killed loses power too, and is that fault's to start.
+        self._nodes = [n for n in nodes if n not in system.down]
         system.down.update(nodes)
         machines.power_off(nodes)
         return {"nodes": nodes, "was_primary": primary in nodes}
@@ -37,14 +40,17 @@ class PowerLoss:
     async def heal(self, system: System, /) -> dict[str, Any]:
         nodes = list(self._nodes)
         effective = bool(nodes) and all(system.env.state(n) == "dead" for n in nodes)
-        try:
-            for node in nodes:
+        failed: EnvironmentFailed | None = None
+        for node in nodes:
+            try:
                 await system.target.restart(node)
-        finally:
-            for node in nodes:
-                if system.env.state(node) != "dead":
-                    self._nodes.remove(node)
-                    system.down.discard(node)
+            except EnvironmentFailed as e:
+                failed = e
+            if system.env.state(node) != "dead":
+                self._nodes.remove(node)
+                system.down.discard(node)
+        if failed is not None:
+            raise failed
         return {"effective": effective, "nodes": nodes}
 
 
@@ -54,4 +60,4 @@ class PowerLossOfAll(PowerLoss):
     name = "power-all"
 
     async def draw(self, system: System) -> list[str]:
-        return [n for n in system.env.nodes if n not in system.down]
+        return list(system.env.nodes)

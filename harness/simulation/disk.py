@@ -70,7 +70,6 @@ class SimulatedDisk:
         self.fsync_ns = (100_000, 2_000_000)
         self.capacity: int | None = None
         self.failing_fsyncs = 0  # how many of the next ones fail
-        self.fsyncs = 0
 
     # --- what a process does
 
@@ -225,7 +224,6 @@ class SimulatedDisk:
 
     async def _wait(self) -> bool:
         """For the disk; true if the operation fails."""
-        self.fsyncs += 1
         done: asyncio.Future[None] = self._loop.create_future()
         took = self._rng.randint(*self.fsync_ns)
         finish = Handle(_finish, (done,), self._loop, copy_context())

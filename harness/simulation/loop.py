@@ -8,7 +8,7 @@ machines are ordered by the seed.
 
 Whatever would reach the real machine raises `SimulationEscape` and names the call.
 
-Learned from FoundationDB's Flow, turmoil, madsim and simloom (see docs/simulation.md).
+After FoundationDB's Flow, turmoil, madsim, and the Python packages simloop and simloom.
 """
 
 from __future__ import annotations
@@ -406,18 +406,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> NoReturn:
         raise SimulationEscape(f"loop.run_in_executor (a thread) for {func!r}")
 
-    def add_signal_handler(  # type: ignore[override]
-        self, sig: int, callback: Any, *args: Any
-    ) -> None:
-        process = PROCESS.get()
-        if process is None:
-            raise SimulationEscape("loop.add_signal_handler outside a simulated process")
-        process.signals[sig] = (callback, args)
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        process = PROCESS.get()
-        return process is not None and process.signals.pop(sig, None) is not None
-
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """What a process let fall goes to its log; the harness' own to the usual place."""
         if self._over:
@@ -516,6 +504,8 @@ for _name in (
     "connect_write_pipe",
     "subprocess_exec",
     "subprocess_shell",
+    "add_signal_handler",
+    "remove_signal_handler",
     "set_default_executor",
     "getnameinfo",
 ):

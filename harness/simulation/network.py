@@ -21,8 +21,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
+from harness.simulation.delays import Delays
 from harness.simulation.loop import NANOS, START_NS, SimulatedLoop
 from harness.simulation.process import PROCESS, Process
 from harness.simulation.trace import Trace
@@ -32,16 +31,6 @@ RETRANSMIT_NS = 200_000_000
 RETRANSMIT_LIMIT_NS = 924 * NANOS  # Linux' tcp_retries2 of 15
 SYN_TRIES = 7  # after 1, 2, 4, … seconds: 127 in all
 LOOPBACK_NS = 20_000
-
-
-class Delays(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a segment takes: `low_ns` to `high_ns`, and every so often (`slow_per_1024`) up to
-    16 times that. `bytes_per_s` of a link."""
-
-    low_ns: int = 50_000
-    high_ns: int = 250_000
-    slow_per_1024: int = 10
-    bytes_per_s: int = 125_000_000
 
 
 class Link:
@@ -179,7 +168,7 @@ class SimulatedNetwork:
         self, loop: SimulatedLoop, hosts: Hosts, delays: Delays, seed: str, trace: Trace
     ) -> None:
         self.loop = loop
-        self._hosts = hosts
+        self.hosts = hosts
         self._delays = delays
         self._seed = seed
         self._trace = trace
@@ -205,7 +194,7 @@ class SimulatedNetwork:
     def resolve(self, host: str) -> str:
         """A name to an IP address; raises gaierror."""
         sink, _, _ = host.partition("@")
-        return self._hosts.ip(sink)
+        return self.hosts.ip(sink)
 
     def listen(self, factory: Callable[[], Any], port: int) -> SimulatedServer:
         process = PROCESS.get()
@@ -224,10 +213,10 @@ class SimulatedNetwork:
         sink, _, source = host.partition("@")
         process = PROCESS.get()
         if process is not None:
-            source, sink = process.name, self._hosts.named(host, port)
+            source, sink = process.name, self.hosts.named(host, port)
         elif not source:
             raise _unknown(host)
-        self._hosts.ip(sink)
+        self.hosts.ip(sink)
         self._connections += 1
         number = self._connections
         made: asyncio.Future[Transport] = self.loop.create_future()
@@ -242,9 +231,11 @@ class SimulatedNetwork:
     def send(self, end: Transport, kind: Kind, data: bytes) -> None:
         """Now, or when the process gets to it; what it has sent before goes first."""
         process, now = end.process, self.loop.now_ns
-        if process is None or process.state == "dead":
-            self._leave(end, kind, data)
-        elif process.busy_until <= now and not end.unsent:
+        if (
+            process is None
+            or process.state == "dead"
+            or (process.busy_until <= now and not end.unsent)
+        ):
             self._leave(end, kind, data)
         else:
             end.unsent += 1
@@ -270,15 +261,15 @@ class SimulatedNetwork:
         link, now = end.link, self.loop.now_ns
         at = end.horizon = max(link.arrival(now, len(data), later), end.horizon + 1)
         self._note(
-            f"{link.source}>{link.sink} #{end.number} {kind} {len(data)} {zlib.crc32(data):08x} "
-            f"+{at - self.loop.now_ns} ns"
+            f"{link.source}>{link.sink} #{end.number // 2} {kind} {len(data)} "
+            f"{zlib.crc32(data):08x} +{at - now} ns"
         )
         self.loop.at(at, link.sink, self._arrive, end.peer, kind, data)
 
     def _arrive(self, end: Transport, kind: Kind, data: bytes) -> None:
         """At the kernel of the receiving machine."""
         sender = end.peer
-        if not self._hosts.machine_powered(end.link.source):
+        if not self.hosts.machine_powered(end.link.source):
             self._unanswered(sender)  # silence
             return
         if end.gone:
@@ -340,7 +331,7 @@ class SimulatedNetwork:
         if end.gone:
             return
         link, back = end.link, end.peer.link
-        if link.cut or back.cut or not self._hosts.machine_powered(link.sink):
+        if link.cut or back.cut or not self.hosts.machine_powered(link.sink):
             end.failed_probes += 1
             if end.failed_probes >= end.get_extra_info("socket").keepalive()[2]:
                 self._fail(end, timed_out())
@@ -355,7 +346,7 @@ class SimulatedNetwork:
     def _fail(self, end: Transport, error: OSError) -> None:
         if end.gone:
             return
-        self._note(f"fail #{end.number} at {end.link.source}: {error.strerror}")
+        self._note(f"fail #{end.number // 2} at {end.link.source}: {error.strerror}")
         self.loop.deliver(end.process, Handle(end.fail, (error,), self.loop, end.context))
 
     # --- faults
@@ -494,7 +485,7 @@ class _Attempt:
 
     def knock(self, tries: int) -> None:
         """Send a SYN, unless nobody waits any more."""
-        loop, hosts = self._network.loop, self._network._hosts
+        loop, hosts = self._network.loop, self._network.hosts
         if self._settled or self._made.done():
             return
         if tries == SYN_TRIES:
@@ -509,10 +500,10 @@ class _Attempt:
         """At the other kernel."""
         network, loop = self._network, self._network.loop
         sink = self._there.sink
-        if self._settled or self._back.cut or not network._hosts.machine_powered(sink):
+        if self._settled or self._back.cut or not network.hosts.machine_powered(sink):
             return
         at = loop.now_ns + self._back.latency()
-        listener = network._hosts.listener(sink, self._port)
+        listener = network.hosts.listener(sink, self._port)
         if listener is None:
             refused = ConnectionRefusedError(
                 errno.ECONNREFUSED, f"Connect call failed {(sink, self._port)!r}"
@@ -539,7 +530,7 @@ class _Attempt:
             return
         self._settled = True
         source, sink = self._there.source, self._there.sink
-        here = (network._hosts.ip(source), network.local_port(source))
+        here = (network.hosts.ip(source), network.local_port(source))
         there = (server.machine.ip, self._port)
         near = Transport(
             network, 2 * self._number, self._process, self._there, (here, there), self._context

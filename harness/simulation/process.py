@@ -42,7 +42,6 @@ class Process:
         self.waking = False
         self.connections: dict[int, Transport] = {}
         self.listeners: dict[int, Listener] = {}
-        self.signals: dict[int, tuple[Any, tuple[Any, ...]]] = {}
         self.holds: list[Any] = []  # keeps what must not be collected
 
     def __repr__(self) -> str:

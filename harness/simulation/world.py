@@ -11,7 +11,6 @@ import random
 import signal
 import socket
 import threading
-from asyncio import Handle
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,9 +18,10 @@ from typing import Any
 from harness.errors import EnvironmentFailed
 from harness.host import Address
 from harness.simulation.clock import Clock
+from harness.simulation.delays import Delays
 from harness.simulation.disk import SimulatedDisk
 from harness.simulation.loop import START_NS, SimulatedLoop
-from harness.simulation.network import Delays, Listener, SimulatedNetwork
+from harness.simulation.network import Listener, SimulatedNetwork
 from harness.simulation.process import Process
 from harness.simulation.sandbox import sandbox
 from harness.simulation.trace import Trace
@@ -241,15 +241,6 @@ class World:
             self.note(f"resume {process!r}")
             process.state = "running"
             self.loop.resume(process)
-
-    def terminate(self, process: Process) -> None:
-        """SIGTERM: the handler that the process has set runs; without one it is dead."""
-        handler = process.signals.get(signal.SIGTERM)
-        if handler is None:
-            self.kill(process)
-            return
-        callback, args = handler
-        self.loop.deliver(process, Handle(callback, args, self.loop, process.context))
 
     # --- clocks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -60,9 +61,9 @@ class Settings:
         parsers: dict[str, Callable[[str], Any]] = {
             "appendonly": _yes_no,
             "appendfsync": _policy,
-            "min-replicas-to-write": lambda text: _within(int(text), 0, 1000),
-            "min-replicas-max-lag": lambda text: _within(float(text), 0, 1e6),
-            "repl-ping-replica-period": lambda text: _within(float(text), 0.01, 10),
+            "min-replicas-to-write": lambda text: int(_within(text, 0, 1000)),
+            "min-replicas-max-lag": lambda text: _within(text, 0, 1e6),
+            "repl-ping-replica-period": lambda text: _within(text, 0.01, 10),
         }
         given = {}
         for name, text in options.items():
@@ -81,7 +82,11 @@ def _yes_no(text: str) -> bool:
     return text == "yes"
 
 
-def _within(value: float, least: float, most: float) -> float:
+def _within(text: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not least <= value <= most:
         raise ValueError(f"give a number between {least:g} and {most:g}")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness.environments.base import Environment, ProcessSpec
@@ -21,7 +21,7 @@ class RedisModel(Operated):
     """A model of vanilla Redis: asynchronous replication, an operator's failover."""
 
     name = "redis-model"
-    version = "redis-model"
+    version = "model of Redis 7.0"
     alarms: Sequence[str] = ("Traceback (most recent call last)",)
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
@@ -41,8 +41,8 @@ class RedisModel(Operated):
         primary = self._announced if self._announced != node else None
         settings = self._settings
 
-        def main(host: Host) -> Coroutine[Any, Any, None]:
-            return serve(host, settings, primary)
+        async def main(host: Host) -> None:
+            await serve(host, settings, primary)
 
         host, port = self.env.control_address(node)
         argv = [sys.executable, "-m", "targets.redis_model", "--name", node]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
+from harness.simulation.delays import Delays
 from harness.simulation.loop import Livelock
-from harness.simulation.network import Delays
 
 
 def test_bytes_arrive_in_order_whatever_the_latency() -> None:

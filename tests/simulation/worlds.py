@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from harness.simulation.network import Delays
+from harness.simulation.delays import Delays
 from harness.simulation.process import Process
 from harness.simulation.world import World
 

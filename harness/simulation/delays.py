@@ -1,0 +1,20 @@
+"""How fast the links of a simulated world are."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Delays(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a segment takes: `low_ns` to `high_ns`, and every so often (`slow_per_1024`) 2 to 17
+    times that. `bytes_per_s` of a link."""
+
+    low_ns: int = 50_000
+    high_ns: int = 250_000
+    slow_per_1024: int = 10
+    bytes_per_s: int = 125_000_000
+
+    def __post_init__(self) -> None:
+        fits = 0 <= self.low_ns <= self.high_ns and 0 <= self.slow_per_1024 <= 1024
+        if not fits or self.bytes_per_s <= 0:
+            raise ValueError(f"impossible delays: {self}")
