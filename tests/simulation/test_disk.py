@@ -325,3 +325,49 @@ def test_an_fsync_beside_one_that_fails_does_not_claim_to_have_saved_it() -> Non
         (("f", b"a"),),
         (("f", b"a\0"),),
     }
+
+
+async def named_during_the_fsync(disk: SimulatedDisk) -> None:
+    disk.append("f", b"")
+    await disk.fsync("f")
+    pending = asyncio.ensure_future(disk.fsync_dir())
+    await asyncio.sleep(0)
+    disk.append("g", b"")
+    await pending
+
+
+def test_an_fsync_of_the_folder_covers_the_names_that_were_there_when_it_began() -> None:
+    assert {tuple(n for n, _ in files) for files in outcomes(named_during_the_fsync, 100)} == {
+        ("f",),
+        ("f", "g"),
+    }
+
+
+async def folder_failed(disk: SimulatedDisk) -> None:
+    disk.append("f", b"")
+    disk.failing_fsyncs = 1
+    with pytest.raises(OSError, match="Input/output"):
+        await disk.fsync_dir()
+
+
+def test_an_fsync_of_the_folder_that_failed_promises_nothing() -> None:
+    assert set(outcomes(folder_failed, 100)) == {(), (("f", b""),)}
+
+
+def test_disks_take_their_time_and_lose_by_the_seed() -> None:
+    def story(seed: int) -> tuple[int, bytes]:
+        w = world("a", seed=seed)
+        disk = w.disk("a")
+
+        async def main() -> None:
+            await durable(disk, "f", b"")
+            disk.append("f", bytes(range(1, 200)))
+            disk.power_cut()
+
+        w.run(main())
+        return w.loop.now_ns, disk.read("f")
+
+    assert story(1) == story(1)
+    drawn = [story(seed) for seed in range(20)]
+    assert len({took for took, _ in drawn}) > 10
+    assert len({left for _, left in drawn}) > 5

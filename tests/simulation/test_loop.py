@@ -326,3 +326,22 @@ def test_a_process_runs_once() -> None:
             start(w, "a", idle)
 
     w.run(main())
+
+
+def test_tasks_and_futures_hash_by_what_they_are_and_when() -> None:
+    """Not by address, nor by a number that depends on the version of Python."""
+
+    async def child() -> None:
+        await asyncio.sleep(1)
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        now = [hash(loop.create_future()), hash(loop.create_future())]
+        now += [hash(asyncio.ensure_future(child())) for _ in range(2)]
+        await asyncio.sleep(1)
+        return [*now, hash(loop.create_future())]
+
+    drawn = world().run(main())
+    assert drawn[0] == drawn[1] != drawn[4]
+    assert drawn[2] == drawn[3] != drawn[0]
+    assert drawn == world().run(main())

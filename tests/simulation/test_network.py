@@ -601,3 +601,62 @@ def test_what_a_process_may_connect_to() -> None:
 
     w.run(main())
     assert errors == ["ConnectionRefusedError", "gaierror", "10.0.0.2"]
+
+
+def arrivals(seed: int, count: int = 300, **given: int) -> list[int]:
+    """How long segments take on a link, in nanoseconds."""
+    w = world(seed=seed, delays=Delays(low_ns=1000, high_ns=2000, **given))
+    link = w.network.link("a", "b")
+    return [link.latency() for _ in range(count)]
+
+
+def test_latency_is_drawn_from_the_seed_and_sometimes_long() -> None:
+    assert arrivals(1) == arrivals(1) != arrivals(2)
+    plain = arrivals(1, slow_per_1024=0)
+    assert all(1000 <= took < 2000 for took in plain)
+    assert len(set(plain)) > 100
+    slow = [took for took in arrivals(1, 2000, slow_per_1024=100) if took >= 2000]
+    assert 100 < len(slow) < 300
+    assert max(slow) > 15_000
+
+
+def test_jitter_spreads_around_the_delay() -> None:
+    w = world(delays=Delays(low_ns=0, high_ns=0, slow_per_1024=0))
+    link = w.network.link("a", "b")
+    link.shape(0.1, 0.05, 0)
+    drawn = [link.latency() for _ in range(500)]
+    assert 50_000_000 <= min(drawn) < 60_000_000
+    assert 140_000_000 < max(drawn) <= 150_000_000
+
+
+def test_a_handshake_needs_both_directions() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        w.cut([("a", "c1")])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connect(w), 10)
+
+    w.run(main())
+
+
+def test_what_a_cut_holds_of_a_machine_without_power_is_gone() -> None:
+    w = world()
+
+    async def main() -> None:
+        start(w, "a", server(Echo, []))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.cut([("a", "c1")])
+        client.transport.write(b"hello")
+        await asyncio.sleep(1)
+        assert w.network.link("a", "c1").held_now == 5
+        w.power_off(w.machines["a"])
+        assert w.network.link("a", "c1").held_now == 0
+        w.cut([])
+        await asyncio.sleep(5)
+        assert client.data == b""
+
+    w.run(main())

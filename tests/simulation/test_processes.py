@@ -203,6 +203,11 @@ def test_commands_take_time_so_that_queues_form() -> None:
         await asyncio.sleep(1)
         times = [round(t - sent, 3) for t in answered]
         assert times == [0.012, 0.022, 0.032, 0.042, 0.052]
+        answered.clear()
+        sent = seconds(w)
+        clients[0].transport.write(b"12345")
+        await asyncio.sleep(1)
+        assert round(answered[0] - sent, 3) == 0.052, "a pipeline takes as long"
 
     w.run(main())
 
@@ -271,3 +276,93 @@ def test_an_error_in_a_callback_goes_to_the_log_of_its_process() -> None:
     w.run(main())
     assert logs[0].startswith("a#1 ")
     assert "ValueError: broken" in logs[0]
+
+
+def test_a_power_cut_takes_paused_processes_too() -> None:
+    w = world()
+    made: list[Echo] = []
+
+    async def main() -> None:
+        a = start(w, "a", server(Echo, made))
+        await asyncio.sleep(0.1)
+        client = await connect(w)
+        w.pause(a)
+        w.power_off(w.machines["a"])
+        w.resume(a)
+        client.transport.write(b"x")
+        await asyncio.sleep(5)
+        assert a.state == "dead"
+        assert client.data == b""
+
+    w.run(main())
+
+
+def test_the_collector_runs_at_set_times_only() -> None:
+    w = world()
+    seen: list[float] = []
+
+    class Noisy:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            seen.append(seconds(w))
+
+    async def main() -> None:
+        for _ in range(200):
+            Noisy()
+            for _ in range(50):
+                [[] for _ in range(100)]
+            await asyncio.sleep(0.01)
+
+    w.run(main())
+    during = sorted(set(seen))
+    assert 2 <= len([t for t in during if t < 2]) <= 5, "every half second"
+
+
+def test_what_happens_is_traced(tmp_path) -> None:
+    from harness.simulation.trace import Trace
+
+    w = world(trace=Trace(tmp_path / "trace"))
+    w.trace.open()
+
+    async def main() -> None:
+        a, b = start(w, "a", server(Echo, [])), start(w, "b", server(Echo, []))
+        await asyncio.sleep(0.5)
+        client = await connect(w)
+        client.transport.write(b"hello")
+        w.drift(w.machines["a"], 5)
+        w.jump(w.machines["a"], 7)
+        w.pause(a)
+        w.resume(a)
+        w.kill(a)
+        w.power_off(w.machines["b"])
+        del b
+        await asyncio.sleep(1)
+
+    w.run(main())
+    lines = (tmp_path / "trace").read_text().splitlines()
+    times, events = zip(*(line.split(" ", 1) for line in lines), strict=True)
+    assert list(map(float, times)) == sorted(map(float, times))
+    for event in ("start a#1", "listen a 6379", "connect c1>a:6379 #1", "established c1>a:6379 #1",
+                  "clock a drifts 5 ppm", "clock a jumps 7 ns", "pause a#1", "resume a#1",
+                  "kill a#1", "power off b", "disk b lost nothing"):  # fmt: skip
+        assert event in events, event
+    assert any(e.startswith("c1>a #1 data 5 ") for e in events)
+
+
+def test_the_time_is_in_the_hash() -> None:
+    def digest(delay: float) -> str:
+        w = world()
+
+        async def idle(host) -> None:
+            await asyncio.sleep(1000)
+
+        async def main() -> None:
+            await asyncio.sleep(delay)
+            start(w, "a", idle)
+
+        w.run(main())
+        return w.trace.digest()
+
+    assert digest(0.1) == digest(0.1) != digest(0.2)

@@ -55,6 +55,41 @@ def test_chance_and_time_are_the_seeds() -> None:
     assert one[0] != one[half + 1], "the harness draws from another stream"
 
 
+def test_a_process_asks_the_clock_of_its_machine() -> None:
+    w = world()
+    seen: list[float] = []
+
+    async def process(host) -> None:
+        seen.append(time.time())
+        seen.append(time.monotonic())
+        seen.append(host.wall_ns() / 1e9)
+
+    async def main() -> None:
+        w.jump(w.machines["a"], 3600 * 10**9)
+        w.drift(w.machines["a"], 100_000)
+        await asyncio.sleep(10)
+        start(w, "a", process)
+        await asyncio.sleep(1)
+        seen.append(time.time())
+        seen.append(time.monotonic())
+
+    w.run(main())
+    assert seen[0] == pytest.approx(seen[2])
+    assert seen[0] - seen[3] == pytest.approx(3600, abs=1)
+    assert seen[1] - seen[4] == pytest.approx(0, abs=0.2)
+    assert seen[1] == pytest.approx(1011)
+
+
+def test_the_shared_stream_of_python_is_the_seeds() -> None:
+    def drawn(seed: int) -> float:
+        async def main() -> float:
+            return random.random()
+
+        return world(seed=seed).run(main())
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
 def test_everything_is_as_before_afterwards() -> None:
     names = [(time, "time"), (time, "sleep"), (os, "urandom"), (threading.Thread, "start"),
              (random, "_urandom"), (random, "Random"), (time, "localtime")]  # fmt: skip
