@@ -57,7 +57,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
             ),
             (
                 self.environment == "local" or self.first_port is None,
-                "--port is for servers that listen on this machine, --env local",
+                "--port is for servers that the harness starts on this machine, --env local",
             ),
             (
                 0.6 < self.timeout_s <= 1e4,

@@ -196,6 +196,7 @@ def test_a_node_that_does_not_come_up_keeps_no_other_down(tmp_path: Path) -> Non
         system.target.refuses = set()  # type: ignore[attr-defined]
         await power.heal(system)
         assert system.down == set()
+        assert (await power.heal(system))["effective"] is False, "nothing was off"
 
     play(tmp_path, story)
 

@@ -180,7 +180,7 @@ def command(*words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--port", "7000"], "--port is for servers that listen on this machine"),
+        (["--port", "7000"], "--port is for servers that the harness starts on this machine"),
         (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
         (["--nodes", "h:1"], "--env external and --nodes host:port,… go together"),
         (["--password", "x"], "--password: the model has no use for it"),

@@ -144,7 +144,8 @@ class Pipe:
         elif item == RESET:
             abort(self.sink)
         elif not self.sink.is_closing():
-            self.sink.write_eof()
+            with contextlib.suppress(OSError):  # its peer may have reset it a moment ago
+                self.sink.write_eof()
             self.closed = True
             if self.other is not None and self.other.closed:  # both directions are over
                 self.sink.close()

@@ -124,7 +124,7 @@ def test_commands_that_only_tell(tmp_path: Path, command: str) -> None:
 BAD = {
     "run --binary /no/such/server": "--binary: /no/such/server is not an executable file",
     "run --binary /bin/true": "/bin/true is not a Redis or Valkey server",
-    "run --target mysql": "unknown target 'mysql'; there are: redis, valkey",
+    "run --target mysql": "unknown target 'mysql'; there are: redis, redis-model, valkey",
     "run --target nowhere:Thing": "can't load the target 'nowhere:Thing'",
     "run --workload chess": "unknown workload 'chess'; there are: counter, register",
     "run --nemesis meteor": "unknown fault 'meteor'; there are: partition",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.environments.local import LOOPBACK, ProxyControl
+from harness.environments.proxy import EOF, Flow, Pipe
 from harness.errors import EnvironmentFailed
 
 BOTH = {"s": frozenset({"c"}), "c": frozenset({"s"})}
@@ -355,5 +358,40 @@ def test_a_sink_that_does_not_read_bounds_what_is_held_after_healing(tmp_path: P
             stuck.set()
             await proxy.close()
             server.close()
+
+    asyncio.run(main())
+
+
+def test_an_end_that_was_reset_a_moment_ago_does_not_stop_the_healing() -> None:
+    """Found in CI: shutting down a socket whose peer has reset it raises ENOTCONN."""
+
+    class Gone:
+        closed = False
+
+        def is_closing(self) -> bool:
+            return False
+
+        def write_eof(self) -> None:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        def close(self) -> None:
+            self.closed = True
+
+    async def main() -> None:
+        there, back = Flow(random.Random(1)), Flow(random.Random(1))
+        there.cut = back.cut = True
+        loop = asyncio.get_running_loop()
+        one, other = Pipe(there, loop), Pipe(back, loop)
+        one.other, other.other = other, one
+        one.sink, other.sink = Gone(), Gone()  # type: ignore[assignment]
+        one.source, other.source = other.sink, one.sink
+        one.end(EOF)
+        other.end(EOF)
+        there.cut = back.cut = False
+        one.pump()
+        other.pump()
+        assert one.closed
+        assert other.closed
+        assert one.sink.closed, "both directions are over"  # type: ignore[union-attr]
 
     asyncio.run(main())
