@@ -20,7 +20,7 @@ from targets.redis_model.server import Settings, serve
 
 
 class Nodes:
-    """n1, n2, n3 and clients of them."""
+    """n1 to n4 and clients of them."""
 
     def __init__(self, **options: str) -> None:
         self.world = World(1, delays=FIXED)
@@ -30,7 +30,7 @@ class Nodes:
         self.clients: list[RedisConnection] = []
         self.world.on_log = lambda process, text: self.logs.append(f"{process.name} {text}")
         self.world.add_client_host("c1")
-        for name in ("n1", "n2", "n3"):
+        for name in ("n1", "n2", "n3", "n4"):
             self.world.add_machine(name)
 
     def start(self, name: str, primary: str | None = None) -> None:
@@ -174,14 +174,16 @@ def test_who_follows_a_demoted_node_hears_of_its_new_past() -> None:
         n.start("n1")
         n.start("n2", "n1")
         n.start("n3", "n2")
-        await asyncio.sleep(4)
+        n.start("n4", "n3")
+        await asyncio.sleep(5)
         await n.at("n2", "REPLICAOF", "NO", "ONE")
         await n.at("n1", "SET", "lost", "1")
+        await n.at("n2", "SET", "new", "1" * 200)
         await n.at("n2", "SET", "new", "1")
         await asyncio.sleep(3)
-        await n.at("n1", "REPLICAOF", "n3", 6379)
+        await n.at("n1", "REPLICAOF", "n4", 6379)
         await asyncio.sleep(4)
-        for node in ("n1", "n2", "n3"):
+        for node in ("n1", "n2", "n3", "n4"):
             assert [await n.at(node, "GET", k) for k in ("lost", "new")] == [None, "1"], node
 
     n.play(story)

@@ -17,7 +17,7 @@ import pytest
 from simulation.worlds import world
 
 from harness.environments.local import reserve
-from harness.host import Host, RealHost, run_real
+from harness.host import Host, RealDisk, RealHost, run_real
 
 Main = Callable[[Host], Coroutine[Any, Any, None]]
 Run = Callable[[Main], None]
@@ -277,3 +277,18 @@ def test_other_work_goes_on_during_an_fsync(run: Run) -> None:
         assert steps >= 1
 
     run(main)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
+def test_a_real_disk_closes_what_it_replaces_and_removes(tmp_path: Path) -> None:
+    disk = RealDisk(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        disk.append("a", b"1")
+        disk.append("b", b"2")
+        disk.rename("a", "b")
+        disk.append("c", b"3")
+        disk.remove("c")
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    disk.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
