@@ -176,12 +176,14 @@ def test_killing_a_paused_process_runs_nothing_of_it() -> None:
 def test_commands_take_time_so_that_queues_form() -> None:
     w = world(service_ns=10_000_000)
     answered: list[float] = []
+    executed: list[float] = []
 
     class Command(asyncio.Protocol):
         def connection_made(self, transport) -> None:
             self.transport = transport
 
         def data_received(self, data: bytes) -> None:
+            executed.append(seconds(w))
             self.host.charge(len(data))
             self.transport.write(b"x" * len(data))
 
@@ -203,6 +205,8 @@ def test_commands_take_time_so_that_queues_form() -> None:
         await asyncio.sleep(1)
         times = [round(t - sent, 3) for t in answered]
         assert times == [0.012, 0.022, 0.032, 0.042, 0.052]
+        turns = [round(t - sent, 3) for t in executed]
+        assert turns == [0.001, 0.011, 0.021, 0.031, 0.041], "each when its turn comes"
         answered.clear()
         sent = seconds(w)
         clients[0].transport.write(b"12345")
