@@ -132,7 +132,7 @@ def test_a_kill_may_take_what_links_hold(tmp_path: Path) -> None:
 def test_a_clock_that_is_hardly_wrong_is_no_effect(tmp_path: Path, name: str) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
         fault = registry()[name]
-        seen = set()
+        seen, ahead = set(), set()
         for _ in range(40):
             await fault.inject(system)
             await asyncio.sleep(0.05)
@@ -141,7 +141,8 @@ def test_a_clock_that_is_hardly_wrong_is_no_effect(tmp_path: Path, name: str) ->
             wall, _ = env.clock_error(done["node"])
             assert wall == 0, "set right again"
             seen.add(done["effective"])
-        assert seen == {True, False}
+            ahead.add(done["ahead_ms"] > 0)
+        assert seen == ahead == {True, False}, "forward and back"
         assert (await fault.heal(system)) == {"effective": False}
 
     play(tmp_path, story, strength=100 if name == "clock-drift" else 1)
@@ -197,6 +198,16 @@ def test_a_node_that_does_not_come_up_keeps_no_other_down(tmp_path: Path) -> Non
         await power.heal(system)
         assert system.down == set()
         assert (await power.heal(system))["effective"] is False, "nothing was off"
+
+    play(tmp_path, story)
+
+
+def test_slow_links_are_slow_in_both_directions(tmp_path: Path) -> None:
+    async def story(env: SimulatedEnvironment, system: System) -> None:
+        node = (await registry()["slow"].inject(system))["node"]
+        other = "n2" if node == "n1" else "n1"
+        for pair in ((node, "c1"), ("c1", node), (node, other), (other, node)):
+            assert env.world.network.link(*pair).extra_ns >= 10_000_000
 
     play(tmp_path, story)
 

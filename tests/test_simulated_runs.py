@@ -16,7 +16,7 @@ from harness.history import read_history
 from harness.judge import Results
 from harness.nemesis.faults import ALL
 from harness.results import Run, plan_run
-from harness.runner import execute
+from harness.runner import Runner, execute
 from harness.spec import Spec
 from harness.swarm import draw
 from harness.targets import TargetOptions
@@ -272,3 +272,23 @@ def test_the_report_says_that_it_was_simulated_and_what_was_drawn(tmp_path: Path
     assert "What the seed drew" in page
     assert "client hosts" in page
     assert "Real servers are not deterministic" not in page
+
+
+def test_a_run_is_made_of_what_was_drawn(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        spec = Spec(target="redis-model", environment="simulated", nemesis="all",
+                    seed=seed).resolved()  # fmt: skip
+        runner = Runner(spec, Run(tmp_path / "run"))
+        swarm, env = runner.spec.swarm, runner.env
+        assert swarm is not None
+        assert isinstance(env, SimulatedEnvironment)
+        assert env.world.seed == str(seed)
+        assert env.world.service_ns == swarm.service_ns
+        assert len(env.client_hosts) == swarm.client_hosts
+        link = env.world.network.link("n1", "n2")
+        assert link.bytes_per_s == swarm.delays.bytes_per_s
+        assert runner._system.strength_percent == swarm.strength_percent
+        assert [f.name for f in runner.faults] == list(swarm.faults)
+    drawn = [draw(seed, 30.0, None, None)[0] for seed in range(100)]
+    for field in ("strength_percent", "reads_percent", "client_hosts", "service_ns", "delays"):
+        assert len({getattr(swarm, field) for swarm in drawn}) >= 4, field
