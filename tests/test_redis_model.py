@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targets.redis_model.commands import TABLE, Outcome, State, execute, is_expired, is_write
+from targets.engine import TABLE, Outcome, State, execute, is_expired, is_write
+from targets.engine.resp import Error, Requests, Simple, encode, pack
 from targets.redis_model.replication import Stream
-from targets.redis_model.resp import Error, Requests, Simple, encode, pack
 
 NOW = 1_700_000_000_000
 NEVER = -(2**63)

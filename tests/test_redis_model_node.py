@@ -13,9 +13,9 @@ from simulation.worlds import FIXED
 from harness.clients import Credentials, RedisConnection
 from harness.simulation.process import Process
 from harness.simulation.world import World
+from targets.engine.resp import pack
 from targets.redis_model.persistence import NAME
 from targets.redis_model.replication import Stream
-from targets.redis_model.resp import pack
 from targets.redis_model.server import Settings, serve
 
 

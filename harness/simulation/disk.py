@@ -171,6 +171,13 @@ class SimulatedDisk:
         self._files = dict(self._durable_names)
         return ", ".join(told)
 
+    def wipe(self) -> None:
+        """An empty disk in its place."""
+        self._note("wiped")
+        self._files.clear()
+        self._durable_names.clear()
+        self._names_pending.clear()
+
     def flip_bit(self) -> str | None:
         """Rot: one bit of one file, now and for good; returns its name, None on an empty disk."""
         names = [n for n in self.names() if self._files[n].durable]

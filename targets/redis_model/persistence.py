@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from harness.host import Host
-from targets.redis_model.resp import Command, Requests, pack
+from targets.engine.resp import Command, Requests, pack
 
 NAME = "appendonly.aof"
 _REWRITTEN = "temp-rewrite.aof"

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.host import Address
+from targets.engine.resp import Error, Requests, pack
 from targets.redis_model.persistence import Units
-from targets.redis_model.resp import Error, Requests, pack
 
 if TYPE_CHECKING:
     from targets.redis_model.server import Node, Session

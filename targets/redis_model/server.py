@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from harness.host import Host
-from targets.redis_model.commands import (
+from targets.engine import (
     INT64,
     TABLE,
     State,
@@ -20,9 +20,7 @@ from targets.redis_model.commands import (
     refuse,
     wrong_arity,
 )
-from targets.redis_model.persistence import AppendOnlyFile, Policy
-from targets.redis_model.replication import Link, Primary, Stream
-from targets.redis_model.resp import (
+from targets.engine.resp import (
     NIL_ARRAY,
     OK,
     Command,
@@ -32,6 +30,8 @@ from targets.redis_model.resp import (
     encode,
     pack,
 )
+from targets.redis_model.persistence import AppendOnlyFile, Policy
+from targets.redis_model.replication import Link, Primary, Stream
 
 READONLY = Error("READONLY You can't write against a read only replica.")
 NOREPLICAS = Error("NOREPLICAS Not enough good replicas to write.")
@@ -390,7 +390,7 @@ class Node:
         if aborted:
             return encode(Error("EXECABORT Transaction discarded because of previous errors."))
         if touched:
-            return NIL_ARRAY
+            return encode(NIL_ARRAY)
         deny = self._denied_to_write()
         if deny is not None and any(is_write(c[0].upper()) for c in queued):
             return encode(Error(f"EXECABORT Transaction discarded because of: {deny}"))

@@ -17,8 +17,8 @@ from harness.results import plan_run
 from harness.runner import execute
 from harness.spec import Spec
 from harness.targets import TargetOptions
+from targets.engine import TABLE
 from targets.redis_model import RedisModel
-from targets.redis_model.commands import TABLE
 from targets.vanilla import Redis
 
 KEYS = ["a", "b", "c"]

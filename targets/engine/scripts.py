@@ -13,8 +13,8 @@ from typing import Any
 
 from lupa import lua51
 
-from targets.redis_model.execution import INT64, Call
-from targets.redis_model.resp import Error, Simple
+from targets.engine.execution import INT64, Call
+from targets.engine.resp import Error, Simple, plain
 
 INSTRUCTIONS_MAX = 10_000_000
 DEPTH_MAX = 100  # of a reply
@@ -128,7 +128,7 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
             command = tuple(_word(w) for w in words)
             if not command:
                 raise Error("ERR Please specify at least one argument for this redis.call() call")
-            return _to_lua(lua, call.run(command))
+            return _to_lua(lua, plain(call.run(command)))
         except Error as e:
             return _to_lua(lua, e)
 

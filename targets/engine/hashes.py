@@ -1,0 +1,158 @@
+"""Commands on hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from targets.engine.execution import INT64, ONE, SYNTAX, Call, command, integer
+from targets.engine.resp import OK, Command, Error, Map, Pairs
+from targets.engine.strings import increased
+from targets.engine.values import Hash
+
+
+def _fill(call: Call, cmd: Command) -> int:
+    """Put pairs; returns how many fields are new."""
+    value = call.look(cmd[1], Hash)
+    value = Hash() if value is None else value
+    before = len(value)
+    value.update(zip(cmd[2::2], cmd[3::2], strict=True))
+    call.put(cmd[1], value)
+    return len(value) - before
+
+
+@command("HSET", -4, "write denyoom fast", ONE)
+def _hset(call: Call, cmd: Command) -> Any:
+    if len(cmd) % 2:
+        raise Error("ERR wrong number of arguments for 'hset' command")
+    return _fill(call, cmd)
+
+
+@command("HMSET", -4, "write denyoom fast", ONE)
+def _hmset(call: Call, cmd: Command) -> Any:
+    if len(cmd) % 2:
+        raise Error("ERR wrong number of arguments for 'hmset' command")
+    _fill(call, cmd)
+    return OK
+
+
+@command("HSETNX", 4, "write denyoom fast", ONE)
+def _hsetnx(call: Call, cmd: Command) -> Any:
+    value = call.look(cmd[1], Hash)
+    if value is not None and cmd[2] in value:
+        return 0
+    return _fill(call, cmd)
+
+
+def _of(call: Call, key: bytes) -> Hash:
+    """The hash of a key, or an empty one that is nobody's."""
+    value = call.look(key, Hash)
+    return Hash() if value is None else value
+
+
+@command("HGET", 3, "readonly fast", ONE)
+def _hget(call: Call, cmd: Command) -> Any:
+    return _of(call, cmd[1]).get(cmd[2])
+
+
+@command("HMGET", -3, "readonly fast", ONE)
+def _hmget(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    return [value.get(f) for f in cmd[2:]]
+
+
+@command("HGETALL", 2, "readonly", ONE)
+def _hgetall(call: Call, cmd: Command) -> Any:
+    return Map(_of(call, cmd[1]).items())
+
+
+@command("HKEYS", 2, "readonly", ONE)
+def _hkeys(call: Call, cmd: Command) -> Any:
+    return list(_of(call, cmd[1]))
+
+
+@command("HVALS", 2, "readonly", ONE)
+def _hvals(call: Call, cmd: Command) -> Any:
+    return list(_of(call, cmd[1]).values())
+
+
+@command("HLEN", 2, "readonly fast", ONE)
+def _hlen(call: Call, cmd: Command) -> Any:
+    return len(_of(call, cmd[1]))
+
+
+@command("HEXISTS", 3, "readonly fast", ONE)
+def _hexists(call: Call, cmd: Command) -> Any:
+    return int(cmd[2] in _of(call, cmd[1]))
+
+
+@command("HSTRLEN", 3, "readonly fast", ONE)
+def _hstrlen(call: Call, cmd: Command) -> Any:
+    return len(_of(call, cmd[1]).get(cmd[2], b""))
+
+
+@command("HDEL", -3, "write fast", ONE)
+def _hdel(call: Call, cmd: Command) -> Any:
+    value = call.look(cmd[1], Hash)
+    fields = [f for f in dict.fromkeys(cmd[2:]) if value is not None and f in value]
+    for f in fields:
+        del value[f]
+    if fields:
+        call.settle(cmd[1], value)
+    return len(fields)
+
+
+@command("HINCRBY", 4, "write denyoom fast", ONE)
+def _hincrby(call: Call, cmd: Command) -> Any:
+    by = integer(cmd[3])
+    value = _of(call, cmd[1])
+    before = value.get(cmd[2])
+    after = by + (0 if before is None else integer(before, "ERR hash value is not an integer"))
+    if not -INT64 <= after < INT64:
+        raise Error("ERR increment or decrement would overflow")
+    value[cmd[2]] = b"%d" % after
+    call.put(cmd[1], value)
+    return after
+
+
+@command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
+def _hincrbyfloat(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    after = increased(value.get(cmd[2], b"0"), cmd[3], "ERR hash value is not a float")
+    value[cmd[2]] = after
+    call.put(cmd[1], value)
+    call.instead((b"HSET", cmd[1], cmd[2], after))
+    return after
+
+
+@command("HRANDFIELD", -2, "readonly", ONE)
+def _hrandfield(call: Call, cmd: Command) -> Any:
+    count, with_values = random_count(cmd, b"WITHVALUES")
+    value = _of(call, cmd[1])
+    fields = drawn(call, list(value), 1 if count is None else count)
+    if count is None:
+        return fields[0] if fields else None
+    return Pairs((f, value[f]) for f in fields) if with_values else fields
+
+
+def random_count(cmd: Command, option: bytes) -> tuple[int | None, bool]:
+    """The count of a RAND command, and whether it has its option."""
+    if len(cmd) == 2:
+        return None, False
+    count = integer(cmd[2])
+    if len(cmd) > 4 or (len(cmd) == 4 and cmd[3].upper() != option):
+        raise Error(SYNTAX)
+    if len(cmd) == 4 and not -(INT64 // 2) <= count < INT64 // 2:
+        raise Error("ERR value is out of range")
+    if count == -INT64:
+        raise Error("ERR value is out of range")
+    return count, len(cmd) == 4
+
+
+def drawn(call: Call, members: Sequence[bytes], count: int) -> list[bytes]:
+    """Distinct members, or, for a negative count, so many whatever they are."""
+    if not members:
+        return []
+    if count < 0:
+        return [call.rng.choice(members) for _ in range(-count)]
+    return list(members) if count >= len(members) else call.rng.sample(members, count)

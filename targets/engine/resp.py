@@ -1,0 +1,330 @@
+"""RESP, the protocol between Redis' clients and servers: requests in, replies out (2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+Command = tuple[bytes, ...]
+ARGUMENTS_MAX = 2**31 - 1
+BULK_BYTES_MAX = 512 * 1024 * 1024
+INLINE_BYTES_MAX = 64 * 1024
+# Of clients that have not logged in.
+STRANGER_ARGUMENTS_MAX = 10
+STRANGER_BULK_BYTES_MAX = 16 * 1024
+
+
+class Simple(bytes):
+    """A status reply: `+OK`."""
+
+
+class Error(Exception):
+    """An error reply; the text begins with its code."""
+
+
+class Double(float):
+    """A floating-point reply: `,1.5`, a bulk string in RESP2."""
+
+
+class Map(list[tuple[Any, Any]]):
+    """Pairs of field and value: a map, a flat array in RESP2."""
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """An array of pairs, a flat array in RESP2."""
+
+
+class Members(list[Any]):
+    """A set, an array in RESP2."""
+
+
+class NilArray:
+    """The null array: `*-1`, a null in RESP3."""
+
+
+class Push(list[Any]):
+    """Out-of-band data: an array in RESP2."""
+
+
+OK = Simple(b"OK")
+NIL_ARRAY = NilArray()
+
+
+def encode(reply: Any, protocol: int = 2) -> bytes:
+    """A reply: None, bool, int, bytes, a list of replies, or one of the classes above."""
+    if reply is None:
+        return b"$-1\r\n" if protocol == 2 else b"_\r\n"
+    encoder = _ENCODERS.get(type(reply))
+    if encoder is None:
+        raise TypeError(f"no reply is a {type(reply).__name__}")
+    return encoder(reply, protocol)
+
+
+def _bulk(reply: bytes, protocol: int) -> bytes:
+    return b"$%d\r\n%s\r\n" % (len(reply), reply)
+
+
+def _simple(reply: Simple, protocol: int) -> bytes:
+    return b"+%s\r\n" % _one_line(reply)
+
+
+def _integer(reply: int, protocol: int) -> bytes:
+    return b":%d\r\n" % reply
+
+
+def _bool(reply: bool, protocol: int) -> bytes:
+    return (b"#t\r\n" if reply else b"#f\r\n") if protocol == 3 else b":%d\r\n" % reply
+
+
+def _error(reply: Error, protocol: int) -> bytes:
+    return b"-%s\r\n" % _one_line(str(reply).encode())
+
+
+def _array(reply: Iterable[Any], protocol: int) -> bytes:
+    parts = [encode(each, protocol) for each in reply]
+    return b"*%d\r\n" % len(parts) + b"".join(parts)
+
+
+def _double(reply: Double, protocol: int) -> bytes:
+    return b",%s\r\n" % number_text(reply) if protocol == 3 else _bulk(number_text(reply), 2)
+
+
+def _map(reply: Map, protocol: int) -> bytes:
+    parts = [encode(each, protocol) for pair in reply for each in pair]
+    return b"%c%d\r\n" % ((b"%", len(reply)) if protocol == 3 else (b"*", len(parts))) + b"".join(
+        parts
+    )
+
+
+def _pairs(reply: Pairs, protocol: int) -> bytes:
+    if protocol == 3:
+        return _array([list(pair) for pair in reply], 3)
+    return _map(Map(reply), 2)
+
+
+def _members(reply: Members, protocol: int) -> bytes:
+    made = _array(reply, protocol)
+    return b"~" + made[1:] if protocol == 3 else made
+
+
+def _push(reply: Push, protocol: int) -> bytes:
+    made = _array(reply, protocol)
+    return b">" + made[1:] if protocol == 3 else made
+
+
+def _nil_array(reply: NilArray, protocol: int) -> bytes:
+    return b"*-1\r\n" if protocol == 2 else b"_\r\n"
+
+
+_ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
+    bytes: _bulk,
+    int: _integer,
+    Simple: _simple,
+    list: _array,
+    Error: _error,
+    bool: _bool,
+    Double: _double,
+    Map: _map,
+    Pairs: _pairs,
+    Members: _members,
+    Push: _push,
+    NilArray: _nil_array,
+}
+
+
+def number_text(number: float) -> bytes:
+    """A double as Redis 7.0 writes it: 17 digits, no zeros at the end."""
+    return b"%.17g" % number
+
+
+def plain(reply: Any) -> Any:
+    """A reply as RESP2 shows it: None, int, bytes, `Simple`, `Error`, lists."""
+    kind = type(reply)
+    if kind is Double:
+        return number_text(reply)
+    if kind is bool:
+        return int(reply)
+    if kind is NilArray:
+        return None
+    if kind in (Map, Pairs):
+        return [plain(each) for pair in reply for each in pair]
+    if kind in (list, Members, Push):
+        return [plain(each) for each in reply]
+    return reply
+
+
+def _one_line(text: bytes) -> bytes:
+    return text.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def pack(command: Iterable[bytes]) -> bytes:
+    """A request, or an entry of the replication stream."""
+    words = list(command)
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%s\r\n" % (len(w), w) for w in words])
+
+
+class _NotResp(Exception):
+    """What came in is not RESP."""
+
+
+class Requests:
+    """Cuts a stream of bytes into commands, as they come. `error`: why it can't go on, as Redis
+    words it; what came after the last whole command is of no use then. `trusted`: whether whoever
+    sends has logged in; others may not make us keep much. Nothing is parsed twice."""
+
+    def __init__(self, *, trusted: bool = True) -> None:
+        self.trusted = trusted
+        self.error: str | None = None
+        self._buffer = bytearray()
+        self._words: list[bytes] = []  # of a command that is not complete
+        self._wanted = 0  # how many it will have in all; 0: between commands
+        self._length = -1  # of the word that is being read; -1: its header comes next
+
+    def feed(self, data: bytes) -> list[Command]:
+        """The commands that are complete now."""
+        if not self._buffer and not self._wanted:
+            commands, position = _whole_commands(data) if self.trusted else ([], 0)
+            if position == len(data):
+                return commands
+            self._buffer += memoryview(data)[position:]
+        else:
+            commands = []
+            self._buffer += data
+            if self._length >= 0 and len(self._buffer) < self._length + 2:
+                return commands  # in the middle of a big word
+        position = 0
+        try:
+            while self.error is None:
+                before = position
+                position = self._step(position, commands)
+                if position == before:
+                    break
+        except _NotResp as e:
+            self.error = str(e)
+        del self._buffer[:position]
+        return commands
+
+    def left(self) -> int:
+        """Bytes of a command that is not complete."""
+        return len(self._buffer) + sum(map(len, self._words))
+
+    def _step(self, position: int, commands: list[Command]) -> int:
+        """Take the next line or word, if it is complete; returns the new position."""
+        if self._length >= 0:
+            end = position + self._length
+            if len(self._buffer) < end + 2:
+                return position
+            if self._buffer[end : end + 2] != b"\r\n":
+                raise _NotResp("expected a line's end after a bulk string")
+            self._words.append(bytes(memoryview(self._buffer)[position:end]))
+            self._length = -1
+            if len(self._words) == self._wanted:
+                commands.append(tuple(self._words))
+                self._words, self._wanted = [], 0
+            return end + 2
+        end = self._buffer.find(b"\n", position)
+        if end < 0:
+            if len(self._buffer) - position > INLINE_BYTES_MAX:
+                head = self._buffer[position : position + 1]
+                what = "bulk count string" if self._wanted else "inline request"
+                raise _NotResp(f"too big {'mbulk count string' if head == b'*' else what}")
+            return position
+        self._line(bytes(self._buffer[position:end]).rstrip(b"\r"), commands)
+        return end + 1
+
+    def _line(self, line: bytes, commands: list[Command]) -> None:
+        if self._wanted:
+            if line[:1] != b"$":
+                raise _NotResp(f"expected '$', got '{line[:1].decode('latin-1')}'")
+            most = BULK_BYTES_MAX if self.trusted else STRANGER_BULK_BYTES_MAX
+            self._length = _length(line, most, "bulk")
+        elif line[:1] == b"*":
+            if not self.trusted and _length(line, ARGUMENTS_MAX, "multibulk") > (
+                STRANGER_ARGUMENTS_MAX
+            ):
+                raise _NotResp("unauthenticated multibulk length")
+            self._wanted = _length(line, ARGUMENTS_MAX, "multibulk")
+        elif words := _inline(line):
+            commands.append(words)
+
+
+def _whole_commands(data: bytes) -> tuple[list[Command], int]:
+    """The fast way for what is nearly always there: whole commands of words without line ends.
+    Returns them and where the first byte of anything else is."""
+    commands: list[Command] = []
+    lines = data.split(b"\r\n")
+    i, last, position = 0, len(lines) - 1, 0
+    while i < last:
+        head = lines[i]
+        count = _COUNTS.get(head)
+        if count is None or i + 2 * count >= last:
+            break
+        words = lines[i + 2 : i + 2 * count + 1 : 2]
+        lengths = lines[i + 1 : i + 2 * count : 2]
+        if [b"$%d" % len(w) for w in words] != lengths:
+            break
+        commands.append(tuple(words))
+        position += len(head) + 2 + sum(map(len, words)) + sum(map(len, lengths)) + 4 * count
+        i += 2 * count + 1
+    return commands, position
+
+
+_COUNTS = {b"*%d" % n: n for n in range(1, 65)}
+
+
+def _length(head: bytes, most: int, what: str) -> int:
+    digits = head[2:] if head[1:2] == b"-" else head[1:]
+    length = int(head[1:]) if digits.isdigit() and len(digits) < 20 else most + 1
+    if length > most or (what == "bulk" and length < 0):
+        raise _NotResp(f"invalid {what} length")
+    return max(0, length)
+
+
+_ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
+
+
+def _inline(line: bytes) -> Command:
+    """Words of a line, quoted as in a shell; raises for quotes that do not match."""
+    if b'"' not in line and b"'" not in line:
+        return tuple(line.split())
+    words: list[bytes] = []
+    i = 0
+    while True:
+        while line[i : i + 1].isspace():
+            i += 1
+        if i >= len(line):
+            return tuple(words)
+        word, i = _quoted(line, i)
+        words.append(word)
+
+
+def _quoted(line: bytes, i: int) -> tuple[bytes, int]:
+    word = b""
+    while i < len(line) and not line[i : i + 1].isspace():
+        quote = line[i : i + 1]
+        if quote not in (b'"', b"'"):
+            word += quote
+            i += 1
+            continue
+        i += 1
+        while line[i : i + 1] != quote:
+            if i >= len(line):
+                raise _NotResp("unbalanced quotes in request")
+            if quote == b'"' and line[i : i + 2] == b"\\x" and _is_hex(line[i + 2 : i + 4]):
+                word += bytes([int(line[i + 2 : i + 4], 16)])
+                i += 4
+            elif line[i : i + 1] == b"\\" and (quote == b'"' or line[i + 1 : i + 2] == b"'"):
+                escaped = line[i + 1 : i + 2]
+                word += _ESCAPES.get(escaped, escaped) if quote == b'"' else escaped
+                i += 2
+            else:
+                word += line[i : i + 1]
+                i += 1
+        i += 1
+        if i < len(line) and not line[i : i + 1].isspace():
+            raise _NotResp("unbalanced quotes in request")
+    return word, i
+
+
+def _is_hex(text: bytes) -> bool:
+    return len(text) == 2 and all(c in b"0123456789abcdefABCDEF" for c in text)

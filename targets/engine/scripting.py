@@ -1,0 +1,97 @@
+"""EVAL and its kin."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from targets.engine.execution import (
+    Call,
+    command,
+    counted_keys,
+    integer,
+    printable,
+    wrong_number,
+)
+from targets.engine.resp import OK, Command, Error
+from targets.engine.scripts import compiled, run_script
+
+_READ_ONLY = Error("ERR Write commands are not allowed from read-only scripts.")
+
+
+def script_sha(text: bytes) -> bytes:
+    return hashlib.sha1(text).hexdigest().encode()
+
+
+def _eval_of(call: Call, text: bytes, cmd: Command) -> Any:
+    count = integer(cmd[2])
+    if count > len(cmd) - 3:
+        raise Error("ERR Number of keys can't be greater than number of args")
+    if count < 0:
+        raise Error("ERR Number of keys can't be negative")
+    compiled(text)
+    call.state.scripts[script_sha(text)] = text
+    return run_script(call, text, list(cmd[3 : 3 + count]), list(cmd[3 + count :]))
+
+
+def _by_sha(call: Call, cmd: Command) -> Any:
+    text = call.state.scripts.get(cmd[1].lower())
+    if text is None:
+        raise Error("NOSCRIPT No matching script. Please use EVAL.")
+    return _eval_of(call, text, cmd)
+
+
+def _read_only(call: Call, run: Any, *args: Any) -> Any:
+    """Scripts that may not write."""
+    before, call.deny = call.deny, call.deny or _READ_ONLY
+    try:
+        return run(call, *args)
+    finally:
+        call.deny = before
+
+
+_FLAGS = "noscript stale skip_monitor no_mandatory_keys"
+
+
+@command("EVAL", -3, _FLAGS, movable=counted_keys(2))
+def _eval(call: Call, cmd: Command) -> Any:
+    return _eval_of(call, cmd[1], cmd)
+
+
+@command("EVALSHA", -3, _FLAGS, movable=counted_keys(2))
+def _evalsha(call: Call, cmd: Command) -> Any:
+    return _by_sha(call, cmd)
+
+
+@command("EVAL_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
+def _eval_ro(call: Call, cmd: Command) -> Any:
+    return _read_only(call, _eval_of, cmd[1], cmd)
+
+
+@command("EVALSHA_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
+def _evalsha_ro(call: Call, cmd: Command) -> Any:
+    return _read_only(call, _by_sha, cmd)
+
+
+@command("SCRIPT", -2, "noscript")
+def _script(call: Call, cmd: Command) -> Any:
+    what = cmd[1].upper()
+    if what == b"LOAD":
+        if len(cmd) != 3:
+            raise wrong_number(b"script|load")
+        compiled(cmd[2])
+        sha = script_sha(cmd[2])
+        call.state.scripts[sha] = cmd[2]
+        return sha
+    if what == b"EXISTS":
+        if len(cmd) < 3:
+            raise wrong_number(b"script|exists")
+        return [int(sha.lower() in call.state.scripts) for sha in cmd[2:]]
+    if what == b"FLUSH":
+        if len(cmd) > 3 or (len(cmd) == 3 and cmd[2].upper() not in (b"SYNC", b"ASYNC")):
+            raise Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+        call.state.scripts.clear()
+        return OK
+    if what == b"KILL" and len(cmd) == 2:
+        raise Error("NOTBUSY No scripts in execution right now.")
+    raise Error(f"ERR unknown subcommand '{printable(cmd[1])}'. Try SCRIPT HELP.")

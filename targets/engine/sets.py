@@ -1,0 +1,218 @@
+"""Commands on sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from targets.engine.execution import (
+    ALL,
+    INT64,
+    ONE,
+    SYNTAX,
+    Call,
+    command,
+    counted_keys,
+    integer,
+)
+from targets.engine.hashes import drawn
+from targets.engine.lists import NOT_POSITIVE
+from targets.engine.resp import Command, Error, Members
+from targets.engine.values import Set
+
+MEMBERS_A_REMOVAL = 1024
+
+
+def _of(call: Call, key: bytes) -> Set:
+    """The set of a key, or an empty one that is nobody's."""
+    value = call.look(key, Set)
+    return Set() if value is None else value
+
+
+@command("SADD", -3, "write denyoom fast", ONE)
+def _sadd(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    before = len(value)
+    value.update(dict.fromkeys(cmd[2:]))
+    if len(value) > before:
+        call.put(cmd[1], value)
+    return len(value) - before
+
+
+def _take(call: Call, key: bytes, value: Set, members: Sequence[bytes]) -> None:
+    for member in members:
+        del value[member]
+    call.settle(key, value)
+
+
+@command("SREM", -3, "write fast", ONE)
+def _srem(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    members = [m for m in dict.fromkeys(cmd[2:]) if m in value]
+    if members:
+        _take(call, cmd[1], value, members)
+    return len(members)
+
+
+@command("SPOP", -2, "write fast", ONE)
+def _spop(call: Call, cmd: Command) -> Any:
+    if len(cmd) > 3:
+        raise Error(SYNTAX)
+    count = None
+    if len(cmd) == 3:
+        count = integer(cmd[2], NOT_POSITIVE)
+        if count < 0:
+            raise Error(NOT_POSITIVE)
+    key, value = cmd[1], call.look(cmd[1], Set)
+    if value is None:
+        return None if count is None else Members()
+    if count == 0:
+        return Members()
+    everything = count is not None and count >= len(value)
+    members = drawn(call, list(value), 1 if count is None else count)
+    _take(call, key, value, members)
+    if everything:
+        call.instead((b"DEL", key))
+    elif count is None:
+        call.instead((b"SREM", key, members[0]))
+    else:
+        parts = range(0, len(members), MEMBERS_A_REMOVAL)
+        call.instead(*[(b"SREM", key, *members[i : i + MEMBERS_A_REMOVAL]) for i in parts])
+    return members[0] if count is None else Members(members)
+
+
+@command("SRANDMEMBER", -2, "readonly", ONE)
+def _srandmember(call: Call, cmd: Command) -> Any:
+    if len(cmd) > 3:
+        raise Error(SYNTAX)
+    count = integer(cmd[2]) if len(cmd) == 3 else None
+    if count == -INT64:
+        raise Error("ERR value is out of range")
+    members = drawn(call, list(_of(call, cmd[1])), 1 if count is None else count)
+    if count is None:
+        return members[0] if members else None
+    return members
+
+
+@command("SCARD", 2, "readonly fast", ONE)
+def _scard(call: Call, cmd: Command) -> Any:
+    return len(_of(call, cmd[1]))
+
+
+@command("SISMEMBER", 3, "readonly fast", ONE)
+def _sismember(call: Call, cmd: Command) -> Any:
+    return int(cmd[2] in _of(call, cmd[1]))
+
+
+@command("SMISMEMBER", -3, "readonly fast", ONE)
+def _smismember(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    return [int(m in value) for m in cmd[2:]]
+
+
+@command("SMEMBERS", 2, "readonly", ONE)
+def _smembers(call: Call, cmd: Command) -> Any:
+    return Members(_of(call, cmd[1]))
+
+
+@command("SMOVE", 4, "write fast", (1, 2, 1))
+def _smove(call: Call, cmd: Command) -> Any:
+    value, into = call.look(cmd[1], Set), call.look(cmd[2], Set)
+    if value is None or cmd[3] not in value:
+        return 0
+    if cmd[1] == cmd[2]:
+        return 1
+    _take(call, cmd[1], value, [cmd[3]])
+    into = Set() if into is None else into
+    into[cmd[3]] = None
+    call.put(cmd[2], into)
+    return 1
+
+
+# --- algebra
+
+
+def _inter(sets: list[Set]) -> list[bytes]:
+    smallest = min(sets, key=len)
+    return [m for m in smallest if all(m in s for s in sets)]
+
+
+def _union(sets: list[Set]) -> list[bytes]:
+    return list(dict.fromkeys(m for s in sets for m in s))
+
+
+def _diff(sets: list[Set]) -> list[bytes]:
+    return [m for m in sets[0] if not any(m in s for s in sets[1:])]
+
+
+Algebra = Callable[[list[Set]], list[bytes]]
+
+
+def _combined(call: Call, keys: Sequence[bytes], combine: Algebra) -> list[bytes]:
+    """Every key is looked at, so that the reply waits for all of them."""
+    return combine([_of(call, key) for key in keys])
+
+
+def _store(call: Call, cmd: Command, combine: Algebra) -> int:
+    members = _combined(call, cmd[2:], combine)
+    if members:
+        call.peek(cmd[1])
+        call.put(cmd[1], Set(dict.fromkeys(members)), keep_ttl=False)
+    elif call.remove(cmd[1]):
+        call.instead((b"DEL", cmd[1]))
+    return len(members)
+
+
+@command("SINTER", -2, "readonly", ALL)
+def _sinter(call: Call, cmd: Command) -> Any:
+    return Members(_combined(call, cmd[1:], _inter))
+
+
+@command("SUNION", -2, "readonly", ALL)
+def _sunion(call: Call, cmd: Command) -> Any:
+    return Members(_combined(call, cmd[1:], _union))
+
+
+@command("SDIFF", -2, "readonly", ALL)
+def _sdiff(call: Call, cmd: Command) -> Any:
+    return Members(_combined(call, cmd[1:], _diff))
+
+
+@command("SINTERSTORE", -3, "write denyoom", ALL)
+def _sinterstore(call: Call, cmd: Command) -> Any:
+    return _store(call, cmd, _inter)
+
+
+@command("SUNIONSTORE", -3, "write denyoom", ALL)
+def _sunionstore(call: Call, cmd: Command) -> Any:
+    return _store(call, cmd, _union)
+
+
+@command("SDIFFSTORE", -3, "write denyoom", ALL)
+def _sdiffstore(call: Call, cmd: Command) -> Any:
+    return _store(call, cmd, _diff)
+
+
+@command("SINTERCARD", -3, "readonly", movable=counted_keys(1))
+def _sintercard(call: Call, cmd: Command) -> Any:
+    keys, limit = cardinality_arguments(cmd)
+    found = len(_combined(call, keys, _inter))
+    return min(found, limit) if limit else found
+
+
+def cardinality_arguments(cmd: Command) -> tuple[Sequence[bytes], int]:
+    """(keys, limit; 0 for none) of SINTERCARD and ZINTERCARD."""
+    count = integer(cmd[1], "ERR numkeys should be greater than 0")
+    if count <= 0:
+        raise Error("ERR numkeys should be greater than 0")
+    if count > len(cmd) - 2:
+        raise Error("ERR Number of keys can't be greater than number of args")
+    words = cmd[2 + count :]
+    if not words:
+        return cmd[2 : 2 + count], 0
+    if len(words) != 2 or words[0].upper() != b"LIMIT":
+        raise Error(SYNTAX)
+    limit = integer(words[1], "ERR LIMIT can't be negative")
+    if limit < 0:
+        raise Error("ERR LIMIT can't be negative")
+    return cmd[2 : 2 + count], limit

@@ -1,0 +1,634 @@
+"""Commands on sorted sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from targets.engine.execution import (
+    ONE,
+    SYNTAX,
+    WRONG_TYPE,
+    Call,
+    command,
+    counted_keys,
+    floating,
+    integer,
+    printable,
+    wrong_number,
+)
+from targets.engine.hashes import drawn, random_count
+from targets.engine.lists import NOT_POSITIVE, blocked, numbered, span, wait_ms
+from targets.engine.resp import NIL_ARRAY, Command, Double, Error, Pairs
+from targets.engine.sets import cardinality_arguments
+from targets.engine.values import Set, SortedSet
+
+NOT_A_RANGE = "ERR min or max is not a float"
+NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
+NAN = "ERR resulting score is not a number (NaN)"
+
+
+def _of(call: Call, key: bytes) -> SortedSet:
+    """The sorted set of a key, or an empty one that is nobody's."""
+    value = call.look(key, SortedSet)
+    return SortedSet() if value is None else value
+
+
+# --- adding
+
+
+@command("ZADD", -4, "write denyoom fast", ONE)
+def _zadd(call: Call, cmd: Command) -> Any:
+    options: dict[bytes, None] = {}
+    i = 2
+    while i < len(cmd) and cmd[i].upper() in (b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"):
+        options[cmd[i].upper()] = None
+        i += 1
+    words = cmd[i:]
+    if not words or len(words) % 2:
+        raise Error(SYNTAX)
+    _check_zadd(options, words)
+    scores = [floating(word) for word in words[::2]]
+    value = call.look(cmd[1], SortedSet)
+    if value is None and b"XX" in options:
+        return None if b"INCR" in options else 0
+    value = SortedSet() if value is None else value
+    added = changed = 0
+    score: float | None = None
+    for given, member in zip(scores, words[1::2], strict=True):
+        before = value.scores.get(member)
+        score = _new_score(before, given, options)
+        if score is not None:
+            added += before is None
+            changed += before is not None and before != score
+            if before != score:
+                value.set(member, score)
+    if added or changed:
+        call.put(cmd[1], value)
+    if b"INCR" in options:
+        return None if score is None else Double(score)
+    return added + changed if b"CH" in options else added
+
+
+def _check_zadd(options: dict[bytes, None], words: Sequence[bytes]) -> None:
+    if b"NX" in options and b"XX" in options:
+        raise Error("ERR XX and NX options at the same time are not compatible")
+    if sum(word in options for word in (b"GT", b"LT", b"NX")) > 1:
+        raise Error("ERR GT, LT, and/or NX options at the same time are not compatible")
+    if b"INCR" in options and len(words) > 2:
+        raise Error("ERR INCR option supports a single increment-element pair")
+
+
+def _new_score(before: float | None, given: float, options: dict[bytes, None]) -> float | None:
+    """The score that a member gets, or None where it stays as it is."""
+    if (before is None and b"XX" in options) or (before is not None and b"NX" in options):
+        return None
+    if before is None:
+        return given
+    score = before + given if b"INCR" in options else given
+    if math.isnan(score):
+        raise Error(NAN)
+    refused = (b"GT" in options and score <= before) or (b"LT" in options and score >= before)
+    return None if refused else score
+
+
+@command("ZINCRBY", 4, "write denyoom fast", ONE)
+def _zincrby(call: Call, cmd: Command) -> Any:
+    by = floating(cmd[2])
+    value = _of(call, cmd[1])
+    score = value.scores.get(cmd[3], 0.0) + by
+    if math.isnan(score):
+        raise Error(NAN)
+    value.set(cmd[3], score)
+    call.put(cmd[1], value)
+    return Double(score)
+
+
+# --- one by one
+
+
+@command("ZSCORE", 3, "readonly fast", ONE)
+def _zscore(call: Call, cmd: Command) -> Any:
+    score = _of(call, cmd[1]).scores.get(cmd[2])
+    return None if score is None else Double(score)
+
+
+@command("ZMSCORE", -3, "readonly fast", ONE)
+def _zmscore(call: Call, cmd: Command) -> Any:
+    scores = _of(call, cmd[1]).scores
+    return [Double(scores[m]) if m in scores else None for m in cmd[2:]]
+
+
+@command("ZCARD", 2, "readonly fast", ONE)
+def _zcard(call: Call, cmd: Command) -> Any:
+    return len(_of(call, cmd[1]))
+
+
+@command("ZRANK", 3, "readonly fast", ONE)
+def _zrank(call: Call, cmd: Command) -> Any:
+    return _of(call, cmd[1]).rank(cmd[2])
+
+
+@command("ZREVRANK", 3, "readonly fast", ONE)
+def _zrevrank(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    rank = value.rank(cmd[2])
+    return None if rank is None else len(value) - 1 - rank
+
+
+@command("ZREM", -3, "write fast", ONE)
+def _zrem(call: Call, cmd: Command) -> Any:
+    value = _of(call, cmd[1])
+    removed = sum([value.discard(m) for m in cmd[2:]])
+    if removed:
+        call.settle(cmd[1], value)
+    return removed
+
+
+# --- ranges
+
+
+class Range(NamedTuple):
+    """Places in the order: start and end as in a slice."""
+
+    start: int
+    end: int
+
+
+Bound = tuple[Any, bool]  # where, and whether it is left out itself
+
+
+def _score_bound(word: bytes) -> Bound:
+    return (floating(word[1:], NOT_A_RANGE), True) if word[:1] == b"(" else (
+        floating(word, NOT_A_RANGE), False)  # fmt: skip
+
+
+def _by_score(value: SortedSet, low: bytes, high: bytes) -> Range:
+    (least, above), (most, below) = _score_bound(low), _score_bound(high)
+    start = value.order.bisect_left((math.nextafter(least, math.inf) if above else least, b""))
+    if above and least == math.inf:
+        start = len(value)
+    if below:
+        end = value.order.bisect_left((most, b""))
+    elif most == math.inf:
+        end = len(value)
+    else:
+        end = value.order.bisect_left((math.nextafter(most, math.inf), b""))
+    return Range(start, max(start, end))
+
+
+def _lex_place(value: SortedSet, word: bytes, *, end: bool) -> int:
+    """Where a lexicographical range starts or ends; all scores are taken for equal."""
+    if word in (b"-", b"+"):
+        return 0 if word == b"-" else len(value)
+    if word[:1] not in (b"[", b"("):
+        raise Error(NOT_A_LEX_RANGE)
+    after = (word[:1] == b"[") == end
+    low, high = 0, len(value)
+    while low < high:
+        middle = (low + high) // 2
+        member = value.order[middle][1]
+        if member < word[1:] or (after and member == word[1:]):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _by_lex(value: SortedSet, low: bytes, high: bytes) -> Range:
+    start = _lex_place(value, low, end=False)
+    return Range(start, max(start, _lex_place(value, high, end=True)))
+
+
+def _by_rank(value: SortedSet, first: bytes, last: bytes) -> Range:
+    return Range(*span(integer(first), integer(last), len(value)))
+
+
+class Query(NamedTuple):
+    """Of ZRANGE and its kin. `limit`: (offset, count)."""
+
+    by: str
+    low: bytes
+    high: bytes
+    reverse: bool
+    scores: bool
+    limit: tuple[int, int] | None
+
+
+def _query(
+    low: bytes,
+    high: bytes,
+    words: Sequence[bytes],
+    *,
+    by: str | None = None,
+    reverse: bool | None = None,
+    scores_allowed: bool = True,
+) -> Query:
+    """`by`, `reverse`: given by the command's name; None: options say."""
+    said_by, said_reverse, scores, limit = by or "rank", bool(reverse), False, None
+    rest = list(words)
+    while rest:
+        word = rest.pop(0).upper()
+        if word == b"WITHSCORES" and scores_allowed:
+            scores = True
+        elif word == b"LIMIT" and len(rest) >= 2:
+            limit = integer(rest.pop(0)), integer(rest.pop(0))
+        elif word in (b"BYSCORE", b"BYLEX") and by is None:
+            said_by = word[2:].decode().lower()
+        elif word == b"REV" and reverse is None:
+            said_reverse = True
+        else:
+            raise Error(SYNTAX)
+    if limit is not None and said_by == "rank":
+        raise Error(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+        )
+    if scores and said_by == "lex":
+        raise Error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+    if said_reverse and said_by != "rank":
+        low, high = high, low
+    return Query(said_by, low, high, said_reverse, scores, limit)
+
+
+def _check(query: Query) -> None:
+    """Bounds are looked at before the key is."""
+    empty = SortedSet()
+    _RANGES[query.by](empty, query.low, query.high)
+
+
+_RANGES: dict[str, Callable[[SortedSet, bytes, bytes], Range]] = {
+    "rank": _by_rank, "score": _by_score, "lex": _by_lex,
+}  # fmt: skip
+
+
+def _found(value: SortedSet, query: Query) -> list[tuple[float, bytes]]:
+    """(score, member), in the order asked for."""
+    if query.by == "rank" and query.reverse:
+        first, last = span(integer(query.low), integer(query.high), len(value))
+        start, end = len(value) - last, len(value) - first
+    else:
+        start, end = _RANGES[query.by](value, query.low, query.high)
+    found = list(value.order.islice(start, end, query.reverse))
+    if query.limit is None:
+        return found
+    offset, count = query.limit
+    if offset < 0:
+        return []
+    return found[offset:] if count < 0 else found[offset : offset + count]
+
+
+def _shown(found: Iterable[tuple[float, bytes]], scores: bool) -> Any:
+    if scores:
+        return Pairs((member, Double(score)) for score, member in found)
+    return [member for _, member in found]
+
+
+def _range_reply(call: Call, key: bytes, query: Query) -> Any:
+    _check(query)
+    return _shown(_found(_of(call, key), query), query.scores)
+
+
+@command("ZRANGE", -4, "readonly", ONE)
+def _zrange(call: Call, cmd: Command) -> Any:
+    return _range_reply(call, cmd[1], _query(cmd[2], cmd[3], cmd[4:]))
+
+
+@command("ZREVRANGE", -4, "readonly", ONE)
+def _zrevrange(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[2], cmd[3], cmd[4:], by="rank", reverse=True)
+    return _range_reply(call, cmd[1], query)
+
+
+@command("ZRANGEBYSCORE", -4, "readonly", ONE)
+def _zrangebyscore(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[2], cmd[3], cmd[4:], by="score", reverse=False)
+    return _range_reply(call, cmd[1], query)
+
+
+@command("ZREVRANGEBYSCORE", -4, "readonly", ONE)
+def _zrevrangebyscore(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[2], cmd[3], cmd[4:], by="score", reverse=True)
+    return _range_reply(call, cmd[1], query)
+
+
+@command("ZRANGEBYLEX", -4, "readonly", ONE)
+def _zrangebylex(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[2], cmd[3], cmd[4:], by="lex", reverse=False)
+    return _range_reply(call, cmd[1], query)
+
+
+@command("ZREVRANGEBYLEX", -4, "readonly", ONE)
+def _zrevrangebylex(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[2], cmd[3], cmd[4:], by="lex", reverse=True)
+    return _range_reply(call, cmd[1], query)
+
+
+@command("ZRANGESTORE", -5, "write denyoom", (1, 2, 1))
+def _zrangestore(call: Call, cmd: Command) -> Any:
+    query = _query(cmd[3], cmd[4], cmd[5:], scores_allowed=False)
+    _check(query)
+    found = _found(_of(call, cmd[2]), query)
+    return _stored(call, cmd[1], {member: score for score, member in found})
+
+
+def _stored(call: Call, key: bytes, scores: dict[bytes, float]) -> int:
+    """Replace what a key holds by a sorted set."""
+    if scores:
+        call.peek(key)
+        made = SortedSet()
+        for member, score in scores.items():
+            made.set(member, score)
+        call.put(key, made, keep_ttl=False)
+    elif call.remove(key):
+        call.instead((b"DEL", key))
+    return len(scores)
+
+
+def _count(call: Call, cmd: Command, by: str) -> int:
+    _RANGES[by](SortedSet(), cmd[2], cmd[3])
+    start, end = _RANGES[by](_of(call, cmd[1]), cmd[2], cmd[3])
+    return end - start
+
+
+@command("ZCOUNT", 4, "readonly fast", ONE)
+def _zcount(call: Call, cmd: Command) -> Any:
+    return _count(call, cmd, "score")
+
+
+@command("ZLEXCOUNT", 4, "readonly fast", ONE)
+def _zlexcount(call: Call, cmd: Command) -> Any:
+    return _count(call, cmd, "lex")
+
+
+def _remove_range(call: Call, cmd: Command, by: str) -> int:
+    _RANGES[by](SortedSet(), cmd[2], cmd[3])
+    value = _of(call, cmd[1])
+    found = list(value.order.islice(*_RANGES[by](value, cmd[2], cmd[3])))
+    for _, member in found:
+        value.discard(member)
+    if found:
+        call.settle(cmd[1], value)
+    return len(found)
+
+
+@command("ZREMRANGEBYSCORE", 4, "write", ONE)
+def _zremrangebyscore(call: Call, cmd: Command) -> Any:
+    return _remove_range(call, cmd, "score")
+
+
+@command("ZREMRANGEBYRANK", 4, "write", ONE)
+def _zremrangebyrank(call: Call, cmd: Command) -> Any:
+    return _remove_range(call, cmd, "rank")
+
+
+@command("ZREMRANGEBYLEX", 4, "write", ONE)
+def _zremrangebylex(call: Call, cmd: Command) -> Any:
+    return _remove_range(call, cmd, "lex")
+
+
+# --- popping
+
+
+def _popped(
+    call: Call, key: bytes, value: SortedSet, count: int, *, lowest: bool
+) -> list[tuple[float, bytes]]:
+    found: list[tuple[float, bytes]] = []
+    for _ in range(min(count, len(value))):
+        found.append(value.order[0 if lowest else -1])
+        value.discard(found[-1][1])
+    call.settle(key, value)
+    return found
+
+
+def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
+    if len(cmd) > 3:
+        raise wrong_number(cmd[0])
+    count = integer(cmd[2], NOT_POSITIVE) if len(cmd) == 3 else 1
+    if count < 0:
+        raise Error(NOT_POSITIVE)
+    value = call.look(cmd[1], SortedSet)
+    if value is None or count == 0:
+        return []
+    pairs = _shown(_popped(call, cmd[1], value, count, lowest=lowest), True)
+    return pairs if len(cmd) == 3 else [each for pair in pairs for each in pair]
+
+
+@command("ZPOPMIN", -2, "write fast", ONE)
+def _zpopmin(call: Call, cmd: Command) -> Any:
+    return _zpop(call, cmd, lowest=True)
+
+
+@command("ZPOPMAX", -2, "write fast", ONE)
+def _zpopmax(call: Call, cmd: Command) -> Any:
+    return _zpop(call, cmd, lowest=False)
+
+
+def _bzpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
+    timeout_ms = wait_ms(cmd[-1])
+    for key in cmd[1:-1]:
+        value = call.look(key, SortedSet)
+        if value is not None:
+            ((score, member),) = _popped(call, key, value, 1, lowest=lowest)
+            call.instead((b"ZPOPMIN" if lowest else b"ZPOPMAX", key))
+            return [key, member, Double(score)]
+    return blocked(call, cmd[1:-1], timeout_ms, NIL_ARRAY)
+
+
+@command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
+def _bzpopmin(call: Call, cmd: Command) -> Any:
+    return _bzpop(call, cmd, lowest=True)
+
+
+@command("BZPOPMAX", -3, "write noscript blocking fast", (1, -2, 1))
+def _bzpopmax(call: Call, cmd: Command) -> Any:
+    return _bzpop(call, cmd, lowest=False)
+
+
+def _zmpop_of(call: Call, keys: Sequence[bytes], words: Sequence[bytes]) -> Any:
+    """ZMPOP's reply, or None where all keys are empty."""
+    where = words[0].upper()
+    if where not in (b"MIN", b"MAX"):
+        raise Error(SYNTAX)
+    count = 1
+    if len(words) > 1:
+        if len(words) != 3 or words[1].upper() != b"COUNT":
+            raise Error(SYNTAX)
+        count = integer(words[2], "ERR count should be greater than 0")
+        if count <= 0:
+            raise Error("ERR count should be greater than 0")
+    for key in keys:
+        value = call.look(key, SortedSet)
+        if value is not None:
+            found = _popped(call, key, value, count, lowest=where == b"MIN")
+            call.instead((b"ZPOP" + where, key, b"%d" % len(found)))
+            return [key, [[member, Double(score)] for score, member in found]]
+    return None
+
+
+@command("ZMPOP", -4, "write", movable=counted_keys(1))
+def _zmpop(call: Call, cmd: Command) -> Any:
+    popped = _zmpop_of(call, *numbered(cmd, 1))
+    return NIL_ARRAY if popped is None else popped
+
+
+@command("BZMPOP", -5, "write blocking", movable=counted_keys(2))
+def _bzmpop(call: Call, cmd: Command) -> Any:
+    timeout_ms = wait_ms(cmd[1])
+    keys, words = numbered(cmd, 2)
+    popped = _zmpop_of(call, keys, words)
+    return blocked(call, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+
+
+@command("ZRANDMEMBER", -2, "readonly", ONE)
+def _zrandmember(call: Call, cmd: Command) -> Any:
+    count, with_scores = random_count(cmd, b"WITHSCORES")
+    value = _of(call, cmd[1])
+    members = drawn(call, [m for _, m in value.order], 1 if count is None else count)
+    if count is None:
+        return members[0] if members else None
+    if with_scores:
+        return Pairs((m, Double(value.scores[m])) for m in members)
+    return members
+
+
+# --- algebra
+
+
+class Algebra(NamedTuple):
+    """What ZUNION and its kin are given."""
+
+    keys: Sequence[bytes]
+    weights: list[float]
+    aggregate: Callable[[float, float], float]
+    scores: bool
+
+
+def _added(a: float, b: float) -> float:
+    total = a + b
+    return 0.0 if math.isnan(total) else total
+
+
+_AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
+    b"SUM": _added, b"MIN": min, b"MAX": max,
+}  # fmt: skip
+
+
+def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
+    """`plain`: neither weights nor aggregate (ZDIFF)."""
+    count = integer(cmd[place])
+    if count < 1:
+        name = printable(cmd[0]).lower()
+        raise Error(f"ERR at least 1 input key is needed for '{name}' command")
+    if count > len(cmd) - place - 1:
+        raise Error(SYNTAX)
+    keys = cmd[place + 1 : place + 1 + count]
+    rest = list(cmd[place + 1 + count :])
+    weights, aggregate, scores = [1.0] * count, _AGGREGATES[b"SUM"], False
+    while rest:
+        word = rest.pop(0).upper()
+        if word == b"WEIGHTS" and len(rest) >= count and not plain:
+            weights = [floating(w, "ERR weight value is not a float") for w in rest[:count]]
+            del rest[:count]
+        elif word == b"AGGREGATE" and rest and rest[0].upper() in _AGGREGATES and not plain:
+            aggregate = _AGGREGATES[rest.pop(0).upper()]
+        elif word == b"WITHSCORES" and not stored:
+            scores = True
+        else:
+            raise Error(SYNTAX)
+    return Algebra(keys, weights, aggregate, scores)
+
+
+def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
+    """Every operand, weighted; sets count as sorted sets of score 1."""
+    operands: list[dict[bytes, float]] = []
+    for key, weight in zip(algebra.keys, algebra.weights, strict=True):
+        value = call.peek(key)
+        if value is None:
+            operands.append({})
+        elif isinstance(value, SortedSet):
+            operands.append({m: _weighed(s, weight) for m, s in value.scores.items()})
+        elif isinstance(value, Set):
+            operands.append(dict.fromkeys(value, weight))
+        else:
+            raise Error(WRONG_TYPE)
+    return operands
+
+
+def _weighed(score: float, weight: float) -> float:
+    made = score * weight
+    return 0.0 if math.isnan(made) else made
+
+
+def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    result: dict[bytes, float] = {}
+    for scores in _operands(call, algebra):
+        for member, score in scores.items():
+            there = result.get(member)
+            result[member] = score if there is None else algebra.aggregate(there, score)
+    return result
+
+
+def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    first, *others = _operands(call, algebra)
+    result = {}
+    for member, score in first.items():
+        if all(member in scores for scores in others):
+            for scores in others:
+                score = algebra.aggregate(score, scores[member])
+            result[member] = score
+    return result
+
+
+def _zdiff_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    first, *others = _operands(call, algebra)
+    return {m: s for m, s in first.items() if not any(m in scores for scores in others)}
+
+
+def _in_order(scores: dict[bytes, float], with_scores: bool) -> Any:
+    return _shown(sorted((score, member) for member, score in scores.items()), with_scores)
+
+
+@command("ZUNION", -3, "readonly", movable=counted_keys(1))
+def _zunion(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False)
+    return _in_order(_zunion_of(call, algebra), algebra.scores)
+
+
+@command("ZINTER", -3, "readonly", movable=counted_keys(1))
+def _zinter(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False)
+    return _in_order(_zinter_of(call, algebra), algebra.scores)
+
+
+@command("ZDIFF", -3, "readonly", movable=counted_keys(1))
+def _zdiff(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False, plain=True)
+    return _in_order(_zdiff_of(call, algebra), algebra.scores)
+
+
+@command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
+def _zintercard(call: Call, cmd: Command) -> Any:
+    keys, limit = cardinality_arguments(cmd)
+    algebra = Algebra(keys, [1.0] * len(keys), _added, False)
+    found = len(_zinter_of(call, algebra))
+    return min(found, limit) if limit else found
+
+
+def _stored_keys(cmd: Command) -> Sequence[bytes]:
+    return (cmd[1], *counted_keys(2)(cmd))
+
+
+@command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zunionstore(call: Call, cmd: Command) -> Any:
+    return _stored(call, cmd[1], _zunion_of(call, _algebra(cmd, 2, stored=True)))
+
+
+@command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zinterstore(call: Call, cmd: Command) -> Any:
+    return _stored(call, cmd[1], _zinter_of(call, _algebra(cmd, 2, stored=True)))
+
+
+@command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zdiffstore(call: Call, cmd: Command) -> Any:
+    return _stored(call, cmd[1], _zdiff_of(call, _algebra(cmd, 2, stored=True, plain=True)))

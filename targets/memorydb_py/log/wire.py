@@ -1,0 +1,109 @@
+"""Messages over a connection: a length of four bytes, then MessagePack."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import msgspec
+
+from harness.host import Host
+from targets.memorydb_py.log.messages import Message
+
+FRAME_BYTES_MAX = 1 << 30
+REDIAL_S = 0.03
+CONNECT_TIMEOUT_S = 0.3
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+class Receiver(Protocol):
+    """Whoever is at the end of a connection."""
+
+    def received(self, connection: Connection, message: Message) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Ends itself on anything that is not a message."""
+
+    def __init__(self, receiver: Receiver, opened: Callable[[Connection], None]) -> None:
+        self.writable = True
+        self.open = False
+        self.heard = 0.0  # when the last message came
+        self._receiver = receiver
+        self._opened = opened
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=4 << 20)
+        self.open = True
+        self.heard = asyncio.get_running_loop().time()
+        self._opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = asyncio.get_running_loop().time()
+        buffer = self._buffer
+        buffer += data
+        position, size = 0, len(buffer)
+        try:
+            while size - position >= 4 and self.open:
+                length = int.from_bytes(buffer[position : position + 4], "big")
+                if length > FRAME_BYTES_MAX:
+                    raise msgspec.DecodeError("frame too long")
+                end = position + 4 + length
+                if end > size:
+                    break
+                message = _decoder.decode(memoryview(buffer)[position + 4 : end].toreadonly())
+                position = end
+                self._receiver.received(self, message)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            self.abort()
+        del buffer[:position]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        self._receiver.lost(self)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+
+    def send(self, message: Message) -> None:
+        if self.open:
+            body = _encoder.encode(message)
+            self._transport.write(len(body).to_bytes(4, "big") + body)
+
+    def abort(self) -> None:
+        if self.open:
+            self.open = False
+            self._transport.abort()
+
+
+async def keep_connected(
+    host: Host,
+    name: str,
+    receiver: Receiver,
+    opened: Callable[[Connection], None],
+    silence_s: float,
+) -> None:
+    """Connect to a process, again and again, for ever; a connection that is silent is given up."""
+    loop = asyncio.get_running_loop()
+    while True:
+        connection = Connection(receiver, opened)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await loop.create_connection(lambda made=connection: made, *host.address(name))  # type: ignore[misc]
+        while connection.open:
+            await asyncio.sleep(silence_s / 4)
+            if loop.time() - connection.heard > silence_s:
+                connection.abort()
+        await asyncio.sleep(REDIAL_S)

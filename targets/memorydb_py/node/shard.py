@@ -1,0 +1,326 @@
+"""A node's place in the log: what it has applied, whether it leads, and until when.
+
+The paper, 4.1: leadership is a conditional append, a lease is renewed by appending. See also D1,
+D2, D12 and behaviours 20 to 34 of the project's memorydb.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Literal, Protocol
+
+from harness.host import Host
+from targets.engine import Call, State
+from targets.engine.resp import Command, Error
+from targets.memorydb_py.log.interface import ZERO, Batch, Id, Refused, TransactionLog
+from targets.memorydb_py.node import entries
+from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.node.tracker import Tracker
+
+MS = 1_000_000
+NEVER_MS = -(2**63)  # the log's effects hold absolute times: nothing expires while it is applied
+WATCH_S = 0.02
+JITTER_MS = 60
+UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
+
+Role = Literal["replica", "primary", "releasing"]
+
+
+class Owner(Protocol):
+    """What a shard tells the server that it is part of."""
+
+    def committed(self, n: int) -> None:
+        """Everything up to n is committed: replies that waited for it may go."""
+        ...
+
+    def demoted(self) -> None:
+        """Whatever was not committed is unknown; the state is gone."""
+        ...
+
+
+class Shard:
+    """See the module's text. `state` is what commands are executed on."""
+
+    def __init__(self, host: Host, log: TransactionLog, settings: Settings, owner: Owner) -> None:
+        self.state = State()
+        self.tracker = Tracker()
+        self.role: Role = "replica"
+        self.leader: str | None = None  # as far as this node knows
+        self.applied = ZERO  # on a primary: what it has executed
+        self.ready = False  # a replica that has caught up
+        self.log = log
+        self._host = host
+        self._settings = settings
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._lease_until = 0
+        self._checksum = 0
+        self._observed = host.lease_ns()
+        self._jitter = self._draw_jitter()
+        self._backoff_waived = False
+        self._catch_up = 0  # n
+        self._unsent: list[Sequence[Command]] = []
+        self._unsent_first = 0
+        self._unacknowledged = 0  # batches
+        self._flushing = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reign = 0  # grows with every change of role
+
+    def _draw_jitter(self) -> int:
+        return self._host.rng.randrange(JITTER_MS) * MS
+
+    # --- questions
+
+    def serves(self) -> bool:
+        """Whether it holds the lease now."""
+        return self.role == "primary" and self._host.lease_ns() < self._lease_until
+
+    def knows_leader(self) -> bool:
+        """Whether somebody else led a moment ago."""
+        age = self._host.lease_ns() - self._observed
+        return self.leader not in (None, self._host.name) and age < self._settings.backoff_ms * MS
+
+    # --- life
+
+    async def run(self) -> None:
+        """For ever."""
+        self._start(self._rebuild())
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self.role == "replica" and self.ready and self._may_campaign():
+                await self._campaign()
+            elif self.role == "primary":
+                self._keep_lease()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [t for t in self._tasks if not t.done()] + [self._loop.create_task(work)]
+
+    # --- as a replica
+
+    async def _rebuild(self) -> None:
+        """Forget everything and follow the log from its beginning."""
+        self._reign += 1
+        self.role, self.ready = "replica", False
+        scripts = self.state.scripts
+        self.state, self.tracker = State(scripts=scripts), Tracker()
+        self.applied, self._checksum = ZERO, 0
+        self._observed, self._backoff_waived = self._host.lease_ns(), False
+        self._unsent.clear()
+        reign = self._reign
+        self.log.follow(0, self._apply)
+        tail = await self.log.tail()
+        if self._reign == reign:
+            self._catch_up = tail.n
+            self._check_ready(known=True)
+
+    def _check_ready(self, *, known: bool = False) -> None:
+        if not self.ready and (known or self._catch_up) and self.applied.n >= self._catch_up:
+            self.ready = True
+            self._host.log(f"role: replica, has applied the log up to {self.applied}")
+
+    def _apply(self, batch: Batch) -> None:
+        """Committed entries."""
+        if self.role != "replica" or batch.last <= self.applied.n:
+            return
+        call = Call(self.state, NEVER_MS, self._host.rng)
+        for entry in entries.decode(batch.payload):
+            if entries.is_effects(entry):
+                self._host.charge(1)
+                self.apply_effects(call, entry)
+            else:
+                self._observe(batch, entry)
+        self._checksum = checksum(batch, self._checksum)
+        self.applied = batch.id
+        self.tracker.committed = batch.last
+        self.log.applied(batch.last)
+        self._check_ready()
+
+    @staticmethod
+    def apply_effects(call: Call, effects: Iterable[Sequence[bytes]]) -> None:
+        """All of one entry; raises where the log holds what can't be executed."""
+        for effect in effects:
+            reply = call.run(tuple(effect))
+            if isinstance(reply, Error):
+                raise SystemExit(f"the log can't be applied: {effect!r}: {reply}")
+        call.effects.clear()
+        call.reads.clear()
+        call.writes.clear()
+
+    def _observe(self, batch: Batch, entry: entries.Entry) -> None:
+        """What the log says about who leads."""
+        kind = entry[0]
+        self._observed, self._backoff_waived = self._host.lease_ns(), False
+        self._jitter = self._draw_jitter()
+        if kind == entries.LEADER:
+            self.leader = entry[1]
+        elif kind == entries.RENEW and entry[1] != self._checksum:
+            self._host.log(
+                f"log: the checksum before {batch.id} is {self._checksum:08x}, the primary's was "
+                f"{entry[1]:08x}: what this node applied is not what was written"
+            )
+            raise SystemExit(4)
+        elif kind == entries.RELEASE:
+            self.leader = None
+            self._backoff_waived = entry[1] == self._host.name
+
+    # --- election
+
+    def _may_campaign(self) -> bool:
+        if self._backoff_waived:
+            return True
+        waited = self._host.lease_ns() - self._observed
+        return waited > self._settings.backoff_ms * MS + self._jitter
+
+    async def _campaign(self) -> None:
+        """Append a leadership entry after the last one, if that has been applied."""
+        reign, applied = self._reign, self.applied
+        self._backoff_waived = False
+        try:
+            async with asyncio.timeout(1):
+                tail = await self.log.tail()
+        except TimeoutError:
+            return
+        if tail != self.applied or applied != tail or self._reign != reign:
+            return  # something is new: it will be applied first
+        asked = self._host.lease_ns()
+        nonce = self._host.rng.getrandbits(62)
+        payload = entries.encode([entries.leader(self._host.name, nonce)])
+        batch = Batch(tail.n + 1, tail.n + 1, tail.n + 1, payload)
+        try:
+            await self.log.append(tail, batch)
+        except Refused:
+            self._observed = self._host.lease_ns()
+            return
+        if self.applied.n > batch.last:
+            return  # somebody else leads already
+        self.log.unfollow()
+        if self.applied.n < batch.last:
+            self._checksum = checksum(batch, self._checksum)
+            self.applied = batch.id
+        self._reign += 1
+        self.tracker = Tracker()
+        self.tracker.committed = batch.last
+        self.role, self.leader = "primary", self._host.name
+        self._lease_until = asked + self._settings.lease_ms * MS
+        self._renewed = asked
+        self._renewing = 0
+        self._host.log(f"role: primary from {batch.id}")
+        self._keep_lease()
+
+    # --- as the primary
+
+    _renewed = 0  # when a renewal was last asked for
+    _renewing = 0  # how many are not answered
+
+    def _keep_lease(self) -> None:
+        now = self._host.lease_ns()
+        if now - self._lease_until > self._settings.backoff_ms * MS:
+            self._host.log("role: the lease ended long ago and can't be had again")
+            self.demote()
+        elif now - self._renewed >= self._settings.renew_ms * MS:
+            self._renewed = now
+            self._start(self._renew(now))
+
+    async def _renew(self, asked: int) -> None:
+        reign = self._reign
+        self._send(everything=True)
+        first = self.applied.n + 1
+        batch = Batch(
+            self.applied.epoch, first, first, entries.encode([entries.renew(self._checksum)])
+        )
+        if await self._append(batch) and self._reign == reign:
+            self._lease_until = max(self._lease_until, asked + self._settings.lease_ms * MS)
+
+    def write(self, effects: Sequence[Command], keys: Iterable[bytes]) -> int:
+        """Append an entry; returns its n. What was executed becomes visible when it is committed."""
+        if not self._unsent:
+            self._unsent_first = self.applied.n + 1
+        n = self.applied.n + 1
+        self.applied = Id(self.applied.epoch, n)
+        self._unsent.append(effects)
+        self.tracker.wrote(n, keys)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return n
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._send()
+
+    def _send(self, *, everything: bool = False) -> None:
+        """What was written since goes as one batch; with many on their way it waits for more."""
+        if not self._unsent or (
+            self._unacknowledged >= UNACKNOWLEDGED_BATCHES and not everything
+        ):
+            return
+        unsent, self._unsent = self._unsent, []
+        first = self._unsent_first
+        batch = Batch(self.applied.epoch, first, first + len(unsent) - 1, entries.encode(unsent))
+        self._appended(batch)
+
+    def _appended(self, batch: Batch) -> asyncio.Future[None]:
+        after = Id(self.applied.epoch, batch.first - 1)
+        if batch.first == batch.epoch + 1:
+            after = Id(batch.epoch, batch.epoch)
+        self._checksum = checksum(batch, self._checksum)
+        self._unacknowledged += 1
+        future = self.log.append(after, batch)
+        reign = self._reign
+        future.add_done_callback(lambda done: self._acknowledged(done, batch, reign))
+        return future
+
+    def _acknowledged(self, done: asyncio.Future[None], batch: Batch, reign: int) -> None:
+        refused = done.cancelled() or done.exception() is not None
+        if self._reign != reign:
+            return
+        self._unacknowledged -= 1
+        if refused:
+            self._host.log(f"role: entry {batch.id} was refused")
+            self.demote()
+            return
+        self.tracker.commit(batch.last)
+        self._owner.committed(batch.last)
+        self._send()
+
+    async def _append(self, batch: Batch) -> bool:
+        """An entry of the shard's own, after all that was written; whether it was committed."""
+        self.applied = batch.id
+        try:
+            await self._appended(batch)
+        except Refused:
+            return False
+        return True
+
+    def demote(self) -> None:
+        """Throw the state away: it may hold what was never committed."""
+        if self.role != "replica":
+            self._unacknowledged = 0
+            self._owner.demoted()
+            self.leader = None
+            self._start(self._rebuild())
+            self.role, self.ready = "replica", False
+
+    async def hand_over(self, successor: str | None) -> bool:
+        """Stop serving, then say so in the log; whether it was committed."""
+        if self.role != "primary":
+            return False
+        self.role = "releasing"
+        self._lease_until = 0
+        self._host.log(f"role: hands over to {successor or 'anybody'}")
+        self._send(everything=True)
+        first = self.applied.n + 1
+        batch = Batch(self.applied.epoch, first, first, entries.encode([entries.release(successor)]))
+        done = await self._append(batch)
+        self.demote()
+        return done
+
+
+def checksum(batch: Batch, before: int) -> int:
+    """The running checksum after a batch."""
+    head = b"%d %d %d " % (batch.epoch, batch.first, batch.last)
+    return zlib.crc32(batch.payload, zlib.crc32(head, before))
+
+

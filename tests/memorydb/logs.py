@@ -1,0 +1,101 @@
+"""A transaction log in a simulated world, and nodes that do nothing but use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from harness.simulation.delays import Delays
+from harness.simulation.process import Process
+from harness.simulation.world import World
+from targets.memorydb_py.log.client import LogClient
+from targets.memorydb_py.log.interface import ZERO, Batch, Id
+from targets.memorydb_py.log.service import AzSettings, serve_az
+
+AZS = ("az1", "az2", "az3")
+MS = 1_000_000
+
+
+class Logs:
+    """Three AZs on machines m1 to m3, and users u1, … on machines of their own."""
+
+    def __init__(self, seed: object, users: int = 2, **given: Any) -> None:
+        self.world = World(seed, delays=given.pop("delays", Delays()), **given)
+        self.azs: dict[str, Process] = {}
+        self.clients: dict[str, LogClient] = {}
+        self.lines: list[str] = []
+        self.exits: list[tuple[str, int]] = []
+        self.world.on_log = lambda p, text: self.lines.append(f"{p.name} {text}")
+        self.world.on_exit = lambda p, code, expected: (
+            None if expected else self.exits.append((p.name, code))
+        )
+        for i in range(3):
+            self.world.add_machine(f"m{i + 1}")
+        for i in range(users):
+            self.world.add_machine(f"w{i + 1}")
+
+    def run(self, story: Callable[[Logs], Awaitable[None]], *, begin: bool = True) -> None:
+        async def main() -> None:
+            if begin:
+                for az in AZS:
+                    self.start(az, create=True)
+                for user in [m for m in self.world.machines if m.startswith("w")]:
+                    await self.user(f"u{user[1:]}", user)
+            await story(self)
+
+        self.world.run(main())
+
+    def start(self, az: str, *, create: bool = False) -> None:
+        async def main(host: Any) -> None:
+            await serve_az(host, AzSettings(azs=AZS, create=create))
+
+        machine = self.world.machines[f"m{az[2:]}"]
+        self.azs[az] = self.world.start(az, machine, main)
+
+    async def user(self, name: str, machine: str) -> LogClient:
+        """A process that has a client of the log and does nothing."""
+
+        async def main(host: Any) -> None:
+            self.clients[name] = LogClient(host, AZS)
+            await asyncio.Event().wait()
+
+        self.world.start(name, self.world.machines[machine], main)
+        while name not in self.clients:
+            await asyncio.sleep(0.001)
+        return self.clients[name]
+
+    def now_ms(self) -> float:
+        return self.world.loop.now_ns / MS
+
+    def leader(self) -> str:
+        """Whoever said last that it leads."""
+        said = [line.split()[0] for line in self.lines if "leads the log" in line]
+        return said[-1]
+
+    def wipe(self, az: str) -> None:
+        """Its disk is replaced by an empty one; it must be dead."""
+        self.world.disk(az).wipe()
+
+    def cut(self, *names: str) -> None:
+        """These hear nobody, and nobody hears them; nothing else is cut."""
+        everybody = [*AZS, *self.clients]
+        self.world.cut(
+            pair
+            for name in names
+            for other in everybody
+            if other != name
+            for pair in ((name, other), (other, name))
+        )
+
+
+def claim(after: Id, payload: bytes) -> Batch:
+    """A leadership entry."""
+    return Batch(after.n + 1, after.n + 1, after.n + 1, payload)
+
+
+def entries(after: Id, count: int, payload: bytes = b"x") -> Batch:
+    return Batch(after.epoch, after.n + 1, after.n + count, payload)
+
+
+__all__ = ["AZS", "ZERO", "Logs", "claim", "entries"]
