@@ -202,6 +202,7 @@ class Runner:
                 raise
             recorder.close()
         finally:
+            await self.target.close()
             await self.env.close()
             shutil.rmtree(self.run.path / "data", ignore_errors=True)
 

@@ -58,6 +58,10 @@ class Target(Protocol):
 
     def open_to(self, node: str, client_host: str) -> RedisConnection: ...
 
+    async def close(self) -> None:
+        """What the target itself has open; its processes are the environment's to stop."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """For the results: binary, version, options."""
         ...

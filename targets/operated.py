@@ -156,6 +156,9 @@ class Operated:
             self.options.timeout_s,
         )
 
+    async def close(self) -> None:
+        return None
+
     # --- an operator's failover
 
     async def promote(self, node: str) -> dict[str, Any]:

@@ -73,11 +73,13 @@ class Environment(Protocol):
     """Starts, breaks and mends the processes of a run.
 
     `capabilities`: which faults it can do, of {"network", "slow", "kill", "pause"}, and, where
-    there are `Machines`, {"loss", "clock", "power"}.
+    there are `Machines`, {"loss", "clock", "power"}. `processes`: the host of each process that
+    has been declared, nodes first: a node's host has its name.
     """
 
     name: str
     nodes: tuple[str, ...]
+    processes: dict[str, str]
     client_hosts: tuple[str, ...]
     capabilities: frozenset[str]
     exits: list[Exit]
@@ -101,7 +103,16 @@ class Environment(Protocol):
         """Where the harness itself reaches it, outside the links that faults act on."""
         ...
 
-    def data_dir(self, node: str) -> Path: ...
+    def data_dir(self, process: str) -> Path: ...
+
+    async def wipe(self, process: str) -> None:
+        """Erase what a dead process has on its disk."""
+        ...
+
+    def declare(self, process: str, host: str) -> None:
+        """There will be a process that is no node, on the host of a node, or on one of its own;
+        before `open`. Raises `UsageError` where there can't be."""
+        ...
 
     async def open(self) -> None: ...
 

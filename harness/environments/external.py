@@ -61,6 +61,7 @@ class ExternalEnvironment:
 
     def __init__(self, nodes: dict[str, Address], run_dir: Path) -> None:
         self.nodes = tuple(nodes)
+        self.processes: dict[str, str] = {node: node for node in nodes}
         self.client_hosts: tuple[str, ...] = ("c1",)
         self.exits: list[Exit] = []
         self.network = _NoNetwork()
@@ -79,6 +80,12 @@ class ExternalEnvironment:
 
     def control_address(self, process: str) -> Address:
         return self._addresses[process]
+
+    def declare(self, process: str, host: str) -> None:
+        raise UsageError("servers that already run are what they are: the target starts its own")
+
+    async def wipe(self, process: str) -> None:
+        _no_faults()
 
     def data_dir(self, node: str) -> Path:
         return self._run_dir / "data" / node

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,6 +192,7 @@ class LocalEnvironment:
         """`first_port`: the first node listens there, the others on those after it; None: on
         ports that are free."""
         self.nodes = tuple(nodes)
+        self.processes: dict[str, str] = {node: node for node in nodes}
         self.client_hosts = tuple(f"c{i + 1}" for i in range(client_hosts))
         self.exits: list[Exit] = []
         self._run_dir = run_dir
@@ -211,11 +213,15 @@ class LocalEnvironment:
     def run(self, main: Coroutine[Any, Any, None]) -> None:
         asyncio.run(main)
 
+    def declare(self, process: str, host: str) -> None:
+        self.processes[process] = host
+
     async def open(self) -> None:
         (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as reserved:  # until the proxy's own ports are bound
-            for i, node in enumerate(self.nodes):
-                port = 0 if self._first_port is None else self._first_port + i
+            for i, node in enumerate(self.processes):
+                given = self._first_port is not None and i < len(self.nodes)
+                port = self._first_port + i if given and self._first_port is not None else 0
                 try:
                     s = reserved.enter_context(reserve(port))
                 except OSError as e:
@@ -225,8 +231,8 @@ class LocalEnvironment:
                     ) from e
                 self._ports[node] = s.getsockname()[1]
             await self._proxy.open()
-            for source in (*self.nodes, *self.client_hosts):
-                for sink in self.nodes:
+            for source in (*self.processes, *self.client_hosts):
+                for sink in self.processes:
                     if source != sink:
                         self._links[source, sink] = await self._proxy.ask(
                             "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
@@ -238,10 +244,13 @@ class LocalEnvironment:
     def control_address(self, process: str) -> Address:
         return LOOPBACK, self._ports[process]
 
-    def data_dir(self, node: str) -> Path:
-        path = self._run_dir / "data" / node
+    def data_dir(self, process: str) -> Path:
+        path = self._run_dir / "data" / process
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    async def wipe(self, process: str) -> None:
+        shutil.rmtree(self._run_dir / "data" / process, ignore_errors=True)
 
     async def start(self, spec: ProcessSpec) -> None:
         if not spec.argv:
@@ -255,7 +264,7 @@ class LocalEnvironment:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    cwd=self.data_dir(spec.node),
+                    cwd=self.data_dir(spec.name),
                     env={**os.environ, **spec.env},
                     start_new_session=True,
                     preexec_fn=_dies_with(os.getpid()),

@@ -78,6 +78,7 @@ class SimulatedEnvironment:
     ) -> None:
         """`trace`: where to write what happens; its hash is kept anyway."""
         self.nodes = tuple(nodes)
+        self.processes: dict[str, str] = {node: node for node in nodes}
         self.client_hosts = tuple(f"c{i + 1}" for i in range(client_hosts))
         self.exits: list[Exit] = []
         self.world = World(seed, delays=delays, service_ns=service_ns, trace=Trace(trace))
@@ -104,8 +105,16 @@ class SimulatedEnvironment:
     def control_address(self, process: str) -> Address:
         return f"{process}@{OPERATOR}", PORT
 
-    def data_dir(self, node: str) -> Path:
-        return self._run_dir / "data" / node
+    def data_dir(self, process: str) -> Path:
+        return self._run_dir / "data" / process
+
+    def declare(self, process: str, host: str) -> None:
+        self.processes[process] = host
+        if host not in self.world.machines:
+            self.world.add_machine(host)
+
+    async def wipe(self, process: str) -> None:
+        self.world.disk(process).wipe()
 
     async def open(self) -> None:
         (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,9 @@ MARGIN_MS = 20  # between the end of a lease and the first try of another node
 class Settings:
     """`lease_ms`: how long a primary may serve after it asked for a renewal. `backoff_ms`: how long
     a replica waits after the last renewal that it saw (D1). `drift_percent`: by how much a clock
-    may run too fast or too slow. `max_waiting`: replies and entries that may wait for the log (D11).
-    `max_record_bytes`: of one command, script or transaction (D9). `requirepass`: "" for none."""
+    may run too fast or too slow. `max_waiting`: replies, and entries, that may wait for the log
+    (D11). `max_record_bytes`: of one command, script or transaction (D9). `requirepass`: "" for
+    none."""
 
     lease_ms: int = 600
     backoff_ms: int = 1000

@@ -31,7 +31,7 @@ Role = Literal["replica", "primary", "releasing"]
 class Owner(Protocol):
     """What a shard tells the server that it is part of."""
 
-    def committed(self, n: int) -> None:
+    def commit(self, n: int) -> None:
         """Everything up to n is committed: replies that waited for it may go."""
         ...
 
@@ -67,6 +67,7 @@ class Shard:
         self._flushing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._reign = 0  # grows with every change of role
+        self._renewed = 0  # when a renewal was last asked for
 
     def _draw_jitter(self) -> int:
         return self._host.rng.randrange(JITTER_MS) * MS
@@ -203,16 +204,14 @@ class Shard:
         self.tracker = Tracker()
         self.tracker.committed = batch.last
         self.role, self.leader = "primary", self._host.name
+        self._unacknowledged = 0
         self._lease_until = asked + self._settings.lease_ms * MS
         self._renewed = asked
-        self._renewing = 0
+        self._owner.commit(batch.last)
         self._host.log(f"role: primary from {batch.id}")
         self._keep_lease()
 
     # --- as the primary
-
-    _renewed = 0  # when a renewal was last asked for
-    _renewing = 0  # how many are not answered
 
     def _keep_lease(self) -> None:
         now = self._host.lease_ns()
@@ -234,7 +233,7 @@ class Shard:
             self._lease_until = max(self._lease_until, asked + self._settings.lease_ms * MS)
 
     def write(self, effects: Sequence[Command], keys: Iterable[bytes]) -> int:
-        """Append an entry; returns its n. What was executed becomes visible when it is committed."""
+        """Append an entry; returns its n: what shows the keys has to wait for it."""
         if not self._unsent:
             self._unsent_first = self.applied.n + 1
         n = self.applied.n + 1
@@ -252,9 +251,7 @@ class Shard:
 
     def _send(self, *, everything: bool = False) -> None:
         """What was written since goes as one batch; with many on their way it waits for more."""
-        if not self._unsent or (
-            self._unacknowledged >= UNACKNOWLEDGED_BATCHES and not everything
-        ):
+        if not self._unsent or (self._unacknowledged >= UNACKNOWLEDGED_BATCHES and not everything):
             return
         unsent, self._unsent = self._unsent, []
         first = self._unsent_first
@@ -262,12 +259,9 @@ class Shard:
         self._appended(batch)
 
     def _appended(self, batch: Batch) -> asyncio.Future[None]:
-        after = Id(self.applied.epoch, batch.first - 1)
-        if batch.first == batch.epoch + 1:
-            after = Id(batch.epoch, batch.epoch)
         self._checksum = checksum(batch, self._checksum)
         self._unacknowledged += 1
-        future = self.log.append(after, batch)
+        future = self.log.append(Id(batch.epoch, batch.first - 1), batch)
         reign = self._reign
         future.add_done_callback(lambda done: self._acknowledged(done, batch, reign))
         return future
@@ -282,7 +276,7 @@ class Shard:
             self.demote()
             return
         self.tracker.commit(batch.last)
-        self._owner.committed(batch.last)
+        self._owner.commit(batch.last)
         self._send()
 
     async def _append(self, batch: Batch) -> bool:
@@ -312,7 +306,8 @@ class Shard:
         self._host.log(f"role: hands over to {successor or 'anybody'}")
         self._send(everything=True)
         first = self.applied.n + 1
-        batch = Batch(self.applied.epoch, first, first, entries.encode([entries.release(successor)]))
+        payload = entries.encode([entries.release(successor)])
+        batch = Batch(self.applied.epoch, first, first, payload)
         done = await self._append(batch)
         self.demote()
         return done
@@ -322,5 +317,3 @@ def checksum(batch: Batch, before: int) -> int:
     """The running checksum after a batch."""
     head = b"%d %d %d " % (batch.epoch, batch.first, batch.last)
     return zlib.crc32(batch.payload, zlib.crc32(head, before))
-
-

@@ -1,0 +1,60 @@
+"""`python -m targets.memorydb_py`: a node, or an AZ of the log, as a real process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from pathlib import Path
+
+from harness.host import Address, RealHost, run_real
+from targets.memorydb_py.log.service import AzSettings, serve_az
+from targets.memorydb_py.node.server import Node, Place
+from targets.memorydb_py.node.settings import Settings
+
+
+def address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def named(texts: list[str]) -> dict[str, Address]:
+    return {name: address(at) for name, _, at in (text.partition("=") for text in texts)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m targets.memorydb_py", description=__doc__)
+    parser.add_argument("role", choices=["node", "az"])
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
+    parser.add_argument("--az", action="append", default=[], metavar="NAME=HOST:PORT",
+                        help="all three, the nearest first")  # fmt: skip
+    parser.add_argument("--node", action="append", default=[], metavar="NAME=HOST:PORT",
+                        help="all nodes of the shard, as clients reach them")  # fmt: skip
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--dir", type=Path, default=Path())
+    parser.add_argument("--create", action="store_true", help="make a new, empty log")
+    given = parser.parse_args()
+    azs = named(given.az)
+    given.dir.mkdir(parents=True, exist_ok=True)
+    host = RealHost(given.name, given.listen, azs, given.dir)
+    if given.role == "az":
+        if given.name not in azs:
+            parser.error(f"--az must name {given.name} too")
+        run_real(serve_az(host, AzSettings(azs=sorted(azs), create=given.create)))
+        return
+    try:
+        settings = Settings.parse(dict(o.partition("=")[::2] for o in given.option))
+    except ValueError as e:
+        parser.error(f"--option {e}")
+    node = Node(host, settings, Place(azs=list(azs), nodes=named(given.node)))
+
+    async def serve() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.shut_down)
+        await node.run()
+
+    run_real(serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,473 @@
+"""The server's own commands: connections, transactions, replication, what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from targets.engine import TABLE, Known, integer, known
+from targets.engine.execution import ALL, printable, wrong_number
+from targets.engine.keys import matches
+from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Map, Members, Simple
+from targets.memorydb_py.node import cluster
+from targets.memorydb_py.node.information import COMPATIBLE_WITH, information
+from targets.memorydb_py.node.server import OWN
+from targets.memorydb_py.node.session import Session
+
+if TYPE_CHECKING:
+    from targets.memorydb_py.node.server import Node
+
+Run = Callable[["Commands", Session, Command], None]
+BAD_VERSION = "ERR Protocol version is not an integer or out of range"
+WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")
+IN_TRANSACTION = {
+    "WATCH": Error("ERR WATCH inside MULTI is not allowed"),
+    "MULTI": Error("ERR MULTI calls can not be nested"),
+}
+NOT_IN_A_TRANSACTION = Error("ERR Command not allowed inside a transaction")
+
+
+def own(
+    name: str, arity: int, flags: str = "", keys: tuple[int, int, int] = (0, 0, 0)
+) -> Callable[[Run], Run]:
+    """Registers a command of the server."""
+
+    def register(run: Run) -> Run:
+        OWN[name.encode()] = known(name, run, arity, flags, keys)
+        return run
+
+    return register
+
+
+def unknown_subcommand(command: Command) -> Error:
+    name = printable(command[0]).upper()
+    return Error(f"ERR unknown subcommand '{printable(command[1])}'. Try {name} HELP.")
+
+
+class Commands:
+    """See the module's text. Each method replies, or blocks the session."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def not_in_transaction(self, command: Known) -> Error | None:
+        allowed = "no_multi" not in command.flags
+        return None if allowed else NOT_IN_A_TRANSACTION
+
+    def within_transaction(self, session: Session, command: Command, entry: Known) -> Any:
+        """The reply of one of these commands from EXEC's queue."""
+        if entry.name == "WAIT":
+            return self._node.reached(session.written)
+        return _answer(lambda: entry.run(self, session, command), session)
+
+    # --- the connection
+
+    @own("AUTH", -2, "noscript loading stale fast no_auth no_multi allow_busy")
+    def auth(self, session: Session, command: Command) -> None:
+        if len(command) > 3:
+            session.reply(Error("ERR syntax error"))
+            return
+        if not self._node.settings.requirepass and len(command) == 2:
+            session.reply(
+                Error(
+                    "ERR AUTH <password> called without any password configured for the default "
+                    "user. Are you sure your configuration is correct?"
+                )
+            )
+            return
+        user, password = (b"default", command[1]) if len(command) == 2 else command[1:3]
+        session.reply(OK if self._logs_in(session, user, password) else WRONG_PASSWORD)
+
+    def _logs_in(self, session: Session, user: bytes, password: bytes) -> bool:
+        wanted = self._node.settings.requirepass.encode()
+        if user != b"default" or (wanted and password != wanted):
+            return False
+        session.log_in()
+        return True
+
+    @own("HELLO", -1, "noscript loading stale fast no_auth no_multi allow_busy")
+    def hello(self, session: Session, command: Command) -> None:
+        words = list(command[1:])
+        version = session.protocol
+        if words:
+            try:
+                version = integer(
+                    words.pop(0), "ERR Protocol version is not an integer or out of range"
+                )
+            except Error as e:
+                session.reply(e)
+                return
+            if version not in (2, 3):
+                session.reply(Error("NOPROTO unsupported protocol version"))
+                return
+        name = None
+        while words:
+            word = words.pop(0).upper()
+            if word == b"AUTH" and len(words) >= 2:
+                if not self._logs_in(session, words.pop(0), words.pop(0)):
+                    session.reply(WRONG_PASSWORD)
+                    return
+            elif word == b"SETNAME" and words:
+                name = words.pop(0)
+            else:
+                session.reply(Error(f"ERR Syntax error in HELLO option '{printable(word)}'"))
+                return
+        if not session.trusted:
+            session.reply(
+                Error(
+                    "NOAUTH HELLO must be called with the client already authenticated, otherwise "
+                    "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
+                    "client and select the RESP protocol version at the same time"
+                )
+            )
+            return
+        session.protocol = version
+        session.name = session.name if name is None else name
+        role = b"master" if self._node.shard.serves() else b"replica"
+        session.reply(
+            Map(
+                [
+                    (b"server", b"redis"),
+                    (b"version", COMPATIBLE_WITH.encode()),
+                    (b"proto", version),
+                    (b"id", session.number),
+                    (b"mode", b"cluster"),
+                    (b"role", role),
+                    (b"modules", []),
+                ]
+            )
+        )
+
+    @own("QUIT", -1, "noscript loading stale fast no_auth no_multi allow_busy")
+    def quit(self, session: Session, command: Command) -> None:
+        session.reply(OK)
+        session.close()
+
+    @own("RESET", 1, "noscript loading stale fast no_auth no_multi allow_busy")
+    def reset(self, session: Session, command: Command) -> None:
+        session.queued, session.aborted = None, False
+        self._node.unwatch(session)
+        session.protocol, session.name, session.readonly = 2, b"", False
+        session.reply(Simple(b"RESET"))
+
+    @own("SELECT", 2, "loading stale fast")
+    def select(self, session: Session, command: Command) -> None:
+        try:
+            number = integer(command[1], "ERR invalid DB index")
+        except Error as e:
+            session.reply(e)
+            return
+        session.reply(OK if number == 0 else Error("ERR SELECT is not allowed in cluster mode"))
+
+    @own("READONLY", 1, "loading stale fast")
+    def readonly(self, session: Session, command: Command) -> None:
+        session.readonly = True
+        session.reply(OK)
+
+    @own("READWRITE", 1, "loading stale fast")
+    def readwrite(self, session: Session, command: Command) -> None:
+        session.readonly = False
+        session.reply(OK)
+
+    @own("CLIENT", -2)
+    def client(self, session: Session, command: Command) -> None:
+        what = command[1].upper().decode("latin-1").lower().replace("-", "_")
+        method = getattr(self, f"_client_{what}", None)
+        if method is None:
+            session.reply(unknown_subcommand(command))
+        else:
+            method(session, command)
+
+    def _client_id(self, session: Session, command: Command) -> None:
+        session.reply(session.number)
+
+    def _client_getname(self, session: Session, command: Command) -> None:
+        session.reply(session.name or None)
+
+    def _client_setname(self, session: Session, command: Command) -> None:
+        if len(command) != 3:
+            session.reply(wrong_number(b"client|setname"))
+        elif any(not 33 <= byte <= 126 for byte in command[2]):
+            session.reply(
+                Error("ERR Client names cannot contain spaces, newlines or special characters.")
+            )
+        else:
+            session.name = command[2]
+            session.reply(OK)
+
+    def _client_setinfo(self, session: Session, command: Command) -> None:
+        if len(command) != 4 or command[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
+            session.reply(Error("ERR Unrecognized option for CLIENT SETINFO"))
+            return
+        session.library[command[2].lower()] = command[3]
+        session.reply(OK)
+
+    def _client_info(self, session: Session, command: Command) -> None:
+        session.reply(self._described(session).encode())
+
+    def _client_list(self, session: Session, command: Command) -> None:
+        lines = [self._described(each) for each in self._node.sessions.values()]
+        session.reply("".join(lines).encode())
+
+    def _described(self, session: Session) -> str:
+        age = int(asyncio.get_running_loop().time() - session.since)
+        peer = session.transport.get_extra_info("peername") or ("?", 0)
+        multi = -1 if session.queued is None else len(session.queued)
+        command = session.last_command.decode("latin-1").lower()
+        return (
+            f"id={session.number} addr={peer[0]}:{peer[1]} name={session.name.decode('latin-1')} "
+            f"age={age} flags={'r' if session.readonly else 'N'} db=0 multi={multi} "
+            f"parked={session.parked} cmd={command} resp={session.protocol}\n"
+        )
+
+    def _client_kill(self, session: Session, command: Command) -> None:
+        if len(command) != 4 or command[2].upper() != b"ID" or not command[3].isdigit():
+            session.reply(Error("ERR syntax error"))
+            return
+        victim = self._node.sessions.get(int(command[3]))
+        session.reply(int(victim is not None))
+        if victim is session:
+            session.close()
+        elif victim is not None:
+            victim.abort()
+
+    def _client_unblock(self, session: Session, command: Command) -> None:
+        if len(command) not in (3, 4) or not command[2].isdigit():
+            session.reply(Error("ERR value is not an integer or out of range"))
+            return
+        other = self._node.sessions.get(int(command[2]))
+        if other is None or other.waiting is None:
+            session.reply(0)
+            return
+        error = None
+        if len(command) == 4 and command[3].upper() == b"ERROR":
+            error = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
+        self._node.time_out(other, error)
+        session.reply(1)
+
+    def _client_reply(self, session: Session, command: Command) -> None:
+        what = command[2].upper() if len(command) == 3 else b""
+        if what == b"ON":
+            session.replies_wanted = "on"
+            session.reply(OK)
+        elif what == b"OFF":
+            session.replies_wanted = "off"
+        elif what == b"SKIP":
+            session.replies_wanted = "skip" if session.replies_wanted == "on" else "off"
+        else:
+            session.reply(Error("ERR syntax error"))
+
+    def _client_no_evict(self, session: Session, command: Command) -> None:
+        session.reply(OK)
+
+    # --- transactions
+
+    @own("MULTI", 1, "noscript loading stale fast allow_busy")
+    def multi(self, session: Session, command: Command) -> None:
+        if session.queued is not None:
+            session.reply(IN_TRANSACTION["MULTI"])
+            return
+        session.queued, session.aborted = [], False
+        session.reply(OK)
+
+    @own("EXEC", 1, "noscript loading stale skip_slowlog")
+    def exec(self, session: Session, command: Command) -> None:
+        if session.queued is None:
+            session.reply(Error("ERR EXEC without MULTI"))
+        else:
+            self._node.exec(session, OWN[b"EXEC"])
+
+    @own("DISCARD", 1, "noscript loading stale fast allow_busy")
+    def discard(self, session: Session, command: Command) -> None:
+        if session.queued is None:
+            session.reply(Error("ERR DISCARD without MULTI"))
+            return
+        session.queued, session.aborted = None, False
+        self._node.unwatch(session)
+        session.reply(OK)
+
+    @own("WATCH", -2, "noscript loading stale fast allow_busy", ALL)
+    def watch(self, session: Session, command: Command) -> None:
+        if session.queued is not None:
+            session.reply(IN_TRANSACTION["WATCH"])
+            return
+        error = self._node.redirect(session, command, OWN[b"WATCH"])
+        if error is not None:
+            session.reply(error)
+        else:
+            self._node.watch(session, command[1:])
+
+    @own("UNWATCH", 1, "noscript loading stale fast allow_busy")
+    def unwatch(self, session: Session, command: Command) -> None:
+        self._node.unwatch(session)
+        session.reply(OK)
+
+    # --- replication
+
+    @own("WAIT", 3, "noscript")
+    def wait(self, session: Session, command: Command) -> None:
+        try:
+            wanted = integer(command[1])
+            timeout_ms = integer(command[2], "ERR timeout is not an integer or out of range")
+        except Error as e:
+            session.reply(e)
+            return
+        if timeout_ms < 0:
+            session.reply(Error("ERR timeout is negative"))
+        elif not self._node.serving:
+            session.reply(
+                Error(
+                    "ERR WAIT cannot be used with replica instances. Please also note that since "
+                    "Redis 4.0 if a replica is configured to be writable (which is not the "
+                    "default) writes to replicas are just local and are not propagated."
+                )
+            )
+        else:
+            self._node.wait(session, wanted, timeout_ms)
+
+    @own("ROLE", 1, "noscript loading stale fast")
+    def role(self, session: Session, command: Command) -> None:
+        node = self._node
+        if node.serving:
+            replicas = [
+                [*_where(node.place.nodes.get(name)), b"%d" % n]
+                for name, n in sorted(node.positions.items())
+            ]
+            session.reply([b"master", node.shard.applied.n, replicas])
+            return
+        host, port = _where(node.place.nodes.get(node.shard.leader or ""))
+        link = b"connected" if node.shard.ready and node.shard.knows_leader() else b"connect"
+        session.reply([b"slave", host, int(port), link, node.shard.applied.n])
+
+    @own("REPLICAOF", 3, "admin noscript stale no_async_loading no_multi")
+    def replicaof(self, session: Session, command: Command) -> None:
+        session.reply(Error("ERR REPLICAOF not allowed in cluster mode."))
+
+    @own("FAILOVER", -1, "admin noscript stale no_multi")
+    def failover(self, session: Session, command: Command) -> None:
+        """FAILOVER [TO host port]: a graceful hand-over."""
+        node = self._node
+        successor = None
+        words = [w.upper() for w in command[1:]]
+        if words[:1] == [b"TO"] and len(words) == 3:
+            wanted = (command[2].decode("latin-1"), command[3])
+            for name, (host, port) in node.place.nodes.items():
+                if wanted == (host, b"%d" % port):
+                    successor = name
+            if successor is None or successor == node.host.name:
+                session.reply(Error("ERR FAILOVER target HOST and PORT is not a replica."))
+                return
+        elif words:
+            session.reply(Error("ERR syntax error"))
+            return
+        if not node.serving:
+            session.reply(Error("ERR FAILOVER is not valid when server is a replica."))
+            return
+        session.reply(OK)
+        node.hand_over(successor)
+
+    @own("SHUTDOWN", -1, "admin noscript loading stale no_multi allow_busy")
+    def shutdown(self, session: Session, command: Command) -> None:
+        words = [w.upper() for w in command[1:]]
+        if any(w not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE") for w in words):
+            session.reply(Error("ERR syntax error"))
+            return
+        session.block()
+        self._node.shut_down()
+
+    # --- about the server
+
+    @own("INFO", -1, "loading stale")
+    def info(self, session: Session, command: Command) -> None:
+        sections = [w.decode("latin-1").lower() for w in command[1:]]
+        session.reply(information(self._node, sections).encode())
+
+    @own("CONFIG", -2, "admin noscript loading stale")
+    def config(self, session: Session, command: Command) -> None:
+        if command[1].upper() != b"GET" or len(command) < 3:
+            session.reply(unknown_subcommand(command))
+            return
+        settings = self._node.settings
+        shown = {
+            b"save": b"",
+            b"appendonly": b"no",
+            b"maxmemory": b"0",
+            b"maxmemory-policy": b"noeviction",
+            b"cluster-enabled": b"yes",
+            b"databases": b"1",
+            b"lease-ms": b"%d" % settings.lease_ms,
+            b"backoff-ms": b"%d" % settings.backoff_ms,
+            b"max-record-bytes": b"%d" % settings.max_record_bytes,
+            b"max-waiting": b"%d" % settings.max_waiting,
+        }
+        patterns = [w.lower() for w in command[2:]]
+        session.reply(Map((k, v) for k, v in shown.items() if any(matches(k, p) for p in patterns)))
+
+    @own("CLUSTER", -2, "admin stale")
+    def cluster(self, session: Session, command: Command) -> None:
+        try:
+            session.reply(cluster.answer(self._node, command))
+        except Error as e:
+            session.reply(e)
+
+    @own("COMMAND", -1, "loading stale")
+    def command(self, session: Session, command: Command) -> None:
+        what = command[1].upper() if len(command) > 1 else b""
+        every = {**TABLE, **OWN}
+        if not what or what == b"INFO":
+            names = [w.upper() for w in command[2:]] or list(every)
+            session.reply([_described(every[n]) if n in every else NIL_ARRAY for n in names])
+        elif what == b"COUNT":
+            session.reply(len(every))
+        elif what == b"LIST":
+            session.reply([name.lower() for name in every])
+        elif what == b"DOCS":
+            names = [w.upper() for w in command[2:]] or list(every)
+            session.reply(Map((n.lower(), Map()) for n in names if n in every))
+        elif what == b"GETKEYS" and len(command) > 2:
+            session.reply(_keys_of(every, command[2:]))
+        else:
+            session.reply(unknown_subcommand(command))
+
+
+def _keys_of(every: dict[bytes, Known], command: Command) -> Any:
+    entry = every.get(command[0].upper())
+    if entry is None:
+        return Error("ERR Invalid command specified")
+    arity = entry.arity
+    if len(command) != arity and (arity >= 0 or len(command) < -arity):
+        return Error("ERR Invalid number of arguments specified for command")
+    keys = list(entry.keys_of(command))
+    return keys or Error("ERR The command has no key arguments")
+
+
+def _described(entry: Known) -> list[Any]:
+    """As COMMAND shows it."""
+    flags = Members(Simple(f.encode()) for f in entry.flags)
+    groups = _categories(entry)
+    return [entry.name.lower().encode(), entry.arity, flags, *entry.keys, groups, [], [], []]
+
+
+def _categories(entry: Known) -> Members:
+    names: list[str] = [
+        f for f in ("write", "fast", "blocking", "admin", "pubsub") if f in entry.flags
+    ]
+    names += ["read"] if "readonly" in entry.flags else []
+    names += [] if "fast" in entry.flags else ["slow"]
+    return Members(Simple(f"@{name}".encode()) for name in names)
+
+
+def _where(address: tuple[str, int] | None) -> tuple[bytes, bytes]:
+    return (b"", b"0") if address is None else (address[0].encode(), b"%d" % address[1])
+
+
+def _answer(run: Callable[[], None], session: Session) -> Any:
+    """The reply of a command that is executed within EXEC."""
+    got: list[Any] = []
+    session.diverted = got
+    try:
+        run()
+    finally:
+        session.diverted = None
+    return got[0] if got else None

@@ -1,0 +1,209 @@
+"""A connection: requests in order, replies in order, each when what it shows is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from targets.engine import Blocked
+from targets.engine.resp import Command, Error, Requests, encode
+
+REQUEST_BYTES_MAX = 1 << 30
+UNREAD_BYTES_MAX = 256 << 20  # of replies that a client does not take
+
+
+class Server(Protocol):
+    """What a session needs of the node."""
+
+    committed: int
+    parked: int
+
+    def begin(self, session: Session) -> None:
+        """It is there."""
+        ...
+
+    def end(self, session: Session) -> None:
+        """It is gone."""
+        ...
+
+    def check_lease(self) -> None:
+        """Before commands that have come are executed."""
+        ...
+
+    def handle(self, session: Session, command: Command) -> None:
+        """Execute a command: `reply`, `park` or `block` is called for it, once."""
+        ...
+
+    def wait_for(self, n: int, then: Callable[[int], None]) -> None:
+        """To be called when entry n is committed."""
+        ...
+
+
+class Waiting:
+    """A command that blocks: executed again when one of its keys is written."""
+
+    __slots__ = ("blocked", "command", "timer")
+
+    def __init__(self, command: Command, blocked: Blocked) -> None:
+        self.command = command
+        self.blocked = blocked
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Session(asyncio.Protocol):
+    """See the module's text."""
+
+    def __init__(self, server: Server, number: int, *, trusted: bool) -> None:
+        self.number = number
+        self.transport: asyncio.Transport
+        self.protocol = 2
+        self.name = b""
+        self.library: dict[bytes, bytes] = {}
+        self.readonly = False
+        self.replies_wanted: str = "on"  # "off", "skip": CLIENT REPLY
+        self.written = 0  # n of the last entry of this client
+        self.queued: list[Command] | None = None  # since MULTI
+        self.aborted = False
+        self.watched: dict[bytes, bool] = {}  # whether it had expired already
+        self.touched = False  # something watched has changed
+        self.waiting: Waiting | None = None
+        self.since = asyncio.get_running_loop().time()
+        self.last_command = b""
+        self.closing = False
+        self.diverted: list[Any] | None = None  # where replies go that belong to a greater one
+        self._server = server
+        self._requests = Requests(trusted=trusted)
+        self._todo: deque[Command] = deque()
+        self._out: list[bytes] = []
+        self._parked: deque[tuple[int, bytes]] = deque()
+        self._busy = False
+        self._blocked = False
+
+    def log_in(self) -> None:
+        self._requests.trusted = True
+
+    @property
+    def trusted(self) -> bool:
+        return self._requests.trusted
+
+    # --- the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._server.begin(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self._todo.clear()
+        self._server.parked -= len(self._parked)
+        self._parked.clear()
+        self._server.end(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
+        commands = self._requests.feed(data)
+        self._todo += commands
+        self._go_on()
+        if self._requests.error is not None:
+            self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
+            self.close()
+        elif self._requests.left() > REQUEST_BYTES_MAX:
+            self.close()
+
+    def _go_on(self) -> None:
+        if not self._todo or self._blocked:
+            return
+        self._server.check_lease()
+        self._busy = True
+        todo, handle = self._todo, self._server.handle
+        while todo and not self._blocked:
+            handle(self, todo.popleft())
+        self._busy = False
+        self._ship()
+
+    def _ship(self) -> None:
+        if self._out and not self._busy:
+            data = b"".join(self._out)
+            self._out.clear()
+            if not self.transport.is_closing():
+                self.transport.write(data)
+                if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+                    self.transport.abort()
+
+    # --- replies
+
+    def reply(self, reply: Any, n: int = 0) -> None:
+        """A reply that may be sent when entry n is committed, after all replies before it."""
+        if self.diverted is not None:
+            self.diverted.append(reply)
+            return
+        if self.replies_wanted != "on":
+            if self.replies_wanted == "skip":
+                self.replies_wanted = "on"
+            return
+        self.send(encode(reply, self.protocol), n)
+
+    def send(self, data: bytes, n: int = 0) -> None:
+        """A reply that is encoded already."""
+        parked = self._parked
+        if n <= self._server.committed and not parked:
+            self._out.append(data)
+            if not self._busy:
+                self._ship()
+            return
+        if parked and n <= parked[-1][0]:
+            parked.append((parked[-1][0], data))
+        else:
+            parked.append((n, data))
+            self._server.wait_for(n, self.committed_to)
+        self._server.parked += 1
+
+    def committed_to(self, n: int) -> None:
+        """Entries up to n are committed."""
+        parked = self._parked
+        while parked and parked[0][0] <= n:
+            self._out.append(parked.popleft()[1])
+            self._server.parked -= 1
+        if not self._busy:
+            self._ship()
+        if self.closing and not parked:
+            self.transport.close()
+
+    @property
+    def parked(self) -> int:
+        """How many replies wait."""
+        return len(self._parked)
+
+    def block(self) -> None:
+        """Nothing more is executed until `unblock`."""
+        self._blocked = True
+
+    def unblock(self) -> None:
+        """What came meanwhile is done now."""
+        self._blocked = False
+        self.waiting = None
+        if not self._busy:
+            self._go_on()
+
+    @property
+    def blocked(self) -> bool:
+        return self._blocked
+
+    def close(self) -> None:
+        """After the replies that are due."""
+        self.closing = True
+        self._todo.clear()
+        if not self._parked:
+            self._busy = False
+            self._ship()
+            self.transport.close()
+
+    def abort(self) -> None:
+        """At once: what was asked has an unknown outcome."""
+        self.closing = True
+        self._todo.clear()
+        self._out.clear()
+        self.transport.abort()

@@ -1,0 +1,233 @@
+"""How the harness runs a shard: nodes, and the three AZs of its log, on the nodes' hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import redis.exceptions as rx
+
+from harness.clients import ConnectFailed, RedisConnection, role_name
+from harness.environments.base import Environment, ProcessSpec
+from harness.errors import EnvironmentFailed, UsageError
+from harness.host import Host
+from harness.targets import TargetOptions
+from targets.memorydb_py.log.service import AzSettings, serve_az
+from targets.memorydb_py.node.information import VERSION
+from targets.memorydb_py.node.server import Place, serve
+from targets.memorydb_py.node.settings import Settings
+
+AZS = ("az1", "az2", "az3")
+START_TIMEOUT_S = 20.0
+ASK_EVERY_NS = 50_000_000
+ASK_TIMEOUT_S = 0.3
+
+
+class MemoryDB:
+    """The reference implementation of Amazon MemoryDB: one shard.
+
+    It survives the loss of one AZ at a time; a wiped AZ is lost until it has been readmitted (D14).
+    """
+
+    name = "memorydb"
+    version = f"memorydb_py {VERSION}"
+    promises = frozenset({"replica-prefixes"})
+    alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
+
+    def __init__(self, env: Environment, options: TargetOptions) -> None:
+        self.env = env
+        self.options = options
+        if env.name == "external":
+            raise UsageError("--target memorydb starts its own nodes; give --target redis for "
+                             "servers that already run")  # fmt: skip
+        if options.binary:
+            raise UsageError("--binary: the reference is a part of the harness")
+        given = dict(options.options)
+        if options.credentials.password:
+            given["requirepass"] = options.credentials.password
+        try:
+            self._settings = Settings.parse(given)
+        except ValueError as e:
+            raise UsageError(f"--option {e}") from e
+        self._given = given
+        for i, az in enumerate(AZS):
+            env.declare(az, f"n{i + 1}")
+        self._created: dict[str, None] = {}
+        self._primary: str | None = None
+        self._asked = -(10**10)
+        self._asking: asyncio.Task[None] | None = None
+        self._control: dict[str, RedisConnection] = {}
+
+    # --- processes
+
+    def _near(self, host: str) -> list[str]:
+        """The AZs, the one on this host first."""
+        return sorted(AZS, key=lambda az: (self.env.processes[az] != host, az))
+
+    def spec(self, process: str) -> ProcessSpec:
+        """How to run a node or an AZ now."""
+        return self._az(process) if process in AZS else self._node(process)
+
+    def _az(self, name: str) -> ProcessSpec:
+        create = name not in self._created
+        settings = AzSettings(azs=AZS, create=create)
+        self._created.setdefault(name)
+
+        async def main(host: Host) -> None:
+            await serve_az(host, settings)
+
+        argv = self._argv("az", name, [name, *(az for az in AZS if az != name)])
+        if create:
+            argv.append("--create")
+        node = self.env.processes[name]
+        return ProcessSpec(name=name, node=node, argv=argv, main=main)
+
+    def _node(self, name: str) -> ProcessSpec:
+        near = self._near(name)
+        nodes = {node: self.env.control_address(node) for node in self.env.nodes}
+        if self.env.name == "simulated":
+            nodes = {node: (node, port) for node, (_, port) in nodes.items()}
+        place = Place(azs=near, nodes=nodes)
+        settings = self._settings
+
+        async def main(host: Host) -> None:
+            await serve(host, settings, place)
+
+        argv = self._argv("node", name, near)
+        for node, (host, port) in nodes.items():
+            argv += ["--node", f"{node}={host}:{port}"]
+        for option, value in self._given.items():
+            argv += ["--option", f"{option}={value}"]
+        return ProcessSpec(name=name, node=name, argv=argv, main=main)
+
+    def _argv(self, role: str, name: str, azs: Sequence[str]) -> list[str]:
+        host, port = self.env.control_address(name)
+        argv = [sys.executable, "-m", "targets.memorydb_py", role, "--name", name]
+        argv += ["--listen", f"{host}:{port}"]
+        for az in azs:
+            host, port = (
+                self.env.control_address(az) if az == name else self.env.address(az, seen_from=name)
+            )
+            argv += ["--az", f"{az}={host}:{port}"]
+        return argv
+
+    # --- life
+
+    async def start(self) -> None:
+        for process in (*AZS, *self.env.nodes):
+            await self.env.start(self.spec(process))
+        await self.settle(START_TIMEOUT_S)
+
+    async def restart(self, process: str) -> None:
+        await self.env.start(self.spec(process))
+        if process not in AZS:
+            await self._wait(process, "does not answer", 10.0)
+
+    async def settle(self, timeout_s: float) -> None:
+        """Every process runs, one node leads, and the others have its entries."""
+        deadline = self.env.now() + int(timeout_s * 1e9)
+        for process in self.env.processes:
+            while self.env.state(process) != "running":
+                if self.env.now() > deadline:
+                    raise EnvironmentFailed(f"{process}: {self.env.log_tail(process)}")
+                await asyncio.sleep(0.02)
+        for node in self.env.nodes:
+            await self._wait(node, "answers nothing", timeout_s)
+        while not await self._settled():
+            for process in self.env.processes:
+                if self.env.state(process) == "dead":
+                    raise EnvironmentFailed(f"{process} ended: {self.env.log_tail(process)}")
+            if self.env.now() > deadline:
+                raise EnvironmentFailed(f"no settled shard after {timeout_s:.0f} s")
+            await asyncio.sleep(0.05)
+
+    async def _settled(self) -> bool:
+        await self._ask_all()
+        if self._primary is None:
+            return False
+        replies = await asyncio.gather(*(self._role(node) for node in self.env.nodes))
+        roles = [role for role in replies if role is not None]
+        leaders = [role for role in roles if role_name(role) == "primary"]
+        linked = [role for role in roles if role_name(role) != "primary" and role[3] == "connected"]
+        return len(leaders) == 1 and len(leaders) + len(linked) == len(self.env.nodes)
+
+    async def _wait(self, node: str, what: str, timeout_s: float) -> None:
+        deadline = self.env.now() + int(timeout_s * 1e9)
+        while await self._role(node) is None:
+            if self.env.state(node) == "dead":
+                raise EnvironmentFailed(f"{node} ended: {self.env.log_tail(node)}")
+            if self.env.now() > deadline:
+                raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
+            await asyncio.sleep(0.02)
+
+    # --- who leads: nodes are asked, by the control path
+
+    async def ask(self, node: str, *command: Any, timeout_s: float = 2.0) -> Any:
+        """One command on the control connection; raises `EnvironmentFailed`."""
+        connection = self._control.pop(node, None)
+        try:
+            async with asyncio.timeout(timeout_s):
+                if connection is None or not connection.is_open:
+                    connection = RedisConnection(
+                        self.env.control_address(node), self.options.credentials, timeout_s
+                    )
+                    await connection.open()
+                reply = await connection.call(*command)
+        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
+            if connection is not None:
+                await connection.close()
+            raise EnvironmentFailed(f"{node} did not answer {command[0]}: {e}") from e
+        other, self._control[node] = self._control.get(node), connection
+        if other is not None:
+            await other.close()
+        return reply
+
+    async def _role(self, node: str) -> list[Any] | None:
+        try:
+            return list(await self.ask(node, "ROLE", timeout_s=ASK_TIMEOUT_S))
+        except EnvironmentFailed:
+            return None
+
+    async def _ask_all(self) -> None:
+        """Whoever says that it leads and has applied most; nobody says so: as before."""
+        up = [n for n in self.env.nodes if self.env.state(n) == "running"]
+        roles = await asyncio.gather(*(self._role(node) for node in up))
+        claims = [
+            (role[1], node)
+            for node, role in zip(up, roles, strict=True)
+            if role is not None and role_name(role) == "primary"
+        ]
+        if claims:
+            self._primary = max(claims)[1]
+
+    async def primary(self) -> str | None:
+        """The node that said last that it leads; asked for again in the background."""
+        now = self.env.now()
+        if now - self._asked >= ASK_EVERY_NS and (self._asking is None or self._asking.done()):
+            self._asked = now
+            self._asking = asyncio.get_running_loop().create_task(self._ask_all())
+        return self._primary
+
+    def open_to(self, node: str, client_host: str) -> RedisConnection:
+        return RedisConnection(
+            self.env.address(node, seen_from=client_host),
+            self.options.credentials,
+            self.options.timeout_s,
+        )
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        for connection in self._control.values():
+            await connection.close()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "target": self.name,
+            "version": self.version,
+            "binary": None,
+            "options": dict(self.options.options),
+        }
