@@ -131,6 +131,7 @@ class Runner:
             spec.nemesis, self.env, self.target, swarm.faults if swarm else None
         )
         self._system = System(self.env, self.target, self._rng("nemesis"))
+        self._system.beyond_tolerance = spec.beyond_tolerance
         if swarm is not None:
             self._system.strength_percent = swarm.strength_percent
             able = msgspec.structs.replace(swarm, faults=tuple(f.name for f in self.faults))
@@ -318,9 +319,9 @@ class Runner:
         self._mark(recorder, "heal", None)
         began = self.now()
         try:
-            for node in self.env.nodes:
-                if self.env.state(node) == "dead":
-                    await self.target.restart(node)
+            for process in self.env.processes:
+                if self.env.state(process) == "dead":
+                    await self.target.restart(process)
             await self.target.settle(SETTLE_TIMEOUT_S)
         except EnvironmentFailed as e:
             self._mark(recorder, "settle", None, str(e))

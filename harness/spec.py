@@ -19,7 +19,8 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     many as come. `time_limit_s`: of the part with faults. `interval_s`: mean wait between the
     steps of a fault cycle; None: 1.5, less in short runs, which need room for a whole cycle.
     `nodes`: None for three, or as many as the seed draws. `addresses`: host:port,… of servers that
-    already run. `swarm`: what the seed has drawn, see `resolved`."""
+    already run. `beyond_tolerance`: faults may go further than what the target says that it
+    survives. `swarm`: what the seed has drawn, see `resolved`."""
 
     target: str = "redis"
     workload: str = "register"
@@ -40,6 +41,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
     tls: bool = False
     tls_ca: str | None = None
     expect: Literal["valid", "invalid"] = "valid"
+    beyond_tolerance: bool = False
     swarm: Swarm | None = None
 
     def __post_init__(self) -> None:
@@ -153,6 +155,8 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
             value = getattr(self, name)
             if value != getattr(defaults, name) and name not in drawn:
                 words += [f"--{flag}", f"{value:.15g}" if isinstance(value, float) else str(value)]
+        if self.beyond_tolerance:
+            words.append("--beyond-tolerance")
         if self.tls:
             words.append("--tls")
         for name, value in self.options.items():

@@ -32,12 +32,15 @@ class TargetOptions:
 class Target(Protocol):
     """The system under test, in an environment.
 
-    `promises`: of {"replica-prefixes"}, what it says of its replicas. `alarms`: texts that mean
-    a crash when a node's log holds them.
+    `promises`: of {"replica-prefixes"}, what it says of its replicas, and "log": there is one that
+    can be audited. `capabilities`: what faults may rely on, of {"log", "lease"}; `lease_ms`: of a
+    primary, where there is a lease. `alarms`: texts that mean a crash when a node's log holds them.
     """
 
     name: str
     promises: frozenset[str]
+    capabilities: frozenset[str]
+    lease_ms: int
     alarms: Sequence[str]
     env: Environment
 
@@ -55,6 +58,15 @@ class Target(Protocol):
         ...
 
     async def primary(self) -> str | None: ...
+
+    def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
+        """Whether it survives, and can go on, with these processes out of action and these directed
+        links cut."""
+        ...
+
+    def links(self, primary: str) -> set[tuple[str, str]]:
+        """The directed links that are in use while a node is the primary."""
+        ...
 
     def open_to(self, node: str, client_host: str) -> RedisConnection: ...
 
@@ -80,6 +92,15 @@ class Failover(Protocol):
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         """Make these nodes replicas of the present primary; returns those that were reached."""
+        ...
+
+
+@runtime_checkable
+class Readmits(Protocol):
+    """A capability of targets that have a log."""
+
+    async def readmitted(self, process: str) -> bool:
+        """Whether a process of the log that was wiped counts again."""
         ...
 
 

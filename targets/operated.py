@@ -27,6 +27,8 @@ class Operated:
     version = "unknown"
     promises: frozenset[str] = frozenset()
     alarms: Sequence[str] = ()
+    capabilities: frozenset[str] = frozenset()
+    lease_ms = 0
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.env = env
@@ -158,6 +160,13 @@ class Operated:
 
     async def close(self) -> None:
         return None
+
+    def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
+        return True  # whatever it loses, it loses by design
+
+    def links(self, primary: str) -> set[tuple[str, str]]:
+        others = [n for n in (*self.env.nodes, *self.env.client_hosts) if n != primary]
+        return {pair for other in others for pair in ((primary, other), (other, primary))}
 
     # --- an operator's failover
 

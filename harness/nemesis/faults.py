@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from harness.environments.base import Environment, Grudge
 from harness.errors import UsageError
-from harness.nemesis.grudges import join
+from harness.nemesis.grudges import flows, join
 from harness.targets import Failover, Target
 
 # The kinds of `--nemesis all`, as far as environment and target can do them.
 ALL = ("partition", "slow", "lossy", "clock-drift", "clock-jump", "kill", "pause", "restart",
-       "power", "power-all", "failover")  # fmt: skip
+       "wipe", "power", "power-all", "pause-lease", "failover")  # fmt: skip
+HELPERS_PERCENT = 40  # how often a process that is no node is drawn, where there are some
 
 
 @dataclass
@@ -29,6 +30,28 @@ class System:
     down: set[str] = field(default_factory=set)
     paused: set[str] = field(default_factory=set)
     strength_percent: int = 100
+    beyond_tolerance: bool = False
+    wiped: set[str] = field(default_factory=set)  # not readmitted yet
+
+    @property
+    def helpers(self) -> list[str]:
+        """Processes of the target that are no nodes."""
+        return [p for p in self.env.processes if p not in self.env.nodes]
+
+    @property
+    def hosts(self) -> list[str]:
+        return list(dict.fromkeys(self.env.processes.values()))
+
+    def on(self, host: str) -> list[str]:
+        """The processes of a host."""
+        return [p for p, h in self.env.processes.items() if h == host]
+
+    def tolerated(self, more: Iterable[str], grudge: Grudge | None = None) -> bool:
+        """Whether the target survives it if these are lost too; `grudge`: what is to be cut."""
+        if self.beyond_tolerance:
+            return True
+        out = self.down | self.paused | self.wiped | set(more)
+        return self.target.tolerates(out, flows(self.grudge() if grudge is None else grudge))
 
     def scaled(self, most: int) -> int:
         """How bad a fault may be at most, in this run."""
@@ -47,6 +70,13 @@ class System:
         if wanted and primary in up:
             return primary
         return self.rng.choice(up) if up else None
+
+    async def draw_process(self) -> str | None:
+        """A node as above, or now and then another process that may be lost."""
+        spare = [p for p in self.helpers if p not in self.down and self.tolerated([p])]
+        if spare and self.rng.randrange(100) < HELPERS_PERCENT:
+            return self.rng.choice(spare)
+        return await self.draw_node()
 
     def grudge(self) -> Grudge:
         """Everything that is cut at the moment."""
@@ -79,9 +109,9 @@ def registry() -> Mapping[str, Fault]:
     from harness.nemesis.clocks import ClockDrift, ClockJump
     from harness.nemesis.failover import PromoteReplica
     from harness.nemesis.links import LossyLinks, SlowLinks
-    from harness.nemesis.partition import KINDS, Partition
+    from harness.nemesis.partition import KINDS, OF_THE_LOG, Partition
     from harness.nemesis.power import PowerLoss, PowerLossOfAll
-    from harness.nemesis.processes import Kill, Pause, Restart
+    from harness.nemesis.processes import Kill, Pause, PauseAtLease, Restart, Wipe
 
     faults: list[Fault] = [
         Partition(),
@@ -92,11 +122,13 @@ def registry() -> Mapping[str, Fault]:
         Kill(),
         Pause(),
         Restart(),
+        Wipe(),
+        PauseAtLease(),
         PowerLoss(),
         PowerLossOfAll(),
         PromoteReplica(),
     ]
-    faults += [Partition(kind) for kind in KINDS]
+    faults += [Partition(kind) for kind in (*KINDS, *OF_THE_LOG)]
     return {f.name: f for f in faults}
 
 
@@ -109,7 +141,8 @@ def choose(
     Raises `UsageError` for an unknown name, and for a fault that target or environment can't do.
     """
     known = registry()
-    able = set(env.capabilities) | ({"failover"} if isinstance(target, Failover) else set())
+    able = set(env.capabilities) | target.capabilities
+    able |= {"failover"} if isinstance(target, Failover) else set()
     if not able & {"network", "kill", "pause"}:
         able.discard("failover")
     if names == "none":
@@ -147,6 +180,8 @@ def _where(missing: Sequence[str]) -> str:
     """Who could do it."""
     if "failover" in missing:
         return "targets with an operator's failover can"
+    if set(missing) & {"log", "lease"}:
+        return "target memorydb can"
     if set(missing) & {"loss", "clock", "power"}:
         return "the simulated environment can"
     return "the local environment can"

@@ -6,7 +6,7 @@ A grudge is a directed map {process: those whose packets it drops}. Pure functio
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.environments.base import Grudge
 
@@ -58,6 +58,18 @@ def bridge(nodes: Sequence[str], rng: random.Random) -> Grudge:
 def one_way(source: Sequence[str], sink: Sequence[str]) -> Grudge:
     """The sinks do not hear the sources; the other direction goes."""
     return {n: frozenset(source) for n in sink}
+
+
+def expand(grudge: Grudge, processes: Mapping[str, str]) -> Grudge:
+    """A grudge among hosts as one among the processes on them; other names stay as they are."""
+    on: dict[str, list[str]] = {}
+    for process, host in processes.items():
+        on.setdefault(host, []).append(process)
+    return {
+        process: frozenset(p for h in dropped for p in on.get(h, [h]))
+        for host, dropped in grudge.items()
+        for process in on.get(host, [host])
+    }
 
 
 def join(grudges: Iterable[Grudge]) -> Grudge:

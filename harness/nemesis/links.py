@@ -24,7 +24,7 @@ class BadLinks:
         self._before = 0
 
     async def inject(self, system: System, /) -> dict[str, Any]:
-        self._node = await system.draw_node() or system.env.nodes[0]
+        self._node = await system.draw_process() or system.env.nodes[0]
         self._before = await self._count(system, self._node)
         return {"node": self._node, **await self.worsen(system, self._node)}
 
@@ -46,7 +46,7 @@ class BadLinks:
     @staticmethod
     def links(system: System, node: str) -> list[tuple[str, str]]:
         """Every directed pair with this node."""
-        others = [n for n in (*system.env.nodes, *system.env.client_hosts) if n != node]
+        others = [n for n in (*system.env.processes, *system.env.client_hosts) if n != node]
         return [pair for other in others for pair in ((node, other), (other, node))]
 
     async def _count(self, system: System, node: str) -> int:

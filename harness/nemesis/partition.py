@@ -14,6 +14,9 @@ KINDS = {
     "one": 2, "primary": 2, "halves": 2, "minority": 2, "ring": 4, "bridge": 3, "one-way": 2,
     "client": 1,
 }  # fmt: skip
+# Of targets that have processes beside their nodes: a log. The primary is cut off from it; what it
+# answers is held; one of its processes is cut off from all others.
+OF_THE_LOG = ("log", "acks", "az")
 
 
 class Partition:
@@ -21,12 +24,12 @@ class Partition:
     a kind is drawn. A grudge that would cut no link in use is drawn again."""
 
     rank = 0
-    needs = frozenset({"network"})
 
     def __init__(self, kind: str | None = None) -> None:
         self.name = "partition" if kind is None else f"partition-{kind}"
+        self.needs = frozenset({"network", "log"} if kind in OF_THE_LOG else {"network"})
         self._kind = kind
-        self.min_nodes = 1 if kind is None else KINDS[kind]
+        self.min_nodes = 1 if kind is None else KINDS.get(kind, 1)
         self._before: dict[tuple[str, str], dict[str, int]] = {}
 
     async def inject(self, system: System, /) -> dict[str, Any]:
@@ -34,11 +37,13 @@ class Partition:
         for _ in range(50):
             kind = self._kind or system.rng.choice(self._kinds(system))
             grudge = self._draw(system, kind, primary)
-            if self._cuts_something(system, kind, grudge, primary):
+            joined = grudges.join([*system.grudges.values(), grudge])
+            if self._cuts_something(system, kind, grudge, primary) and system.tolerated((), joined):
                 break
         else:
             raise EnvironmentFailed(
-                f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes"
+                f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes, or more "
+                "than the target survives"
             )
         self._before = await system.env.network.stats()
         system.grudges[self.name] = grudge
@@ -48,47 +53,56 @@ class Partition:
     @staticmethod
     def _kinds(system: System) -> list[str]:
         """Those that cut something here; with a failover, between nodes."""
-        count = len(system.env.nodes)
+        count = len(system.hosts)
         separate = "failover" in system.together and count > 1
-        return [k for k, least in KINDS.items()
-                if least <= count and not (separate and k == "client")]  # fmt: skip
+        kinds = [k for k, least in KINDS.items()
+                 if least <= count and not (separate and k == "client")]  # fmt: skip
+        return [*kinds, *OF_THE_LOG] if system.helpers else kinds
 
     @staticmethod
     def _draw(system: System, kind: str, primary: str) -> Grudge:
-        nodes, rng = system.env.nodes, system.rng
-        others = [n for n in nodes if n != primary]
+        """Hosts are cut off with everything on them."""
+        hosts, rng, processes = system.hosts, system.rng, system.env.processes
+        others = [h for h in hosts if h != primary]
         match kind:
             case "one":
-                return grudges.one_host(nodes, rng.choice(nodes))
+                drawn = grudges.one_host(hosts, rng.choice(hosts))
             case "primary":
-                return grudges.one_host(nodes, primary)
+                drawn = grudges.one_host(hosts, primary)
             case "halves":
-                return grudges.halves(nodes, rng)
+                drawn = grudges.halves(hosts, rng)
             case "minority":
-                return grudges.minority(nodes, rng)
+                drawn = grudges.minority(hosts, rng)
             case "ring":
-                return grudges.majorities_ring(nodes, rng)
+                drawn = grudges.majorities_ring(hosts, rng)
             case "bridge":
-                return grudges.bridge(nodes, rng)
+                drawn = grudges.bridge(hosts, rng)
             case "one-way":
                 if rng.random() < 0.5:
-                    return grudges.one_way([primary], others)
-                return grudges.one_way(others, [primary])
+                    drawn = grudges.one_way([primary], others)
+                else:
+                    drawn = grudges.one_way(others, [primary])
+            case "log":
+                return grudges.split([primary], system.helpers)
+            case "acks":
+                return grudges.one_way(system.helpers, [primary])
+            case "az":
+                az = rng.choice(system.helpers)
+                return grudges.split([az], [p for p in processes if p != az])
             case _:
-                hosts = system.env.client_hosts
-                some = rng.sample(list(hosts), rng.randint(1, max(1, len(hosts) - 1)))
+                clients = system.env.client_hosts
+                some = rng.sample(list(clients), rng.randint(1, max(1, len(clients) - 1)))
                 return grudges.split(some, [primary])
+        return grudges.expand(drawn, processes)
 
     @staticmethod
     def _cuts_something(system: System, kind: str, grudge: Grudge, primary: str) -> bool:
-        """Links in use run between the primary and its replicas, and clients and the primary.
-
-        With a failover in the same cycle, the primary's stream to some replica must be cut.
-        """
+        """A partition of links that nobody uses would be none. With an operator's failover in the
+        same cycle, the primary's stream to some replica must be cut."""
         cut = grudges.flows(grudge)
-        if "failover" in system.together and kind != "client":
+        if "failover" in system.together and kind != "client" and not system.helpers:
             return any((primary, n) in cut for n in system.env.nodes)
-        return any(primary in pair for pair in cut)
+        return bool(cut & system.target.links(primary))
 
     async def heal(self, system: System, /) -> dict[str, Any]:
         after = await system.env.network.stats()

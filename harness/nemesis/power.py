@@ -10,7 +10,7 @@ from harness.nemesis.faults import System
 
 
 class PowerLoss:
-    """A node loses power; healing switches it on again."""
+    """The host of a node loses power; healing switches it on again."""
 
     name = "power"
     rank = 1
@@ -22,19 +22,23 @@ class PowerLoss:
 
     async def draw(self, system: System) -> list[str]:
         node = await system.draw_node()
-        return [] if node is None else [node]
+        hosts = [h for h in system.hosts if system.tolerated(system.on(h))]
+        if node in hosts:
+            return [node]
+        return [system.rng.choice(hosts)] if hosts else []
 
     async def inject(self, system: System, /) -> dict[str, Any]:
         machines = system.env
         assert isinstance(machines, Machines)
-        nodes = await self.draw(system)
-        if not nodes:
-            return {"skipped": "no node is up"}
+        hosts = await self.draw(system)
+        if not hosts:
+            return {"skipped": "no host is up, or none that may be lost"}
+        nodes = [p for host in hosts for p in system.on(host)]
         primary = await system.primary()
         # A node that another fault has killed loses power too, and is that fault's to start.
         self._nodes = [n for n in nodes if n not in system.down]
         system.down.update(nodes)
-        machines.power_off(nodes)
+        machines.power_off(hosts)
         return {"nodes": nodes, "was_primary": primary in nodes}
 
     async def heal(self, system: System, /) -> dict[str, Any]:
@@ -55,9 +59,9 @@ class PowerLoss:
 
 
 class PowerLossOfAll(PowerLoss):
-    """All nodes lose power at once."""
+    """All hosts lose power at once."""
 
     name = "power-all"
 
     async def draw(self, system: System) -> list[str]:
-        return list(system.env.nodes)
+        return system.hosts

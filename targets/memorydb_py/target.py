@@ -12,8 +12,9 @@ import redis.exceptions as rx
 from harness.clients import ConnectFailed, RedisConnection, role_name
 from harness.environments.base import Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
-from harness.host import Host
+from harness.host import Address, Host
 from harness.targets import TargetOptions
+from targets.memorydb_py.log import inspect
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.information import VERSION
 from targets.memorydb_py.node.server import Place, serve
@@ -23,6 +24,7 @@ AZS = ("az1", "az2", "az3")
 START_TIMEOUT_S = 20.0
 ASK_EVERY_NS = 50_000_000
 ASK_TIMEOUT_S = 0.3
+HAND_OVER_NS = 3 * 10**9
 
 
 class MemoryDB:
@@ -33,7 +35,8 @@ class MemoryDB:
 
     name = "memorydb"
     version = f"memorydb_py {VERSION}"
-    promises = frozenset({"replica-prefixes"})
+    promises = frozenset({"replica-prefixes", "log"})
+    capabilities = frozenset({"log", "lease"})
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
@@ -51,6 +54,7 @@ class MemoryDB:
             self._settings = Settings.parse(given)
         except ValueError as e:
             raise UsageError(f"--option {e}") from e
+        self.lease_ms = self._settings.lease_ms
         self._given = given
         for i, az in enumerate(AZS):
             env.declare(az, f"n{i + 1}")
@@ -70,6 +74,13 @@ class MemoryDB:
         """How to run a node or an AZ now."""
         return self._az(process) if process in AZS else self._node(process)
 
+    def _node_addresses(self) -> dict[str, Address]:
+        """As clients of the database reach them."""
+        nodes = {node: self.env.control_address(node) for node in self.env.nodes}
+        if self.env.name == "simulated":
+            return {node: (node, port) for node, (_, port) in nodes.items()}
+        return nodes
+
     def _az(self, name: str) -> ProcessSpec:
         create = name not in self._created
         settings = AzSettings(azs=AZS, create=create)
@@ -86,9 +97,7 @@ class MemoryDB:
 
     def _node(self, name: str) -> ProcessSpec:
         near = self._near(name)
-        nodes = {node: self.env.control_address(node) for node in self.env.nodes}
-        if self.env.name == "simulated":
-            nodes = {node: (node, port) for node, (_, port) in nodes.items()}
+        nodes = self._node_addresses()
         place = Place(azs=near, nodes=nodes)
         settings = self._settings
 
@@ -216,6 +225,52 @@ class MemoryDB:
             self.options.credentials,
             self.options.timeout_s,
         )
+
+    # --- faults
+
+    def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
+        """One AZ at a time (D14); one that reaches no other AZ is lost too."""
+        up = [az for az in AZS if az not in out]
+        paired = [
+            az
+            for az in up
+            if any(o != az and not {(az, o), (o, az)} & cut for o in up)
+        ]  # fmt: skip
+        return len(paired) >= len(AZS) - 1
+
+    def links(self, primary: str) -> set[tuple[str, str]]:
+        """Nodes talk to the log and not to each other."""
+        processes = self.env.processes
+        used = {(p, az) for p in processes for az in AZS if p != az}
+        used |= {(client, primary) for client in self.env.client_hosts}
+        return used | {(b, a) for a, b in used}
+
+    async def readmitted(self, process: str) -> bool:
+        try:
+            return await inspect.is_member(self.env.control_address(process))
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return False
+
+    async def promote(self, node: str) -> dict[str, Any]:
+        """A graceful hand-over, which the old primary performs."""
+        old = self._primary
+        if old is None:
+            raise EnvironmentFailed("no node leads")
+        host, port = self._node_addresses()[node]
+        await self.ask(old, "FAILOVER", "TO", host, port)
+        deadline = self.env.now() + HAND_OVER_NS
+        while True:
+            role = await self._role(node)
+            if role is not None and role_name(role) == "primary":
+                self._primary = node
+                return {"old": old, "new": node, "new_offset": role[1], "old_offset": None}
+            if self.env.now() > deadline:
+                raise EnvironmentFailed(f"{node} did not become the primary")
+            await asyncio.sleep(0.01)
+
+    async def repoint(self, nodes: Sequence[str]) -> list[str]:
+        """Nodes find out by themselves who leads."""
+        return []
 
     async def close(self) -> None:
         if self._asking is not None:

@@ -146,7 +146,20 @@ class Positions(msgspec.Struct, frozen=True, array_like=True, tag=18):
     by_node: dict[str, int]
 
 
+class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Of anybody who wants to know."""
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """`member`: it counts. `commit`: the n of the last committed entry that it knows."""
+
+    member: bool
+    leads: bool
+    term: int
+    commit: int
+
+
 Message = (
     Peer | Vote | Voted | Append | Appended | Hello | Leading | Propose | Committed | NotAppended
-    | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions
+    | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions | AskStatus | Status
 )  # fmt: skip

@@ -102,6 +102,12 @@ class Replica:
         return self._is_member(self.name, self.store.meta.incarnation, self.store.last)
 
     @property
+    def counts_itself(self) -> bool:
+        """Whether the others count it, as far as it knows."""
+        agreed = max(self.commit, self.store.meta.agreed)
+        return self._is_member(self.name, self.store.meta.incarnation, agreed)
+
+    @property
     def fresh(self) -> bool:
         """Whether what it knows to be committed is of now."""
         return self.leads or self._loop.time() - self.heard < CONTACT_S

@@ -14,6 +14,7 @@ from targets.memorydb_py.log.messages import (
     Append,
     Appended,
     Applied,
+    AskStatus,
     AskTail,
     Beat,
     Behind,
@@ -28,6 +29,7 @@ from targets.memorydb_py.log.messages import (
     Positions,
     Propose,
     Record,
+    Status,
     Tail,
     Vote,
     Voted,
@@ -154,6 +156,9 @@ class Service:
                 self._nodes[connection] = _Node(message.node)
                 connection.send(Leading(self._replica.term, self._replica.leads))
                 connection.send(Positions(self._positions))
+            case AskStatus():
+                r = self._replica
+                connection.send(Status(r.counts_itself, r.leads, r.term, r.committed_id.n))
             case Peer():
                 self._peers[connection] = None
             case _:

@@ -228,10 +228,11 @@ class Node:
             return None
         if session.readonly and not known.write and shard.role == "replica":
             return None if shard.ready else LOADING
-        if shard.knows_leader() and shard.leader in self.place.nodes:
+        leader = self.place.nodes.get(shard.leader or "") if shard.knows_leader() else None
+        if leader is not None:
             if known.write and not keys:
                 return READONLY
-            host, port = self.place.nodes[shard.leader]
+            host, port = leader
             return Error(f"MOVED {slot} {host}:{port}")
         return CLUSTERDOWN
 

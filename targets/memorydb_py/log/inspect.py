@@ -1,0 +1,80 @@
+"""Looking into an AZ from outside: whether it counts, and all that it has committed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from harness.host import Address
+from targets.memorydb_py.log.interface import Batch
+from targets.memorydb_py.log.messages import (
+    AskStatus,
+    Entries,
+    Follow,
+    Hello,
+    Message,
+    Status,
+)
+
+TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 20.0
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+class _Talk:
+    """A connection of an onlooker. Raises OSError, TimeoutError or IncompleteReadError."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, message: Message) -> None:
+        body = msgspec.msgpack.encode(message)
+        self._writer.write(len(body).to_bytes(4, "big") + body)
+
+    async def receive(self) -> Message:
+        length = int.from_bytes(await self._reader.readexactly(4), "big")
+        return _decoder.decode(await self._reader.readexactly(length))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _status(talk: _Talk) -> Status:
+    talk.send(AskStatus())
+    while True:
+        message = await talk.receive()
+        if isinstance(message, Status):
+            return message
+
+
+async def is_member(address: Address) -> bool:
+    """Whether an AZ counts."""
+    async with asyncio.timeout(TIMEOUT_S):
+        talk = _Talk(*await asyncio.open_connection(*address))
+        try:
+            return (await _status(talk)).member
+        finally:
+            talk.close()
+
+
+async def read_all(address: Address) -> list[Batch]:
+    """Everything that an AZ knows to be committed."""
+    batches: list[Batch] = []
+    async with asyncio.timeout(READ_TIMEOUT_S):
+        talk = _Talk(*await asyncio.open_connection(*address))
+        try:
+            commit = (await _status(talk)).commit
+            talk.send(Hello("onlooker"))
+            talk.send(Follow(1, 0))
+            while not batches or batches[-1].last < commit:
+                if commit == 0:
+                    break
+                message = await talk.receive()
+                if isinstance(message, Entries):
+                    for r in message.records:
+                        batches.append(Batch(r.epoch, r.first, r.last, r.payload))
+        finally:
+            talk.close()
+    return batches
