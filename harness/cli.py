@@ -162,6 +162,11 @@ RESULTS = click.option(
     help="`invalid` turns the exit code round.",
 )
 @click.option(
+    "--beyond-tolerance",
+    is_flag=True,
+    help="Faults may go further than what the target says that it survives.",
+)
+@click.option(
     "--junit",
     type=click.Path(path_type=Path),
     default=None,

@@ -126,8 +126,17 @@ def outcome_of(error: Exception, *, read: bool, form: Form = "command") -> tuple
 class RedisConnection:
     """One connection: opened once, used for one invocation after the other, never reopened."""
 
-    def __init__(self, address: Address, credentials: Credentials, timeout_s: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        credentials: Credentials,
+        timeout_s: float,
+        *,
+        readonly: bool = False,
+    ) -> None:
+        """`readonly`: say that reads of a replica are wanted (READONLY of Redis Cluster)."""
         self.address = address
+        self._readonly = readonly
         self._timeout_s = timeout_s
         kind = SSLConnection if credentials.tls else Connection
         tls: dict[str, Any] = {}
@@ -163,6 +172,9 @@ class RedisConnection:
         that is stopped. An error other than LOADING is an answer too."""
         with contextlib.suppress(rx.ResponseError):
             await self.call("PING")
+        if self._readonly:
+            with contextlib.suppress(rx.ResponseError):
+                await self.call("READONLY")
 
     @property
     def is_open(self) -> bool:
@@ -208,7 +220,9 @@ class Router(Protocol):
         """The node that clients should take for the primary, or None while there is none."""
         ...
 
-    def open_to(self, node: str, client_host: str) -> RedisConnection: ...
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
+        """`readonly`: for reads of whatever role the node has."""
+        ...
 
 
 Apply = Callable[[RedisConnection, Op], Awaitable[Op]]
@@ -238,7 +252,7 @@ class DatabaseClient:
         self._reads = reads
         self._forms = forms
         self._timeout_s = timeout_s
-        self._connections: dict[str, RedisConnection] = {}
+        self._connections: dict[tuple[str, bool], RedisConnection] = {}  # by node and readonly
         self._primary: str | None = None
 
     async def invoke(self, op: Op, /) -> Op:
@@ -265,7 +279,7 @@ class DatabaseClient:
         return done
 
     async def _connected(self, op: Op) -> tuple[str, RedisConnection]:
-        node = op.node
+        node, readonly = op.node, op.node is not None
         if node is None:
             node = await self._router.primary()
             if node is None:
@@ -273,20 +287,21 @@ class DatabaseClient:
             if node != self._primary and self._primary is not None:
                 await self._drop(self._primary)
             self._primary = node
-        connection = self._connections.get(node)
+        connection = self._connections.get((node, readonly))
         if connection is None or not connection.is_open:
-            connection = self._router.open_to(node, self._host)
+            connection = self._router.open_to(node, self._host, readonly=readonly)
             await connection.open()
-            self._connections[node] = connection
+            self._connections[node, readonly] = connection
         return node, connection
 
     async def _drop(self, node: str) -> None:
-        connection = self._connections.pop(node, None)
-        if connection is not None:
-            await connection.close()
+        for readonly in (False, True):
+            connection = self._connections.pop((node, readonly), None)
+            if connection is not None:
+                await connection.close()
 
     async def close(self) -> None:
-        for node in list(self._connections):
+        for node, _ in list(self._connections):
             await self._drop(node)
 
 

@@ -71,7 +71,11 @@ def judge(
     valid = worst(v.valid for v in claims.values() if v.judged)
     decisive = [f"{n}: {v.why}" for n, v in claims.items() if v.judged and v.valid == valid]
     why = decisive[0] if valid is False else "; ".join(decisive)
-    return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=list(warnings))
+    said = list(warnings)
+    if spec.beyond_tolerance:
+        said.append("faults may have gone beyond what the target says that it survives")
+        why = f"beyond tolerance: {why}" if valid is False else why
+    return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=said)
 
 
 def to_json(results: Results) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from harness.generators import (
     rate,
     seconds,
 )
-from harness.history import NEMESIS, HistoryWriter, Op
+from harness.history import LINE_BYTES_MAX, NEMESIS, HistoryWriter, Op
 from harness.interpreter import Interpreter
 from harness.judge import make_workload, node_names
 from harness.nemesis.faults import Fault, System, choose
@@ -44,7 +44,7 @@ from harness.nemesis.schedule import FaultCycles
 from harness.results import Run
 from harness.simulation.trace import Trace
 from harness.spec import Spec
-from harness.targets import Target, TargetOptions, load
+from harness.targets import Audited, Target, TargetOptions, load
 from harness.workloads.base import Workload
 
 SETTLE_TIMEOUT_S = 30.0
@@ -231,6 +231,8 @@ class Runner:
                     self._rng("final"),
                     processes,
                 )
+            if isinstance(self.target, Audited):
+                await self._audit(recorder, self.target)
             self._record_crashes(recorder)
             self._mark(recorder, "end", None)
         finally:
@@ -327,6 +329,21 @@ class Runner:
             self._mark(recorder, "settle", None, str(e))
         else:
             self._mark(recorder, "settle", {"ms": round((self.now() - began) / 1e6)})
+
+    async def _audit(self, recorder: Recorder, target: Audited) -> None:
+        """The log goes into the history, in lines that are short enough."""
+        log, digests = await target.audit()
+        part: list[Any] = []
+        size = 0
+        for each in log:
+            length = len(msgspec.json.encode(each)) + 1
+            if size + length > LINE_BYTES_MAX // 2:
+                self._mark(recorder, "log", part)
+                part, size = [], 0
+            part.append(each)
+            size += length
+        self._mark(recorder, "log", part)
+        self._mark(recorder, "digests", digests)
 
     def _record_crashes(self, recorder: Recorder) -> None:
         for exit in self.env.exits:

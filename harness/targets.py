@@ -68,7 +68,9 @@ class Target(Protocol):
         """The directed links that are in use while a node is the primary."""
         ...
 
-    def open_to(self, node: str, client_host: str) -> RedisConnection: ...
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
+        """`readonly`: for reads of whatever role the node has."""
+        ...
 
     async def close(self) -> None:
         """What the target itself has open; its processes are the environment's to stop."""
@@ -92,6 +94,17 @@ class Failover(Protocol):
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         """Make these nodes replicas of the present primary; returns those that were reached."""
+        ...
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """A capability of targets that have a log."""
+
+    async def audit(self) -> tuple[list[Any], dict[str, Any]]:
+        """The effects in the log, [n, [words]] each, and what it and every node hold: `nodes`
+        (digest of each), `replay` (of a replay of the log), `copies` (of each copy of the log),
+        `entries`; with `error` alone where that could not be found out."""
         ...
 
 

@@ -151,7 +151,7 @@ class Operated:
         self._announced = claims[0] if claims else None
         return self._announced
 
-    def open_to(self, node: str, client_host: str) -> RedisConnection:
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
             self.env.address(node, seen_from=client_host),
             self.options.credentials,

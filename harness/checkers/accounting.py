@@ -11,7 +11,7 @@ from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 
 
-def _final_values(history: History) -> dict[Hashable, Any] | None:
+def final_values(history: History) -> dict[Hashable, Any] | None:
     """The last answered final read of each key, or None where there was none."""
     start = final_index(history)
     if start is None:
@@ -29,7 +29,8 @@ def _final_values(history: History) -> dict[Hashable, Any] | None:
     return values or None
 
 
-def _sample(values: Any) -> list[Any]:
+def sample(values: Any) -> list[Any]:
+    """Some of them, for the evidence."""
     return sorted(values)[:20]
 
 
@@ -48,7 +49,7 @@ class SetAccounting:
     """
 
     def check(self, history: History, /) -> Verdict:
-        final = _final_values(history)
+        final = final_values(history)
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         adds = [p for p in history.pairs() if p.invoke.f == "add"]
@@ -71,15 +72,15 @@ class SetAccounting:
             "attempts": len(adds),
             "acknowledged": len(by_type["ok"]),
             "lost": len(lost),
-            "lost_sample": _sample(lost),
+            "lost_sample": sample(lost),
             "doubled": len(doubled),
-            "doubled_sample": _sample(doubled),
+            "doubled_sample": sample(doubled),
             "unexpected": len(unexpected),
-            "unexpected_sample": _sample(unexpected),
+            "unexpected_sample": sample(unexpected),
             "recovered": len(recovered),
-            "unread_keys": _sample(unread),
+            "unread_keys": sample(unread),
             "stale": len(stale),
-            "stale_sample": _sample(stale),
+            "stale_sample": sample(stale),
         }
         wrong = {
             "acknowledged adds are lost": lost,
@@ -135,7 +136,7 @@ class CounterAccounting:
     """
 
     def check(self, history: History, /) -> Verdict:
-        final = _final_values(history)
+        final = final_values(history)
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         pairs = history.pairs()

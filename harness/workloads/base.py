@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from harness.checkers.linearizable import check as check_linearizable
+from harness.checkers.log_audit import LogAudit, Traced
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
@@ -129,6 +130,11 @@ class IndependentKeys(msgspec.Struct, frozen=True):
         if current is self.current:
             return self
         return IndependentKeys(self.make, self.key, self.stride, current)
+
+
+def log_claims(workload: Traced, options: WorkloadOptions) -> dict[str, Checker]:
+    """The audit of the log, where the target has one."""
+    return {"log-audit": LogAudit(workload)} if "log" in options.promises else {}
 
 
 FINAL_TRIES = 20

@@ -11,7 +11,7 @@ from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import PENDING, Context, Generator, Step, invocation
 from harness.history import Op
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 25
 COUNTERS = 4
@@ -55,7 +55,18 @@ class Counter:
         return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
-        return {"counter": CounterAccounting(), "demoted": Demoted()}
+        return {
+            "counter": CounterAccounting(),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        """Amounts recur: an addition can't be told from another."""
+        return []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        return []
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

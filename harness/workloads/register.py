@@ -28,6 +28,7 @@ from harness.workloads.base import (
     Linearizable,
     WorkloadOptions,
     final_reads,
+    log_claims,
 )
 
 GROUP = 5  # workers on one key at a time
@@ -106,7 +107,24 @@ class Register:
         return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
-        return {"linearizable": Linearizable(CasRegister()), "demoted": Demoted()}
+        return {
+            "linearizable": Linearizable(CasRegister()),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        """A swap that saw something else leaves nothing."""
+        key, value = op.value
+        if op.f == "read" or (op.f != "write" and len(value) == 3 and value[2] != value[0]):
+            return []
+        written = value if op.f == "write" else value[1]
+        return [("SET", f"{self._options.prefix}r{key}", str(written))]
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        seen = value if op.f == "read" else value[2] if op.f != "write" else None
+        return [] if seen is None else [("SET", f"{self._options.prefix}r{key}", str(seen))]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

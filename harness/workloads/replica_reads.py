@@ -18,7 +18,7 @@ from harness.clients import Form, RedisConnection, with_role
 from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation, phases
 from harness.history import Op
 from harness.models.list_append import ListAppend
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads, log_claims
 
 APPENDS_A_KEY = 200
 READS_PERCENT = 67
@@ -122,7 +122,20 @@ class ReplicaReads:
             "seen-then-gone": SeenThenGone(),
             "staleness": Staleness(),
             "demoted": Demoted(),
+            **log_claims(self, self._options),
         }
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        if op.f != "append":
+            return []
+        key, value = op.value
+        element = value[0] if isinstance(value, list) else value
+        return [("RPUSH", f"{self._options.prefix}l{key}", str(element))]
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        seen = value if op.f == "read" else []
+        return [("RPUSH", f"{self._options.prefix}l{key}", str(v)) for v in seen]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

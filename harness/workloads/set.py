@@ -18,7 +18,7 @@ from harness.generators import (
     invocation,
 )
 from harness.history import Op
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 20
 ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
@@ -63,7 +63,20 @@ class Set:
         return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
-        return {"set": SetAccounting(), "demoted": Demoted()}
+        return {
+            "set": SetAccounting(),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        return [("SADD", f"{self._options.prefix}s{key}", str(value))] if op.f == "add" else []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        seen = value if op.f == "read" else []
+        return [("SADD", f"{self._options.prefix}s{key}", str(v)) for v in seen]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.generators import NANOS, PENDING, Context, Generator, Reserve, Step, invocation
 from harness.history import Op
 from harness.models.register import Register as RegisterModel
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads
+from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 REPLICAS = 1
@@ -83,7 +83,21 @@ class Wait:
         return final_reads(sorted(self._used))
 
     def claims(self) -> dict[str, Checker]:
-        return {"linearizable": Linearizable(RegisterModel(), of_reads=True), "demoted": Demoted()}
+        return {
+            "linearizable": Linearizable(RegisterModel(), of_reads=True),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        return self._traced(op) if op.f == "write" else []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        return self._traced(op) if op.f == "read" and op.value[1] is not None else []
+
+    def _traced(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        return [("SET", f"{self._options.prefix}w{key}", str(value))]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

@@ -14,6 +14,7 @@ from harness.environments.base import Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
 from harness.targets import TargetOptions
+from targets.memorydb_py import audit
 from targets.memorydb_py.log import inspect
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.information import VERSION
@@ -24,6 +25,7 @@ AZS = ("az1", "az2", "az3")
 START_TIMEOUT_S = 20.0
 ASK_EVERY_NS = 50_000_000
 ASK_TIMEOUT_S = 0.3
+AUDIT_TRIES = 20
 HAND_OVER_NS = 3 * 10**9
 
 
@@ -219,11 +221,12 @@ class MemoryDB:
             self._asking = asyncio.get_running_loop().create_task(self._ask_all())
         return self._primary
 
-    def open_to(self, node: str, client_host: str) -> RedisConnection:
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
             self.env.address(node, seen_from=client_host),
             self.options.credentials,
             self.options.timeout_s,
+            readonly=readonly,
         )
 
     # --- faults
@@ -250,6 +253,29 @@ class MemoryDB:
             return await inspect.is_member(self.env.control_address(process))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False
+
+    async def audit(self) -> tuple[list[Any], dict[str, Any]]:
+        """When nothing is written any more; expiry may go on for a moment."""
+        try:
+            for _ in range(AUDIT_TRIES):
+                copies = {az: await inspect.read_all(self.env.control_address(az)) for az in AZS}
+                nodes = {
+                    node: str(await self.ask(node, "DEBUG", "DIGEST")) for node in self.env.nodes
+                }
+                effects, replay = audit.replay(max(copies.values(), key=audit.length))
+                held = {**nodes, "replay": replay}
+                if len(set(held.values())) == 1:
+                    break
+                await asyncio.sleep(0.1)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed) as e:
+            return [], {"error": f"{type(e).__name__}: {e}"[:200]}
+        shortest = min(map(audit.length, copies.values()))
+        return effects, {
+            "nodes": nodes,
+            "replay": replay,
+            "copies": {az: audit.fingerprint(copy, shortest) for az, copy in copies.items()},
+            "entries": max(map(audit.length, copies.values())),
+        }
 
     async def promote(self, node: str) -> dict[str, Any]:
         """A graceful hand-over, which the old primary performs."""

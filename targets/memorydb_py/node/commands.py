@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from targets.engine import TABLE, Known, integer, known
+from targets.engine.digest import digest
 from targets.engine.execution import ALL, printable, wrong_number
 from targets.engine.keys import matches
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Map, Members, Simple
@@ -403,6 +404,15 @@ class Commands:
         }
         patterns = [w.lower() for w in command[2:]]
         session.reply(Map((k, v) for k, v in shown.items() if any(matches(k, p) for p in patterns)))
+
+    @own("DEBUG", -2, "admin noscript loading stale")
+    def debug(self, session: Session, command: Command) -> None:
+        """DEBUG DIGEST: of all that is there, when it is committed."""
+        if command[1].upper() != b"DIGEST" or len(command) != 2:
+            session.reply(unknown_subcommand(command))
+            return
+        shard = self._node.shard
+        session.reply(Simple(digest(shard.state)), shard.tracker.last)
 
     @own("CLUSTER", -2, "admin stale")
     def cluster(self, session: Session, command: Command) -> None:

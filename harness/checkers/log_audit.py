@@ -1,0 +1,104 @@
+"""The log of a database as ground truth: what clients were told, held against it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from harness.checkers.replicas import is_primary_operation
+from harness.checkers.verdict import UNKNOWN, Verdict
+from harness.history import History, Op
+
+WORDS = 3  # of an effect that tell it from others: command, key, value
+
+
+class Traced(Protocol):
+    """A workload whose operations leave effects that can be told from each other."""
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        """What an operation leaves in the log if it happened: the first words of effects, of which
+        there is no other like it."""
+        ...
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        """Effects that must be in the log for what an answered operation showed."""
+        ...
+
+
+class LogAudit:
+    """Every acknowledged write is in the log once, none that failed is, one of unknown outcome at
+    most once; every value that was read had been committed; what a replay of the log makes is what
+    every node holds; the copies of the log are the same.
+
+    Needs the operations `log` ([[n, effects]]) and `digests` of the nemesis, at the end.
+    """
+
+    def __init__(self, workload: Traced) -> None:
+        self._workload = workload
+
+    def check(self, history: History, /) -> Verdict:
+        log = [each for op in history if op.f == "log" and op.type == "info" for each in op.value]
+        digests = next(
+            (op.value for op in history if op.f == "digests" and op.type == "info"), None
+        )
+        if digests is None:
+            return Verdict(valid=UNKNOWN, why="the log was not read at the end")
+        if "error" in digests:
+            return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests['error']}")
+        there = Counter(
+            tuple(str(word) for word in effect[:WORDS]) for _, effects in log for effect in effects
+        )
+        wrong = self._wrong(history, there)
+        differing = self._differing(digests)
+        evidence: dict[str, Any] = {
+            "entries": digests.get("entries", len(log)),
+            "effects": sum(there.values()),
+            "wrong": len(wrong),
+            "examples": wrong[:20],
+            "digests": digests,
+        }
+        said = [f"{n} {what}" for what, n in Counter(w["what"] for w in wrong).items()]
+        said += differing
+        if said:
+            return Verdict(valid=False, why="; ".join(said), evidence=evidence)
+        checked = sum(bool(self._workload.effects(p.invoke)) for p in history.pairs())
+        return Verdict(
+            valid=True,
+            evidence=evidence,
+            why=f"{checked} writes agree with the {evidence['entries']} entries of the log; "
+            f"{len(digests['nodes'])} nodes hold what its replay makes",
+        )
+
+    def _wrong(self, history: History, there: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
+        wrong: list[dict[str, Any]] = []
+
+        def note(what: str, op: Op, effect: Sequence[str]) -> None:
+            wrong.append({"what": what, "index": op.index, "effect": list(effect)})
+
+        for p in history.pairs():
+            op = p.done if p.type == "ok" and p.done is not None else p.invoke
+            for effect in self._workload.effects(op):
+                count = there[effect]
+                if p.type == "ok" and count == 0:
+                    note("acknowledged writes are not in the log", op, effect)
+                elif p.type == "fail" and count:
+                    note("failed writes are in the log", op, effect)
+                elif count > 1:
+                    note("writes are in the log more than once", op, effect)
+            if p.type == "ok" and (p.invoke.node is not None or is_primary_operation(p)):
+                for effect in self._workload.shown(op):
+                    if not there[effect]:
+                        note("values were read that never were committed", op, effect)
+        return wrong
+
+    @staticmethod
+    def _differing(digests: dict[str, Any]) -> list[str]:
+        said = [
+            f"{node} holds {digest[:8]} where a replay of the log makes {digests['replay'][:8]}"
+            for node, digest in digests["nodes"].items()
+            if digest != digests["replay"]
+        ]
+        if len(set(digests["copies"].values())) > 1:
+            said.append(f"the copies of the log differ: {digests['copies']}")
+        return said

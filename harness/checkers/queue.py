@@ -1,0 +1,98 @@
+"""Queues: what was pushed, popped, and is there in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from typing import Any
+
+from harness.checkers.accounting import final_values, sample
+from harness.checkers.verdict import UNKNOWN, Verdict
+from harness.history import History
+
+
+class QueueAccounting:
+    """`push` of unique elements, `pop` of the first (None: empty), `read` of what is left.
+
+    lost: acknowledged, neither popped nor there in the end; of each queue as many are excused as
+    pops of it have an unknown outcome. doubled: popped twice, or popped and still there, or there
+    twice. unexpected: popped or there although its push failed, or nobody pushed it.
+    """
+
+    def check(self, history: History, /) -> Verdict:
+        final = final_values(history)
+        if final is None:
+            return Verdict(valid=UNKNOWN, why="the final reads did not happen")
+        pushed: dict[str, dict[Hashable, list[Any]]] = {"ok": {}, "fail": {}, "info": {}}
+        popped: dict[Hashable, Counter[Any]] = {}
+        excuses: Counter[Hashable] = Counter()
+        for p in history.pairs():
+            key, value = p.invoke.value
+            if p.invoke.f == "push":
+                pushed[p.type].setdefault(key, []).append(value)
+            elif p.invoke.f == "pop" and p.type == "info":
+                excuses[key] += 1
+            elif p.invoke.f == "pop" and p.type == "ok":
+                assert p.done is not None
+                if p.done.value[1] is not None:
+                    popped.setdefault(key, Counter())[p.done.value[1]] += 1
+        lost: list[Any] = []
+        excused = 0
+        seen: dict[Hashable, Counter[Any]] = {
+            key: popped.get(key, Counter()) + Counter(final.get(key, ()))
+            for key in dict.fromkeys([*pushed["ok"], *pushed["info"], *popped, *final])
+        }
+        unread = [k for k in [*pushed["ok"], *pushed["info"]] if k not in final]
+        for key, elements in pushed["ok"].items():
+            if key in final:
+                missing = [e for e in elements if not seen[key][e]]
+                excused += min(len(missing), excuses[key])
+                lost += missing if len(missing) > excuses[key] else []
+        doubled = [e for counts in seen.values() for e, n in counts.items() if n > 1]
+        unexpected = [
+            e
+            for key, counts in seen.items()
+            for e in counts
+            if e not in pushed["ok"].get(key, ()) and e not in pushed["info"].get(key, ())
+        ]
+        evidence = {
+            "acknowledged": sum(map(len, pushed["ok"].values())),
+            "popped": sum(c.total() for c in popped.values()),
+            "left": sum(len(final[k]) for k in final),
+            "lost": len(lost),
+            "lost_sample": sample(lost),
+            "excused": excused,
+            "pops_unknown": excuses.total(),
+            "doubled": len(doubled),
+            "doubled_sample": sample(doubled),
+            "unexpected": len(unexpected),
+            "unexpected_sample": sample(unexpected),
+        }
+        return self._verdict(evidence, unread)
+
+    @staticmethod
+    def _verdict(evidence: dict[str, Any], unread: list[Any]) -> Verdict:
+        said = [
+            f"{evidence[name]} {what}"
+            for name, what in (
+                ("lost", "acknowledged elements are lost"),
+                ("doubled", "elements came twice"),
+                ("unexpected", "elements came though never pushed"),
+            )
+            if evidence[name]
+        ]
+        if said:
+            why = f"of {evidence['acknowledged']} acknowledged pushes: " + "; ".join(said)
+            return Verdict(valid=False, why=why, evidence=evidence)
+        if unread:
+            why = f"{len(unread)} queues were not read at the end"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
+        if not evidence["acknowledged"] or not evidence["popped"]:
+            return Verdict(valid=UNKNOWN, why="nothing was pushed and popped", evidence=evidence)
+        return Verdict(
+            valid=True,
+            evidence=evidence,
+            why=f"all {evidence['acknowledged']} acknowledged elements came once or are there"
+            + (f" ({evidence['excused']} may have gone to a client that got no answer)"
+               if evidence["excused"] else ""),
+        )  # fmt: skip

@@ -1,0 +1,44 @@
+"""Several registers that are read and written together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.models.base import ANY, INCONSISTENT, KEEP, unknown_operation
+
+
+class MultiRegister:
+    """`txn` and `read`: steps in order, each (`w`, register, value) or (`r`, register, value seen),
+    with registers from 0. What an unknown transaction saw is not known. Initially all None."""
+
+    recurs = True
+
+    def __init__(self, size: int = 3) -> None:
+        self._size = size
+
+    def init(self) -> tuple[Any, ...]:
+        return (None,) * self._size
+
+    def step(self, state: tuple[Any, ...], f: str, value: Any, known: bool) -> Any:
+        if f not in ("txn", "read"):
+            raise unknown_operation("multi-register", f, "txn and read")
+        registers = list(state)
+        for what, register, each in value:
+            if what == "w":
+                registers[register] = each
+            elif known and registers[register] != each:
+                return INCONSISTENT
+        return tuple(registers)
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
+        """Where a transaction only reads all of them, or only writes all of them."""
+        registers = [register for _, register, _ in value]
+        if registers != list(range(self._size)):
+            return None
+        kinds = {what for what, _, _ in value}
+        values = tuple(each for _, _, each in value)
+        if kinds == {"w"}:
+            return ANY, values
+        if kinds == {"r"}:
+            return (values, KEEP) if known else (ANY, KEEP)
+        return None

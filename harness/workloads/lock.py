@@ -1,0 +1,107 @@
+"""Locks that expire, with fencing tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.checkers.lock import FencingTokens
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection
+from harness.generators import PENDING, Context, Generator, Step, invocation
+from harness.history import Op
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.register import number
+
+LOCKS = 20
+LEASE_MS = 150
+_ACQUIRE = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return redis.call('INCR', KEYS[2])
+end
+return false
+"""
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class AcquiresAndReleases(msgspec.Struct, frozen=True):
+    """Every attempt is by an owner of its own; whoever was granted a lock releases it soon, or
+    lets it expire."""
+
+    count: int = 0
+    held: tuple[tuple[int, int], ...] = ()  # (lock, owner)
+
+    def next(self, ctx: Context, /) -> Step:
+        if self.held and ctx.rng.randrange(100) < 40:
+            lock, owner = self.held[0]
+            op = invocation(ctx, "release", [lock, owner])
+            return (PENDING, self) if op is PENDING else (op, replace(self, held=self.held[1:]))
+        op = invocation(ctx, "acquire", [ctx.rng.randrange(LOCKS), [self.count, None]])
+        return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        if op.type != "ok" or op.f != "acquire" or op.value[1][1] is None:
+            return self
+        if ctx.rng.randrange(4) == 0:
+            return self
+        return replace(self, held=(*self.held, (op.value[0], op.value[1][0])))
+
+
+class Lock:
+    """Claim: the tokens of a lock grow with its grants, in real time. That nobody else holds a lock
+    is nothing that a lease can promise."""
+
+    name = "lock"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {"acquire": "script", "release": "script"}
+    minimum: Mapping[str, int] = {"acquire": 20, "release": 5}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._used: dict[int, None] = {}
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return AcquiresAndReleases()
+
+    def final(self) -> Generator | None:
+        return final_reads(sorted(self._used))
+
+    def claims(self) -> dict[str, Checker]:
+        return {
+            "fencing": FencingTokens(),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def _name(self, lock: int) -> str:
+        return f"{self._options.prefix}{{k{lock}}}"
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        lock, value = op.value
+        name = self._name(lock)
+        token = f"{name}token"
+        self.keys.setdefault(name)
+        self.keys.setdefault(token)
+        self._used.setdefault(lock)
+        if op.f == "acquire":
+            granted = await connection.call("EVAL", _ACQUIRE, 2, name, token, value[0], LEASE_MS)
+            return op.completed("ok", value=[lock, [value[0], number(granted)]])
+        if op.f == "release":
+            await connection.call("EVAL", _RELEASE, 1, name, value)
+            return op.completed("ok")
+        return op.completed("ok", value=[lock, number(await connection.call("GET", token)) or 0])
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        """An attempt that was not granted leaves nothing; one of unknown outcome, who knows."""
+        if op.f != "acquire" or (op.type == "ok" and op.value[1][1] is None):
+            return []
+        return [("SET", self._name(op.value[0]), str(op.value[1][0]))]
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        return []

@@ -1,0 +1,93 @@
+"""Queues: unique elements pushed, popped by clients that wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.checkers.queue import QueueAccounting
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import PENDING, Context, Generator, Step, invocation
+from harness.history import Op
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+
+ELEMENTS_A_KEY = 200  # so that what is left at the end fits a line of the history
+POPS_PERCENT = 50
+POP_TIMEOUT_S = 0.2
+LATE_KEYS = 2  # pops are of the newest keys
+
+
+class PushesAndPops(msgspec.Struct, frozen=True):
+    """Pushes to the newest queue, pops from it and those before it."""
+
+    pops_percent: int
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        key = self.count // ELEMENTS_A_KEY
+        if ctx.rng.randrange(100) < self.pops_percent:
+            older = max(0, key - ctx.rng.randrange(LATE_KEYS))
+            op, after = invocation(ctx, "pop", [older, None]), self
+        else:
+            op = invocation(ctx, "push", [key, self.count])
+            after = replace(self, count=self.count + 1)
+        return (PENDING, self) if op is PENDING else (op, after)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class Queue:
+    """Claim: every acknowledged element is popped once, or there in the end."""
+
+    name = "queue"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum: Mapping[str, int] = {"push": 20, "pop": 10}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._used: dict[int, None] = {}
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return PushesAndPops(self._options.reads_or(POPS_PERCENT))
+
+    def final(self) -> Generator | None:
+        return final_reads(sorted(self._used))
+
+    def claims(self) -> dict[str, Checker]:
+        return {
+            "queue": QueueAccounting(),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def _name(self, key: int) -> str:
+        return f"{self._options.prefix}q{key}"
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = self._name(key)
+        self.keys.setdefault(name)
+        self._used.setdefault(key)
+        if op.f == "push":
+            await connection.call("RPUSH", name, value)
+            return op.completed("ok")
+        if op.f == "pop":
+            popped = await connection.call("BLPOP", name, POP_TIMEOUT_S)
+            return op.completed("ok", value=[key, None if popped is None else int(popped[1])])
+        reply, role = await with_role(connection, "LRANGE", name, 0, -1)
+        return op.completed("ok", value=[key, [int(v) for v in reply]], role=role)
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        return [("RPUSH", self._name(key), str(value))] if op.f == "push" else []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        seen = value if op.f == "read" else [value] if op.f == "pop" and value is not None else []
+        return [("RPUSH", self._name(key), str(v)) for v in seen]

@@ -1,0 +1,150 @@
+"""MULTI and EXEC over several keys of one slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, role_name
+from harness.generators import (
+    PENDING,
+    AnyOf,
+    Context,
+    Cycle,
+    Generator,
+    Limit,
+    On,
+    Once,
+    Step,
+    UntilOk,
+    invocation,
+    phases,
+)
+from harness.history import Op
+from harness.models.multi_register import MultiRegister
+from harness.workloads.base import (
+    FINAL_TRIES,
+    Demoted,
+    IndependentKeys,
+    Linearizable,
+    WorkloadOptions,
+    log_claims,
+)
+from harness.workloads.register import number
+
+KEYS = 3
+GROUP = 5  # workers on one group of keys at a time
+OPERATIONS_A_GROUP = 300
+READS_PERCENT = 40
+READ_ALL = [["r", k, None] for k in range(KEYS)]
+
+
+class Transactions(msgspec.Struct, frozen=True):
+    """Reads of all keys of a group, and transactions that read some and write some."""
+
+    group: int
+    reads_percent: int
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        if ctx.rng.randrange(100) < self.reads_percent:
+            op = invocation(ctx, "read", [self.group, READ_ALL])
+            return (PENDING, self) if op is PENDING else (op, self)
+        count, steps = self.count, []
+        for k in sorted(ctx.rng.sample(range(KEYS), ctx.rng.randint(1, KEYS))):
+            if ctx.rng.getrandbits(1):
+                steps.append(["r", k, None])
+            count += 1
+            steps.append(["w", k, count])
+        op = invocation(ctx, "txn", [self.group, steps])
+        return (PENDING, self) if op is PENDING else (op, replace(self, count=count))
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class TransactionsWorkload:
+    """Claim: linearizable over the group of keys."""
+
+    name = "transactions"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {"txn": "exec", "read": "exec"}
+    minimum: Mapping[str, int] = {"read": 10, "txn": 20}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self.keys: dict[str, None] = {}
+        self._used: dict[int, None] = {}
+
+    def generator(self) -> Generator:
+        n = self._options.concurrency
+        groups = max(1, n // GROUP)
+        reads = self._options.reads_or(READS_PERCENT)
+        parts = []
+        for first in range(groups):
+            workers = sum(1 << w for w in range(n) if w % groups == first)
+            each = IndependentKeys(
+                lambda group: Limit(Transactions(group, reads), OPERATIONS_A_GROUP), first, groups
+            )
+            parts.append(On(workers, each))
+        return AnyOf(tuple(parts))
+
+    def final(self) -> Generator | None:
+        tries = [
+            UntilOk(
+                Cycle(
+                    lambda group=group: Once("read", [group, READ_ALL]),  # type: ignore[misc]
+                    times=FINAL_TRIES,
+                )
+            )
+            for group in sorted(self._used)
+        ]
+        return On(1, phases(*tries))
+
+    def claims(self) -> dict[str, Checker]:
+        return {
+            "linearizable": Linearizable(MultiRegister(KEYS)),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def _name(self, group: int, k: int) -> str:
+        return f"{self._options.prefix}t{{{group}}}{k}"
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        group, steps = op.value
+        self._used.setdefault(group)
+        commands: list[tuple[Any, ...]] = []
+        for what, k, value in steps:
+            name = self._name(group, k)
+            self.keys.setdefault(name)
+            commands.append(("GET", name) if what == "r" else ("SET", name, value))
+        *_, result, role = await connection.calls(("MULTI",), *commands, ("EXEC",), ("ROLE",))
+        if isinstance(result, Exception):
+            raise result
+        for each in result:
+            if isinstance(each, Exception):
+                raise each
+        seen = [
+            [what, k, number(got) if what == "r" else value]
+            for (what, k, value), got in zip(steps, result, strict=True)
+        ]
+        claimed = None if isinstance(role, Exception) or op.f != "read" else role_name(role)
+        return op.completed("ok", value=[group, seen], role=claimed)
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        group, steps = op.value
+        return [("SET", self._name(group, k), str(v)) for what, k, v in steps if what == "w"]
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        """What it wrote itself is in the log in any case."""
+        group, steps = op.value
+        return [
+            ("SET", self._name(group, k), str(v))
+            for what, k, v in steps
+            if what == "r" and v is not None
+        ]

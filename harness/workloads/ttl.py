@@ -1,0 +1,89 @@
+"""Keys that expire: absent once, absent for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.checkers.ttl import AbsentForEver
+from harness.checkers.verdict import Checker
+from harness.clients import Form, RedisConnection, with_role
+from harness.generators import PENDING, Context, Generator, Step, invocation
+from harness.history import Op
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.register import number
+
+READS_PERCENT = 80
+LIVE_KEYS = 150  # reads are of the newest keys
+TTL_MS = (50, 1000)
+FINAL_KEYS = 60
+
+
+class SetsAndReads(msgspec.Struct, frozen=True):
+    """Every key is set once."""
+
+    reads_percent: int
+    count: int = 0
+
+    def next(self, ctx: Context, /) -> Step:
+        if self.count and ctx.rng.randrange(100) < self.reads_percent:
+            key = max(0, self.count - 1 - ctx.rng.randrange(LIVE_KEYS))
+            op, after = invocation(ctx, "read", [key, None]), self
+        else:
+            op = invocation(ctx, "set", [self.count, ctx.rng.randint(*TTL_MS)])
+            after = replace(self, count=self.count + 1)
+        return (PENDING, self) if op is PENDING else (op, after)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class Ttl:
+    """Claim: a key that was there and is reported absent does not come back."""
+
+    name = "ttl"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum: Mapping[str, int] = {"set": 20, "read": 50}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self._last = -1
+        self.keys: dict[str, None] = {}
+
+    def generator(self) -> Generator:
+        return SetsAndReads(self._options.reads_or(READS_PERCENT))
+
+    def final(self) -> Generator | None:
+        return final_reads(list(range(max(0, self._last + 1 - FINAL_KEYS), self._last + 1)))
+
+    def claims(self) -> dict[str, Checker]:
+        return {
+            "absent-for-ever": AbsentForEver(),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    def _name(self, key: int) -> str:
+        return f"{self._options.prefix}x{key}"
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        key, value = op.value
+        name = self._name(key)
+        self.keys.setdefault(name)
+        if op.f == "set":
+            self._last = max(self._last, key)
+            await connection.call("SET", name, key, "PX", value)
+            return op.completed("ok")
+        reply, role = await with_role(connection, "GET", name)
+        return op.completed("ok", value=[key, number(reply)], role=role)
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        key = op.value[0]
+        return [("SET", self._name(key), str(key))] if op.f == "set" else []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        key, value = op.value
+        return [("SET", self._name(key), str(key))] if op.f == "read" and value is not None else []
