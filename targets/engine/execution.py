@@ -11,6 +11,7 @@ Semantics and texts are those of Redis 7.0; tests hold them against a real serve
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NOT_A_FLOAT = "ERR value is not a valid float"
 SYNTAX = "ERR syntax error"
 FORBIDDEN = "ERR This Redis command is not allowed from script"
+UNKNOWN_IN_SCRIPT = Error("ERR Unknown Redis command called from script")
+WRONG_NUMBER_IN_SCRIPT = Error("ERR Wrong number of args calling Redis command from script")
 NO_SUCH_KEY = "ERR no such key"
 
 
@@ -125,7 +128,10 @@ def execute(
     call = Call(state, time_ms, rng, deny, mask=mask)
     call.may_block = may_block
     reply = call.run(command)
-    return Outcome(reply, call.effects, call.reads, call.writes, call.whole)
+    effects = call.effects
+    if len(effects) > 1 and effects[0] != (b"MULTI",):
+        effects = [(b"MULTI",), *effects, (b"EXEC",)]
+    return Outcome(reply, effects, call.reads, call.writes, call.whole)
 
 
 def is_expired(state: State, key: bytes, time_ms: int) -> bool:
@@ -147,7 +153,11 @@ def refuse(command: Command) -> Error | None:
 
 
 def unknown(command: Command) -> Error:
-    args = "".join(f"'{printable(a)}' " for a in command[1:])[:128]
+    args = ""
+    for word in command[1:]:
+        if len(args) >= 128:
+            break
+        args += f"'{printable(word)[: 128 - len(args)]}' "
     return Error(f"ERR unknown command '{printable(command[0])}', with args beginning with: {args}")
 
 
@@ -163,7 +173,8 @@ def wrong_number(name: bytes) -> Error:
 
 
 def printable(word: bytes) -> str:
-    return word[:128].decode("utf-8", "replace")
+    """As it is shown in an error."""
+    return word[:128].partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 class Call:
@@ -201,10 +212,10 @@ class Call:
         """The reply; errors are replies."""
         known = TABLE.get(command[0]) or TABLE.get(command[0].upper())
         if known is None:
-            return unknown(command)
+            return UNKNOWN_IN_SCRIPT if self.in_script else unknown(command)
         arity = known.arity
         if len(command) != arity and (arity >= 0 or len(command) < -arity):
-            return wrong_number(command[0])
+            return WRONG_NUMBER_IN_SCRIPT if self.in_script else wrong_number(command[0])
         if self.in_script and known.noscript:
             return Error(FORBIDDEN)
         if known.write and self.deny is not None:
@@ -385,6 +396,9 @@ def floating(word: bytes, error: str = NOT_A_FLOAT) -> float:
         value = float.fromhex(text) if lower.startswith("0x") else float(text)
     except (ValueError, OverflowError):
         raise Error(error) from None
-    if value != value:
+    mantissa = lower.removeprefix("0x").split("p" if "x" in lower else "e")[0]
+    lost = value == 0 and any(digit in "123456789abcdef" for digit in mantissa)
+    too_big = abs(value) == math.inf and any(digit.isdigit() for digit in mantissa)
+    if value != value or lost or too_big:
         raise Error(error)
     return value

@@ -143,7 +143,7 @@ def _fits_one(pattern: bytes, p: int, byte: int) -> tuple[bool, int]:
         else:
             fits |= pattern[p] == byte
         p += 1
-    return fits != negated, p + 1
+    return fits != negated, min(p + 1, len(pattern))
 
 
 def _flush(call: Call, cmd: Command) -> Any:
@@ -153,7 +153,7 @@ def _flush(call: Call, cmd: Command) -> Any:
     for key in list(call.state.values):
         call.touch(key)
     call.state.clear()
-    call.instead((cmd[0].upper(),))
+    call.instead(cmd)
     return OK
 
 
@@ -220,8 +220,10 @@ def _copy(call: Call, cmd: Command) -> Any:
     if cmd[1] == cmd[2]:
         raise Error("ERR source and destination objects are the same")
     value = call.peek(cmd[1])
+    if value is None:
+        return 0
     there = call.peek(cmd[2]) is not None
-    if value is None or (there and not replace):
+    if there and not replace:
         return 0
     if there:
         call.remove(cmd[2])
@@ -235,8 +237,8 @@ def _copy(call: Call, cmd: Command) -> Any:
 
 
 def _expire_at(call: Call, cmd: Command, scale: int, base_ms: int) -> int:
-    key, given = cmd[1], integer(cmd[2])
     conditions = _conditions(cmd)
+    key, given = cmd[1], integer(cmd[2])
     end_ms = given * scale + base_ms
     if not -INT64 <= given * scale < INT64 or not -INT64 <= end_ms < INT64:
         name = printable(cmd[0]).lower()
@@ -249,15 +251,16 @@ def _expire_at(call: Call, cmd: Command, scale: int, base_ms: int) -> int:
     else:
         call.state.expire(key, end_ms)
         call.touch(key)
-        call.instead((b"PEXPIREAT", key, b"%d" % end_ms))
+        call.instead((b"PEXPIREAT", key, b"%d" % end_ms, *cmd[3:]))
     return 1
 
 
 def _conditions(cmd: Command) -> dict[bytes, None]:
-    given = dict.fromkeys(word.upper() for word in cmd[3:])
-    for word, original in zip(given, cmd[3:], strict=False):
-        if word not in (b"NX", b"XX", b"GT", b"LT"):
-            raise Error(f"ERR Unsupported option {printable(original)}")
+    given: dict[bytes, None] = {}
+    for word in cmd[3:]:
+        if word.upper() not in (b"NX", b"XX", b"GT", b"LT"):
+            raise Error(f"ERR Unsupported option {printable(word)}")
+        given[word.upper()] = None
     if b"NX" in given and len(given) > 1:
         raise Error("ERR NX and XX, GT or LT options at the same time are not compatible")
     if b"GT" in given and b"LT" in given:

@@ -176,9 +176,10 @@ def _ltrim(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], deque)
     if value is not None:
         kept = list(islice(value, *span(first, last, len(value))))
-        value.clear()
-        value.extend(kept)
-        call.settle(cmd[1], value)
+        if len(kept) != len(value):
+            value.clear()
+            value.extend(kept)
+            call.settle(cmd[1], value)
     return OK
 
 
@@ -193,13 +194,10 @@ def _lpos(call: Call, cmd: Command) -> Any:
         given = words.pop(0)
         if word == b"RANK":
             rank = integer(given)
-            if rank == 0 or rank == -(2**63):
+            if rank == 0:
                 raise Error(
                     "ERR RANK can't be zero: use 1 to start from the first match, 2 from the "
                     "second ... or use negative to start from the end of the list"
-                    if rank == 0
-                    else "ERR value is out of range, must between -9223372036854775807 and "
-                    "9223372036854775807"
                 )
         elif word == b"COUNT":
             count = integer(given, "ERR COUNT can't be negative")
@@ -321,16 +319,15 @@ def _lmpop(call: Call, cmd: Command) -> Any:
 def wait_ms(word: bytes) -> int:
     """A time-out in seconds as milliseconds; 0 for ever."""
     seconds = floating(word, "ERR timeout is not a float or out of range")
-    if seconds * 1000 > 2**63 - 1:
-        raise Error("ERR timeout is out of range")
-    if seconds < 0:
+    ms = math.ceil(seconds * 1000) if abs(seconds) < 1e16 else -1
+    if not 0 <= ms < 2**63:
         raise Error("ERR timeout is negative")
-    return math.ceil(seconds * 1000)
+    return ms
 
 
 def blocked(call: Call, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
     """Nothing was there: wait, or say so where nobody may wait."""
-    return Blocked(tuple(keys), timeout_ms, nil) if call.may_block else nil
+    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY) if call.may_block else nil
 
 
 def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:

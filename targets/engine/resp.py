@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -77,7 +78,7 @@ def _bool(reply: bool, protocol: int) -> bytes:
 
 
 def _error(reply: Error, protocol: int) -> bytes:
-    return b"-%s\r\n" % _one_line(str(reply).encode())
+    return b"-%s\r\n" % _one_line(str(reply).encode("utf-8", "surrogateescape"))
 
 
 def _array(reply: Iterable[Any], protocol: int) -> bytes:
@@ -214,8 +215,6 @@ class Requests:
             end = position + self._length
             if len(self._buffer) < end + 2:
                 return position
-            if self._buffer[end : end + 2] != b"\r\n":
-                raise _NotResp("expected a line's end after a bulk string")
             self._words.append(bytes(memoryview(self._buffer)[position:end]))
             self._length = -1
             if len(self._words) == self._wanted:
@@ -229,22 +228,24 @@ class Requests:
                 what = "bulk count string" if self._wanted else "inline request"
                 raise _NotResp(f"too big {'mbulk count string' if head == b'*' else what}")
             return position
-        self._line(bytes(self._buffer[position:end]).rstrip(b"\r"), commands)
+        self._line(bytes(self._buffer[position:end]), commands)
         return end + 1
 
     def _line(self, line: bytes, commands: list[Command]) -> None:
         if self._wanted:
             if line[:1] != b"$":
-                raise _NotResp(f"expected '$', got '{line[:1].decode('latin-1')}'")
+                got = line[:1].decode("latin-1").replace("\r", " ")
+                raise _NotResp(f"expected '$', got '{got}'")
             most = BULK_BYTES_MAX if self.trusted else STRANGER_BULK_BYTES_MAX
-            self._length = _length(line, most, "bulk")
+            what = "bulk" if self.trusted else "unauthenticated bulk"
+            self._length = _length(line, most, what)
         elif line[:1] == b"*":
             if not self.trusted and _length(line, ARGUMENTS_MAX, "multibulk") > (
                 STRANGER_ARGUMENTS_MAX
             ):
                 raise _NotResp("unauthenticated multibulk length")
             self._wanted = _length(line, ARGUMENTS_MAX, "multibulk")
-        elif words := _inline(line):
+        elif words := _inline(line.removesuffix(b"\r")):
             commands.append(words)
 
 
@@ -272,21 +273,26 @@ def _whole_commands(data: bytes) -> tuple[list[Command], int]:
 _COUNTS = {b"*%d" % n: n for n in range(1, 65)}
 
 
-def _length(head: bytes, most: int, what: str) -> int:
-    digits = head[2:] if head[1:2] == b"-" else head[1:]
-    length = int(head[1:]) if digits.isdigit() and len(digits) < 20 else most + 1
-    if length > most or (what == "bulk" and length < 0):
-        raise _NotResp(f"invalid {what} length")
+def _length(line: bytes, most: int, what: str) -> int:
+    """The number of a header; one of arguments that is not positive means none."""
+    digits = line[1:].removesuffix(b"\r")
+    number = digits.removeprefix(b"-")
+    strict = number.isdigit() and len(number) < 20 and (number[:1] != b"0" or digits == b"0")
+    length = int(digits) if strict and line.endswith(b"\r") else most + 1
+    if length > most or (what != "multibulk" and length < 0):
+        raise _NotResp(f"invalid {what} length" if most == BULK_BYTES_MAX or "multi" in what
+                       else f"{what} length")  # fmt: skip
     return max(0, length)
 
 
+_BLANKS = re.compile(rb"[ \t\r\n\0]+")
 _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def _inline(line: bytes) -> Command:
     """Words of a line, quoted as in a shell; raises for quotes that do not match."""
     if b'"' not in line and b"'" not in line:
-        return tuple(line.split())
+        return tuple(word for word in _BLANKS.split(line) if word)
     words: list[bytes] = []
     i = 0
     while True:

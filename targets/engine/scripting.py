@@ -23,18 +23,25 @@ def script_sha(text: bytes) -> bytes:
     return hashlib.sha1(text).hexdigest().encode()
 
 
-def _eval_of(call: Call, text: bytes, cmd: Command) -> Any:
+def _count(cmd: Command) -> int:
+    """How many keys a script was given."""
     count = integer(cmd[2])
     if count > len(cmd) - 3:
         raise Error("ERR Number of keys can't be greater than number of args")
     if count < 0:
         raise Error("ERR Number of keys can't be negative")
+    return count
+
+
+def _eval_of(call: Call, text: bytes, cmd: Command) -> Any:
+    count = _count(cmd)
     compiled(text)
     call.state.scripts[script_sha(text)] = text
     return run_script(call, text, list(cmd[3 : 3 + count]), list(cmd[3 + count :]))
 
 
 def _by_sha(call: Call, cmd: Command) -> Any:
+    _count(cmd)
     text = call.state.scripts.get(cmd[1].lower())
     if text is None:
         raise Error("NOSCRIPT No matching script. Please use EVAL.")

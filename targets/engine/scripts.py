@@ -7,6 +7,7 @@ stops after a number of instructions.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from functools import lru_cache
 from typing import Any
@@ -23,11 +24,13 @@ local limit = ...
 local sethook, getinfo, setfenv, loadstring = debug.sethook, debug.getinfo, setfenv, loadstring
 local type, error, pcall, pairs, tostring = type, error, pcall, pairs, tostring
 local getmetatable, setmetatable, rawget = getmetatable, setmetatable, rawget
+local xpcall, sub, format, select = xpcall, string.sub, string.format, select
 local harmless = {'assert', 'error', 'ipairs', 'next', 'pairs', 'rawequal', 'rawget', 'rawset',
   'select', 'setmetatable', 'tonumber', 'type', 'unpack', '_VERSION'}
 local G = _G
 G.string.dump = nil
 
+local find = string.find
 local function copy(from)
   local to = {}
   for name, f in pairs(from) do to[name] = f end
@@ -41,6 +44,7 @@ local function environment(raw, random)
   env.math.random, env.math.randomseed = random, function() end
   env.getmetatable = function(value)
     if type(value) == 'table' then return getmetatable(value) end
+    return nil
   end
   env.tostring = function(value)
     local kind = type(value)
@@ -54,13 +58,32 @@ local function environment(raw, random)
     if not results[1] and type(why) == 'table' and rawget(why, 'err') then results[2] = why.err end
     return unpack(results, 1, table.maxn(results))
   end
+  local function call(...)
+    local words = {...}
+    for i = 1, select('#', ...) do
+      if type(words[i]) == 'number' then words[i] = format('%.17g', words[i]) end
+    end
+    return raw(unpack(words, 1, select('#', ...)))
+  end
+  local function one_text(count, text)
+    if count == 1 and type(text) == 'string' then return nil end
+    return {err = 'ERR wrong number or type of arguments'}
+  end
   env.redis = {
-    error_reply = function(text) return {err = text} end,
-    status_reply = function(text) return {ok = text} end,
-    pcall = raw,
+    error_reply = function(...)
+      local text = ...
+      local wrong = one_text(select('#', ...), text)
+      if wrong then return wrong end
+      if sub(text, 1, 1) == '-' then return {err = sub(text, 2)} end
+      return {err = find(text, ' ', 1, true) and text or 'ERR ' .. text}
+    end,
+    status_reply = function(...)
+      return one_text(select('#', ...), (...)) or {ok = (...)}
+    end,
+    pcall = call,
     call = function(...)
-      local reply = raw(...)
-      if type(reply) == 'table' and reply.err then error(reply, 0) end
+      local reply = call(...)
+      if type(reply) == 'table' and rawget(reply, 'err') then error(reply, 0) end
       return reply
     end,
   }
@@ -74,7 +97,21 @@ local function too_long()
 end
 
 local function compile(text)
+  if sub(text, 1, 1) == '\\27' then
+    return nil, "user_script:1: unexpected symbol near 'char(27)'"
+  end
   return loadstring(text, '@user_script')
+end
+
+-- Where an error was raised, as Redis tells it; what was raised without a table gets one.
+local function raised(why)
+  local at = getinfo(2, 'nSl')
+  if at and at.what == 'C' then at = getinfo(3, 'nSl') end
+  if type(why) ~= 'table' then why = {err = 'ERR ' .. tostring(why)} end
+  if at and at.currentline and at.currentline > 0 then
+    why = {err = rawget(why, 'err'), at = sub(at.source, 2) .. ':' .. at.currentline}
+  end
+  return why
 end
 
 local function run(f, keys, argv, raw, random)
@@ -88,28 +125,28 @@ local function run(f, keys, argv, raw, random)
   })
   setfenv(f, env)
   sethook(too_long, '', limit)
-  local done, reply = pcall(f)
+  local done, reply = xpcall(f, raised)
   sethook()
   return done, reply
 end
-return compile, run
+return compile, run, rawget
 """
 
 
 @lru_cache(maxsize=1)
-def _interpreter() -> tuple[Any, Any, Any]:
+def _interpreter() -> tuple[Any, Any, Any, Any]:
     """One for all scripts: what a script can reach is made anew for each."""
     lua = lua51.LuaRuntime(
         encoding=None, register_eval=False, register_builtins=False, unpack_returned_tuples=True
     )
-    compile_, run = lua.execute(_PRELUDE, INSTRUCTIONS_MAX)
-    return lua, compile_, run
+    compile_, run, rawget = lua.execute(_PRELUDE, INSTRUCTIONS_MAX)
+    return lua, compile_, run, rawget
 
 
 @lru_cache(maxsize=1000)
 def compiled(text: bytes) -> Any:
     """The script as a function; raises `Error` where the text is no Lua."""
-    _, compile_, _ = _interpreter()
+    _, compile_, _, _ = _interpreter()
     made = compile_(text)
     if isinstance(made, tuple):
         why = made[1].decode("utf-8", "replace")
@@ -119,7 +156,7 @@ def compiled(text: bytes) -> Any:
 
 def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) -> Any:
     """The script's reply; raises `Error`. Its effects are the call's, as a transaction if many."""
-    lua, _, run = _interpreter()
+    lua, _, run, _ = _interpreter()
     function = compiled(text)
     before = len(call.effects)
 
@@ -127,7 +164,7 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
         try:
             command = tuple(_word(w) for w in words)
             if not command:
-                raise Error("ERR Please specify at least one argument for this redis.call() call")
+                raise Error("ERR Please specify at least one argument for this redis lib call")
             return _to_lua(lua, plain(call.run(command)))
         except Error as e:
             return _to_lua(lua, e)
@@ -144,10 +181,8 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
     try:
         done, reply = run(function, lua.table(*keys), lua.table(*argv), raw, random)
         if not done:
-            raise Error(_why(reply))
+            raise Error(_why(reply, text))
         return _from_lua(reply, DEPTH_MAX)
-    except lua51.LuaError as e:  # a metatable of the reply had its say
-        raise Error(_why(str(e))) from e
     finally:
         call.in_script = False
         effects = call.effects[before:]
@@ -163,12 +198,21 @@ def _word(value: Any) -> bytes:
     raise Error("ERR Lua redis lib command arguments must be strings or integers")
 
 
-def _why(reply: Any) -> str:
-    if lua51.lua_type(reply) == "table":
-        err = reply[b"err"]
-        return err.decode("utf-8", "replace") if isinstance(err, bytes) else "ERR unknown error"
-    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
-    return f"ERR {text}"
+def _get(table: Any, key: Any) -> Any:
+    """What a table holds itself: what its metatable says is a script's to run, not ours."""
+    return _interpreter()[3](table, key)
+
+
+def _why(raised: Any, text: bytes) -> str:
+    """The error that a script raised, and where."""
+    if lua51.lua_type(raised) != "table":
+        return f"ERR {raised}"
+    err, at = _get(raised, b"err"), _get(raised, b"at")
+    said = err.decode("utf-8", "surrogateescape") if isinstance(err, bytes) else "ERR unknown error"
+    if not isinstance(at, bytes):
+        return said
+    sha = hashlib.sha1(text).hexdigest()
+    return f"{said} script: {sha}, on @{at.decode('utf-8', 'replace')}."
 
 
 def _to_lua(lua: Any, reply: Any) -> Any:
@@ -177,7 +221,7 @@ def _to_lua(lua: Any, reply: Any) -> Any:
     if isinstance(reply, Simple):
         return lua.table_from({b"ok": bytes(reply)})
     if isinstance(reply, Error):
-        return lua.table_from({b"err": str(reply).encode()})
+        return lua.table_from({b"err": str(reply).encode("utf-8", "surrogateescape")})
     if isinstance(reply, list):
         return lua.table(*[_to_lua(lua, each) for each in reply])
     return reply
@@ -194,14 +238,14 @@ def _from_lua(value: Any, depth: int) -> Any:
         return None
     if depth == 0:
         return Error("ERR reached lua stack limit")
-    if isinstance(value[b"err"], bytes):
-        return Error(value[b"err"].decode("utf-8", "replace"))
-    if isinstance(value[b"ok"], bytes):
-        return Simple(value[b"ok"])
-    replies, i = [], 1
-    while value[i] is not None:
-        replies.append(_from_lua(value[i], depth - 1))
-        i += 1
+    err, ok = _get(value, b"err"), _get(value, b"ok")
+    if isinstance(err, bytes):
+        return Error(err.decode("utf-8", "surrogateescape"))
+    if isinstance(ok, bytes):
+        return Simple(ok)
+    replies: list[Any] = []
+    while (each := _get(value, len(replies) + 1)) is not None:
+        replies.append(_from_lua(each, depth - 1))
     return replies
 
 

@@ -20,8 +20,6 @@ from targets.engine.lists import NOT_POSITIVE
 from targets.engine.resp import Command, Error, Members
 from targets.engine.values import Set
 
-MEMBERS_A_REMOVAL = 1024
-
 
 def _of(call: Call, key: bytes) -> Set:
     """The set of a key, or an empty one that is nobody's."""
@@ -76,8 +74,7 @@ def _spop(call: Call, cmd: Command) -> Any:
     elif count is None:
         call.instead((b"SREM", key, members[0]))
     else:
-        parts = range(0, len(members), MEMBERS_A_REMOVAL)
-        call.instead(*[(b"SREM", key, *members[i : i + MEMBERS_A_REMOVAL]) for i in parts])
+        call.instead(*[(b"SREM", key, member) for member in members])
     return members[0] if count is None else Members(members)
 
 
@@ -117,8 +114,11 @@ def _smembers(call: Call, cmd: Command) -> Any:
 
 @command("SMOVE", 4, "write fast", (1, 2, 1))
 def _smove(call: Call, cmd: Command) -> Any:
-    value, into = call.look(cmd[1], Set), call.look(cmd[2], Set)
-    if value is None or cmd[3] not in value:
+    value = call.look(cmd[1], Set)
+    if value is None:
+        return 0
+    into = call.look(cmd[2], Set)
+    if cmd[3] not in value:
         return 0
     if cmd[1] == cmd[2]:
         return 1
@@ -158,8 +158,8 @@ def _store(call: Call, cmd: Command, combine: Algebra) -> int:
     if members:
         call.peek(cmd[1])
         call.put(cmd[1], Set(dict.fromkeys(members)), keep_ttl=False)
-    elif call.remove(cmd[1]):
-        call.instead((b"DEL", cmd[1]))
+    else:
+        call.remove(cmd[1])
     return len(members)
 
 

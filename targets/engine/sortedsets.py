@@ -16,7 +16,6 @@ from targets.engine.execution import (
     floating,
     integer,
     printable,
-    wrong_number,
 )
 from targets.engine.hashes import drawn, random_count
 from targets.engine.lists import NOT_POSITIVE, blocked, numbered, span, wait_ms
@@ -97,11 +96,13 @@ def _new_score(before: float | None, given: float, options: dict[bytes, None]) -
 def _zincrby(call: Call, cmd: Command) -> Any:
     by = floating(cmd[2])
     value = _of(call, cmd[1])
-    score = value.scores.get(cmd[3], 0.0) + by
+    before = value.scores.get(cmd[3])
+    score = by if before is None else before + by
     if math.isnan(score):
         raise Error(NAN)
-    value.set(cmd[3], score)
-    call.put(cmd[1], value)
+    if score != before:
+        value.set(cmd[3], score)
+        call.put(cmd[1], value)
     return Double(score)
 
 
@@ -160,8 +161,19 @@ Bound = tuple[Any, bool]  # where, and whether it is left out itself
 
 
 def _score_bound(word: bytes) -> Bound:
-    return (floating(word[1:], NOT_A_RANGE), True) if word[:1] == b"(" else (
-        floating(word, NOT_A_RANGE), False)  # fmt: skip
+    """Read as C does it: blanks before it, up to a NUL; nothing at all is 0."""
+    left_out = word[:1] == b"("
+    text = word[left_out:].partition(b"\0")[0].lstrip(b" \t\n\v\f\r").decode("latin-1")
+    try:
+        if "_" in text or text != text.rstrip():
+            raise ValueError
+        hexadecimal = "x" in text.lower()
+        value = (float.fromhex(text) if hexadecimal else float(text)) if text else 0.0
+    except (ValueError, OverflowError):
+        raise Error(NOT_A_RANGE) from None
+    if math.isnan(value):
+        raise Error(NOT_A_RANGE)
+    return value, left_out
 
 
 def _by_score(value: SortedSet, low: bytes, high: bytes) -> Range:
@@ -240,7 +252,7 @@ def _query(
             said_reverse = True
         else:
             raise Error(SYNTAX)
-    if limit is not None and said_by == "rank":
+    if limit is not None and limit[1] != -1 and said_by == "rank":
         raise Error(
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
         )
@@ -270,7 +282,7 @@ def _found(value: SortedSet, query: Query) -> list[tuple[float, bytes]]:
     else:
         start, end = _RANGES[query.by](value, query.low, query.high)
     found = list(value.order.islice(start, end, query.reverse))
-    if query.limit is None:
+    if query.limit is None or query.by == "rank":
         return found
     offset, count = query.limit
     if offset < 0:
@@ -340,8 +352,8 @@ def _stored(call: Call, key: bytes, scores: dict[bytes, float]) -> int:
         for member, score in scores.items():
             made.set(member, score)
         call.put(key, made, keep_ttl=False)
-    elif call.remove(key):
-        call.instead((b"DEL", key))
+    else:
+        call.remove(key)
     return len(scores)
 
 
@@ -403,7 +415,7 @@ def _popped(
 
 def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     if len(cmd) > 3:
-        raise wrong_number(cmd[0])
+        raise Error(SYNTAX)
     count = integer(cmd[2], NOT_POSITIVE) if len(cmd) == 3 else 1
     if count < 0:
         raise Error(NOT_POSITIVE)
@@ -562,7 +574,7 @@ def _weighed(score: float, weight: float) -> float:
 
 def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
     result: dict[bytes, float] = {}
-    for scores in _operands(call, algebra):
+    for scores in sorted(_operands(call, algebra), key=len):
         for member, score in scores.items():
             there = result.get(member)
             result[member] = score if there is None else algebra.aggregate(there, score)
@@ -570,7 +582,7 @@ def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
 
 
 def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    first, *others = _operands(call, algebra)
+    first, *others = sorted(_operands(call, algebra), key=len)
     result = {}
     for member, score in first.items():
         if all(member in scores for scores in others):

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from targets.engine.execution import (
     ALL,
     INT64,
+    NOT_A_FLOAT,
     ONE,
     SYNTAX,
     Call,
     command,
-    floating,
     integer,
     printable,
 )
@@ -288,19 +288,16 @@ def _decrby(call: Call, cmd: Command) -> Any:
 @command("INCRBYFLOAT", 3, "write denyoom fast", ONE)
 def _incrbyfloat(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes)
-    after = increased(before or b"0", cmd[2], "ERR value is not a valid float")
+    after = increased(b"0" if before is None else before, cmd[2], NOT_A_FLOAT)
     call.put(cmd[1], after)
     call.instead((b"SET", cmd[1], after, b"KEEPTTL"))
     return after
 
 
 def increased(text: bytes, by: bytes, error: str) -> bytes:
-    """The sum of two numbers, as 80-bit floats make and Redis prints it."""
-    total = [floating(word, error if word is text else "ERR value is not a valid float")
-             for word in (text, by)]  # fmt: skip
-    if any(abs(each) == float("inf") for each in total):
-        raise Error("ERR increment would produce NaN or Infinity")
-    exact = _extended(_extended(_exact(text)) + _extended(_exact(by)))
+    """The sum of two numbers, as 80-bit floats make and Redis prints it; `error`: where the first
+    is none."""
+    exact = _extended(_exact(text, error) + _exact(by, NOT_A_FLOAT))
     scaled = exact * 10**17
     whole = round(scaled)  # half to even, as printf does
     sign, digits = "-" if whole < 0 else "", f"{abs(whole):018d}"
@@ -308,11 +305,32 @@ def increased(text: bytes, by: bytes, error: str) -> bytes:
     return b"0" if made == "0" else f"{sign}{made}".encode()
 
 
-def _exact(word: bytes) -> Fraction:
-    text = word.decode("latin-1")
-    if "x" in text.lower():
-        return Fraction(float.fromhex(text))
-    return Fraction(text)
+def _exact(word: bytes, error: str) -> Fraction:
+    """A number of 80 bits; raises for one that does not fit, and for infinity."""
+    text = word.decode("latin-1").lower()
+    if text.lstrip("+-") in ("inf", "infinity"):
+        raise Error("ERR increment would produce NaN or Infinity")
+    mantissa, _, exponent = text.partition("p" if "x" in text else "e")
+    if exponent.lstrip("+-").isdecimal() and len(exponent) > 6:
+        if any(digit in "123456789abcdef" for digit in mantissa.replace("0x", "")):
+            raise Error(error)
+        return Fraction(0)
+    try:
+        if not text or text != text.strip() or "_" in text or "/" in text:
+            raise ValueError
+        exact = _hexadecimal(mantissa, exponent) if "x" in text else Fraction(text)
+    except ValueError:
+        raise Error(error) from None
+    if abs(exact) >= Fraction(2) ** 16384 or 0 < abs(exact) < Fraction(2) ** -16445:
+        raise Error(error)
+    return _extended(exact)
+
+
+def _hexadecimal(mantissa: str, exponent: str) -> Fraction:
+    sign = -1 if mantissa.startswith("-") else 1
+    whole, _, part = mantissa.lstrip("+-").removeprefix("0x").partition(".")
+    value = Fraction(int(whole + part or "z", 16), 16 ** len(part))
+    return sign * value * Fraction(2) ** int(exponent or "0")
 
 
 def _extended(number: Fraction) -> Fraction:

@@ -35,6 +35,7 @@ class SortedSet:
 
     def set(self, member: bytes, score: float) -> None:
         self.discard(member)
+        score += 0.0  # no minus zero
         self.scores[member] = score
         self.order.add((score, member))
 

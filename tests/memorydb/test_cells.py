@@ -1,0 +1,62 @@
+"""Every workload under every fault, over many seeds, simulated: the reference keeps its promises.
+
+`python -m pytest -m soak tests/memorydb/test_cells.py`: 200 seeds a cell (or `HARNESS_SEEDS`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.history import read_history
+from harness.judge import Results, judge
+from harness.results import plan_run
+from harness.runner import execute
+from harness.spec import Spec
+
+WORKLOADS = ("register", "wait", "replica-reads", "set", "counter", "transactions", "queue",
+             "lock", "ttl")  # fmt: skip
+NEMESES = ("partition", "kill", "pause", "failover", "all")
+# Shorter leases than by default, so that many change hands.
+OPTIONS = {"lease-ms": "300", "backoff-ms": "500"}
+SEEDS = int(os.environ.get("HARNESS_SEEDS", "200"))
+
+
+def run(folder: Path, workload: str, nemesis: str, seed: int) -> Results:
+    spec = Spec(
+        target="memorydb",
+        workload=workload,
+        nemesis=nemesis,
+        environment="simulated",
+        seed=seed,
+        time_limit_s=6.0,
+        interval_s=0.7,
+        rate=200.0,
+        options=OPTIONS,
+    ).resolved()
+    made = plan_run(folder, spec.directory_name)
+    faults = execute(spec, made)
+    history, warnings = read_history(made.history)
+    return judge(spec, history, faults, warnings)
+
+
+@pytest.mark.parametrize("nemesis", NEMESES)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_seed_of_every_cell(tmp_path: Path, workload: str, nemesis: str) -> None:
+    results = run(tmp_path, workload, nemesis, 1)
+    assert results.valid is True, results.why
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("nemesis", NEMESES)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_many_seeds_of_every_cell(tmp_path: Path, workload: str, nemesis: str) -> None:
+    wrong = []
+    for seed in range(1000, 1000 + SEEDS):
+        results = run(tmp_path, workload, nemesis, seed)
+        if results.valid is not True:
+            wrong.append(f"seed {seed}: {results.valid}: {results.why}")
+    assert not wrong, f"{len(wrong)} of {SEEDS}:\n" + "\n".join(wrong)
