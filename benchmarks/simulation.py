@@ -80,7 +80,7 @@ class BareConnection:
 class BareModel(RedisModel):
     """redis-model with bare clients."""
 
-    def open_to(self, node: str, client_host: str) -> Any:
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> Any:
         return BareConnection(self.env.address(node, seen_from=client_host))
 
 

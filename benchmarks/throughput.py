@@ -75,7 +75,7 @@ class Direct:
     async def primary(self) -> str | None:
         return await self._target.primary()
 
-    def open_to(self, node: str, client_host: str) -> RedisConnection:
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
             self._target.env.control_address(node), self._target.options.credentials, 1.0
         )  # type: ignore[attr-defined]

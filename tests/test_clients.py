@@ -105,7 +105,7 @@ class World:
     async def primary(self) -> str | None:
         return self.at
 
-    def open_to(self, node: str, client_host: str) -> Any:
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> Any:
         return FakeConnection(self, node)
 
 

@@ -105,18 +105,27 @@ class Place:
         self.name = name
         self.capabilities = frozenset(capabilities)
         self.nodes = ("n1", "n2", "n3")
+        self.processes = {node: node for node in self.nodes}
 
 
-class WithFailover:
+class Without:
+    name = "plain"
+    capabilities: frozenset[str] = frozenset()
+
+    def tolerates(self, out, cut) -> bool:
+        return True
+
+    def links(self, primary):
+        others = [n for n in ("n1", "n2", "n3", "c1", "c2", "c3") if n != primary]
+        return {pair for other in others for pair in ((primary, other), (other, primary))}
+
+
+class WithFailover(Without):
     name = "redis"
 
     async def promote(self, node): ...
 
     async def repoint(self, nodes): ...
-
-
-class Without:
-    name = "plain"
 
 
 LOCAL = Place("local", {"network", "kill", "pause"})

@@ -62,7 +62,7 @@ def test_looking_at_a_key_whose_time_has_come_removes_it() -> None:
     for command, effects in (
         ("GET k", ["DEL k"]),
         ("SET k w XX", ["DEL k"]),
-        ("INCR k", ["DEL k", "INCR k"]),
+        ("INCR k", ["MULTI", "DEL k", "INCR k", "EXEC"]),
         ("EXISTS k k", ["DEL k"]),
     ):
         state = after("SET k 7 PX 10")

@@ -121,8 +121,8 @@ def test_replay_proves_identity(tmp_path: Path, capsys: pytest.CaptureFixture[st
 class Planted(RedisModel):
     """Stops on its way to the answers for as long as the order of a set says."""
 
-    def open_to(self, node: str, client_host: str):
-        connection = super().open_to(node, client_host)
+    def open_to(self, node: str, client_host: str, *, readonly: bool = False):
+        connection = super().open_to(node, client_host, readonly=readonly)
         call = connection.call
 
         async def slower(*command):

@@ -7,7 +7,16 @@ hold; the other modules are the commands, by kind. One engine, two replication p
 streams the effects to replicas, `memorydb_py` appends them to a log.
 """
 
-from targets.engine import hashes, keys, lists, scripting, sets, sortedsets, strings
+from targets.engine import (
+    hashes,
+    keys,
+    lists,
+    scripting,
+    sets,
+    sortedset_algebra,
+    sortedsets,
+    strings,
+)
 from targets.engine.execution import (
     INT64,
     TABLE,
@@ -45,6 +54,7 @@ __all__ = [
     "refuse",
     "scripting",
     "sets",
+    "sortedset_algebra",
     "sortedsets",
     "strings",
     "unknown",

@@ -215,6 +215,8 @@ class Requests:
             end = position + self._length
             if len(self._buffer) < end + 2:
                 return position
+            if self._buffer[end : end + 2] != b"\r\n":  # a file that is torn: Redis does not look
+                raise _NotResp("expected a line's end after a bulk string")
             self._words.append(bytes(memoryview(self._buffer)[position:end]))
             self._length = -1
             if len(self._words) == self._wanted:

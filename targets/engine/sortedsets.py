@@ -9,19 +9,16 @@ from typing import Any, NamedTuple
 from targets.engine.execution import (
     ONE,
     SYNTAX,
-    WRONG_TYPE,
     Call,
     command,
     counted_keys,
     floating,
     integer,
-    printable,
 )
 from targets.engine.hashes import drawn, random_count
 from targets.engine.lists import NOT_POSITIVE, blocked, numbered, span, wait_ms
 from targets.engine.resp import NIL_ARRAY, Command, Double, Error, Pairs
-from targets.engine.sets import cardinality_arguments
-from targets.engine.values import Set, SortedSet
+from targets.engine.values import SortedSet
 
 NOT_A_RANGE = "ERR min or max is not a float"
 NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
@@ -290,7 +287,8 @@ def _found(value: SortedSet, query: Query) -> list[tuple[float, bytes]]:
     return found[offset:] if count < 0 else found[offset : offset + count]
 
 
-def _shown(found: Iterable[tuple[float, bytes]], scores: bool) -> Any:
+def shown(found: Iterable[tuple[float, bytes]], scores: bool) -> Any:
+    """A reply of members, with their scores if they were asked for."""
     if scores:
         return Pairs((member, Double(score)) for score, member in found)
     return [member for _, member in found]
@@ -298,7 +296,7 @@ def _shown(found: Iterable[tuple[float, bytes]], scores: bool) -> Any:
 
 def _range_reply(call: Call, key: bytes, query: Query) -> Any:
     _check(query)
-    return _shown(_found(_of(call, key), query), query.scores)
+    return shown(_found(_of(call, key), query), query.scores)
 
 
 @command("ZRANGE", -4, "readonly", ONE)
@@ -341,10 +339,10 @@ def _zrangestore(call: Call, cmd: Command) -> Any:
     query = _query(cmd[3], cmd[4], cmd[5:], scores_allowed=False)
     _check(query)
     found = _found(_of(call, cmd[2]), query)
-    return _stored(call, cmd[1], {member: score for score, member in found})
+    return stored(call, cmd[1], {member: score for score, member in found})
 
 
-def _stored(call: Call, key: bytes, scores: dict[bytes, float]) -> int:
+def stored(call: Call, key: bytes, scores: dict[bytes, float]) -> int:
     """Replace what a key holds by a sorted set."""
     if scores:
         call.peek(key)
@@ -422,7 +420,7 @@ def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     value = call.look(cmd[1], SortedSet)
     if value is None or count == 0:
         return []
-    pairs = _shown(_popped(call, cmd[1], value, count, lowest=lowest), True)
+    pairs = shown(_popped(call, cmd[1], value, count, lowest=lowest), True)
     return pairs if len(cmd) == 3 else [each for pair in pairs for each in pair]
 
 
@@ -502,145 +500,3 @@ def _zrandmember(call: Call, cmd: Command) -> Any:
     if with_scores:
         return Pairs((m, Double(value.scores[m])) for m in members)
     return members
-
-
-# --- algebra
-
-
-class Algebra(NamedTuple):
-    """What ZUNION and its kin are given."""
-
-    keys: Sequence[bytes]
-    weights: list[float]
-    aggregate: Callable[[float, float], float]
-    scores: bool
-
-
-def _added(a: float, b: float) -> float:
-    total = a + b
-    return 0.0 if math.isnan(total) else total
-
-
-_AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
-    b"SUM": _added, b"MIN": min, b"MAX": max,
-}  # fmt: skip
-
-
-def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
-    """`plain`: neither weights nor aggregate (ZDIFF)."""
-    count = integer(cmd[place])
-    if count < 1:
-        name = printable(cmd[0]).lower()
-        raise Error(f"ERR at least 1 input key is needed for '{name}' command")
-    if count > len(cmd) - place - 1:
-        raise Error(SYNTAX)
-    keys = cmd[place + 1 : place + 1 + count]
-    rest = list(cmd[place + 1 + count :])
-    weights, aggregate, scores = [1.0] * count, _AGGREGATES[b"SUM"], False
-    while rest:
-        word = rest.pop(0).upper()
-        if word == b"WEIGHTS" and len(rest) >= count and not plain:
-            weights = [floating(w, "ERR weight value is not a float") for w in rest[:count]]
-            del rest[:count]
-        elif word == b"AGGREGATE" and rest and rest[0].upper() in _AGGREGATES and not plain:
-            aggregate = _AGGREGATES[rest.pop(0).upper()]
-        elif word == b"WITHSCORES" and not stored:
-            scores = True
-        else:
-            raise Error(SYNTAX)
-    return Algebra(keys, weights, aggregate, scores)
-
-
-def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
-    """Every operand, weighted; sets count as sorted sets of score 1."""
-    operands: list[dict[bytes, float]] = []
-    for key, weight in zip(algebra.keys, algebra.weights, strict=True):
-        value = call.peek(key)
-        if value is None:
-            operands.append({})
-        elif isinstance(value, SortedSet):
-            operands.append({m: _weighed(s, weight) for m, s in value.scores.items()})
-        elif isinstance(value, Set):
-            operands.append(dict.fromkeys(value, weight))
-        else:
-            raise Error(WRONG_TYPE)
-    return operands
-
-
-def _weighed(score: float, weight: float) -> float:
-    made = score * weight
-    return 0.0 if math.isnan(made) else made
-
-
-def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    result: dict[bytes, float] = {}
-    for scores in sorted(_operands(call, algebra), key=len):
-        for member, score in scores.items():
-            there = result.get(member)
-            result[member] = score if there is None else algebra.aggregate(there, score)
-    return result
-
-
-def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    first, *others = sorted(_operands(call, algebra), key=len)
-    result = {}
-    for member, score in first.items():
-        if all(member in scores for scores in others):
-            for scores in others:
-                score = algebra.aggregate(score, scores[member])
-            result[member] = score
-    return result
-
-
-def _zdiff_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    first, *others = _operands(call, algebra)
-    return {m: s for m, s in first.items() if not any(m in scores for scores in others)}
-
-
-def _in_order(scores: dict[bytes, float], with_scores: bool) -> Any:
-    return _shown(sorted((score, member) for member, score in scores.items()), with_scores)
-
-
-@command("ZUNION", -3, "readonly", movable=counted_keys(1))
-def _zunion(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False)
-    return _in_order(_zunion_of(call, algebra), algebra.scores)
-
-
-@command("ZINTER", -3, "readonly", movable=counted_keys(1))
-def _zinter(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False)
-    return _in_order(_zinter_of(call, algebra), algebra.scores)
-
-
-@command("ZDIFF", -3, "readonly", movable=counted_keys(1))
-def _zdiff(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False, plain=True)
-    return _in_order(_zdiff_of(call, algebra), algebra.scores)
-
-
-@command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
-def _zintercard(call: Call, cmd: Command) -> Any:
-    keys, limit = cardinality_arguments(cmd)
-    algebra = Algebra(keys, [1.0] * len(keys), _added, False)
-    found = len(_zinter_of(call, algebra))
-    return min(found, limit) if limit else found
-
-
-def _stored_keys(cmd: Command) -> Sequence[bytes]:
-    return (cmd[1], *counted_keys(2)(cmd))
-
-
-@command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
-def _zunionstore(call: Call, cmd: Command) -> Any:
-    return _stored(call, cmd[1], _zunion_of(call, _algebra(cmd, 2, stored=True)))
-
-
-@command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
-def _zinterstore(call: Call, cmd: Command) -> Any:
-    return _stored(call, cmd[1], _zinter_of(call, _algebra(cmd, 2, stored=True)))
-
-
-@command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
-def _zdiffstore(call: Call, cmd: Command) -> Any:
-    return _stored(call, cmd[1], _zdiff_of(call, _algebra(cmd, 2, stored=True, plain=True)))

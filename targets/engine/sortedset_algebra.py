@@ -1,0 +1,162 @@
+"""Unions, intersections and differences of sorted sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from targets.engine.execution import (
+    ONE,
+    SYNTAX,
+    WRONG_TYPE,
+    Call,
+    command,
+    counted_keys,
+    floating,
+    integer,
+    printable,
+)
+from targets.engine.resp import Command, Error
+from targets.engine.sets import cardinality_arguments
+from targets.engine.sortedsets import shown, stored
+from targets.engine.values import Set, SortedSet
+
+
+class Algebra(NamedTuple):
+    """What ZUNION and its kin are given."""
+
+    keys: Sequence[bytes]
+    weights: list[float]
+    aggregate: Callable[[float, float], float]
+    scores: bool
+
+
+def _added(a: float, b: float) -> float:
+    total = a + b
+    return 0.0 if math.isnan(total) else total
+
+
+_AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
+    b"SUM": _added, b"MIN": min, b"MAX": max,
+}  # fmt: skip
+
+
+def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
+    """`plain`: neither weights nor aggregate (ZDIFF)."""
+    count = integer(cmd[place])
+    if count < 1:
+        name = printable(cmd[0]).lower()
+        raise Error(f"ERR at least 1 input key is needed for '{name}' command")
+    if count > len(cmd) - place - 1:
+        raise Error(SYNTAX)
+    keys = cmd[place + 1 : place + 1 + count]
+    rest = list(cmd[place + 1 + count :])
+    weights, aggregate, scores = [1.0] * count, _AGGREGATES[b"SUM"], False
+    while rest:
+        word = rest.pop(0).upper()
+        if word == b"WEIGHTS" and len(rest) >= count and not plain:
+            weights = [floating(w, "ERR weight value is not a float") for w in rest[:count]]
+            del rest[:count]
+        elif word == b"AGGREGATE" and rest and rest[0].upper() in _AGGREGATES and not plain:
+            aggregate = _AGGREGATES[rest.pop(0).upper()]
+        elif word == b"WITHSCORES" and not stored:
+            scores = True
+        else:
+            raise Error(SYNTAX)
+    return Algebra(keys, weights, aggregate, scores)
+
+
+def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
+    """Every operand, weighted; sets count as sorted sets of score 1."""
+    operands: list[dict[bytes, float]] = []
+    for key, weight in zip(algebra.keys, algebra.weights, strict=True):
+        value = call.peek(key)
+        if value is None:
+            operands.append({})
+        elif isinstance(value, SortedSet):
+            operands.append({m: _weighed(s, weight) for m, s in value.scores.items()})
+        elif isinstance(value, Set):
+            operands.append(dict.fromkeys(value, weight))
+        else:
+            raise Error(WRONG_TYPE)
+    return operands
+
+
+def _weighed(score: float, weight: float) -> float:
+    made = score * weight
+    return 0.0 if math.isnan(made) else made
+
+
+def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    result: dict[bytes, float] = {}
+    for scores in sorted(_operands(call, algebra), key=len):
+        for member, score in scores.items():
+            there = result.get(member)
+            result[member] = score if there is None else algebra.aggregate(there, score)
+    return result
+
+
+def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    first, *others = sorted(_operands(call, algebra), key=len)
+    result = {}
+    for member, score in first.items():
+        if all(member in scores for scores in others):
+            for scores in others:
+                score = algebra.aggregate(score, scores[member])
+            result[member] = score
+    return result
+
+
+def _zdiff_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
+    first, *others = _operands(call, algebra)
+    return {m: s for m, s in first.items() if not any(m in scores for scores in others)}
+
+
+def _in_order(scores: dict[bytes, float], with_scores: bool) -> Any:
+    return shown(sorted((score, member) for member, score in scores.items()), with_scores)
+
+
+@command("ZUNION", -3, "readonly", movable=counted_keys(1))
+def _zunion(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False)
+    return _in_order(_zunion_of(call, algebra), algebra.scores)
+
+
+@command("ZINTER", -3, "readonly", movable=counted_keys(1))
+def _zinter(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False)
+    return _in_order(_zinter_of(call, algebra), algebra.scores)
+
+
+@command("ZDIFF", -3, "readonly", movable=counted_keys(1))
+def _zdiff(call: Call, cmd: Command) -> Any:
+    algebra = _algebra(cmd, 1, stored=False, plain=True)
+    return _in_order(_zdiff_of(call, algebra), algebra.scores)
+
+
+@command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
+def _zintercard(call: Call, cmd: Command) -> Any:
+    keys, limit = cardinality_arguments(cmd)
+    algebra = Algebra(keys, [1.0] * len(keys), _added, False)
+    found = len(_zinter_of(call, algebra))
+    return min(found, limit) if limit else found
+
+
+def _stored_keys(cmd: Command) -> Sequence[bytes]:
+    return (cmd[1], *counted_keys(2)(cmd))
+
+
+@command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zunionstore(call: Call, cmd: Command) -> Any:
+    return stored(call, cmd[1], _zunion_of(call, _algebra(cmd, 2, stored=True)))
+
+
+@command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zinterstore(call: Call, cmd: Command) -> Any:
+    return stored(call, cmd[1], _zinter_of(call, _algebra(cmd, 2, stored=True)))
+
+
+@command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+def _zdiffstore(call: Call, cmd: Command) -> Any:
+    return stored(call, cmd[1], _zdiff_of(call, _algebra(cmd, 2, stored=True, plain=True)))
