@@ -23,6 +23,7 @@ from targets.memorydb_py.log.messages import (
     Positions,
     Propose,
     Tail,
+    Watch,
 )
 from targets.memorydb_py.log.service import SILENCE_S
 from targets.memorydb_py.log.wire import Connection, keep_connected
@@ -70,7 +71,7 @@ class LogClient:
         self._received = 0  # n
         self._applied = 0
         self._positions: dict[str, dict[str, int]] = {}  # by AZ, by node
-        self._watch: Callable[[Mapping[str, int]], None] = lambda positions: None
+        self._watch: Callable[[Mapping[str, int]], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._tasks = [self._loop.create_task(self._keep(az)) for az in self._azs.values()]
         self._tasks.append(self._loop.create_task(self._check()))
@@ -108,13 +109,15 @@ class LogClient:
     def applied(self, n: int) -> None:
         if n != self._applied:
             self._applied = n
-            for az in self._azs.values():
-                if az.up:
-                    self._send(az, Applied(n))
+            if self._followed is not None and self._followed.up:
+                self._send(self._followed, Applied(n))
 
-    def positions(self, watch: Callable[[Mapping[str, int]], None]) -> None:
+    def positions(self, watch: Callable[[Mapping[str, int]], None] | None) -> None:
         self._watch = watch
-        watch(self._merged())
+        self._positions.clear()
+        for az in self._azs.values():
+            if az.up:
+                self._send(az, Watch(watch is not None))
 
     def close(self) -> None:
         for task in self._tasks:
@@ -130,6 +133,8 @@ class LogClient:
             az.connection = connection
             connection.send(Hello(self._host.name))
             connection.send(Applied(self._applied))
+            if self._watch is not None:
+                connection.send(Watch(True))
 
         await keep_connected(self._host, az.name, self, opened, SILENCE_S)
 
@@ -152,6 +157,7 @@ class LogClient:
         self._number += 1
         self._following = self._number
         self._send(able[0], Follow(self._following, self._received))
+        self._send(able[0], Applied(self._applied))
 
     def _of(self, connection: Connection) -> _Az | None:
         return next((az for az in self._azs.values() if az.connection is connection), None)
@@ -203,7 +209,8 @@ class LogClient:
                     future.set_result(Id(message.epoch, message.n))
             case Positions():
                 self._positions.setdefault(az.name, {}).update(message.by_node)
-                self._watch(self._merged())
+                if self._watch is not None:
+                    self._watch(self._merged())
 
     def _merged(self) -> dict[str, int]:
         merged: dict[str, int] = {}

@@ -70,8 +70,9 @@ class TransactionLog(Protocol):
         """This node has applied everything up to n."""
         ...
 
-    def positions(self, watch: Callable[[Mapping[str, int]], None]) -> None:
-        """How far each node that is connected has applied, whenever it changes."""
+    def positions(self, watch: Callable[[Mapping[str, int]], None] | None) -> None:
+        """How far each other node that is connected has applied, whenever it changes; None: no
+        more."""
         ...
 
     def close(self) -> None: ...

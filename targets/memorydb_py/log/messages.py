@@ -66,7 +66,7 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """The first message of a node. `watch`: wants to know of positions."""
+    """The first message of a node."""
 
     node: str
 
@@ -146,6 +146,12 @@ class Positions(msgspec.Struct, frozen=True, array_like=True, tag=18):
     by_node: dict[str, int]
 
 
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """From now on a node wants to be told of positions, or does not."""
+
+    on: bool
+
+
 class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=19):
     """Of anybody who wants to know."""
 
@@ -162,4 +168,5 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
 Message = (
     Peer | Vote | Voted | Append | Appended | Hello | Leading | Propose | Committed | NotAppended
     | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions | AskStatus | Status
+    | Watch
 )  # fmt: skip

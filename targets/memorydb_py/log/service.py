@@ -33,6 +33,7 @@ from targets.memorydb_py.log.messages import (
     Tail,
     Vote,
     Voted,
+    Watch,
 )
 from targets.memorydb_py.log.replica import Replica
 from targets.memorydb_py.log.store import Store
@@ -66,6 +67,7 @@ class _Node:
         self.following: int | None = None  # number of its request
         self.next = 0  # index of the next record for it
         self.after = 0  # n
+        self.watches = False
 
 
 class _OtherEnd:
@@ -155,7 +157,8 @@ class Service:
             case Hello():
                 self._nodes[connection] = _Node(message.node)
                 connection.send(Leading(self._replica.term, self._replica.leads))
-                connection.send(Positions(self._positions))
+            case Watch():
+                self._watch(connection, message.on)
             case AskStatus():
                 r = self._replica
                 connection.send(Status(r.counts_itself, r.leads, r.term, r.committed_id.n))
@@ -178,9 +181,16 @@ class Service:
             connection.abort()
             return
         self._positions[node.name] = n
-        for other in self._nodes:
-            if other is not connection:
+        for other, watcher in self._nodes.items():
+            if watcher.watches and other is not connection:
                 other.send(Positions({node.name: n}))
+
+    def _watch(self, connection: Connection, on: bool) -> None:
+        node = self._nodes.get(connection)
+        if node is not None:
+            node.watches = on
+            if on:
+                connection.send(Positions(self._positions))
 
     # --- appends
 

@@ -78,7 +78,6 @@ class Node:
         """For ever."""
         log = LogClient(self.host, self.place.azs)
         self.shard = Shard(self.host, log, self.settings, self)
-        log.positions(self._moved)
         await self.host.serve(self._accept)
         await asyncio.gather(self.shard.run(), self._expire())
 
@@ -106,6 +105,7 @@ class Node:
         """Clients that wait for what was not committed are disconnected; those that wait for a key
         are told, as nothing was executed for them."""
         self._serving = False
+        self.positions = {}
         self._waiters.clear()
         for session in list(self.sessions.values()):
             session.touched = session.touched or bool(session.watched)
@@ -450,7 +450,7 @@ class Node:
         """How many replicas have applied entry n."""
         return sum(applied >= n for applied in self.positions.values())
 
-    def _moved(self, positions: Mapping[str, int]) -> None:
+    def moved(self, positions: Mapping[str, int]) -> None:
         self.positions = positions
         for wait in list(self._waits.values()):
             if wait.n <= self.committed and self.reached(wait.n) >= wait.wanted:

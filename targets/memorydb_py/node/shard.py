@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from harness.host import Host
@@ -33,6 +33,10 @@ class Owner(Protocol):
 
     def commit(self, n: int) -> None:
         """Everything up to n is committed: replies that waited for it may go."""
+        ...
+
+    def moved(self, positions: Mapping[str, int]) -> None:
+        """How far replicas have applied."""
         ...
 
     def demoted(self) -> None:
@@ -208,6 +212,7 @@ class Shard:
         self._lease_until = asked + self._settings.lease_ms * MS
         self._renewed = asked
         self._owner.commit(batch.last)
+        self.log.positions(self._owner.moved)
         self._host.log(f"role: primary from {batch.id}")
         self._keep_lease()
 
@@ -292,6 +297,7 @@ class Shard:
         """Throw the state away: it may hold what was never committed."""
         if self.role != "replica":
             self._unacknowledged = 0
+            self.log.positions(None)
             self._owner.demoted()
             self.leader = None
             self._start(self._rebuild())
