@@ -202,6 +202,7 @@ class Requests:
                     break
         except _NotResp as e:
             self.error = str(e)
+            self._words, position = [], len(self._buffer)
         del self._buffer[:position]
         return commands
 
@@ -225,11 +226,13 @@ class Requests:
             return end + 2
         end = self._buffer.find(b"\n", position)
         if end < 0:
-            if len(self._buffer) - position > INLINE_BYTES_MAX:
+            if len(self._buffer) - position >= INLINE_BYTES_MAX:
                 head = self._buffer[position : position + 1]
                 what = "bulk count string" if self._wanted else "inline request"
                 raise _NotResp(f"too big {'mbulk count string' if head == b'*' else what}")
             return position
+        if end - position >= INLINE_BYTES_MAX:
+            raise _NotResp("too big inline request")
         self._line(bytes(self._buffer[position:end]), commands)
         return end + 1
 

@@ -16,6 +16,7 @@ from targets.engine.execution import (
 from targets.engine.resp import OK, Command, Error
 from targets.engine.scripts import compiled, run_script
 
+_NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 _READ_ONLY = Error("ERR Write commands are not allowed from read-only scripts.")
 
 
@@ -41,10 +42,12 @@ def _eval_of(call: Call, text: bytes, cmd: Command) -> Any:
 
 
 def _by_sha(call: Call, cmd: Command) -> Any:
+    if len(cmd[1]) != 40:
+        raise Error(_NO_SCRIPT)
     _count(cmd)
     text = call.state.scripts.get(cmd[1].lower())
     if text is None:
-        raise Error("NOSCRIPT No matching script. Please use EVAL.")
+        raise Error(_NO_SCRIPT)
     return _eval_of(call, text, cmd)
 
 

@@ -18,6 +18,7 @@ from targets.engine.execution import INT64, Call
 from targets.engine.resp import Error, Simple, plain
 
 INSTRUCTIONS_MAX = 10_000_000
+MEMORY_BYTES_MAX = 256 << 20  # of all scripts
 DEPTH_MAX = 100  # of a reply
 _PRELUDE = b"""
 local limit = ...
@@ -25,6 +26,7 @@ local sethook, getinfo, setfenv, loadstring = debug.sethook, debug.getinfo, setf
 local type, error, pcall, pairs, tostring = type, error, pcall, pairs, tostring
 local getmetatable, setmetatable, rawget = getmetatable, setmetatable, rawget
 local xpcall, sub, format, select = xpcall, string.sub, string.format, select
+local unpack, tonumber, math, table = unpack, tonumber, math, table
 local harmless = {'assert', 'error', 'ipairs', 'next', 'pairs', 'rawequal', 'rawget', 'rawset',
   'select', 'setmetatable', 'tonumber', 'type', 'unpack', '_VERSION'}
 local G = _G
@@ -41,7 +43,24 @@ local function environment(raw, random)
   local env = {}
   for i = 1, #harmless do env[harmless[i]] = G[harmless[i]] end
   env.string, env.table, env.math = copy(G.string), copy(G.table), copy(G.math)
-  env.math.random, env.math.randomseed = random, function() end
+  env.math.randomseed = function() end
+  env.math.random = function(...)
+    local count, low, high = select('#', ...), ...
+    if count == 0 then return random() end
+    if count > 2 then error('wrong number of arguments', 2) end
+    for place = 1, count do
+      local bound = tonumber((select(place, ...)))
+      if not bound or bound ~= bound or bound < -2^53 or bound > 2^53 then
+        error("bad argument #" .. place .. " to 'random' (number expected)", 2)
+      end
+    end
+    if count == 1 then low, high = 1, low end
+    low, high = math.floor(tonumber(low)), math.floor(tonumber(high))
+    if low > high then
+      error("bad argument #" .. count .. " to 'random' (interval is empty)", 2)
+    end
+    return low + math.floor(random() * (high - low + 1))
+  end
   env.getmetatable = function(value)
     if type(value) == 'table' then return getmetatable(value) end
     return nil
@@ -105,13 +124,11 @@ end
 
 -- Where an error was raised, as Redis tells it; what was raised without a table gets one.
 local function raised(why)
-  local at = getinfo(2, 'nSl')
-  if at and at.what == 'C' then at = getinfo(3, 'nSl') end
+  local at, level = nil, 2
+  repeat at, level = getinfo(level, 'Sl'), level + 1 until not at or at.source == '@user_script'
+  at = at or {source = '@user_script', currentline = 1}  -- a tail call: the line is gone
   if type(why) ~= 'table' then why = {err = 'ERR ' .. tostring(why)} end
-  if at and at.currentline and at.currentline > 0 then
-    why = {err = rawget(why, 'err'), at = sub(at.source, 2) .. ':' .. at.currentline}
-  end
-  return why
+  return {err = rawget(why, 'err'), at = sub(at.source, 2) .. ':' .. at.currentline}
 end
 
 local function run(f, keys, argv, raw, random)
@@ -133,11 +150,20 @@ return compile, run, rawget
 """
 
 
+def _no_attributes(thing: Any, name: Any, setting: bool) -> Any:
+    raise AttributeError("scripts see nothing of what is behind a function")
+
+
 @lru_cache(maxsize=1)
 def _interpreter() -> tuple[Any, Any, Any, Any]:
     """One for all scripts: what a script can reach is made anew for each."""
     lua = lua51.LuaRuntime(
-        encoding=None, register_eval=False, register_builtins=False, unpack_returned_tuples=True
+        encoding=None,
+        register_eval=False,
+        register_builtins=False,
+        unpack_returned_tuples=True,
+        attribute_filter=_no_attributes,
+        max_memory=MEMORY_BYTES_MAX,
     )
     compile_, run, rawget = lua.execute(_PRELUDE, INSTRUCTIONS_MAX)
     return lua, compile_, run, rawget
@@ -149,7 +175,7 @@ def compiled(text: bytes) -> Any:
     _, compile_, _, _ = _interpreter()
     made = compile_(text)
     if isinstance(made, tuple):
-        why = made[1].decode("utf-8", "replace")
+        why = made[1].decode("utf-8", "surrogateescape")
         raise Error(f"ERR Error compiling script (new function): {why}")
     return made
 
@@ -169,13 +195,8 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
         except Error as e:
             return _to_lua(lua, e)
 
-    def random(*bounds: Any) -> Any:
-        if not bounds:
-            return call.rng.getrandbits(53) / 2**53
-        low, high = (1, int(bounds[0])) if len(bounds) == 1 else (int(bounds[0]), int(bounds[1]))
-        if low > high:
-            raise ValueError("bad argument #1 to 'random' (interval is empty)")
-        return call.rng.randint(low, high)
+    def random() -> float:
+        return call.rng.getrandbits(53) / 2**53
 
     call.in_script = True
     try:
@@ -183,6 +204,8 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
         if not done:
             raise Error(_why(reply, text))
         return _from_lua(reply, DEPTH_MAX)
+    except lua51.LuaMemoryError as e:
+        raise Error("ERR not enough memory for the script") from e
     finally:
         call.in_script = False
         effects = call.effects[before:]

@@ -37,8 +37,16 @@ def _added(a: float, b: float) -> float:
     return 0.0 if math.isnan(total) else total
 
 
+def _least(target: float, value: float) -> float:
+    return value if value < target else target
+
+
+def _most(target: float, value: float) -> float:
+    return value if value > target else target
+
+
 _AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
-    b"SUM": _added, b"MIN": min, b"MAX": max,
+    b"SUM": _added, b"MIN": _least, b"MAX": _most,
 }  # fmt: skip
 
 
@@ -67,7 +75,7 @@ def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> 
     return Algebra(keys, weights, aggregate, scores)
 
 
-def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
+def _operands(call: Call, algebra: Algebra, *, raw: bool = False) -> list[dict[bytes, float]]:
     """Every operand, weighted; sets count as sorted sets of score 1."""
     operands: list[dict[bytes, float]] = []
     for key, weight in zip(algebra.keys, algebra.weights, strict=True):
@@ -75,7 +83,7 @@ def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
         if value is None:
             operands.append({})
         elif isinstance(value, SortedSet):
-            operands.append({m: _weighed(s, weight) for m, s in value.scores.items()})
+            operands.append({m: _weighed(s, weight, raw) for m, s in value.scores.items()})
         elif isinstance(value, Set):
             operands.append(dict.fromkeys(value, weight))
         else:
@@ -83,9 +91,9 @@ def _operands(call: Call, algebra: Algebra) -> list[dict[bytes, float]]:
     return operands
 
 
-def _weighed(score: float, weight: float) -> float:
+def _weighed(score: float, weight: float, raw: bool) -> float:
     made = score * weight
-    return 0.0 if math.isnan(made) else made
+    return 0.0 if math.isnan(made) and not raw else made
 
 
 def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
@@ -98,7 +106,9 @@ def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
 
 
 def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    first, *others = sorted(_operands(call, algebra), key=len)
+    """Only what the smallest operand brings is never taken for NaN, as in Redis."""
+    first, *others = sorted(_operands(call, algebra, raw=True), key=len)
+    first = {m: 0.0 if math.isnan(s) else s for m, s in first.items()}
     result = {}
     for member, score in first.items():
         if all(member in scores for scores in others):

@@ -166,7 +166,9 @@ def _score_bound(word: bytes) -> Bound:
             raise ValueError
         hexadecimal = "x" in text.lower()
         value = (float.fromhex(text) if hexadecimal else float(text)) if text else 0.0
-    except (ValueError, OverflowError):
+    except OverflowError:  # hexadecimal, and too big
+        value = -math.inf if text[:1] == "-" else math.inf
+    except ValueError:
         raise Error(NOT_A_RANGE) from None
     if math.isnan(value):
         raise Error(NOT_A_RANGE)

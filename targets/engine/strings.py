@@ -18,6 +18,7 @@ from targets.engine.execution import (
 )
 from targets.engine.resp import OK, Command, Error, Map
 
+NUMBER_BYTES_MAX = 4000
 STRING_BYTES_MAX = 512 * 1024 * 1024
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -300,9 +301,19 @@ def increased(text: bytes, by: bytes, error: str) -> bytes:
     exact = _extended(_exact(text, error) + _exact(by, NOT_A_FLOAT))
     scaled = exact * 10**17
     whole = round(scaled)  # half to even, as printf does
-    sign, digits = "-" if whole < 0 else "", f"{abs(whole):018d}"
-    made = f"{digits[:-17]}.{digits[-17:]}".rstrip("0").rstrip(".")
+    sign = "-" if whole < 0 else ""
+    before, after = divmod(abs(whole), 10**17)
+    made = f"{_digits(before)}.{after:017d}".rstrip("0").rstrip(".")
     return b"0" if made == "0" else f"{sign}{made}".encode()
+
+
+def _digits(number: int) -> str:
+    """In decimal, however long: Python converts no more than 4300 digits at once."""
+    parts = []
+    while number >= 10**4000:
+        number, part = divmod(number, 10**4000)
+        parts.append(f"{part:04000d}")
+    return "".join([str(number), *reversed(parts)])
 
 
 def _exact(word: bytes, error: str) -> Fraction:
@@ -310,7 +321,13 @@ def _exact(word: bytes, error: str) -> Fraction:
     text = word.decode("latin-1").lower()
     if text.lstrip("+-") in ("inf", "infinity"):
         raise Error("ERR increment would produce NaN or Infinity")
-    mantissa, _, exponent = text.partition("p" if "x" in text else "e")
+    if len(text) > NUMBER_BYTES_MAX:
+        raise Error(error)
+    mantissa, mark, exponent = text.partition("p" if "x" in text else "e")
+    sign, digits = exponent[:1] in ("+", "-"), exponent.lstrip("+-")
+    exponent = exponent[: int(sign)] + (digits.lstrip("0") or digits[:1])
+    if mark and not digits.isdecimal():
+        raise Error(error)
     if exponent.lstrip("+-").isdecimal() and len(exponent) > 6:
         if any(digit in "123456789abcdef" for digit in mantissa.replace("0x", "")):
             raise Error(error)
@@ -318,12 +335,16 @@ def _exact(word: bytes, error: str) -> Fraction:
     try:
         if not text or text != text.strip() or "_" in text or "/" in text:
             raise ValueError
-        exact = _hexadecimal(mantissa, exponent) if "x" in text else Fraction(text)
+        exact = _hexadecimal(mantissa, exponent) if "x" in text else _decimal(mantissa, exponent)
     except ValueError:
         raise Error(error) from None
     if abs(exact) >= Fraction(2) ** 16384 or 0 < abs(exact) < Fraction(2) ** -16445:
         raise Error(error)
     return _extended(exact)
+
+
+def _decimal(mantissa: str, exponent: str) -> Fraction:
+    return Fraction(mantissa) * Fraction(10) ** int(exponent or "0")
 
 
 def _hexadecimal(mantissa: str, exponent: str) -> Fraction:
