@@ -72,8 +72,9 @@ def test_it_is_what_it_says(tmp_path: Path) -> None:
     assert env.address("n1", seen_from="n2") == ("n1", 6379)
     assert env.control_address("n1") == ("n1@operator", 6379)
     assert env.state("n1") == "dead"
-    needed = set().union(*(f.needs for f in registry().values())) - {"failover"}
-    assert needed <= env.capabilities
+    needed = set().union(*(f.needs for f in registry().values()))
+    of_targets = {"failover", "log", "lease"}
+    assert needed - of_targets <= env.capabilities
 
 
 def test_a_cut_between_client_hosts_and_nodes_tells_them_apart(tmp_path: Path) -> None:

@@ -273,10 +273,8 @@ def _rpoplpush(call: Call, cmd: Command) -> Any:
     return _move(call, cmd[1], cmd[2], False, True)
 
 
-def _pop_any(call: Call, keys: Sequence[bytes], words: Sequence[bytes]) -> Any:
+def _pop_any(call: Call, keys: Sequence[bytes], count: int, *, left: bool) -> Any:
     """LMPOP's reply, or None where all keys are empty."""
-    left = side(words[0])
-    count = _count_option(words[1:])
     for key in keys:
         value = call.look(key, deque)
         if value is not None:
@@ -286,7 +284,8 @@ def _pop_any(call: Call, keys: Sequence[bytes], words: Sequence[bytes]) -> Any:
     return None
 
 
-def _count_option(words: Sequence[bytes]) -> int:
+def count_option(words: Sequence[bytes]) -> int:
+    """COUNT n, or 1 where there is nothing."""
     if not words:
         return 1
     if len(words) != 2 or words[0].upper() != b"COUNT":
@@ -309,7 +308,9 @@ def numbered(cmd: Command, place: int) -> tuple[Sequence[bytes], Sequence[bytes]
 
 @command("LMPOP", -4, "write", movable=counted_keys(1))
 def _lmpop(call: Call, cmd: Command) -> Any:
-    popped = _pop_any(call, *numbered(cmd, 1))
+    keys, words = numbered(cmd, 1)
+    left = side(words[0])
+    popped = _pop_any(call, keys, count_option(words[1:]), left=left)
     return NIL_ARRAY if popped is None else popped
 
 
@@ -375,7 +376,8 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
 
 @command("BLMPOP", -5, "write blocking", movable=counted_keys(2))
 def _blmpop(call: Call, cmd: Command) -> Any:
-    timeout_ms = wait_ms(cmd[1])
     keys, words = numbered(cmd, 2)
-    popped = _pop_any(call, keys, words)
+    left, count = side(words[0]), count_option(words[1:])
+    timeout_ms = wait_ms(cmd[1])  # the last to be looked at, as in Redis
+    popped = _pop_any(call, keys, count, left=left)
     return blocked(call, keys, timeout_ms, NIL_ARRAY) if popped is None else popped

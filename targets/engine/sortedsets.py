@@ -16,7 +16,7 @@ from targets.engine.execution import (
     integer,
 )
 from targets.engine.hashes import drawn, random_count
-from targets.engine.lists import NOT_POSITIVE, blocked, numbered, span, wait_ms
+from targets.engine.lists import NOT_POSITIVE, blocked, count_option, numbered, span, wait_ms
 from targets.engine.resp import NIL_ARRAY, Command, Double, Error, Pairs
 from targets.engine.values import SortedSet
 
@@ -457,38 +457,37 @@ def _bzpopmax(call: Call, cmd: Command) -> Any:
     return _bzpop(call, cmd, lowest=False)
 
 
-def _zmpop_of(call: Call, keys: Sequence[bytes], words: Sequence[bytes]) -> Any:
-    """ZMPOP's reply, or None where all keys are empty."""
-    where = words[0].upper()
-    if where not in (b"MIN", b"MAX"):
+def _end(word: bytes) -> bytes:
+    if word.upper() not in (b"MIN", b"MAX"):
         raise Error(SYNTAX)
-    count = 1
-    if len(words) > 1:
-        if len(words) != 3 or words[1].upper() != b"COUNT":
-            raise Error(SYNTAX)
-        count = integer(words[2], "ERR count should be greater than 0")
-        if count <= 0:
-            raise Error("ERR count should be greater than 0")
+    return word.upper()
+
+
+def _zmpop_of(call: Call, keys: Sequence[bytes], end: bytes, count: int) -> Any:
+    """ZMPOP's reply, or None where all keys are empty."""
     for key in keys:
         value = call.look(key, SortedSet)
         if value is not None:
-            found = _popped(call, key, value, count, lowest=where == b"MIN")
-            call.instead((b"ZPOP" + where, key, b"%d" % len(found)))
+            found = _popped(call, key, value, count, lowest=end == b"MIN")
+            call.instead((b"ZPOP" + end, key, b"%d" % len(found)))
             return [key, [[member, Double(score)] for score, member in found]]
     return None
 
 
 @command("ZMPOP", -4, "write", movable=counted_keys(1))
 def _zmpop(call: Call, cmd: Command) -> Any:
-    popped = _zmpop_of(call, *numbered(cmd, 1))
+    keys, words = numbered(cmd, 1)
+    end = _end(words[0])
+    popped = _zmpop_of(call, keys, end, count_option(words[1:]))
     return NIL_ARRAY if popped is None else popped
 
 
 @command("BZMPOP", -5, "write blocking", movable=counted_keys(2))
 def _bzmpop(call: Call, cmd: Command) -> Any:
-    timeout_ms = wait_ms(cmd[1])
     keys, words = numbered(cmd, 2)
-    popped = _zmpop_of(call, keys, words)
+    end, count = _end(words[0]), count_option(words[1:])
+    timeout_ms = wait_ms(cmd[1])
+    popped = _zmpop_of(call, keys, end, count)
     return blocked(call, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
 
 

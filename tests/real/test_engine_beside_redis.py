@@ -1,0 +1,219 @@
+"""The engine beside a live Redis 7.0: the same replies, the same effects, the same table."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_shapes import LEFT_OUT, SHAPES, Shapes
+from conftest import server
+
+from targets.engine import TABLE, State, execute
+from targets.engine.resp import Error, encode, pack
+
+ANY_ORDER = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "KEYS", "HKEYS", "HVALS", "HGETALL"}
+CLOCK = {"TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"}
+COMMANDS = 4000
+
+
+class Redis:
+    """A connection, with replies as they came."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._file = self._socket.makefile("rb")
+
+    def send(self, *words: str | bytes) -> None:
+        self._socket.sendall(pack(w if isinstance(w, bytes) else w.encode() for w in words))
+
+    def call(self, *words: str | bytes) -> bytes:
+        self.send(*words)
+        return self.read()
+
+    def read(self) -> bytes:
+        line = self._file.readline()
+        kind, count = line[:1], line[1:-2]
+        if kind in b"$=" and int(count) >= 0:
+            return line + self._file.read(int(count) + 2)
+        if kind in b"*~>%":
+            many = max(0, int(count)) * (2 if kind == b"%" else 1)
+            return line + b"".join(self.read() for _ in range(many))
+        return line
+
+    def skip(self, count: int) -> None:
+        self._file.read(count)
+
+    def line(self) -> bytes:
+        return self._file.readline()
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        number = int(s.getsockname()[1])
+    process = subprocess.Popen(
+        [server("redis-7.0"), "--port", str(number), "--save", "", "--dir", str(tmp_path),
+         "--repl-diskless-sync", "no"],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(200):
+            try:
+                Redis(number).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield number
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Stream:
+    """What a replica of the server gets."""
+
+    def __init__(self, port: int) -> None:
+        self._redis = Redis(port)
+        self._redis.call("REPLCONF", "listening-port", "1")
+        self._redis.send("PSYNC", "?", "-1")
+        line = self._redis.line()
+        assert line.startswith(b"+FULLRESYNC"), line
+        while not line.startswith(b"$"):
+            line = self._redis.line()
+        self._redis.skip(int(line[1:]))
+        self._redis.send("REPLCONF", "ACK", "0")
+
+    def until(self, mark: bytes) -> list[tuple[bytes, ...]]:
+        """The commands before a message that was published."""
+        found = []
+        while True:
+            parts = self._redis.read().split(b"\r\n", 1)[1]
+            words, rest = [], parts
+            while rest:
+                head, _, rest = rest.partition(b"\r\n")
+                size = int(head[1:])
+                words.append(rest[:size])
+                rest = rest[size + 2 :]
+            if words[0] == b"PUBLISH" and words[2] == mark:
+                return found
+            if words[0] not in (b"SELECT", b"PING", b"select", b"ping"):
+                found.append(tuple(words))
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+def same_reply(name: str, one: bytes, other: bytes) -> bool:
+    if one == other:
+        return True
+    if name in ANY_ORDER and one[:1] == other[:1] and one[:1] in b"*~%":
+        return sorted(one.split(b"\r\n")) == sorted(other.split(b"\r\n"))
+    if name in CLOCK and one[:1] == other[:1] == b":":
+        return abs(int(one[1:]) - int(other[1:])) <= 2000 and (int(one[1:]) > 0)
+    return False
+
+
+def same_effects(one: list[tuple[bytes, ...]], other: list[tuple[bytes, ...]]) -> bool:
+    """Times may differ by the moment at which each was executed, names by their case."""
+
+    def close(a: bytes, b: bytes) -> bool:
+        return a == b or (
+            a.isdigit() and b.isdigit() and len(a) > 11 and abs(int(a) - int(b)) < 2000
+        )
+
+    return len(one) == len(other) and all(
+        len(a) == len(b) and a[0].upper() == b[0].upper() and all(map(close, a[1:], b[1:]))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def read_key(redis: Redis, key: bytes, kind: bytes) -> bytes:
+    read: dict[bytes, tuple[Any, ...]] = {
+        b"string": ("GET", key), b"list": ("LRANGE", key, "0", "-1"), b"set": ("SMEMBERS", key),
+        b"hash": ("HGETALL", key), b"zset": ("ZRANGE", key, "0", "-1", "WITHSCORES"),
+    }  # fmt: skip
+    return redis.call(*read[kind])
+
+
+def read_state(state: State, key: bytes, kind: bytes, now_ms: int) -> bytes:
+    read = {
+        b"string": (b"GET", key), b"list": (b"LRANGE", key, b"0", b"-1"),
+        b"set": (b"SMEMBERS", key), b"hash": (b"HGETALL", key),
+        b"zset": (b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),
+    }  # fmt: skip
+    return encode(execute(state, read[kind], now_ms, random.Random(0)).reply)
+
+
+def test_every_command_is_drawn() -> None:
+    known = {name.decode() for name in TABLE}
+    assert known == set(SHAPES) | LEFT_OUT, known ^ (set(SHAPES) | LEFT_OUT)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_engine_answers_and_propagates_as_redis_does(port: int, seed: int) -> None:
+    """Behaviour 7: replies, the replication stream, and what is there in the end."""
+    redis, stream, protocol = Redis(port), Stream(port), 2 + seed % 2
+    redis.call("HELLO", str(protocol))
+    state, replayed, rng = State(), State(), random.Random(seed)
+
+    def now_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    shapes = Shapes(random.Random(f"{seed}/shapes"), now_ms)
+    for i in range(COMMANDS):
+        command = shapes.draw()
+        expected = redis.call(*command)
+        done = execute(state, tuple(w.encode() for w in command), now_ms(), rng)
+        got = encode(done.reply, protocol)
+        name = command[0].upper()
+        if name.startswith(("B", "EXEC")) and got in (b"$-1\r\n", b"*-1\r\n", b"_\r\n"):
+            assert expected in (b"$-1\r\n", b"*-1\r\n", b"_\r\n"), (command, expected, got)
+        else:
+            assert same_reply(name, expected, got), (command, expected, got)
+        redis.call("PUBLISH", "m", str(i))
+        effects = stream.until(str(i).encode())
+        assert same_effects(effects, done.effects), (command, effects, done.effects)
+        for effect in done.effects:
+            if effect[0] not in (b"MULTI", b"EXEC"):
+                applied = execute(replayed, effect, -(2**63), rng).reply
+                assert not isinstance(applied, Error), effect
+    assert int(redis.call("DBSIZE")[1:]) == len(state.values)
+    assert state.values.keys() == replayed.values.keys()
+    for key in state.values:
+        kind = redis.call("TYPE", key)[1:-2]
+        there = read_key(redis, key, kind)
+        if protocol == 3:
+            redis.call("HELLO", "2")
+            there = read_key(redis, key, kind)
+            redis.call("HELLO", "3")
+        one, two = read_state(state, key, kind, now_ms()), read_state(replayed, key, kind, now_ms())
+        assert sorted(one.split()) == sorted(there.split()) == sorted(two.split()), key
+    redis.close()
+    stream.close()
+
+
+def test_the_table_is_that_of_redis(port: int) -> None:
+    """Arity, flags and places of keys, as COMMAND INFO tells them."""
+    redis = Redis(port)
+    for name, entry in TABLE.items():
+        said = redis.call("COMMAND", "INFO", name).split(b"\r\n")
+        arity = int(said[said.index(name.lower()) + 1][1:])
+        assert entry.arity == arity, name
+        start = said.index(name.lower()) + 2
+        count = int(said[start][1:])
+        flags = {w[1:].decode() for w in said[start + 1 : start + 1 + count]}
+        keys = tuple(int(w[1:]) for w in said[start + 1 + count : start + 4 + count])
+        assert keys == entry.keys, name
+        assert flags == set(entry.flags) - ({"noscript"} if name == b"SCRIPT" else set()), name
+    redis.close()
