@@ -93,6 +93,16 @@ def test_all_deals_every_kind_within_30_s_and_never_two_ways_to_stop_a_node(seed
     assert all(len({"kill", "pause", "restart"} & set(hand)) <= 1 for hand in hands)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_is_to_take_over_while_nobody_runs(seed: int) -> None:
+    deck = tuple(faults("power-all", "failover", "pause-lease", "partition"))
+    for i in range(20):
+        hand, left = deal_hand(shuffled(deck, random.Random(f"{seed}/{i}")), random.Random(i))
+        names = {f.name for f in hand}
+        assert "power-all" not in names or not names & {"failover", "pause-lease"}
+        assert set(hand) | set(left) == set(deck)
+
+
 def test_seeds_deal_different_hands() -> None:
     every = tuple(faults("partition", "kill", "pause", "restart", "failover"))
     rngs = [random.Random(i) for i in range(200)]

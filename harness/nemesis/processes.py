@@ -113,7 +113,7 @@ class PauseAtLease:
     sockets meanwhile must not be answered from what it knew before."""
 
     name = "pause-lease"
-    rank = 2
+    rank = 1
     min_nodes = 1
     needs = frozenset({"pause", "lease"})
 

@@ -54,15 +54,22 @@ def shuffled(faults: Sequence[Fault], rng: random.Random) -> tuple[Fault, ...]:
 def deal_hand(
     deck: tuple[Fault, ...], rng: random.Random
 ) -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
-    """One to three faults off the deck, at most one of kill, pause, restart, and what is left."""
+    """One to three faults off the deck that leave each other something to do, and what is left."""
     size = rng.randint(1, 3)
     hand: list[Fault] = []
     for fault in deck:
-        alone = fault.rank == 1 and any(f.rank == 1 for f in hand)
-        if len(hand) < size and not alone:
+        if len(hand) < size and not any(apart(fault, f) for f in hand):
             hand.append(fault)
     left = tuple(f for f in deck if not any(f is h for h in hand))
     return tuple(sorted(hand, key=lambda f: f.rank)), left
+
+
+def apart(one: Fault, other: Fault) -> bool:
+    """Whether two must not be dealt together: at most one that stops processes, and no change of
+    roles while none of them runs."""
+    return one.rank == other.rank == 1 or (
+        "power-all" in (one.name, other.name) and 2 in (one.rank, other.rank)
+    )
 
 
 def plan_cycle(faults: Sequence[Fault], interval: int, rng: random.Random) -> Plan:

@@ -193,20 +193,24 @@ def _sdiffstore(call: Call, cmd: Command) -> Any:
     return _store(call, cmd, _diff)
 
 
+TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args"
+
+
 @command("SINTERCARD", -3, "readonly", movable=counted_keys(1))
 def _sintercard(call: Call, cmd: Command) -> Any:
-    keys, limit = cardinality_arguments(cmd)
+    keys, limit = cardinality_arguments(cmd, TOO_MANY_KEYS)
     found = len(_combined(call, keys, _inter))
     return min(found, limit) if limit else found
 
 
-def cardinality_arguments(cmd: Command) -> tuple[Sequence[bytes], int]:
-    """(keys, limit; 0 for none) of SINTERCARD and ZINTERCARD."""
+def cardinality_arguments(cmd: Command, too_many: str) -> tuple[Sequence[bytes], int]:
+    """(keys, limit; 0 for none) of SINTERCARD and ZINTERCARD. `too_many`: the error for fewer keys
+    than were said."""
     count = integer(cmd[1], "ERR numkeys should be greater than 0")
     if count <= 0:
         raise Error("ERR numkeys should be greater than 0")
     if count > len(cmd) - 2:
-        raise Error("ERR Number of keys can't be greater than number of args")
+        raise Error(too_many)
     words = cmd[2 + count :]
     if not words:
         return cmd[2 : 2 + count], 0

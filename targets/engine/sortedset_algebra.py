@@ -147,7 +147,7 @@ def _zdiff(call: Call, cmd: Command) -> Any:
 
 @command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
 def _zintercard(call: Call, cmd: Command) -> Any:
-    keys, limit = cardinality_arguments(cmd)
+    keys, limit = cardinality_arguments(cmd, SYNTAX)
     algebra = Algebra(keys, [1.0] * len(keys), _added, False)
     found = len(_zinter_of(call, algebra))
     return min(found, limit) if limit else found

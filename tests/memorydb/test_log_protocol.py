@@ -57,6 +57,25 @@ def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
     Logs(seed).run(story)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
+    """A round trip of 40 ms: a leader that has not been answered yet goes on (seed 1004 of the
+    cell register, all)."""
+    far = Delays(low_ns=19_000_000, high_ns=20_000_000, slow_per_1024=0)
+
+    async def story(logs: Logs) -> None:
+        last = await lead(logs.clients["u1"])
+        terms = sum("leads the log" in line for line in logs.lines)
+        for _ in range(20):
+            began = logs.now_ms()
+            last = await appended(logs, last)
+            assert logs.now_ms() - began < 100
+            await asyncio.sleep(0.2)
+        assert sum("leads the log" in line for line in logs.lines) == terms <= 2
+
+    Logs(seed, delays=far).run(story)
+
+
 def test_a_wiped_az_forms_no_quorum_with_one_that_lags() -> None:
     """Behaviour 2, D14: e is at AZ1 and AZ2; AZ1 is wiped and back empty, AZ2 cut off."""
 

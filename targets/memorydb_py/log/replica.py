@@ -31,6 +31,7 @@ CONTACT_S = 0.15
 APPEND_BYTES_MAX = 1 << 20
 UNANSWERED_BYTES_MAX = 8 << 20
 CAUGHT_UP_RECORDS = 64
+UNHEARD = -1  # of an AZ that has not answered this leader yet
 
 Reply = Callable[[Message], None]
 
@@ -47,7 +48,7 @@ class Progress:
     def __init__(self, last: int, now: float) -> None:
         self.next = last + 1
         self.match = 0
-        self.incarnation = -1
+        self.incarnation = UNHEARD
         self.round = 0
         self.heard = now
         self.unanswered = 0  # bytes
@@ -152,7 +153,7 @@ class Replica:
                 if now - self._sent_at >= HEARTBEAT_S:
                     self.spread()
                 in_touch = 1 + sum(
-                    now - p.heard < CONTACT_S and self._counts(name)
+                    now - p.heard < CONTACT_S and (p.incarnation == UNHEARD or self._counts(name))
                     for name, p in self._progress.items()
                 )
                 if in_touch < self._quorum or self.store.failed is not None:
