@@ -195,29 +195,36 @@ class Call:
         mask: bool = True,
     ) -> None:
         self.state = state
-        self.time_ms = time_ms
         self.rng = rng
-        self.deny = deny
         self.mask = mask
-        self.may_block = False
         self.in_script = False
+        self._changed = False
+        self._instead: list[Command] | None = None
+        self.begin(time_ms, deny)
+
+    def begin(self, time_ms: int, deny: Error | None, *, may_block: bool = False) -> None:
+        """As if it were new: what it has gathered is the caller's."""
+        self.time_ms = time_ms
+        self.deny = deny
+        self.may_block = may_block
         self.whole = False
         self.effects: list[Command] = []
         self.reads: dict[bytes, None] = {}
         self.writes: dict[bytes, None] = {}
-        self._changed = False
-        self._instead: list[Command] | None = None
 
     def run(self, command: Command) -> Any:
         """The reply; errors are replies."""
         known = TABLE.get(command[0]) or TABLE.get(command[0].upper())
         if known is None:
             return UNKNOWN_IN_SCRIPT if self.in_script else unknown(command)
-        arity = known.arity
-        if len(command) != arity and (arity >= 0 or len(command) < -arity):
+        if not known.fits(command):
             return WRONG_NUMBER_IN_SCRIPT if self.in_script else wrong_number(command[0])
         if self.in_script and known.noscript:
             return Error(FORBIDDEN)
+        return self.perform(known, command)
+
+    def perform(self, known: Known, command: Command) -> Any:
+        """The reply of a command of right arity."""
         if known.write and self.deny is not None:
             return self.deny
         self._changed, self._instead = False, None
@@ -302,6 +309,11 @@ class Known(NamedTuple):
     write: bool
     noscript: bool
     nested: bool
+
+    def fits(self, command: Command) -> bool:
+        """Whether it has so many words as it must."""
+        arity = self.arity
+        return len(command) == arity or (arity < 0 and len(command) >= -arity)
 
     def keys_of(self, command: Command) -> Sequence[bytes]:
         """The keys that a command of right arity names; raises `Error` where it can't be told."""

@@ -66,6 +66,8 @@ def _bulk(reply: bytes, protocol: int) -> bytes:
 
 
 def _simple(reply: Simple, protocol: int) -> bytes:
+    if reply is OK:
+        return b"+OK\r\n"
     return b"+%s\r\n" % _one_line(reply)
 
 
@@ -259,23 +261,26 @@ def _whole_commands(data: bytes) -> tuple[list[Command], int]:
     Returns them and where the first byte of anything else is."""
     commands: list[Command] = []
     lines = data.split(b"\r\n")
-    i, last, position = 0, len(lines) - 1, 0
-    while i < last:
-        head = lines[i]
-        count = _COUNTS.get(head)
-        if count is None or i + 2 * count >= last:
-            break
-        words = lines[i + 2 : i + 2 * count + 1 : 2]
-        lengths = lines[i + 1 : i + 2 * count : 2]
-        if [b"$%d" % len(w) for w in words] != lengths:
-            break
-        commands.append(tuple(words))
-        position += len(head) + 2 + sum(map(len, words)) + sum(map(len, lengths)) + 4 * count
-        i += 2 * count + 1
-    return commands, position
+    i, last = 0, len(lines) - 1
+    try:
+        while i < last:
+            end = i + _LINES[lines[i]]
+            if end > last:
+                break
+            words = lines[i + 2 : end : 2]
+            if [_HEADS[len(w)] for w in words] != lines[i + 1 : end : 2]:
+                break
+            commands.append(tuple(words))
+            i = end
+    except (KeyError, IndexError):
+        pass
+    if i == last and not lines[last]:
+        return commands, len(data)
+    return commands, sum(map(len, lines[:i])) + 2 * i
 
 
-_COUNTS = {b"*%d" % n: n for n in range(1, 65)}
+_LINES = {b"*%d" % n: 2 * n + 1 for n in range(1, 65)}
+_HEADS = [b"$%d" % n for n in range(1025)]
 
 
 def _length(line: bytes, most: int, what: str) -> int:

@@ -31,6 +31,7 @@ CONTACT_S = 0.15
 APPEND_BYTES_MAX = 1 << 20
 UNANSWERED_BYTES_MAX = 8 << 20
 CAUGHT_UP_RECORDS = 64
+TELL_S = 0.001  # how long a leader may keep to itself what is committed
 UNHEARD = -1  # of an AZ that has not answered this leader yet
 
 Reply = Callable[[Message], None]
@@ -86,6 +87,7 @@ class Replica:
         self._noop = 0  # index of this leader's first record
         self._asked = 0.0  # for votes
         self._tasks: list[asyncio.Task[None]] = []
+        self._telling: asyncio.TimerHandle | None = None
         self._unsaid: tuple[int, int, Reply] | None = None  # (match, round, reply) of a leader
 
     # --- what others ask
@@ -100,13 +102,8 @@ class Replica:
 
     @property
     def is_member(self) -> bool:
-        return self._is_member(self.name, self.store.meta.incarnation, self.store.last)
-
-    @property
-    def counts_itself(self) -> bool:
-        """Whether the others count it, as far as it knows."""
-        agreed = max(self.commit, self.store.meta.agreed)
-        return self._is_member(self.name, self.store.meta.incarnation, agreed)
+        """Whether it counts, as far as it knows."""
+        return self._is_agreed(self.name, self.store.meta.incarnation)
 
     @property
     def fresh(self) -> bool:
@@ -122,8 +119,10 @@ class Replica:
         """Leads, and knows everything that was ever committed."""
         return self.leads and self.commit >= self._noop
 
-    def _is_member(self, name: str, incarnation: int, upto: int) -> bool:
-        return self.store.known_members(upto).get(name) == incarnation
+    def _is_agreed(self, name: str, incarnation: int) -> bool:
+        """Whether an AZ is a member by a record that is known to be committed."""
+        agreed = max(self.commit, self.store.meta.agreed)
+        return self.store.known_members(agreed).get(name) == incarnation
 
     # --- life
 
@@ -183,8 +182,7 @@ class Replica:
         mine = (store.term_at(store.last), store.last)
         now = self._loop.time()
         able = (
-            self.is_member
-            and self._is_member(vote.name, vote.incarnation, store.last)
+            self.is_member  # that the candidate is one, it knows itself
             and (vote.last_term, vote.last_index) >= mine
             and vote.term >= self.term + vote.pre
         )
@@ -208,7 +206,7 @@ class Replica:
             return
         if not vote.granted or self._asking != (vote.pre, vote.term):
             return
-        if not self._is_member(name, vote.incarnation, self.store.last):
+        if not self._is_agreed(name, vote.incarnation):
             return
         self._votes[name] = None
         if len(self._votes) < self._quorum:
@@ -291,6 +289,9 @@ class Replica:
     def spread(self) -> None:
         """Send every other AZ what it lacks, or that there is nothing."""
         self._sent_at = self._loop.time()
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         for other in self._others:
             self._send(other)
 
@@ -357,8 +358,7 @@ class Replica:
         self._changed()
 
     def _counts(self, name: str) -> bool:
-        agreed = max(self.commit, self.store.meta.agreed)
-        return self._is_member(name, self._progress[name].incarnation, agreed)
+        return self._is_agreed(name, self._progress[name].incarnation)
 
     def synced(self) -> None:
         """More of the store is durable."""
@@ -378,6 +378,13 @@ class Replica:
         index = matches[self._quorum - 1]
         if index > self.commit and self.store.term_at(index) == self.term:
             self._committed(index)
+            if self._telling is None:  # the next records may tell it, too
+                self._telling = self._loop.call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        """What is committed, where nothing else has told it."""
+        self._telling = None
+        if self.leads:
             self.spread()
 
     def _committed(self, index: int) -> None:
@@ -438,7 +445,8 @@ class Replica:
         if min(append.commit, match) > self.commit:
             self._committed(min(append.commit, match))
             self._changed()
-        self._acknowledge()
+        if not append.records or store.durable >= match:
+            self._acknowledge()
 
     def _acknowledge(self) -> None:
         """What is durable of what the leader sent; the rest when it is."""

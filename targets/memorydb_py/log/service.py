@@ -161,7 +161,7 @@ class Service:
                 self._watch(connection, message.on)
             case AskStatus():
                 r = self._replica
-                connection.send(Status(r.counts_itself, r.leads, r.term, r.committed_id.n))
+                connection.send(Status(r.is_member, r.leads, r.term, r.committed_id.n))
             case Peer():
                 self._peers[connection] = None
             case _:

@@ -277,7 +277,7 @@ class Commands:
         if session.queued is None:
             session.reply(Error("ERR EXEC without MULTI"))
         else:
-            self._node.exec(session, OWN[b"EXEC"])
+            self._node.exec(session)
 
     @own("DISCARD", 1, "noscript loading stale fast allow_busy")
     def discard(self, session: Session, command: Command) -> None:
@@ -445,8 +445,7 @@ def _keys_of(every: dict[bytes, Known], command: Command) -> Any:
     entry = every.get(command[0].upper())
     if entry is None:
         return Error("ERR Invalid command specified")
-    arity = entry.arity
-    if len(command) != arity and (arity >= 0 or len(command) < -arity):
+    if not entry.fits(command):
         return Error("ERR Invalid number of arguments specified for command")
     keys = list(entry.keys_of(command))
     return keys or Error("ERR The command has no key arguments")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from harness.host import Address, Host
 from targets.engine import TABLE, Blocked, Call, Known, is_expired, unknown
 from targets.engine.execution import ONE, wrong_number
-from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple
+from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple, encode
 from targets.memorydb_py.log.client import LogClient
 from targets.memorydb_py.node.session import Session, Waiting
 from targets.memorydb_py.node.settings import Settings
@@ -66,7 +67,9 @@ class Node:
         self.accepted = 0
         self.shard: Shard
         self._commands = Commands(self)
+        self._engine = TABLE | {name.lower(): known for name, known in TABLE.items()}
         self._serving = False
+        self._spare: Call | None = None  # for one command after the other
         self._ending: asyncio.Task[Any] | None = None
         self._waiters: dict[int, list[Callable[[int], None]]] = {}
         self._watchers: dict[bytes, dict[int, Session]] = {}
@@ -127,6 +130,10 @@ class Node:
     def check_lease(self) -> None:
         self._serving = self.shard.serves()
 
+    def time_ms(self) -> int:
+        """Since 1970."""
+        return self.host.wall_ns() // 1_000_000
+
     @property
     def serving(self) -> bool:
         """Whether it held the lease when the present commands came."""
@@ -150,10 +157,56 @@ class Node:
 
     # --- a command
 
-    def handle(self, session: Session, command: Command) -> None:
+    def handle(self, session: Session, todo: deque[Command]) -> None:
+        engine, done = self._engine, 0
+        while todo and not session.blocked:
+            if self._serving and todo[0][0] == b"GET" and session.direct:
+                done += self._read_strings(session, todo)
+                if not todo:
+                    break
+            command = todo.popleft()
+            done += 1
+            known = engine.get(command[0])
+            if (
+                known is None
+                or session.queued is not None
+                or not session.trusted
+                or not known.fits(command)
+            ):
+                self._handle_any(session, command)
+            else:
+                session.last_command = command[0]
+                self._execute(session, command, known)
+        self.executed += done
+        self.host.charge(done)
+
+    def _read_strings(self, session: Session, todo: deque[Command]) -> int:
+        """GETs of strings that are committed and have no time to live, and of keys that are not
+        there: what primaries do most. Takes as many as come first; returns how many."""
+        shard, out = self.shard, session.out
+        values, expires, dirty = shard.state.values, shard.state.expires, shard.tracker.dirty
+        done, nil = 0, encode(None, session.protocol)
+        while todo:
+            command = todo[0]
+            if command[0] != b"GET" or len(command) != 2:
+                break
+            key = command[1]
+            value = values.get(key)
+            if key in dirty or key in expires:
+                break
+            if type(value) is bytes:
+                out.append(b"$%d\r\n%s\r\n" % (len(value), value))
+            elif value is None:
+                out.append(nil)
+            else:
+                break
+            todo.popleft()
+            done += 1
+        return done
+
+    def _handle_any(self, session: Session, command: Command) -> None:
+        """Also what is not of the engine, not known, or queued."""
         known = _known(command[0])
-        self.host.charge(1)
-        self.executed += 1
         error = self._refuse(session, command, known)
         if session.queued is not None and not _ends_transaction(known):
             self._queue(session, command, known, error)
@@ -171,8 +224,7 @@ class Node:
         """Why a command can't be executed whoever leads."""
         if known is None:
             return unknown(command)
-        arity = known.arity
-        if len(command) != arity and (arity >= 0 or len(command) < -arity):
+        if not known.fits(command):
             return wrong_number(command[0])
         if not session.trusted and known.name not in ("AUTH", "HELLO", "QUIT", "RESET"):
             return NOAUTH
@@ -196,12 +248,20 @@ class Node:
         session.reply(Simple(b"QUEUED"))
 
     def _execute(self, session: Session, command: Command, known: Known) -> None:
-        error = self.redirect(session, command, known) or self._too_much(known, [command])
+        error = None
+        if not self._serving or known.keys != ONE or known.movable is not None:
+            error = self.redirect(session, command, known)
+        error = error or self._too_much()
+        if session.largest > self.settings.max_record_bytes and (known.write or known.nested):
+            error = error or self._too_big((command,))
         if error is not None:
             session.reply(error)
             return
-        call = self._call(may_block=True)
-        reply = call.run(command)
+        call = self._spare
+        if call is None or call.state is not self.shard.state:
+            call = self._spare = self._call()
+        call.begin(self.time_ms(), None if self._serving else READONLY, may_block=self._serving)
+        reply = call.perform(known, command)
         if type(reply) is Blocked:
             self._wait_for_keys(session, Waiting(command, reply), call)
             return
@@ -213,8 +273,6 @@ class Node:
     def redirect(self, session: Session, command: Command, known: Known) -> Error | None:
         """Why this node can't execute it now, and who could."""
         if known.name.encode() in OWN and not known.keys[0]:
-            return None
-        if self._serving and known.keys == ONE and known.movable is None:
             return None
         keys = known.keys_of(command)
         slot = slot_of(keys[0]) if keys else 0
@@ -236,28 +294,25 @@ class Node:
             return Error(f"MOVED {slot} {host}:{port}")
         return CLUSTERDOWN
 
-    def _too_much(self, known: Known, commands: Sequence[Command]) -> Error | None:
-        """D9 and D11."""
-        settings, tracker = self.settings, self.shard.tracker
-        if not self._serving:
-            return None
-        if self.parked >= settings.max_waiting or tracker.waiting >= settings.max_waiting:
+    def _too_much(self) -> Error | None:
+        """D11."""
+        most = self.settings.max_waiting
+        if self._serving and (self.parked >= most or self.shard.tracker.waiting >= most):
             return TRYAGAIN
-        if known.write or known.nested or known.name == "EXEC":
-            size = sum(map(len, commands[0])) if len(commands) == 1 else sum(
-                len(word) for command in commands for word in command)  # fmt: skip
-            if size > settings.max_record_bytes:
-                return Error(
-                    f"ERR a record of {size} bytes is more than max-record-bytes "
-                    f"{settings.max_record_bytes}"
-                )
         return None
+
+    def _too_big(self, commands: Sequence[Command]) -> Error | None:
+        """D9."""
+        most = self.settings.max_record_bytes
+        size = sum(len(word) for command in commands for word in command)
+        if size <= most:
+            return None
+        return Error(f"ERR a record of {size} bytes is more than max-record-bytes {most}")
 
     def _call(self, *, may_block: bool = False) -> Call:
         """What executes commands now: on a replica nothing is written and nothing expires (D5)."""
-        time_ms = self.host.wall_ns() // 1_000_000
         deny = None if self._serving else READONLY
-        call = Call(self.shard.state, time_ms, self.host.rng, deny, mask=False)
+        call = Call(self.shard.state, self.time_ms(), self.host.rng, deny, mask=False)
         call.may_block = may_block and self._serving
         return call
 
@@ -265,7 +320,9 @@ class Node:
         """Append the effects of a call; returns what its reply has to wait for."""
         shard = self.shard
         if call.effects:
-            effects = [e for e in call.effects if e[0] not in (b"MULTI", b"EXEC")]
+            effects = call.effects
+            if len(effects) > 1:
+                effects = [e for e in effects if e[0] not in (b"MULTI", b"EXEC")]
             n = shard.write(effects, call.writes)
             if session is not None:
                 session.written = n
@@ -292,7 +349,7 @@ class Node:
     # --- transactions
 
     def watch(self, session: Session, keys: Sequence[bytes]) -> None:
-        time_ms = self.host.wall_ns() // 1_000_000
+        time_ms = self.time_ms()
         for key in keys:
             session.watched.setdefault(key, is_expired(self.shard.state, key, time_ms))
             self._watchers.setdefault(key, {})[session.number] = session
@@ -307,12 +364,12 @@ class Node:
         session.watched.clear()
         session.touched = False
 
-    def exec(self, session: Session, known: Known) -> None:
+    def exec(self, session: Session) -> None:
         queued, aborted = session.queued, session.aborted
         assert queued is not None
         session.queued, session.aborted = None, False
         watched = list(session.watched)
-        time_ms = self.host.wall_ns() // 1_000_000
+        time_ms = self.time_ms()
         touched = session.touched or any(
             not before and is_expired(self.shard.state, key, time_ms)
             for key, before in session.watched.items()
@@ -321,7 +378,9 @@ class Node:
         if aborted:
             session.reply(Error("EXECABORT Transaction discarded because of previous errors."))
             return
-        error = self._refuse_exec(session, queued, watched) or self._too_much(known, queued)
+        error = (
+            self._refuse_exec(session, queued, watched) or self._too_much() or self._too_big(queued)
+        )
         if error is not None:
             moved = str(error).startswith("MOVED")
             session.reply(
@@ -465,7 +524,7 @@ class Node:
             self.check_lease()
             if not self._serving:
                 continue
-            time_ms = self.host.wall_ns() // 1_000_000
+            time_ms = self.time_ms()
             for key in self.shard.state.due(time_ms, EXPIRED_AT_ONCE):
                 call = self._call()
                 call.peek(key)

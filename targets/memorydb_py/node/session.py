@@ -32,8 +32,9 @@ class Server(Protocol):
         """Before commands that have come are executed."""
         ...
 
-    def handle(self, session: Session, command: Command) -> None:
-        """Execute a command: `reply`, `park` or `block` is called for it, once."""
+    def handle(self, session: Session, todo: deque[Command]) -> None:
+        """Execute commands, and take them away, until the session is blocked or there are none:
+        `reply` or `block` is called for each, once."""
         ...
 
     def wait_for(self, n: int, then: Callable[[int], None]) -> None:
@@ -72,14 +73,15 @@ class Session(asyncio.Protocol):
         self.since = asyncio.get_running_loop().time()
         self.last_command = b""
         self.closing = False
+        self.largest = 0  # bytes: no command of this client is longer
+        self.blocked = False
         self.diverted: list[Any] | None = None  # where replies go that belong to a greater one
         self._server = server
         self._requests = Requests(trusted=trusted)
         self._todo: deque[Command] = deque()
-        self._out: list[bytes] = []
+        self.out: list[bytes] = []  # replies that go with the next write
         self._parked: deque[tuple[int, bytes]] = deque()
         self._busy = False
-        self._blocked = False
 
     def log_in(self) -> None:
         self._requests.trusted = True
@@ -87,6 +89,16 @@ class Session(asyncio.Protocol):
     @property
     def trusted(self) -> bool:
         return self._requests.trusted
+
+    @property
+    def direct(self) -> bool:
+        """Whether a reply that waits for nothing may go to `out` as it is, encoded."""
+        return (
+            self.queued is None
+            and self._requests.trusted
+            and self.replies_wanted == "on"
+            and not self._parked
+        )
 
     # --- the transport
 
@@ -104,8 +116,10 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
-        commands = self._requests.feed(data)
-        self._todo += commands
+        size = len(data) + self._requests.left()
+        if size > self.largest:
+            self.largest = size
+        self._todo += self._requests.feed(data)
         self._go_on()
         if self._requests.error is not None:
             self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
@@ -114,20 +128,18 @@ class Session(asyncio.Protocol):
             self.close()
 
     def _go_on(self) -> None:
-        if not self._todo or self._blocked:
+        if not self._todo or self.blocked:
             return
         self._server.check_lease()
         self._busy = True
-        todo, handle = self._todo, self._server.handle
-        while todo and not self._blocked:
-            handle(self, todo.popleft())
+        self._server.handle(self, self._todo)
         self._busy = False
         self._ship()
 
     def _ship(self) -> None:
-        if self._out and not self._busy:
-            data = b"".join(self._out)
-            self._out.clear()
+        if self.out and not self._busy:
+            data = b"".join(self.out)
+            self.out.clear()
             if not self.transport.is_closing():
                 self.transport.write(data)
                 if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
@@ -150,12 +162,12 @@ class Session(asyncio.Protocol):
         """A reply that is encoded already."""
         parked = self._parked
         if n <= self._server.committed and not parked:
-            self._out.append(data)
+            self.out.append(data)
             if not self._busy:
                 self._ship()
             return
-        if parked and n <= parked[-1][0]:
-            parked.append((parked[-1][0], data))
+        if parked:
+            parked.append((max(n, parked[-1][0]), data))
         else:
             parked.append((n, data))
             self._server.wait_for(n, self.committed_to)
@@ -165,11 +177,13 @@ class Session(asyncio.Protocol):
         """Entries up to n are committed."""
         parked = self._parked
         while parked and parked[0][0] <= n:
-            self._out.append(parked.popleft()[1])
+            self.out.append(parked.popleft()[1])
             self._server.parked -= 1
         if not self._busy:
             self._ship()
-        if self.closing and not parked:
+        if parked:
+            self._server.wait_for(parked[0][0], self.committed_to)
+        elif self.closing:
             self.transport.close()
 
     @property
@@ -179,18 +193,14 @@ class Session(asyncio.Protocol):
 
     def block(self) -> None:
         """Nothing more is executed until `unblock`."""
-        self._blocked = True
+        self.blocked = True
 
     def unblock(self) -> None:
         """What came meanwhile is done now."""
-        self._blocked = False
+        self.blocked = False
         self.waiting = None
         if not self._busy:
             self._go_on()
-
-    @property
-    def blocked(self) -> bool:
-        return self._blocked
 
     def close(self) -> None:
         """After the replies that are due."""
@@ -205,5 +215,5 @@ class Session(asyncio.Protocol):
         """At once: what was asked has an unknown outcome."""
         self.closing = True
         self._todo.clear()
-        self._out.clear()
+        self.out.clear()
         self.transport.abort()
