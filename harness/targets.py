@@ -33,7 +33,8 @@ class Target(Protocol):
     """The system under test, in an environment.
 
     `promises`: of {"replica-prefixes"}, what it says of its replicas, and "log": there is one that
-    can be audited. `capabilities`: what faults may rely on, of {"log", "lease"}; `lease_ms`: of a
+    can be audited. `capabilities`: what faults may rely on, of {"log", "lease",
+    "hand-over": a failover is performed by the primary itself}; `lease_ms`: of a
     primary, where there is a lease. `alarms`: texts that mean a crash when a node's log holds them.
     """
 

@@ -34,6 +34,8 @@ class PromoteReplica:
         able = [n for n in up if n != primary]
         separated = [n for n in able if (primary, n) in cut]
         candidates = separated or able
+        if not candidates and "hand-over" in target.capabilities:  # nobody is there to take it
+            candidates = [n for n in system.env.nodes if n != primary]
         if not candidates:
             raise EnvironmentFailed("no replica is there to be promoted")
         new = system.rng.choice(candidates)

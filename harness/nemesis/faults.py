@@ -62,10 +62,14 @@ class System:
         return await self.target.primary() or self.env.nodes[0]
 
     async def draw_node(self) -> str | None:
-        """A node that is up: the primary as often as not, and always first where a failover goes
-        with this fault. None when every node is down or paused."""
+        """A node that is up: the primary as often as not. Where a failover goes with this fault
+        always the primary; never, where the primary itself has to hand over. None when every node
+        is down or paused."""
         up = [n for n in self.env.nodes if n not in self.down | self.paused]
         primary = await self.primary()
+        if "failover" in self.together and "hand-over" in self.target.capabilities:
+            up = [n for n in up if n != primary]
+            return self.rng.choice(up) if up else None
         wanted = "failover" in self.together or self.rng.random() < 0.5
         if wanted and primary in up:
             return primary

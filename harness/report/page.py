@@ -144,7 +144,7 @@ def _marks(nemesis: Sequence[Pair]) -> list[dict[str, Any]]:
             continue
         label = f"{name} {'begins' if verb == 'start' else 'ends'}"
         if verb == "start" and name == "failover" and "new" in value:
-            label = f"{value['new']} promoted"
+            label = f"{value['new'] or 'nobody'} promoted"
         marks.append({"label": label, "time": p.done.time})
     return marks
 

@@ -38,7 +38,7 @@ class MemoryDB:
     name = "memorydb"
     version = f"memorydb_py {VERSION}"
     promises = frozenset({"replica-prefixes", "log"})
-    capabilities = frozenset({"log", "lease"})
+    capabilities = frozenset({"log", "lease", "hand-over"})
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
@@ -278,21 +278,26 @@ class MemoryDB:
         }
 
     async def promote(self, node: str) -> dict[str, Any]:
-        """A graceful hand-over, which the old primary performs."""
+        """A graceful hand-over, which the old primary performs: it stops serving, then says so in
+        the log. Where it can't say it, or the other can't take it, somebody leads after the
+        backoff."""
         old = self._primary
         if old is None:
             raise EnvironmentFailed("no node leads")
         host, port = self._node_addresses()[node]
         await self.ask(old, "FAILOVER", "TO", host, port)
         deadline = self.env.now() + HAND_OVER_NS
-        while True:
-            role = await self._role(node)
+        stopped = False
+        while self.env.now() < deadline:
+            role, of_old = await asyncio.gather(self._role(node), self._role(old))
             if role is not None and role_name(role) == "primary":
                 self._primary = node
                 return {"old": old, "new": node, "new_offset": role[1], "old_offset": None}
-            if self.env.now() > deadline:
-                raise EnvironmentFailed(f"{node} did not become the primary")
+            stopped = stopped or (of_old is not None and role_name(of_old) != "primary")
             await asyncio.sleep(0.01)
+        if not stopped:
+            raise EnvironmentFailed(f"{old} did not hand over to {node}")
+        return {"old": old, "new": None, "new_offset": None, "old_offset": None}
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         """Nodes find out by themselves who leads."""
