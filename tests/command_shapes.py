@@ -80,11 +80,16 @@ class Shapes:
         name = rng.choice(list(SHAPES))
         if name.startswith("FLUSH") and rng.random() < 0.9:
             name = "DBSIZE"
-        words = [word for shape in SHAPES[name].split() for word in self._argument(shape)]
+        name, *words = self.draw_of(name)
         if rng.random() < 0.02:
             words = words[:-1]
         if rng.random() < 0.05:
             name = name.lower()
+        return [name, *words]
+
+    def draw_of(self, name: str) -> list[str]:
+        """One of a kind, with all its arguments."""
+        words = [word for shape in SHAPES[name].split() for word in self._argument(shape)]
         return [name, *words]
 
     def _argument(self, shape: str) -> list[str]:
