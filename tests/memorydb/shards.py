@@ -178,9 +178,7 @@ class Shards(Logs):
 
     def cut_from_log(self, *names: str) -> None:
         """Nothing goes between nodes and the log."""
-        self.world.cut(
-            [pair for name in names for az in AZS for pair in ((az, name), (name, az))]
-        )
+        self.world.cut([pair for name in names for az in AZS for pair in ((az, name), (name, az))])
 
     def slow(self, source: str, sink: str, delay_s: float) -> None:
         self.world.network.link(source, sink).shape(delay_s, 0, 0)
