@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 
 run: $(VENV)/installed
-	$(VENV)/bin/harness demo
+	$(VENV)/bin/harness run --target memorydb --nemesis partition
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest

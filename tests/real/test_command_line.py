@@ -88,16 +88,19 @@ def test_the_worst_file_decides_the_exit_code(tmp_path: Path) -> None:
     assert harness(tmp_path, "check", "empty.jsonl", "--model", "register")[0] == 2
 
 
-def test_demo_tells_the_story_and_exits_0(nothing_left: Path) -> None:
+def test_demo_tells_both_sides_and_exits_0(nothing_left: Path) -> None:
     code, out, err = harness(nothing_left, "demo")
     assert (code, err) == (0, "")
     assert "GET A at n1: 2  (A is still waiting)" in out
     assert "GET A at n2: 1  (B had read 2)" in out
-    report = out.strip().splitlines()[-1].split()[1]
-    assert "what was read is gone" in (nothing_left / report).read_text()
-    folder = str((nothing_left / report).parent)
-    assert harness(nothing_left, "report", folder)[0] == 0
-    assert harness(nothing_left, "check", folder)[0] == 0
+    assert "no answer either, A's write may yet be lost" in out
+    assert "disconnected, it was told nothing" in out
+    vanilla, reference = [x.split()[1] for x in out.splitlines() if x.startswith("report ")]
+    assert "what was read is gone" in (nothing_left / vanilla).read_text()
+    for report in (vanilla, reference):
+        folder = str((nothing_left / report).parent)
+        assert harness(nothing_left, "report", folder)[0] == 0
+        assert harness(nothing_left, "check", folder)[0] == 0
 
 
 def test_expect_invalid_turns_the_exit_code_round(nothing_left: Path) -> None:
