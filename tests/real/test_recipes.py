@@ -1,4 +1,5 @@
-"""The anomalies of vanilla Redis on real servers, and on the model as real processes."""
+"""The anomalies of vanilla Redis on real servers, on the model, and their absence from the
+reference; all as real processes."""
 
 from __future__ import annotations
 
@@ -6,10 +7,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from memorydb.recipes import RECIPES, Recipe
+from memorydb.recipes import play as play_recipe
 from stories import STORIES, Story, play
 
 from harness.environments.local import LocalEnvironment
 from harness.targets import TargetOptions
+from targets.memorydb_py import MemoryDB
 from targets.redis_model import RedisModel
 from targets.vanilla import Redis
 
@@ -25,3 +29,10 @@ def test_on_a_real_server(nothing_left: Path, any_server: Path, story: Story) ->
 def test_on_the_model_as_real_processes(nothing_left: Path, story: Story) -> None:
     env = LocalEnvironment(["n1", "n2", "n3"], nothing_left)
     asyncio.run(play(env, RedisModel(env, TargetOptions(timeout_s=5.0)), story))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.__name__)
+def test_on_the_reference(nothing_left: Path, recipe: Recipe) -> None:
+    env = LocalEnvironment(["n1", "n2", "n3"], nothing_left)
+    target = MemoryDB(env, TargetOptions(timeout_s=5.0))
+    asyncio.run(play_recipe(env, target, recipe))
