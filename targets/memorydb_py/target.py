@@ -137,7 +137,7 @@ class MemoryDB:
             await self._wait(process, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
-        """Every process runs, one node leads, and the others have its entries."""
+        """Every process runs, one node leads, the others have its entries, every AZ counts."""
         deadline = self.env.now() + int(timeout_s * 1e9)
         for process in self.env.processes:
             while self.env.state(process) != "running":
@@ -162,7 +162,9 @@ class MemoryDB:
         roles = [role for role in replies if role is not None]
         leaders = [role for role in roles if role_name(role) == "primary"]
         linked = [role for role in roles if role_name(role) != "primary" and role[3] == "connected"]
-        return len(leaders) == 1 and len(leaders) + len(linked) == len(self.env.nodes)
+        if len(leaders) != 1 or len(leaders) + len(linked) != len(self.env.nodes):
+            return False
+        return all(await asyncio.gather(*(self.readmitted(az) for az in AZS)))
 
     async def _wait(self, node: str, what: str, timeout_s: float) -> None:
         deadline = self.env.now() + int(timeout_s * 1e9)
