@@ -15,13 +15,14 @@ from typing import Any
 from lupa import lua51
 
 from targets.engine.execution import INT64, Call
+from targets.engine.lua_libraries import Tables, libraries
 from targets.engine.resp import Error, Simple, plain
 
 INSTRUCTIONS_MAX = 10_000_000
 MEMORY_BYTES_MAX = 256 << 20  # of all scripts
 DEPTH_MAX = 100  # of a reply
 _PRELUDE = b"""
-local limit = ...
+local limit, library = ...
 local sethook, getinfo, setfenv, loadstring = debug.sethook, debug.getinfo, setfenv, loadstring
 local type, error, pcall, pairs, tostring = type, error, pcall, pairs, tostring
 local getmetatable, setmetatable, rawget = getmetatable, setmetatable, rawget
@@ -33,6 +34,14 @@ local G = _G
 G.string.dump = nil
 
 local find = string.find
+local null = newproxy()
+local libraries = {cjson = {'encode', 'decode'}, struct = {'pack', 'unpack', 'size'},
+  cmsgpack = {'pack', 'unpack'}, bit = {'tobit', 'tohex', 'bnot', 'band', 'bor', 'bxor', 'lshift',
+  'rshift', 'arshift', 'rol', 'ror', 'bswap'}}
+local function checked(done, first, ...)
+  if not done then error(first, 3) end
+  return first, ...
+end
 local function copy(from)
   local to = {}
   for name, f in pairs(from) do to[name] = f end
@@ -77,6 +86,14 @@ local function environment(raw, random)
     if not results[1] and type(why) == 'table' and rawget(why, 'err') then results[2] = why.err end
     return unpack(results, 1, table.maxn(results))
   end
+  for name, functions in pairs(libraries) do
+    env[name] = {}
+    for i = 1, #functions do
+      local f = functions[i]
+      env[name][f] = function(...) return checked(library(name, f, ...)) end
+    end
+  end
+  env.cjson.null = null
   local function call(...)
     local words = {...}
     for i = 1, select('#', ...) do
@@ -99,6 +116,13 @@ local function environment(raw, random)
     status_reply = function(...)
       return one_text(select('#', ...), (...)) or {ok = (...)}
     end,
+    sha1hex = function(...)
+      if select('#', ...) ~= 1 then error('wrong number of arguments', 0) end
+      return checked(library('redis', 'sha1hex', ...))
+    end,
+    log = function() end,
+    LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
+    replicate_commands = function() return true end,
     pcall = call,
     call = function(...)
       local reply = call(...)
@@ -146,12 +170,38 @@ local function run(f, keys, argv, raw, random)
   sethook()
   return done, reply
 end
-return compile, run, rawget
+return compile, run, rawget, null
 """
 
 
 def _no_attributes(thing: Any, name: Any, setting: bool) -> Any:
     raise AttributeError("scripts see nothing of what is behind a function")
+
+
+class _Libraries:
+    """Calls what scripts call of `lua_libraries`: (True, results…) or (False, error)."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def bind(self, lua: Any, null: Any) -> None:
+        tables = Tables(
+            make=lambda pairs: lua.table_from(dict(pairs)),
+            is_table=lambda value: lua51.lua_type(value) == "table",
+            pairs=lambda table: list(table.items()),
+            null=null,
+            is_null=lambda value: lua51.lua_type(value) == "userdata",
+        )
+        self._known = libraries(tables)
+
+    def __call__(self, library: bytes, name: bytes, *args: Any) -> tuple[Any, ...]:
+        try:
+            found = self._known[library.decode()][name.decode()](*args)
+        except Error as e:
+            return False, str(e).encode()
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            return False, b"bad argument to '%s'" % name
+        return (True, *found) if isinstance(found, tuple) else (True, found)
 
 
 @lru_cache(maxsize=1)
@@ -165,7 +215,9 @@ def _interpreter() -> tuple[Any, Any, Any, Any]:
         attribute_filter=_no_attributes,
         max_memory=MEMORY_BYTES_MAX,
     )
-    compile_, run, rawget = lua.execute(_PRELUDE, INSTRUCTIONS_MAX)
+    library = _Libraries()
+    compile_, run, rawget, null = lua.execute(_PRELUDE, INSTRUCTIONS_MAX, library)
+    library.bind(lua, null)
     return lua, compile_, run, rawget
 
 
