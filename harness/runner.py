@@ -244,6 +244,10 @@ class Runner:
         parts: list[Generator] = [on_clients(rate(self.spec.rate, self.workload.generator()), n)]
         if self.faults:
             interval = self.spec.fault_interval_s
+            alone = sum(f.rank == 1 for f in self.faults)
+            if self.spec.nemesis == "all" and self.spec.interval_s is None and alone:
+                # A cycle takes one of these at most, and every kind is to come.
+                interval = min(interval, self.spec.time_limit_s / (8 * alone))
             parts.append(
                 on_nemesis(
                     FaultCycles(

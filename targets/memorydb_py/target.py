@@ -63,7 +63,7 @@ class MemoryDB:
         self._created: dict[str, None] = {}
         self._primary: str | None = None
         self._asked = -(10**10)
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[str | None] | None = None
         self._control: dict[str, RedisConnection] = {}
 
     # --- processes
@@ -203,8 +203,9 @@ class MemoryDB:
         except EnvironmentFailed:
             return None
 
-    async def _ask_all(self) -> None:
-        """Whoever says that it leads and has applied most; nobody says so: as before."""
+    async def _ask_all(self) -> str | None:
+        """Whoever says that it leads and has applied most; where nobody says so the primary is the
+        one of before."""
         up = [n for n in self.env.nodes if self.env.state(n) == "running"]
         roles = await asyncio.gather(*(self._role(node) for node in up))
         claims = [
@@ -212,8 +213,10 @@ class MemoryDB:
             for node, role in zip(up, roles, strict=True)
             if role is not None and role_name(role) == "primary"
         ]
-        if claims:
-            self._primary = max(claims)[1]
+        if not claims:
+            return None
+        self._primary = max(claims)[1]
+        return self._primary
 
     async def primary(self) -> str | None:
         """The node that said last that it leads; asked for again in the background."""
@@ -283,12 +286,15 @@ class MemoryDB:
         """A graceful hand-over, which the old primary performs: it stops serving, then says so in
         the log. Where it can't say it, or the other can't take it, somebody leads after the
         backoff."""
-        old = self._primary
-        if old is None:
-            raise EnvironmentFailed("no node leads")
+        deadline = self.env.now() + HAND_OVER_NS
+        while (old := await self._ask_all()) is None:
+            if self.env.now() > deadline:
+                raise EnvironmentFailed("no node leads")
+            await asyncio.sleep(0.01)
+        if node == old:  # it has taken over meanwhile
+            node = next(n for n in self.env.nodes if n != old)
         host, port = self._node_addresses()[node]
         await self.ask(old, "FAILOVER", "TO", host, port)
-        deadline = self.env.now() + HAND_OVER_NS
         stopped = False
         while self.env.now() < deadline:
             role, of_old = await asyncio.gather(self._role(node), self._role(old))
