@@ -51,7 +51,14 @@ class Talk(asyncio.Protocol):
         for command in commands:
             words = command.split() if isinstance(command, str) else command
             data += pack(w if isinstance(w, bytes) else str(w).encode() for w in words)
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
         self._transport.write(data)
+
+    def pause(self) -> None:
+        """Take nothing more."""
+        self._transport.pause_reading()
 
     async def reply(self, within: float = 20.0) -> Any:
         """The next reply, or `QUIET`, or `CLOSED`."""

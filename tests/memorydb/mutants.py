@@ -1,0 +1,271 @@
+"""The reference, broken on purpose: by behaviour of memorydb.md, with the test that must notice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """`old` occurs once in `file`. `test`: a file and, after `::`, a name or the start of one."""
+
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+LOG = "targets/memorydb_py/log/"
+NODE = "targets/memorydb_py/node/"
+WRITES, LEASES, REPLICAS = "test_node_writes.py", "test_node_leases.py", "test_node_replicas.py"
+INTERFACE, PROTOCOL = "test_log_interface.py", "test_log_protocol.py"
+
+MUTANTS = {
+    "1-unconditional": Mutant(
+        LOG + "service.py",
+        "elif last != Id(ask.after_epoch, ask.first - 1) or not may_follow(ask, last.epoch):",
+        "elif last.n != ask.first - 1:",
+        f"{INTERFACE}::test_an_old_writer_is_refused",
+    ),
+    "1-whatever-is-there": Mutant(
+        LOG + "service.py", "        if same:\n", "        if True:\n",
+        f"{INTERFACE}::test_of_fifty_appenders",
+    ),
+    "2-one-copy": Mutant(
+        LOG + "replica.py", "index = matches[self._quorum - 1]", "index = matches[0]",
+        f"{INTERFACE}::test_what_is_not_committed_is_not_seen",
+    ),
+    "2-wiped-counts": Mutant(
+        LOG + "replica.py", "return self.store.known_members(agreed).get(name) == incarnation",
+        "return True", f"{PROTOCOL}::test_a_wiped_az_forms_no_quorum",
+    ),
+    "2-wiped-counts-early": Mutant(
+        LOG + "replica.py", "agreed = max(self.commit, self.store.meta.agreed)",
+        "agreed = self.store.last", f"{PROTOCOL}::test_a_second_loss",
+    ),
+    "2-slow-election": Mutant(
+        LOG + "replica.py", "ELECTION_S = 0.1 ", "ELECTION_S = 0.5 ",
+        f"{PROTOCOL}::test_appends_resume",
+    ),
+    "2-hasty-leader": Mutant(
+        LOG + "replica.py", "(p.incarnation == UNHEARD or self._counts(name))",
+        "self._counts(name)", "test_cells.py::test_a_seed_that_found_something[register-1004]",
+    ),
+    "3-uncommitted": Mutant(
+        LOG + "service.py",
+        "while node.following is not None and node.next <= replica.commit and connection.writable:",
+        "while node.following is not None and node.next <= self._store.last:",
+        f"{INTERFACE}::test_what_is_not_committed_is_not_seen",
+    ),
+    "4-again-under-a-new-id": Mutant(
+        LOG + "service.py", "        if same:\n            node.accepted",
+        "        if False:\n            node.accepted",
+        f"{INTERFACE}::test_a_lost_acknowledgement",
+    ),
+    "5-unchecked": Mutant(
+        NODE + "shard.py", "elif kind == entries.RENEW and entry[1] != self._checksum:",
+        "elif False:", f"{LEASES}::test_a_byte_that_changed",
+    ),
+    "6-early": Mutant(
+        NODE + "server.py", "        n = self._settle(session, call)\n        session.reply(reply, n)",
+        "        self._settle(session, call)\n        session.reply(reply)",
+        f"{WRITES}::test_a_write_is_answered",
+    ),
+    "7-verbatim": Mutant(
+        "targets/engine/execution.py", "            self.effects += instead",
+        "            self.effects.append(command)", f"{WRITES}::test_what_goes_to_the_log",
+    ),
+    "8-apart": Mutant(
+        NODE + "server.py", "            n = shard.write(effects, call.writes)",
+        "            for effect in effects:\n                n = shard.write([effect], call.writes)",
+        f"{WRITES}::test_a_transaction_or_script",
+    ),
+    "9-out-of-order": Mutant(
+        NODE + "session.py", "if n <= self._server.committed and not parked:",
+        "if n <= self._server.committed:", f"{WRITES}::test_replies_keep_their_order",
+    ),
+    "9-held-back": Mutant(
+        NODE + "session.py", "if n <= self._server.committed and not parked:",
+        "if n <= self._server.committed and not parked and len(self._todo) < 2:",
+        f"{WRITES}::test_replies_keep_their_order",
+    ),
+    "10-no-op": Mutant(
+        NODE + "server.py", "        return shard.tracker.position(call.reads)\n",
+        "        return 0\n", f"{WRITES}::test_answers_that_show",
+    ),
+    "11-first-key-only": Mutant(
+        NODE + "tracker.py", "max((dirty.get(key, 0) for key in keys), default=0)",
+        "next((dirty.get(key, 0) for key in keys), 0)",
+        f"{WRITES}::test_a_command_waits_for_each",
+    ),
+    "11-everything": Mutant(
+        NODE + "tracker.py", "max((dirty.get(key, 0) for key in keys), default=0)", "self.last",
+        f"{WRITES}::test_a_command_waits_for_each",
+    ),
+    "11-strings": Mutant(
+        NODE + "server.py", "            if key in dirty or key in expires:",
+        "            if key in expires:", f"{WRITES}::test_a_command_waits_for_each",
+    ),
+    "12-keyless": Mutant(
+        NODE + "server.py", "        if call.whole:\n            return shard.tracker.last",
+        "        if call.whole:\n            return 0", f"{WRITES}::test_reads_without_a_key",
+    ),
+    "13-absence": Mutant(
+        "targets/engine/execution.py",
+        "        self.state.expires.pop(key, None)\n        self.writes[key] = None\n\n    def instead",
+        "        self.state.expires.pop(key, None)\n\n    def instead",
+        f"{WRITES}::test_that_a_key_is_gone",
+    ),
+    "14-first-commit": Mutant(
+        NODE + "tracker.py", "if dirty.get(key) == at:", "if key in dirty:",
+        f"{WRITES}::test_a_key_that_is_written_again",
+    ),
+    "15-watch-nil": Mutant(
+        NODE + "server.py", "session.reply(NIL_ARRAY, self.shard.tracker.position(watched))",
+        "session.reply(NIL_ARRAY)", f"{WRITES}::test_exec_waits",
+    ),
+    "15-reads-of-exec": Mutant(
+        NODE + "server.py", "        session.reply(replies, n)", "        session.reply(replies)",
+        f"{WRITES}::test_exec_waits",
+    ),
+    "16-declared-only": Mutant(
+        NODE + "server.py", "        return shard.tracker.position(call.reads)\n",
+        "        return 0 if session and session.last_command == b'EVAL' else "
+        "shard.tracker.position(call.reads)\n",
+        f"{WRITES}::test_scripts_wait",
+    ),
+    "17-woken-early": Mutant(
+        NODE + "server.py",
+        "                session.reply(reply, n)\n                freed.append(session)",
+        "                session.reply(reply)\n                freed.append(session)",
+        f"{WRITES}::test_who_is_woken",
+    ),
+    "19-stalls": Mutant(
+        NODE + "server.py",
+        "        if self._serving and (self.parked >= most or self.shard.tracker.waiting >= most):",
+        "        if self._serving and self.parked:", f"{WRITES}::test_other_work",
+    ),
+    "20-unbounded": Mutant(
+        NODE + "server.py",
+        "        if self._serving and (self.parked >= most or self.shard.tracker.waiting >= most):",
+        "        if False:", f"{WRITES}::test_what_waits_is_bounded",
+    ),
+    "21-demoted-keeps": Mutant(
+        NODE + "shard.py", "self.state, self.tracker = State(scripts=scripts), Tracker()",
+        "self.state, self.tracker = self.state, Tracker()",
+        f"{LEASES}::test_what_is_not_committed",
+    ),
+    "22-goes-on": Mutant(
+        NODE + "shard.py", '            self._host.log(f"role: entry {batch.id} was refused")\n'
+        "            self.demote()\n", "            pass\n",
+        f"{LEASES}::test_a_primary_whose_append",
+    ),
+    "23-error": Mutant(
+        NODE + "server.py", "            if session.parked or session.number in self._waits:\n"
+        "                session.abort()",
+        "            if session.parked or session.number in self._waits:\n"
+        "                session._parked.clear()\n                session.reply(CLUSTERDOWN)",
+        f"{LEASES}::test_a_primary_whose_append",
+    ),
+    "24-executed": Mutant(
+        NODE + "server.py", "        error = error or self._too_much()\n",
+        "        if error is None and self._too_much():\n"
+        "            call = self._call()\n            call.perform(known, command)\n"
+        "            self._settle(session, call)\n        error = error or self._too_much()\n",
+        f"{WRITES}::test_what_waits_is_bounded",
+    ),
+    "25-unlooked-at": Mutant(
+        NODE + "session.py", "        self._server.check_lease()\n", "",
+        f"{LEASES}::test_what_queued",
+    ),
+    "25-from-the-answer": Mutant(
+        NODE + "shard.py",
+        "self._lease_until = max(self._lease_until, asked + self._settings.lease_ms * MS)",
+        "self._lease_until = self._host.lease_ns() + self._settings.lease_ms * 3 * MS",
+        f"{LEASES}::test_what_queued",
+    ),
+    "26-no-end": Mutant(
+        NODE + "shard.py", "self._host.lease_ns() < self._lease_until", "True",
+        f"{LEASES}::test_a_primary_without_its_log",
+    ),
+    "27-hasty": Mutant(
+        NODE + "shard.py",
+        "return waited > self._settings.backoff_ms * MS + self._jitter",
+        "return waited > self._settings.lease_ms * MS // 2",
+        f"{LEASES}::test_who_has_observed_nothing",
+    ),
+    "27-restarted": Mutant(
+        NODE + "shard.py", "        self._observed = host.lease_ns()\n", "        self._observed = 0\n",
+        f"{LEASES}::test_a_replica_that_starts",
+    ),
+    "27-unchecked": Mutant(
+        NODE + "settings.py", "        if self.backoff_ms < least:", "        if False:",
+        f"{LEASES}::test_backoff_is_longer",
+    ),
+    "28-received-only": Mutant(
+        NODE + "shard.py",
+        "if tail != self.applied or applied != tail or self._reign != reign:",
+        "if self._reign != reign:", f"{LEASES}::test_only_who_has_applied",
+    ),
+    "29-two-leaders": Mutant(
+        NODE + "shard.py", "            self._observed = self._host.lease_ns()\n            return\n",
+        "            pass\n", f"{LEASES}::test_of_five",
+    ),
+    "30-wall-clock": Mutant(
+        "harness/simulation/world.py",
+        "return self._process.machine.clock.count(self._world.loop.now_ns)",
+        "return self._process.machine.clock.wall(self._world.loop.now_ns)",
+        f"{LEASES}::test_wall_clocks",
+    ),
+    "31-from-memory": Mutant(
+        NODE + "shard.py", "        self.log.follow(0, self._apply)\n        tail = await self.log.tail()",
+        "        tail = await self.log.tail()\n        self.log.follow(tail.n, self._apply)",
+        f"{LEASES}::test_one_fresh_node",
+    ),
+    "32-serves-on": Mutant(
+        NODE + "shard.py", '        self.role = "releasing"\n        self._lease_until = 0\n', "",
+        f"{LEASES}::test_a_hand_over",
+    ),
+    "32-waits": Mutant(
+        NODE + "shard.py", "self._backoff_waived = entry[1] == self._host.name",
+        "self._backoff_waived = False", f"{LEASES}::test_a_hand_over",
+    ),
+    "33-no-renewals": Mutant(
+        NODE + "settings.py", "return self.lease_ms // 4", "return self.lease_ms * 100",
+        f"{LEASES}::test_who_has_not_seen",
+    ),
+    "34-gives-up": Mutant(
+        NODE + "shard.py", "        if now - self._lease_until > self._settings.backoff_ms * MS:\n",
+        "        if now - self._lease_until > 0:\n            raise SystemExit(1)\n        if False:\n",
+        f"{LEASES}::test_a_log_that_nobody_reaches",
+    ),
+    "35-anybody": Mutant(
+        NODE + "server.py", "if session.readonly and not known.write and shard.role",
+        "if not known.write and shard.role", f"{REPLICAS}::test_reads_of_replicas",
+    ),
+    "36-too-early": Mutant(
+        NODE + "server.py", "return None if shard.ready else LOADING", "return None",
+        f"{REPLICAS}::test_a_replica_that_starts",
+    ),
+    "38-own-clock": Mutant(
+        NODE + "server.py", "call.begin(self.time_ms(), None if self._serving else READONLY, ",
+        "call.mask = True\n        call.begin(self.time_ms(), None if self._serving else READONLY, ",
+        f"{REPLICAS}::test_a_replicas_clock",
+    ),
+    "39-comes-back": Mutant(
+        NODE + "server.py", "            for key in self.shard.state.due(time_ms, EXPIRED_AT_ONCE):",
+        "            for key in ():", f"{REPLICAS}::test_a_primary_deletes",
+    ),
+    "39-relative": Mutant(
+        "targets/engine/strings.py",
+        '        call.instead((b"SET", key, value, b"PXAT", b"%d" % end_ms))', "        pass",
+        f"{REPLICAS}::test_a_key_that_was_absent",
+    ),
+    "40-moves": Mutant(
+        "targets/engine/keys.py", "    seconds, ms = divmod(call.time_ms, 1000)",
+        "    call.time_ms += 1\n    seconds, ms = divmod(call.time_ms, 1000)", f"{REPLICAS}::test_time_stands_still",
+    ),
+    "55-late": Mutant(
+        NODE + "shard.py", "JITTER_MS = 60", "JITTER_MS = 600",
+        f"{LEASES}::test_writes_resume",
+    ),
+}  # fmt: skip
