@@ -13,7 +13,17 @@ from harness.checkers.log_audit import LogAudit, Traced
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
-from harness.generators import Context, Cycle, Generator, On, Once, Step, UntilOk, phases
+from harness.generators import (
+    Context,
+    Cycle,
+    Delay,
+    Generator,
+    On,
+    Once,
+    Step,
+    UntilOk,
+    phases,
+)
 from harness.history import History, Op
 from harness.models.base import Model
 
@@ -138,17 +148,20 @@ def log_claims(workload: Traced, options: WorkloadOptions) -> dict[str, Checker]
 
 
 FINAL_TRIES = 20
+FINAL_STEP_NS = 150_000_000
 
 
 def final_reads(keys: list[int]) -> Generator:
     """Every key once, by one worker, tried again a few times until it is answered."""
     tries = [
-        UntilOk(
-            Cycle(
-                lambda key=key: Once("read", [key, None]),  # type: ignore[misc]
-                times=FINAL_TRIES,
-            )
+        try_again(
+            lambda key=key: Once("read", [key, None])  # type: ignore[misc]
         )
         for key in keys
     ]
     return On(1, phases(*tries))
+
+
+def try_again(make: Callable[[], Generator]) -> Generator:
+    """An invocation, tried again now and then until it is answered, or was tried often enough."""
+    return UntilOk(Delay(Cycle(make, times=FINAL_TRIES), FINAL_STEP_NS))

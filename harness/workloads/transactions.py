@@ -14,25 +14,23 @@ from harness.generators import (
     PENDING,
     AnyOf,
     Context,
-    Cycle,
     Generator,
     Limit,
     On,
     Once,
     Step,
-    UntilOk,
     invocation,
     phases,
 )
 from harness.history import Op
 from harness.models.multi_register import MultiRegister
 from harness.workloads.base import (
-    FINAL_TRIES,
     Demoted,
     IndependentKeys,
     Linearizable,
     WorkloadOptions,
     log_claims,
+    try_again,
 )
 from harness.workloads.register import number
 
@@ -95,11 +93,8 @@ class TransactionsWorkload:
 
     def final(self) -> Generator | None:
         tries = [
-            UntilOk(
-                Cycle(
-                    lambda group=group: Once("read", [group, READ_ALL]),  # type: ignore[misc]
-                    times=FINAL_TRIES,
-                )
+            try_again(
+                lambda group=group: Once("read", [group, READ_ALL])  # type: ignore[misc]
             )
             for group in sorted(self._used)
         ]

@@ -51,9 +51,8 @@ MUTANTS = {
         "self._counts(name)", "test_cells.py::test_a_seed_that_found_something[register-1004]",
     ),
     "3-uncommitted": Mutant(
-        LOG + "service.py",
-        "while node.following is not None and node.next <= replica.commit and connection.writable:",
-        "while node.following is not None and node.next <= self._store.last:",
+        LOG + "replica.py", "        self.spread()\n        return record.index",
+        "        self.commit = record.index\n        self.spread()\n        return record.index",
         f"{INTERFACE}::test_what_is_not_committed_is_not_seen",
     ),
     "4-again-under-a-new-id": Mutant(
@@ -70,9 +69,10 @@ MUTANTS = {
         "        self._settle(session, call)\n        session.reply(reply)",
         f"{WRITES}::test_a_write_is_answered",
     ),
-    "7-verbatim": Mutant(
-        "targets/engine/execution.py", "            self.effects += instead",
-        "            self.effects.append(command)", f"{WRITES}::test_what_goes_to_the_log",
+    "7-no-deletes": Mutant(
+        NODE + "server.py", "            effects = call.effects\n",
+        "            effects = [e for e in call.effects if e[0] != b'DEL']\n",
+        f"{WRITES}::test_what_goes_to_the_log",
     ),
     "8-apart": Mutant(
         NODE + "server.py", "            n = shard.write(effects, call.writes)",
@@ -103,7 +103,7 @@ MUTANTS = {
     ),
     "11-strings": Mutant(
         NODE + "server.py", "            if key in dirty or key in expires:",
-        "            if key in expires:", f"{WRITES}::test_a_command_waits_for_each",
+        "            if key in expires:", f"{WRITES}::test_that_a_key_is_gone",
     ),
     "12-keyless": Mutant(
         NODE + "server.py", "        if call.whole:\n            return shard.tracker.last",
@@ -193,9 +193,11 @@ MUTANTS = {
         "return waited > self._settings.lease_ms * MS // 2",
         f"{LEASES}::test_who_has_observed_nothing",
     ),
-    "27-restarted": Mutant(
-        NODE + "shard.py", "        self._observed = host.lease_ns()\n", "        self._observed = 0\n",
-        f"{LEASES}::test_a_replica_that_starts",
+    "27-unobserved": Mutant(
+        NODE + "shard.py",
+        "        self._observed, self._backoff_waived = self._host.lease_ns(), False\n        self._jitter",
+        "        self._backoff_waived = False\n        self._jitter",
+        f"{LEASES}::test_who_has_observed_nothing",
     ),
     "27-unchecked": Mutant(
         NODE + "settings.py", "        if self.backoff_ms < least:", "        if False:",

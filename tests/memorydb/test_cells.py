@@ -34,7 +34,7 @@ def run(folder: Path, workload: str, nemesis: str, seed: int) -> Results:
         environment="simulated",
         seed=seed,
         time_limit_s=10.0 if nemesis == "all" else 4.0,
-        interval_s=0.5 if nemesis == "all" else 0.4,
+        interval_s=0.8 if nemesis == "all" else 0.4,
         rate=150.0 if nemesis == "all" else 100.0,
         options=OPTIONS,
     )

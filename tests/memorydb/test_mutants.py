@@ -29,6 +29,7 @@ def test_a_broken_reference_is_noticed(name: str) -> None:
         env=os.environ | {"HARNESS_MUTANT": name},
         capture_output=True,
         text=True,
+        timeout=300,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     assert re.search(r"\b1 failed|Timeout", done.stdout + done.stderr)

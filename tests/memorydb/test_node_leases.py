@@ -418,11 +418,14 @@ def test_a_hand_over_loses_nothing_and_takes_no_backoff() -> None:
         for _ in range(ROUNDS):
             primary, (successor, _) = await shards.primary(), await shards.replicas()
             talk, writer = await shards.connect(primary), await shards.connect(primary)
+            other = await shards.connect(primary)
             writer.send(*["INCR {t}n"] * 5)
             await asyncio.sleep(0.0005)
             talk.send(f"FAILOVER TO {successor} 6379", "GET {t}n", "INCR {t}n")
             assert await talk.reply() == b"OK"
             began = shards.now_ms()
+            probe = await other.ask("GET {t}none", within=0.001)
+            assert probe is QUIET or is_error(probe, "CLUSTERDOWN") or is_error(probe, "MOVED")
             for _ in range(2):
                 got = await talk.reply()
                 refused = is_error(got, "CLUSTERDOWN") or is_error(got, "MOVED")
