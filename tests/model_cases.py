@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.models.counter import Counter
 from harness.models.list_append import ListAppend
+from harness.models.multi_register import MultiRegister
 from harness.models.register import CasRegister, Register
 from harness.models.set import GrowSet
 
@@ -43,7 +44,25 @@ def ask_counter(rng: random.Random, i: int) -> tuple[str, Any]:
     return ("read", None) if rng.random() < 0.4 else ("add", rng.choice([1, 1, 2, -1]))
 
 
+def ask_transaction(rng: random.Random, i: int) -> tuple[str, Any]:
+    """Often of all registers, read or written."""
+    if rng.random() < 0.4:
+        return "read", (("r", 0, None), ("r", 1, None))
+    if rng.random() < 0.3:
+        return "txn", (("w", 0, i), ("w", 1, i))
+    count = rng.randint(1, 3)
+    steps = [(rng.choice("rw"), rng.randrange(2), rng.randrange(2)) for _ in range(count)]
+    return "txn", tuple((w, k, v if w == "w" else None) for w, k, v in steps)
+
+
 def answer(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f in ("txn", "read") and value is not None:
+        registers, seen = list(before), []
+        for what, register, each in value:
+            if what == "w":
+                registers[register] = each
+            seen.append((what, register, registers[register]))
+        return tuple(seen)
     if f == "read":
         return tuple(sorted(after)) if isinstance(after, frozenset) else after
     if f == "cas":
@@ -63,4 +82,5 @@ CASES = {
     "list": (ListAppend(), ask_list),
     "set": (GrowSet(), ask_set),
     "counter": (Counter(), ask_counter),
+    "multi-register": (MultiRegister(2), ask_transaction),
 }
