@@ -14,19 +14,22 @@ import asyncio
 import contextlib
 import csv
 import os
-import shutil
+import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import redis
+import redis.exceptions as rx
+
 from harness.environments.local import LocalEnvironment
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
-from targets.vanilla import Redis
 
 ROUNDS = 5
 SECONDS = 3.0
@@ -56,50 +59,64 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def pids_of(*marks: str) -> list[int]:
-    """Processes whose command line has all of these."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if all(mark in command for mark in marks) and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def until_primary(port: int) -> None:
+    while True:
+        with contextlib.suppress(rx.RedisError), redis.Redis(port=port) as client:
+            if client.role()[0] == b"master":
+                return
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-async def rates(where: Path) -> None:
-    """The table against the bars."""
-    sides: dict[str, tuple[int, list[int]]] = {}
-    envs = []
+def running(where: Path) -> Iterator[dict[str, tuple[int, list[int]]]]:
+    """Both sides, without anything between them and their clients: (port, processes) by name."""
+    vanilla, node, *azs = free_ports(5)
+    named = [f"az{i + 1}=127.0.0.1:{port}" for i, port in enumerate(azs)]
+    program = [sys.executable, "-m", "targets.memorydb_py"]
+    known = [word for az in named for word in ("--az", az)]
+    commands = [
+        [*program, "az", "--name", az[:3], "--listen", az[4:], "--create", "--dir",
+         str(where / az[:3]), *known]
+        for az in named
+    ]  # fmt: skip
+    commands.append([*program, "node", "--name", "n1", "--listen", f"127.0.0.1:{node}", "--node",
+                     f"n1=127.0.0.1:{node}", "--dir", str(where / "n1"), *known])  # fmt: skip
+    commands.append(["redis-server", "--port", str(vanilla), "--save", "", "--dir", str(where)])
+    processes = [subprocess.Popen(c, stdout=subprocess.DEVNULL) for c in commands]
     try:
-        for name, kind in (("redis", Redis), ("memorydb", MemoryDB)):
-            env = LocalEnvironment(["n1"], where / name)
-            envs.append(env)
-            binary = shutil.which("redis-server") if name == "redis" else None
-            target = kind(env, TargetOptions(binary=binary))
-            await env.open()
-            await target.start()
-            port = env.control_address("n1")[1]
-            mark = f":{port}" if name == "redis" else "targets.memorydb_py"
-            sides[name] = (port, pids_of(mark))
+        for port in (vanilla, node):
+            until_primary(port)
+        *of_shard, of_redis = (p.pid for p in processes)
+        yield {"redis": (vanilla, [of_redis]), "memorydb": (node, of_shard)}
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def rates(where: Path) -> None:
+    """The table against the bars."""
+    with running(where) as sides:
         print(f"{'':14}{'redis/s':>12}{'memorydb/s':>12}{'ratio':>8}{'bar':>6}"
               f"{'redis µs/op':>14}{'memorydb µs/op':>16}")  # fmt: skip
         for (pipeline, test), bar in BARS.items():
             seen: dict[str, list[tuple[float, float]]] = {"redis": [], "memorydb": []}
             counts = {}
             for name, (port, _) in sides.items():
-                rate = await asyncio.to_thread(benchmark, port, test, pipeline, 20_000)
+                rate = benchmark(port, test, pipeline, 20_000)
                 counts[name] = int(rate * SECONDS)
             for _ in range(ROUNDS):
                 for name, (port, pids) in sides.items():
                     before = cpu_s(pids)
-                    rate = await asyncio.to_thread(benchmark, port, test, pipeline, counts[name])
+                    rate = benchmark(port, test, pipeline, counts[name])
                     seen[name].append((rate, (cpu_s(pids) - before) / counts[name] * 1e6))
             rate_of = {n: statistics.median(r for r, _ in s) for n, s in seen.items()}
             cpu_of = {n: statistics.median(c for _, c in s) for n, s in seen.items()}
@@ -107,9 +124,6 @@ async def rates(where: Path) -> None:
             print(f"{test.upper()} -c 50 -P {pipeline:<3}{rate_of['redis']:>12,.0f}"
                   f"{rate_of['memorydb']:>12,.0f}{ratio:>8.2f}{bar:>6}{cpu_of['redis']:>14.1f}"
                   f"{cpu_of['memorydb']:>16.1f}")  # fmt: skip
-    finally:
-        for env in envs:
-            await env.close()
 
 
 async def timed(connection: Any, *commands: tuple[Any, ...]) -> float:
@@ -158,11 +172,11 @@ async def slow_log(where: Path) -> None:
         await env.close()
 
 
-async def main() -> None:
-    with folder() as where:
-        await rates(where)
-        await slow_log(where)
+def main() -> None:
+    with tempfile.TemporaryDirectory() as where:
+        rates(Path(where))
+        asyncio.run(slow_log(Path(where)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
