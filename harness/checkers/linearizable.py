@@ -303,8 +303,9 @@ def check(
         )
     if all(e.ret == OPEN for entries in by_key.values() for e in entries):
         return Verdict(valid=UNKNOWN, why="no operation completed", evidence=evidence)
+    keys = "1 key" if len(by_key) == 1 else f"{len(by_key)} keys"
     return Verdict(
         valid=True,
         evidence=evidence,
-        why=f"{operations} operations on {len(by_key)} keys are linearizable",
+        why=f"{operations} operations on {keys} are linearizable",
     )

@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_broken_reference_is_noticed(name: str) -> None:
     file, test = MUTANTS[name].test.split("::")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "60", f"tests/memorydb/{file}",
-         "-k", test],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "broken", "--timeout", "60",
+         f"tests/memorydb/{file}", "-k", test],
         cwd=ROOT,
-        env=os.environ | {"HARNESS_MUTANT": name},
+        env=os.environ | {"HARNESS_MUTANT": name, "PYTHONPATH": str(ROOT / "tests/memorydb")},
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,4 +1,4 @@
-"""Runs tests against a mutant: `HARNESS_MUTANT=name`, see mutants.py."""
+"""A plugin of pytest: tests run against a mutant, `HARNESS_MUTANT=name pytest -p broken`."""
 
 from __future__ import annotations
 
