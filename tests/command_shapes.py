@@ -164,7 +164,7 @@ class Shapes:
 
     def _setopt(self) -> list[str]:
         return self._choice("NX", "XX", "GET", "KEEPTTL", "EX 100", "PX 100000", "NX GET", "XX GET",
-                            "XX EX 50 GET", "NX XX", "EX", "foo", "EX 0")  # fmt: skip
+                            "XX EX 500 GET", "NX XX", "EX", "foo", "EX 0")  # fmt: skip
 
     def _getexopt(self) -> list[str]:
         return self._choice("PERSIST", "EX 100", "PX 100000", "EX 0", "foo")

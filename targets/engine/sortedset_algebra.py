@@ -50,8 +50,8 @@ _AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
 }  # fmt: skip
 
 
-def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
-    """`plain`: neither weights nor aggregate (ZDIFF)."""
+def _input_keys(call: Call, cmd: Command, place: int) -> Sequence[bytes]:
+    """Raises WRONGTYPE too: Redis looks at the keys before it reads what follows them."""
     count = integer(cmd[place])
     if count < 1:
         name = printable(cmd[0]).lower()
@@ -59,6 +59,17 @@ def _algebra(cmd: Command, place: int, *, stored: bool, plain: bool = False) -> 
     if count > len(cmd) - place - 1:
         raise Error(SYNTAX)
     keys = cmd[place + 1 : place + 1 + count]
+    for key in keys:
+        value = call.peek(key)
+        if value is not None and not isinstance(value, SortedSet | Set):
+            raise Error(WRONG_TYPE)
+    return keys
+
+
+def _algebra(call: Call, cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
+    """`plain`: neither weights nor aggregate (ZDIFF)."""
+    keys = _input_keys(call, cmd, place)
+    count = len(keys)
     rest = list(cmd[place + 1 + count :])
     weights, aggregate, scores = [1.0] * count, _AGGREGATES[b"SUM"], False
     while rest:
@@ -86,8 +97,6 @@ def _operands(call: Call, algebra: Algebra, *, raw: bool = False) -> list[dict[b
             operands.append({m: _weighed(s, weight, raw) for m, s in value.scores.items()})
         elif isinstance(value, Set):
             operands.append(dict.fromkeys(value, weight))
-        else:
-            raise Error(WRONG_TYPE)
     return operands
 
 
@@ -129,24 +138,25 @@ def _in_order(scores: dict[bytes, float], with_scores: bool) -> Any:
 
 @command("ZUNION", -3, "readonly", movable=counted_keys(1))
 def _zunion(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False)
+    algebra = _algebra(call, cmd, 1, stored=False)
     return _in_order(_zunion_of(call, algebra), algebra.scores)
 
 
 @command("ZINTER", -3, "readonly", movable=counted_keys(1))
 def _zinter(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False)
+    algebra = _algebra(call, cmd, 1, stored=False)
     return _in_order(_zinter_of(call, algebra), algebra.scores)
 
 
 @command("ZDIFF", -3, "readonly", movable=counted_keys(1))
 def _zdiff(call: Call, cmd: Command) -> Any:
-    algebra = _algebra(cmd, 1, stored=False, plain=True)
+    algebra = _algebra(call, cmd, 1, stored=False, plain=True)
     return _in_order(_zdiff_of(call, algebra), algebra.scores)
 
 
 @command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
 def _zintercard(call: Call, cmd: Command) -> Any:
+    _input_keys(call, cmd, 1)
     keys, limit = cardinality_arguments(cmd, SYNTAX)
     algebra = Algebra(keys, [1.0] * len(keys), _added, False)
     found = len(_zinter_of(call, algebra))
@@ -159,14 +169,14 @@ def _stored_keys(cmd: Command) -> Sequence[bytes]:
 
 @command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zunionstore(call: Call, cmd: Command) -> Any:
-    return stored(call, cmd[1], _zunion_of(call, _algebra(cmd, 2, stored=True)))
+    return stored(call, cmd[1], _zunion_of(call, _algebra(call, cmd, 2, stored=True)))
 
 
 @command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zinterstore(call: Call, cmd: Command) -> Any:
-    return stored(call, cmd[1], _zinter_of(call, _algebra(cmd, 2, stored=True)))
+    return stored(call, cmd[1], _zinter_of(call, _algebra(call, cmd, 2, stored=True)))
 
 
 @command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zdiffstore(call: Call, cmd: Command) -> Any:
-    return stored(call, cmd[1], _zdiff_of(call, _algebra(cmd, 2, stored=True, plain=True)))
+    return stored(call, cmd[1], _zdiff_of(call, _algebra(call, cmd, 2, stored=True, plain=True)))

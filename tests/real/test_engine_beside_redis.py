@@ -203,6 +203,25 @@ def test_the_engine_answers_and_propagates_as_redis_does(port: int, seed: int) -
     stream.close()
 
 
+CORNERS = [
+    "ZUNION 2 l z AGGREGATE", "ZUNIONSTORE d 2 l z FOO", "ZINTERCARD 2 l z FOO", "ZDIFF 1 l FOO",
+    "ZUNION 2 z y AGGREGATE", "ZINTERCARD 3 l", "ZUNION 3 l", "ZINTERCARD 0 l", "ZUNION x l",
+    "ZINTERCARD x l", "SINTERCARD 3 l", "SINTERCARD 0 l", "BLMPOP -1 2 l l RIGHT COUNT 0",
+    "BZMPOP x 2 z z MIN COUNT 0", "BZMPOP x 2 z z MIN", "BLMPOP x 0 l RIGHT",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", CORNERS)
+def test_what_is_looked_at_first(port: int, command: str) -> None:
+    redis, state = Redis(port), State()
+    redis.call("RPUSH", "l", "a")
+    execute(state, (b"RPUSH", b"l", b"a"), 0, random.Random(0))
+    expected = redis.call(*command.split())
+    redis.close()
+    got = execute(state, tuple(command.encode().split()), 0, random.Random(0), may_block=True)
+    assert encode(got.reply) == expected
+
+
 def test_the_table_is_that_of_redis(port: int) -> None:
     """Arity, flags and places of keys, as COMMAND INFO tells them."""
     redis = Redis(port)
