@@ -46,7 +46,7 @@ class Ttl:
     name = "ttl"
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
-    minimum: Mapping[str, int] = {"set": 20, "read": 50}
+    minimum: Mapping[str, int] = {"set": 20, "read": 20}
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
