@@ -254,7 +254,11 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
     assert with_keys - set(seen) == {"EVALSHA", "EVALSHA_RO"}
 
 
-@pytest.mark.parametrize("read", ["DBSIZE", "KEYS *", "RANDOMKEY"])
+@pytest.mark.parametrize(
+    "read",
+    ["DBSIZE", "KEYS *", "RANDOMKEY", "CLUSTER GETKEYSINSLOT 15891 10",
+     "CLUSTER COUNTKEYSINSLOT 15891"],
+)  # fmt: skip
 def test_reads_without_a_key_wait_for_everything(read: str) -> None:
     """Behaviour 12."""
 

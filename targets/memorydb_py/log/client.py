@@ -282,6 +282,6 @@ class LogClient:
                 self._host.log(f"log: nothing between {self._received} and {record.first} came")
                 self._followed = None
                 return
-            self._received = record.last
             assert self._deliver is not None
             self._deliver(Batch(record.epoch, record.first, record.last, record.payload))
+            self._received = record.last

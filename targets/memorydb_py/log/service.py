@@ -134,6 +134,8 @@ class Service:
             await asyncio.sleep(BEAT_S)
             for connection in (*self._nodes, *self._peers):
                 connection.send(Beat(self._replica.fresh))
+            for connection, node in list(self._nodes.items()):
+                self._feed(connection, node)  # what did not fit its socket before
 
     def send(self, name: str, message: Message) -> None:
         connection = self._out.get(name)

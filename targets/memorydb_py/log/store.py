@@ -98,7 +98,7 @@ class Store:
         except Damaged as e:
             self._host.log(f"log: {e}; the store is set aside, this AZ counts as wiped")
             self._set_aside()
-            whole = False
+            whole = create = False
         if not whole:
             await self._make(create)
         self.durable = self.last

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._receiver = receiver
         self._opened = opened
         self._buffer = bytearray()
+        self._ending: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,6 +66,9 @@ class Connection(asyncio.Protocol):
                 self._receiver.received(self, message)
         except (msgspec.DecodeError, msgspec.ValidationError):
             self.abort()
+        except SystemExit as e:  # uvloop swallows it here, and ends with it in a task
+            self.abort()
+            self._ending = asyncio.get_running_loop().create_task(_end(e))
         del buffer[:position]
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,6 +90,10 @@ class Connection(asyncio.Protocol):
         if self.open:
             self.open = False
             self._transport.abort()
+
+
+async def _end(why: SystemExit) -> None:
+    raise why
 
 
 async def keep_connected(

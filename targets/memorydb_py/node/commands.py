@@ -416,10 +416,15 @@ class Commands:
 
     @own("CLUSTER", -2, "admin stale")
     def cluster(self, session: Session, command: Command) -> None:
+        shows_keys = command[1].upper() in (b"COUNTKEYSINSLOT", b"GETKEYSINSLOT")
+        if shows_keys and not self._node.serving:
+            session.reply(Error("CLUSTERDOWN The cluster is down"))
+            return
         try:
-            session.reply(cluster.answer(self._node, command))
+            reply = cluster.answer(self._node, command)
         except Error as e:
-            session.reply(e)
+            reply = e
+        session.reply(reply, self._node.shard.tracker.last if shows_keys else 0)
 
     @own("COMMAND", -1, "loading stale")
     def command(self, session: Session, command: Command) -> None:

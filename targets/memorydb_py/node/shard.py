@@ -228,6 +228,8 @@ class Shard:
             self._start(self._renew(now))
 
     async def _renew(self, asked: int) -> None:
+        if self.role != "primary":
+            return
         reign = self._reign
         self._send(everything=True)
         first = self.applied.n + 1
