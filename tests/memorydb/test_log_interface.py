@@ -97,6 +97,32 @@ def test_entries_are_followed_in_order_without_gaps() -> None:
     Logs(3).run(story)
 
 
+def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
+    """Behaviours 3 and 31: from an AZ that follows, through a socket that is full at times."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        last = await lead(writer)
+        if logs.leader() == "az1":
+            logs.cut("az1")
+            await asyncio.sleep(0.5)
+            logs.world.cut(())
+            await asyncio.sleep(0.5)
+        assert logs.leader() != "az1"
+        for _ in range(120):
+            batch = entries(last, 1, b"x" * 200_000)
+            await writer.append(last, batch)
+            last = batch.id
+        await asyncio.sleep(1)
+        logs.world.network.link("az1", "u2").shape(0, 0, 8_000_000)
+        got: list[Batch] = []
+        reader.follow(0, got.append)
+        await asyncio.sleep(20)
+        assert got[-1].id == last
+
+    Logs(12).run(story)
+
+
 def test_what_is_not_committed_is_not_seen() -> None:
     """Behaviour 3."""
 
