@@ -181,7 +181,8 @@ class Call:
     """One command that is being executed; of a script, all that it calls."""
 
     __slots__ = (
-        "_changed", "_instead", "deny", "effects", "in_script", "mask", "may_block", "reads", "rng",
+        "_changed", "_instead", "deny", "effects", "expiring", "in_script", "mask", "may_block",
+        "reads", "rng",
         "state", "time_ms", "whole", "writes",
     )  # fmt: skip
 
@@ -206,6 +207,7 @@ class Call:
         """As if it were new: what it has gathered is the caller's."""
         self.time_ms = time_ms
         self.deny = deny
+        self.expiring = deny is None  # what has expired is deleted; a script of reads does so too
         self.may_block = may_block
         self.whole = False
         self.effects: list[Command] = []
@@ -248,7 +250,7 @@ class Call:
         self.reads[key] = None
         state = self.state
         if state.expires and is_expired(state, key, self.time_ms):
-            if self.deny is not None:
+            if not self.expiring:
                 return None if self.mask else state.values.get(key)
             self._drop(key)
             self.effects.append((b"DEL", key))

@@ -87,13 +87,11 @@ def _randomkey(call: Call, cmd: Command) -> Any:
 
 @command("KEYS", 2, "readonly")
 def _keys(call: Call, cmd: Command) -> Any:
+    """One that has expired is said to be absent only when it is deleted."""
     call.whole = True
-    shown = call.deny is not None and not call.mask
-    return [
-        key
-        for key in call.state.values
-        if matches(key, cmd[1]) and (shown or not is_expired(call.state, key, call.time_ms))
-    ]
+    found = [key for key in call.state.values if matches(key, cmd[1])]
+    ended = {key for key in found if is_expired(call.state, key, call.time_ms)}
+    return [key for key in found if key not in ended or call.peek(key) is not None]
 
 
 def matches(text: bytes, pattern: bytes) -> bool:

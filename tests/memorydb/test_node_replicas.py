@@ -212,6 +212,45 @@ def test_time_stands_still_in_transactions_and_scripts() -> None:
     Shards(41).run(story)
 
 
+def test_a_watch_on_a_replica_sees_what_the_log_brings() -> None:
+    """Also when the replica leads afterwards."""
+
+    async def story(shards: Shards) -> None:
+        primary, (replica, other) = await shards.primary(), await shards.replicas()
+        talk = await shards.connect(primary)
+        watching = await shards.connect(replica, "READONLY", "WATCH {t}a")
+        reading = await shards.connect(replica, "READONLY", "WATCH {t}a")
+        untouched = await shards.connect(replica, "READONLY", "WATCH {t}b")
+        assert await talk.ask("SET {t}a 2") == b"OK"
+        await shards.settled()
+        assert (await reading.asks("MULTI", "GET {t}a", "EXEC"))[2] is None
+        shards.kill(primary, other)
+        assert await shards.primary() == replica
+        assert (await watching.asks("MULTI", "SET {t}a 1", "EXEC"))[2] is None
+        assert (await untouched.asks("MULTI", "SET {t}b 1", "EXEC"))[2] == [b"OK"]
+
+    Shards(45, options=SHORT).run(story)
+
+
+@pytest.mark.parametrize("read", ["KEYS *", "EVAL_RO"])
+def test_a_read_that_finds_a_key_expired_waits_for_its_deletion(read: str) -> None:
+    """D6, for reads that are no lookup of a key."""
+    words: Any = ("EVAL_RO", "return redis.call('GET', KEYS[1])", 1, "{t}x")
+
+    async def story(shards: Shards) -> None:
+        primary = await shards.primary()
+        talk = await shards.connect(primary)
+        assert await talk.ask("SET {t}x 1 PX 200") == b"OK"
+        shards.hold(primary)
+        await asyncio.sleep(0.2005)
+        assert await talk.ask(words if read == "EVAL_RO" else read, within=0.5) == "nothing came"
+        shards.release()
+        assert await talk.reply() in (None, [])
+        assert [[b"DEL", b"{t}x"]] in await shards.effects()
+
+    Shards(46, delays=FIXED).run(story)
+
+
 def test_cluster_commands_say_who_leads() -> None:
     async def story(shards: Shards) -> None:
         primary, (replica, _) = await shards.primary(), await shards.replicas()

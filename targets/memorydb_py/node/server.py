@@ -104,6 +104,9 @@ class Node:
     def wait_for(self, n: int, then: Callable[[int], None]) -> None:
         self._waiters.setdefault(n, []).append(then)
 
+    def applied(self, keys: Iterable[bytes]) -> None:
+        self.touch(keys)
+
     def demoted(self) -> None:
         """Clients that wait for what was not committed are disconnected; those that wait for a key
         are told, as nothing was executed for them."""

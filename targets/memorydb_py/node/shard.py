@@ -39,6 +39,10 @@ class Owner(Protocol):
         """How far replicas have applied."""
         ...
 
+    def applied(self, keys: Iterable[bytes]) -> None:
+        """An entry of the log has changed these, on a replica."""
+        ...
+
     def demoted(self) -> None:
         """Whatever was not committed is unknown; the state is gone."""
         ...
@@ -133,7 +137,7 @@ class Shard:
         for entry in entries.decode(batch.payload):
             if entries.is_effects(entry):
                 self._host.charge(1)
-                self.apply_effects(call, entry)
+                self._owner.applied(self.apply_effects(call, entry))
             else:
                 self._observe(batch, entry)
         self._checksum = checksum(batch, self._checksum)
@@ -143,15 +147,18 @@ class Shard:
         self._check_ready()
 
     @staticmethod
-    def apply_effects(call: Call, effects: Iterable[Sequence[bytes]]) -> None:
-        """All of one entry; raises where the log holds what can't be executed."""
+    def apply_effects(call: Call, effects: Iterable[Sequence[bytes]]) -> Iterable[bytes]:
+        """All of one entry; returns the keys that it changed. Raises where the log holds what can't
+        be executed."""
         for effect in effects:
             reply = call.run(tuple(effect))
             if isinstance(reply, Error):
                 raise SystemExit(f"the log can't be applied: {effect!r}: {reply}")
+        written = tuple(call.writes)
         call.effects.clear()
         call.reads.clear()
         call.writes.clear()
+        return written
 
     def _observe(self, batch: Batch, entry: entries.Entry) -> None:
         """What the log says about who leads."""
