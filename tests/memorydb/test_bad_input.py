@@ -143,6 +143,36 @@ def test_a_node_lives_through_anything(seed: int) -> None:
     Shards(f"any/{seed}").run(story)
 
 
+def test_hundreds_of_clients_that_wake_each_other_are_all_served() -> None:
+    async def story(shards: Shards) -> None:
+        count = 300
+        primary = await shards.primary()
+        chain = [await shards.connect(primary) for _ in range(count)]
+        for i, talk in enumerate(chain):
+            talk.send(f"BLPOP {{t}}k{i} 0", f"RPUSH {{t}}k{i + 1} x", "PING")
+        await asyncio.sleep(0.1)
+        assert await (await shards.connect(primary)).ask("RPUSH {t}k0 x") == 1
+        for i, talk in enumerate(chain):
+            assert await talk.reply() == [b"{t}k%d" % i, b"x"]
+            assert await talk.reply() == 1
+            assert await talk.reply() == b"PONG"
+        assert await chain[0].ask(f"LLEN {{t}}k{count}") == 1
+
+    Shards("chain").run(story)
+
+
+def test_numbers_that_are_none_and_what_reset_forgets() -> None:
+    async def story(shards: Shards) -> None:
+        talk = await shards.connect(await shards.primary(), "AUTH secret")
+        huge = "9" * 5000
+        assert "syntax" in str(await talk.ask(f"CLIENT KILL ID {huge}"))
+        assert "not an integer" in str(await talk.ask(f"CLIENT UNBLOCK {huge}"))
+        assert await talk.ask("RESET") == b"RESET"
+        assert str(await talk.ask("GET a")).startswith("NOAUTH")
+
+    Shards("reset", options=LONG | {"requirepass": "secret"}).run(story)
+
+
 def test_a_client_that_takes_no_replies_is_dropped() -> None:
     async def story(shards: Shards) -> None:
         talk, greedy = await shards.to_primary(), await shards.to_primary()

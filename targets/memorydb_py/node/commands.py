@@ -150,6 +150,8 @@ class Commands:
         session.queued, session.aborted = None, False
         self._node.unwatch(session)
         session.protocol, session.name, session.readonly = 2, b"", False
+        session.replies_wanted = "on"
+        session.log_out(trusted=not self._node.settings.requirepass)
         session.reply(Simple(b"RESET"))
 
     @own("SELECT", 2, "loading stale fast")
@@ -223,10 +225,11 @@ class Commands:
         )
 
     def _client_kill(self, session: Session, command: Command) -> None:
-        if len(command) != 4 or command[2].upper() != b"ID" or not command[3].isdigit():
+        number = _number(command[3]) if len(command) == 4 else None
+        if number is None or command[2].upper() != b"ID":
             session.reply(Error("ERR syntax error"))
             return
-        victim = self._node.sessions.get(int(command[3]))
+        victim = self._node.sessions.get(number)
         session.reply(int(victim is not None))
         if victim is session:
             session.close()
@@ -234,10 +237,11 @@ class Commands:
             victim.abort()
 
     def _client_unblock(self, session: Session, command: Command) -> None:
-        if len(command) not in (3, 4) or not command[2].isdigit():
+        number = _number(command[2]) if len(command) in (3, 4) else None
+        if number is None:
             session.reply(Error("ERR value is not an integer or out of range"))
             return
-        other = self._node.sessions.get(int(command[2]))
+        other = self._node.sessions.get(number)
         if other is None or other.waiting is None:
             session.reply(0)
             return
@@ -444,6 +448,13 @@ class Commands:
             session.reply(_keys_of(every, command[2:]))
         else:
             session.reply(unknown_subcommand(command))
+
+
+def _number(word: bytes) -> int | None:
+    try:
+        return integer(word)
+    except Error:
+        return None
 
 
 def _keys_of(every: dict[bytes, Known], command: Command) -> Any:

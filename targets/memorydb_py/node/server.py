@@ -161,6 +161,13 @@ class Node:
     # --- a command
 
     def handle(self, session: Session, todo: deque[Command]) -> None:
+        try:
+            self._handle_all(session, todo)
+        except Exception:  # memory may hold what the log does not
+            self.shard.demote()
+            raise
+
+    def _handle_all(self, session: Session, todo: deque[Command]) -> None:
         engine, done = self._engine, 0
         while todo and not session.blocked:
             if self._serving and todo[0][0] == b"GET" and session.direct:

@@ -86,6 +86,10 @@ class Session(asyncio.Protocol):
     def log_in(self) -> None:
         self._requests.trusted = True
 
+    def log_out(self, *, trusted: bool) -> None:
+        """`trusted`: no password is needed."""
+        self._requests.trusted = trusted
+
     @property
     def trusted(self) -> bool:
         return self._requests.trusted
@@ -132,8 +136,10 @@ class Session(asyncio.Protocol):
             return
         self._server.check_lease()
         self._busy = True
-        self._server.handle(self, self._todo)
-        self._busy = False
+        try:
+            self._server.handle(self, self._todo)
+        finally:
+            self._busy = False
         self._ship()
 
     def _ship(self) -> None:
@@ -196,11 +202,11 @@ class Session(asyncio.Protocol):
         self.blocked = True
 
     def unblock(self) -> None:
-        """What came meanwhile is done now."""
+        """What came meanwhile is done next: not within whatever has woken it, which may be one of
+        many that wake each other."""
         self.blocked = False
         self.waiting = None
-        if not self._busy:
-            self._go_on()
+        asyncio.get_running_loop().call_soon(self._go_on)
 
     def close(self) -> None:
         """After the replies that are due."""
