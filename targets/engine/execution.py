@@ -182,7 +182,7 @@ class Call:
 
     __slots__ = (
         "_changed", "_instead", "deny", "effects", "expiring", "in_script", "mask", "may_block",
-        "reads", "rng",
+        "reads", "rng", "room",
         "state", "time_ms", "whole", "writes",
     )  # fmt: skip
 
@@ -209,6 +209,7 @@ class Call:
         self.deny = deny
         self.expiring = deny is None  # what has expired is deleted; a script of reads does so too
         self.may_block = may_block
+        self.room: int | None = None  # bytes that commands of a script or transaction may write
         self.whole = False
         self.effects: list[Command] = []
         self.reads: dict[bytes, None] = {}
@@ -229,6 +230,10 @@ class Call:
         """The reply of a command of right arity."""
         if known.write and self.deny is not None:
             return self.deny
+        if self.room is not None and known.write:
+            self.room -= sum(map(len, command))
+            if self.room < 0:
+                return Error("ERR a record of so many bytes is more than max-record-bytes")
         self._changed, self._instead = False, None
         try:
             reply = known.run(self, command)

@@ -449,8 +449,26 @@ def test_a_record_that_is_too_big_is_refused_before_it_does_anything() -> None:
         assert "max-record-bytes" in error(await talk.ask("EXEC"))
         assert await talk.ask("EXISTS {t}a {t}b") == 0
         assert await talk.ask(("SET", "{t}a", big[:600])) == b"OK"
+        grows = "for i = 1, 9 do redis.call('SET', KEYS[1] .. i, ARGV[1]) end"
+        reply = await talk.ask(("EVAL", grows, 1, "{t}s", big[:200]))
+        assert "max-record-bytes" in error(reply)
+        assert await talk.ask("EXISTS {t}s1 {t}s9") == 1
+        assert max(sum(len(w) for e in entry for w in e) for entry in await shards.effects()) < 1000
 
     Shards(14, options=LONG | {"max-record-bytes": "1000"}).run(story)
+
+
+def test_what_is_written_at_once_goes_in_batches_that_are_not_too_big() -> None:
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        value = b"x" * 1_000_000
+        talk.send(*(("SET", f"{{t}}{i}", value) for i in range(30)))
+        assert [await talk.reply() for _ in range(30)] == [b"OK"] * 30
+        log = await shards.log()
+        assert max(len(batch.payload) for batch in log) < 5_000_000
+        await shards.settled()
+
+    Shards(16).run(story)
 
 
 def test_wait_counts_what_replicas_have_applied_since_the_last_write() -> None:

@@ -271,6 +271,8 @@ class Node:
         if call is None or call.state is not self.shard.state:
             call = self._spare = self._call()
         call.begin(self.time_ms(), None if self._serving else READONLY, may_block=self._serving)
+        if known.nested:
+            call.room = self.settings.max_record_bytes
         reply = call.perform(known, command)
         if type(reply) is Blocked:
             self._wait_for_keys(session, Waiting(command, reply), call)
@@ -401,6 +403,7 @@ class Node:
             session.reply(NIL_ARRAY, self.shard.tracker.position(watched))
             return
         call = self._call()
+        call.room = self.settings.max_record_bytes
         replies = []
         for command in queued:
             known_one = _known(command[0])

@@ -54,8 +54,13 @@ class Settings:
             )
 
 
+_BOUNDS = {
+    "drift-percent": (0, 50), "lease-ms": (50, 60_000), "max-record-bytes": (1, 512 << 20),
+}  # fmt: skip
+
+
 def _number(name: str, text: str) -> int:
-    least, most = {"drift-percent": (0, 50), "lease-ms": (50, 60_000)}.get(name, (1, 2**40))
+    least, most = _BOUNDS.get(name, (1, 2**40))
     if not text.isdecimal() or not least <= int(text) <= most:
         raise ValueError(f"{name}={text}: give a whole number between {least} and {most}")
     return int(text)

@@ -23,6 +23,7 @@ MS = 1_000_000
 NEVER_MS = -(2**63)  # the log's effects hold absolute times: nothing expires while it is applied
 WATCH_S = 0.02
 JITTER_MS = 60
+BATCH_BYTES_MAX = 4 << 20
 UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
 
 Role = Literal["replica", "primary", "releasing"]
@@ -268,9 +269,17 @@ class Shard:
         if not self._unsent or (self._unacknowledged >= UNACKNOWLEDGED_BATCHES and not everything):
             return
         unsent, self._unsent = self._unsent, []
-        first = self._unsent_first
-        batch = Batch(self.applied.epoch, first, first + len(unsent) - 1, entries.encode(unsent))
-        self._appended(batch)
+        self._append_all(unsent, self._unsent_first)
+
+    def _append_all(self, unsent: list[Sequence[Command]], first: int) -> None:
+        """As one batch, or as several where that would be too big."""
+        payload = entries.encode(unsent)
+        half = len(unsent) // 2
+        if len(payload) > BATCH_BYTES_MAX and half:
+            self._append_all(unsent[:half], first)
+            self._append_all(unsent[half:], first + half)
+            return
+        self._appended(Batch(self.applied.epoch, first, first + len(unsent) - 1, payload))
 
     def _appended(self, batch: Batch) -> asyncio.Future[None]:
         self._checksum = checksum(batch, self._checksum)
