@@ -180,6 +180,7 @@ class Requests:
         self.error: str | None = None
         self._buffer = bytearray()
         self._words: list[bytes] = []  # of a command that is not complete
+        self._held = 0  # their bytes
         self._wanted = 0  # how many it will have in all; 0: between commands
         self._length = -1  # of the word that is being read; -1: its header comes next
 
@@ -204,13 +205,13 @@ class Requests:
                     break
         except _NotResp as e:
             self.error = str(e)
-            self._words, position = [], len(self._buffer)
+            self._words, self._held, position = [], 0, len(self._buffer)
         del self._buffer[:position]
         return commands
 
     def left(self) -> int:
         """Bytes of a command that is not complete."""
-        return len(self._buffer) + sum(map(len, self._words))
+        return len(self._buffer) + self._held
 
     def _step(self, position: int, commands: list[Command]) -> int:
         """Take the next line or word, if it is complete; returns the new position."""
@@ -221,10 +222,11 @@ class Requests:
             if self._buffer[end : end + 2] != b"\r\n":  # a file that is torn: Redis does not look
                 raise _NotResp("expected a line's end after a bulk string")
             self._words.append(bytes(memoryview(self._buffer)[position:end]))
+            self._held += self._length
             self._length = -1
             if len(self._words) == self._wanted:
                 commands.append(tuple(self._words))
-                self._words, self._wanted = [], 0
+                self._words, self._wanted, self._held = [], 0, 0
             return end + 2
         end = self._buffer.find(b"\n", position)
         if end < 0:

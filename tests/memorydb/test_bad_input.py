@@ -161,6 +161,23 @@ def test_hundreds_of_clients_that_wake_each_other_are_all_served() -> None:
     Shards("chain").run(story)
 
 
+def test_what_is_sent_behind_a_command_that_blocks_is_bounded_and_answered_later() -> None:
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        talk.send("BLPOP {t}q 0")
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            talk.send(("ECHO", b"x" * 1_000_000))
+        (session,) = shards.nodes[await shards.primary()].sessions.values()
+        assert sum(len(w) for command in session._todo for w in command) < 20_000_000
+        assert await (await shards.to_primary()).ask("RPUSH {t}q x") == 1
+        assert await talk.reply() == [b"{t}q", b"x"]
+        for _ in range(60):
+            assert len(await talk.reply()) == 1_000_000
+
+    Shards("behind").run(story)
+
+
 def test_numbers_that_are_none_and_what_reset_forgets() -> None:
     async def story(shards: Shards) -> None:
         talk = await shards.connect(await shards.primary(), "AUTH secret")

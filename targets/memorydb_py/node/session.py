@@ -11,6 +11,7 @@ from targets.engine import Blocked
 from targets.engine.resp import Command, Error, Requests, encode
 
 REQUEST_BYTES_MAX = 1 << 30
+BEHIND_BYTES_MAX = 16 << 20  # of requests behind one that blocks
 UNREAD_BYTES_MAX = 256 << 20  # of replies that a client does not take
 
 
@@ -73,6 +74,7 @@ class Session(asyncio.Protocol):
         self.since = asyncio.get_running_loop().time()
         self.last_command = b""
         self.closing = False
+        self._behind = 0  # bytes that came while it was blocked
         self.largest = 0  # bytes: no command of this client is longer
         self.blocked = False
         self.diverted: list[Any] | None = None  # where replies go that belong to a greater one
@@ -124,6 +126,10 @@ class Session(asyncio.Protocol):
         if size > self.largest:
             self.largest = size
         self._todo += self._requests.feed(data)
+        if self.blocked:
+            self._behind += len(data)
+            if self._behind > BEHIND_BYTES_MAX:
+                self.transport.pause_reading()
         self._go_on()
         if self._requests.error is not None:
             self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
@@ -206,6 +212,9 @@ class Session(asyncio.Protocol):
         many that wake each other."""
         self.blocked = False
         self.waiting = None
+        if self._behind > BEHIND_BYTES_MAX and not self.closing:
+            self.transport.resume_reading()
+        self._behind = 0
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def close(self) -> None:
