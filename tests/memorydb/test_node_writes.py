@@ -256,7 +256,7 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
 
 @pytest.mark.parametrize(
     "read",
-    ["DBSIZE", "KEYS *", "RANDOMKEY", "CLUSTER GETKEYSINSLOT 15891 10",
+    ["DBSIZE", "KEYS *", "RANDOMKEY", "DEBUG DIGEST", "CLUSTER GETKEYSINSLOT 15891 10",
      "CLUSTER COUNTKEYSINSLOT 15891"],
 )  # fmt: skip
 def test_reads_without_a_key_wait_for_everything(read: str) -> None:
@@ -268,6 +268,9 @@ def test_reads_without_a_key_wait_for_everything(read: str) -> None:
         writer.send("SET unrelated 1")
         await asyncio.sleep(SOON)
         assert await reader.ask(read, within=0.5) is QUIET
+        within = await shards.connect(await shards.primary())
+        assert await within.asks("MULTI", read) == [b"OK", b"QUEUED"]
+        assert await within.ask("EXEC", within=0.3) is QUIET
         assert await (await shards.connect(await shards.primary())).ask("INFO", SOON) is not QUIET
         shards.release()
         assert await reader.reply() is not QUIET

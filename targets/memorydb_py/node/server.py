@@ -404,6 +404,7 @@ class Node:
             return
         call = self._call()
         call.room = self.settings.max_record_bytes
+        session.diverted_n = 0
         replies = []
         for command in queued:
             known_one = _known(command[0])
@@ -415,7 +416,12 @@ class Node:
         for key in watched:
             call.reads[key] = None
         reads, whole = self.shard.tracker.position(call.reads), call.whole
-        n = max(self._settle(session, call), reads, self.shard.tracker.last if whole else 0)
+        n = max(
+            self._settle(session, call),
+            reads,
+            self.shard.tracker.last if whole else 0,
+            session.diverted_n,
+        )
         session.reply(replies, n)
         if self._ready:
             self._serve_blocked()

@@ -78,6 +78,7 @@ class Session(asyncio.Protocol):
         self.largest = 0  # bytes: no command of this client is longer
         self.blocked = False
         self.diverted: list[Any] | None = None  # where replies go that belong to a greater one
+        self.diverted_n = 0  # what they have to wait for
         self._server = server
         self._requests = Requests(trusted=trusted)
         self._todo: deque[Command] = deque()
@@ -163,6 +164,7 @@ class Session(asyncio.Protocol):
         """A reply that may be sent when entry n is committed, after all replies before it."""
         if self.diverted is not None:
             self.diverted.append(reply)
+            self.diverted_n = max(self.diverted_n, n)
             return
         if self.replies_wanted != "on":
             if self.replies_wanted == "skip":
