@@ -246,8 +246,37 @@ def test_nodes_know_how_far_others_are() -> None:
         two.applied(17)
         await asyncio.sleep(0.1)
         assert seen == {"u2": 17}
+        told: list[dict[str, int]] = []
+        one.positions(lambda by_node: told.append(dict(by_node)))
+        await asyncio.sleep(0.1)
+        logs.world.kill(logs.world.machines["w2"].processes["u2"])
+        await asyncio.sleep(1)
+        assert told[0] == {"u2": 17}
+        assert told[-1] == {}, "who is not connected any more has no position"
 
     Logs(9).run(story)
+
+
+def test_who_does_not_follow_any_more_is_sent_no_entries() -> None:
+    async def story(logs: Logs) -> None:
+        reader, writer = logs.clients.values()
+        links = [logs.world.network.link(az, "u1") for az in AZS]
+        got: list[Batch] = []
+        reader.follow(0, got.append)
+        last = await lead(writer)
+        await asyncio.sleep(0.3)
+        for count in (1, 1, 0):
+            before, had = sum(link.passed for link in links), len(got)
+            batch = entries(last, 1, bytes(100_000))
+            await writer.append(last, batch)
+            last = batch.id
+            await asyncio.sleep(0.3)
+            came = sum(link.passed for link in links) - before
+            assert (len(got) - had, came > 50_000) == (count, bool(count))
+            if len(got) == 3:
+                reader.unfollow()
+
+    Logs(11).run(story)
 
 
 def test_nothing_was_ever_appended() -> None:

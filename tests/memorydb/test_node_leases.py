@@ -481,6 +481,21 @@ def test_a_clean_shutdown_answers_and_hands_over() -> None:
     Shards(35, options=SHORT).run(story)
 
 
+def test_a_shutdown_does_not_wait_for_ever_for_the_log() -> None:
+    async def story(shards: Shards) -> None:
+        primary = await shards.primary()
+        talk, other = await shards.connect(primary), await shards.connect(primary)
+        shards.cut_from_log(primary)
+        talk.send("INCR {t}n")
+        await asyncio.sleep(0.01)
+        other.send("SHUTDOWN")
+        assert await other.reply(within=10) is CLOSED
+        assert await talk.reply() is CLOSED
+        assert shards.exits == [(primary, 0)]
+
+    Shards(36, options=LONG | {"lease-ms": "9000", "backoff-ms": "9100"}).run(story)
+
+
 def test_who_has_not_seen_a_renewal_is_refused() -> None:
     """Behaviour 33: renewals move the tail."""
 

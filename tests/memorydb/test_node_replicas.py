@@ -309,6 +309,22 @@ def test_sessions() -> None:
     Shards(43, options=LONG | {"requirepass": "secret"}).run(story)
 
 
+def test_what_is_wrong_within_a_transaction_ends_it() -> None:
+    """As Redis does: also EXEC itself with too many words; a nested MULTI or WATCH does not."""
+
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        for wrong in ("EXEC now", "MULTI now", "WATCH", "GET", "NOSUCH x"):
+            got = await talk.asks("MULTI", wrong, "SET {t}a 1", "EXEC")
+            assert str(got[1]).startswith(("ERR wrong number of arguments", "ERR unknown command"))
+            assert got[2] == b"QUEUED"
+            assert str(got[3]).startswith("EXECABORT"), wrong
+        got = await talk.asks("MULTI", "MULTI", "WATCH {t}a", "SET {t}a 1", "EXEC")
+        assert got[-1] == [b"OK"]
+
+    Shards(45).run(story)
+
+
 def test_replies_can_be_switched_off() -> None:
     async def story(shards: Shards) -> None:
         talk = await shards.to_primary()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harness.host import Host
 from targets.memorydb_py.log.interface import Batch, Id, Refused
 from targets.memorydb_py.log.messages import (
+    GONE,
     Applied,
     AskTail,
     Beat,
@@ -23,6 +24,7 @@ from targets.memorydb_py.log.messages import (
     Positions,
     Propose,
     Tail,
+    Unfollow,
     Watch,
 )
 from targets.memorydb_py.log.service import SILENCE_S
@@ -103,6 +105,8 @@ class LogClient:
         self._choose()
 
     def unfollow(self) -> None:
+        if self._followed is not None and self._followed.up:
+            self._send(self._followed, Unfollow())
         self._deliver = self._followed = None
         self._following = 0
 
@@ -201,7 +205,8 @@ class LogClient:
                 if az is self._leader:
                     self._refused(message)
             case Behind():
-                if az is self._leader:  # it lacks what others have acknowledged: no leader for us
+                # It lacks what others have acknowledged: no leader for us.
+                if az is self._leader and message.number in self._unacknowledged:
                     connection.abort()
             case Tail():
                 future = self._tails.get(message.number)
@@ -216,7 +221,8 @@ class LogClient:
         merged: dict[str, int] = {}
         for by_node in self._positions.values():
             for node, n in by_node.items():
-                merged[node] = max(n, merged.get(node, 0))
+                if n != GONE:
+                    merged[node] = max(n, merged.get(node, 0))
         merged.pop(self._host.name, None)
         return merged
 

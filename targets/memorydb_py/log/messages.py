@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 NOOP, MEMBERS, ENTRIES = 0, 1, 2
+GONE = -1
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -127,6 +128,10 @@ class Follow(msgspec.Struct, frozen=True, array_like=True, tag=14):
     after: int
 
 
+class Unfollow(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """No more entries, please."""
+
+
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=15):
     number: int
     records: list[Record]
@@ -143,6 +148,8 @@ class Applied(msgspec.Struct, frozen=True, array_like=True, tag=17):
 
 
 class Positions(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """How far nodes have applied; `GONE` for one that is not connected any more."""
+
     by_node: dict[str, int]
 
 
@@ -168,5 +175,5 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
 Message = (
     Peer | Vote | Voted | Append | Appended | Hello | Leading | Propose | Committed | NotAppended
     | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions | AskStatus | Status
-    | Watch
+    | Unfollow | Watch
 )  # fmt: skip

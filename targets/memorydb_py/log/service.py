@@ -11,6 +11,7 @@ from harness.host import Host
 from targets.memorydb_py.log.interface import Batch, Id
 from targets.memorydb_py.log.messages import (
     ENTRIES,
+    GONE,
     Append,
     Appended,
     Applied,
@@ -31,6 +32,7 @@ from targets.memorydb_py.log.messages import (
     Record,
     Status,
     Tail,
+    Unfollow,
     Vote,
     Voted,
     Watch,
@@ -156,6 +158,9 @@ class Service:
                 self._ask_tail(connection, message.number)
             case Follow():
                 self._follow(connection, message)
+            case Unfollow():
+                if connection in self._nodes:
+                    self._nodes[connection].following = None
             case Hello():
                 self._nodes[connection] = _Node(message.node)
                 connection.send(Leading(self._replica.term, self._replica.leads))
@@ -174,6 +179,7 @@ class Service:
         node = self._nodes.pop(connection, None)
         if node is not None and all(n.name != node.name for n in self._nodes.values()):
             self._positions.pop(node.name, None)
+            self._say_position(node.name, GONE)
         self._tails = [t for t in self._tails if t[2] is not connection]
         self._contradicted = [c for c in self._contradicted if c[2] is not connection]
 
@@ -183,9 +189,12 @@ class Service:
             connection.abort()
             return
         self._positions[node.name] = n
-        for other, watcher in self._nodes.items():
-            if watcher.watches and other is not connection:
-                other.send(Positions({node.name: n}))
+        self._say_position(node.name, n)
+
+    def _say_position(self, name: str, n: int) -> None:
+        for connection, watcher in self._nodes.items():
+            if watcher.watches and watcher.name != name:
+                connection.send(Positions({name: n}))
 
     def _watch(self, connection: Connection, on: bool) -> None:
         node = self._nodes.get(connection)

@@ -218,7 +218,8 @@ class Node:
         """Also what is not of the engine, not known, or queued."""
         known = _known(command[0])
         error = self._refuse(session, command, known)
-        if session.queued is not None and not _ends_transaction(known):
+        fits = known is not None and known.fits(command)
+        if session.queued is not None and not (fits and _ends_transaction(known)):
             self._queue(session, command, known, error)
         elif error is not None:
             session.reply(error)

@@ -23,6 +23,7 @@ MS = 1_000_000
 NEVER_MS = -(2**63)  # the log's effects hold absolute times: nothing expires while it is applied
 WATCH_S = 0.02
 JITTER_MS = 60
+HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
 UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
 
@@ -332,7 +333,12 @@ class Shard:
         first = self.applied.n + 1
         payload = entries.encode([entries.release(successor)])
         batch = Batch(self.applied.epoch, first, first, payload)
-        done = await self._append(batch)
+        try:
+            async with asyncio.timeout(HAND_OVER_S):
+                done = await self._append(batch)
+        except TimeoutError:
+            self._host.log("role: the log can't be reached, so nobody was told")
+            done = False
         self.demote()
         return done
 
