@@ -35,6 +35,13 @@ SHAPES = {
     "COPY": "any any ?REPLACE", "EXPIRE": "any seconds ?expopt", "PEXPIRE": "any ms ?expopt",
     "EXPIREAT": "any at_s ?expopt", "PEXPIREAT": "any at_ms ?expopt", "PERSIST": "any",
     "TTL": "any", "PTTL": "any", "EXPIRETIME": "any", "PEXPIRETIME": "any",
+    "GETBIT": "string place", "SETBIT": "string place bit", "BITCOUNT": "string ?bitrange",
+    "BITPOS": "string bit ?bitspan", "BITOP": "bitop string string*",
+    "BITFIELD": "string bitwork*", "BITFIELD_RO": "string bitget*",
+    "SCAN": "0 COUNT 1000 ?MATCH1 ?TYPE1", "HSCAN": "hash 0 ?MATCH1", "SSCAN": "set 0 ?MATCH1",
+    "ZSCAN": "zset 0 ?MATCH1", "SORT": "any ?sortby ?sortget ?sortopt ?ALPHA ?sortstore",
+    "SORT_RO": "any ?sortby ?sortget ?sortopt ?ALPHA", "OBJECT|REFCOUNT": "coll",
+    "OBJECT|IDLETIME": "none", "OBJECT|FREQ": "any",
     "PING": "?m", "ECHO": "m", "FLUSHALL": "?SYNC", "FLUSHDB": "?ASYNC",
     "RPUSH": "list m*", "LPUSH": "list m*", "RPUSHX": "list m*", "LPUSHX": "list m*",
     "LPOP": "list ?n", "RPOP": "list ?n", "LLEN": "list", "LRANGE": "list n n",
@@ -65,7 +72,8 @@ SHAPES = {
 }  # fmt: skip
 # What depends on chance or on the moment is shown by other tests.
 LEFT_OUT = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "RANDOMKEY", "TIME", "EVAL",
-            "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT"}  # fmt: skip
+            "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT|LOAD", "SCRIPT|EXISTS", "SCRIPT|FLUSH",
+            "SCRIPT|KILL", "OBJECT|ENCODING", "MEMORY|USAGE"}  # fmt: skip
 
 
 class Shapes:
@@ -90,7 +98,7 @@ class Shapes:
     def draw_of(self, name: str) -> list[str]:
         """One of a kind, with all its arguments."""
         words = [word for shape in SHAPES[name].split() for word in self._argument(shape)]
-        return [name, *words]
+        return [*name.split("|"), *words]
 
     def _argument(self, shape: str) -> list[str]:
         rng = self._rng
@@ -174,6 +182,72 @@ class Shapes:
 
     def _expopt(self) -> list[str]:
         return self._choice("NX", "XX", "GT", "LT", "NX GT", "foo")
+
+    def _place(self) -> list[str]:
+        return self._choice(
+            "0", "1", "7", "8", "9", "15", "16", "31", "100", "-1", "x", "4294967296"
+        )
+
+    def _bit(self) -> list[str]:
+        return self._choice("0", "1", "0", "1", "0", "1", "2", "x")
+
+    def _bitrange(self) -> list[str]:
+        unit = self._choice("", "BYTE", "BIT", "bit", "x") if self._rng.random() < 0.6 else []
+        return [*self._n(), *(self._n() if self._rng.random() < 0.95 else []), *unit]
+
+    def _bitspan(self) -> list[str]:
+        return self._n() if self._rng.random() < 0.3 else self._bitrange()
+
+    def _bitop(self) -> list[str]:
+        return self._choice("AND", "OR", "XOR", "NOT", "and", "x")
+
+    def _width(self) -> list[str]:
+        return self._choice(
+            "u8", "i8", "u4", "i5", "u1", "i64", "u63", "i16", "u64", "x", "i0", "u13"
+        )
+
+    def _at(self) -> list[str]:
+        return self._choice("0", "#0", "1", "#1", "3", "7", "9", "#2", "20", "#x", "-1")
+
+    def _bitget(self) -> list[str]:
+        return ["GET" if self._rng.random() < 0.95 else "SET", *self._width(), *self._at()]
+
+    def _bitwork(self) -> list[str]:
+        overflow = self._choice(
+            "", "", "OVERFLOW WRAP", "OVERFLOW SAT", "OVERFLOW FAIL", "OVERFLOW x"
+        )
+        kind = self._rng.choice(["GET", "SET", "INCRBY"])
+        value = [] if kind == "GET" else self._choice("0", "1", "-1", "5", "100", "300", "-200",
+                                                      "9223372036854775807")  # fmt: skip
+        return [*overflow, kind, *self._width(), *self._at(), *value]
+
+    def _MATCH1(self) -> list[str]:
+        return ["MATCH", *self._pattern()]
+
+    def _TYPE1(self) -> list[str]:
+        return [
+            "TYPE",
+            *self._choice("string", "list", "set", "zset", "hash", "stream", "x", "LIST"),
+        ]
+
+    def _sortby(self) -> list[str]:
+        return ["BY", *self._choice("nosort", "s*", "h*->a", "*", "i*")]
+
+    def _sortget(self) -> list[str]:
+        return self._choice("GET #", "GET s*", "GET h1->*", "GET # GET s*", "GET x")
+
+    def _sortopt(self) -> list[str]:
+        return self._choice("ASC", "DESC", "LIMIT 0 2", "LIMIT 1 1", "LIMIT -1 5", "LIMIT 1 -1",
+                            "DESC LIMIT 0 3", "LIMIT 5 1", "x")  # fmt: skip
+
+    def _sortstore(self) -> list[str]:
+        return ["STORE", *self._any()]
+
+    def _coll(self) -> list[str]:
+        return [self._rng.choice([k for kind in ("list", "set", "hash") for k in KEYS[kind]])]
+
+    def _none(self) -> list[str]:
+        return ["nothing"]
 
     def _pattern(self) -> list[str]:
         return self._choice("*", "s*", "?1", "[a-z]1", "[^s]*", "l[12]", "*1*", "x")

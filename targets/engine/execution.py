@@ -14,9 +14,12 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from sortedcontainers import SortedKeyList
 
 from targets.engine.resp import Command, Error, number_text
 from targets.engine.values import Hash, Set, Value
@@ -37,11 +40,14 @@ NO_SUCH_KEY = "ERR no such key"
 
 @dataclass
 class State:
-    """What a server holds. `expires`: milliseconds since 1970. `scripts`: by SHA-1."""
+    """What a server holds. `expires`: milliseconds since 1970. `scripts`: by SHA-1. `sharded`: keys
+    that a command does not name may be elsewhere, so it may not look for them."""
 
     values: dict[bytes, Value] = field(default_factory=dict)
     expires: dict[bytes, int] = field(default_factory=dict)
     scripts: dict[bytes, bytes] = field(default_factory=dict)
+    sharded: bool = False
+    _hashed: SortedKeyList[bytes] | None = None
     _ends: list[tuple[int, bytes]] = field(default_factory=list)  # a heap, with stale entries
 
     def expire(self, key: bytes, end_ms: int) -> None:
@@ -62,10 +68,28 @@ class State:
             heapq.heappush(self._ends, (self.expires[key], key))
         return keys
 
+    def put(self, key: bytes, value: Value) -> None:
+        if self._hashed is not None and key not in self.values:
+            self._hashed.add(key)
+        self.values[key] = value
+
+    def drop(self, key: bytes) -> None:
+        del self.values[key]
+        self.expires.pop(key, None)
+        if self._hashed is not None:
+            self._hashed.remove(key)
+
+    def by_hash(self) -> SortedKeyList[bytes]:
+        """The keys in the order of their CRC-32; kept from the first question on."""
+        if self._hashed is None:
+            self._hashed = SortedKeyList(self.values, key=crc32)
+        return self._hashed
+
     def clear(self) -> None:
         self.values.clear()
         self.expires.clear()
         self._ends.clear()
+        self._hashed = None
 
     def snapshot(self) -> list[Command]:
         """Commands that make an empty state equal to this one."""
@@ -140,19 +164,33 @@ def is_expired(state: State, key: bytes, time_ms: int) -> bool:
     return end is not None and end <= time_ms
 
 
-def is_write(name: bytes) -> bool:
+def is_write(command: Command) -> bool:
     """Whether a command may change keys; false for one that is not known."""
-    known = TABLE.get(name.upper())
+    known = find(TABLE, command)
     return known is not None and known.write
 
 
 def refuse(command: Command) -> Error | None:
     """Unknown, or with too few or too many arguments: not to be executed, nor queued."""
-    known = TABLE.get(command[0].upper())
-    return unknown(command) if known is None else wrong_arity(command, known.arity)
+    known = find(TABLE, command)
+    if known is None:
+        return unknown(command)
+    return None if known.fits(command) else wrong_number(known.name)
+
+
+def find(table: Mapping[bytes, Known], command: Command) -> Known | None:
+    """A command's entry in a table; of those with subcommands, the subcommand's."""
+    name = command[0]
+    known = None if b"|" in name else table.get(name) or table.get(name.upper())
+    if known is not None and known.container and len(command) > 1:
+        return table.get(b"%s|%s" % (known.name.encode(), command[1].upper()))
+    return known
 
 
 def unknown(command: Command) -> Error:
+    if command[0].upper() in CONTAINERS and len(command) > 1:
+        name = printable(command[0]).upper()
+        return Error(f"ERR unknown subcommand '{printable(command[1])}'. Try {name} HELP.")
     args = ""
     for word in command[1:]:
         if len(args) >= 128:
@@ -165,11 +203,11 @@ def wrong_arity(command: Command, arity: int) -> Error | None:
     """`arity` counts the name too; negative: at least so many."""
     if len(command) == arity or (arity < 0 and len(command) >= -arity):
         return None
-    return wrong_number(command[0])
+    return wrong_number(command[0].decode("latin-1"))
 
 
-def wrong_number(name: bytes) -> Error:
-    return Error(f"ERR wrong number of arguments for '{printable(name).lower()}' command")
+def wrong_number(name: str) -> Error:
+    return Error(f"ERR wrong number of arguments for '{name.lower()}' command")
 
 
 def printable(word: bytes) -> str:
@@ -217,11 +255,11 @@ class Call:
 
     def run(self, command: Command) -> Any:
         """The reply; errors are replies."""
-        known = TABLE.get(command[0]) or TABLE.get(command[0].upper())
+        known = find(TABLE, command)
         if known is None:
             return UNKNOWN_IN_SCRIPT if self.in_script else unknown(command)
         if not known.fits(command):
-            return WRONG_NUMBER_IN_SCRIPT if self.in_script else wrong_number(command[0])
+            return WRONG_NUMBER_IN_SCRIPT if self.in_script else wrong_number(known.name)
         if self.in_script and known.noscript:
             return Error(FORBIDDEN)
         return self.perform(known, command)
@@ -269,7 +307,7 @@ class Call:
         return value
 
     def put(self, key: bytes, value: Value, *, keep_ttl: bool = True) -> None:
-        self.state.values[key] = value
+        self.state.put(key, value)
         if not keep_ttl:
             self.state.expires.pop(key, None)
         self.writes[key] = None
@@ -294,8 +332,7 @@ class Call:
         return there
 
     def _drop(self, key: bytes) -> None:
-        del self.state.values[key]
-        self.state.expires.pop(key, None)
+        self.state.drop(key)
         self.writes[key] = None
 
     def instead(self, *effects: Command) -> None:
@@ -305,7 +342,8 @@ class Call:
 
 class Known(NamedTuple):
     """`arity`, `flags`, `keys` (first, last, step) as in COMMAND INFO. `movable`: finds the keys
-    of a command whose keys are not at fixed places. `nested`: runs commands itself."""
+    of a command whose keys are not at fixed places. `nested`: runs commands itself. `container`:
+    has subcommands, with entries of their own (`OBJECT|ENCODING`)."""
 
     name: str
     run: Callable[..., Any]
@@ -316,6 +354,12 @@ class Known(NamedTuple):
     write: bool
     noscript: bool
     nested: bool
+    container: bool
+
+    @property
+    def sub(self) -> bool:
+        """Whether there is more to its name than one word: a subcommand, or what has some."""
+        return self.container or "|" in self.name
 
     def fits(self, command: Command) -> bool:
         """Whether it has so many words as it must."""
@@ -335,6 +379,7 @@ class Known(NamedTuple):
 
 
 TABLE: dict[bytes, Known] = {}
+CONTAINERS: dict[bytes, None] = {}
 Run = Callable[[Call, Command], Any]
 
 
@@ -351,9 +396,15 @@ def known(
     nested = name in ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO")
     if movable is not None:
         words = (*words, "movablekeys")
-    return Known(
-        name, run, arity, words, keys, movable, "write" in words, "noscript" in words, nested
-    )
+    write, noscript = "write" in words, "noscript" in words
+    container = name.encode() in CONTAINERS
+    return Known(name, run, arity, words, keys, movable, write, noscript, nested, container)
+
+
+def container(name: str) -> None:
+    """Registers a command that has subcommands."""
+    CONTAINERS[name.encode()] = None
+    TABLE[name.encode()] = known(name, lambda call, cmd: None, -2)
 
 
 def command(

@@ -8,10 +8,9 @@ from typing import Any
 from targets.engine.execution import (
     Call,
     command,
+    container,
     counted_keys,
     integer,
-    printable,
-    wrong_number,
 )
 from targets.engine.resp import OK, Command, Error
 from targets.engine.scripts import compiled, run_script
@@ -83,25 +82,30 @@ def _evalsha_ro(call: Call, cmd: Command) -> Any:
     return _read_only(call, _by_sha, cmd)
 
 
-@command("SCRIPT", -2, "noscript")
-def _script(call: Call, cmd: Command) -> Any:
-    what = cmd[1].upper()
-    if what == b"LOAD":
-        if len(cmd) != 3:
-            raise wrong_number(b"script|load")
-        compiled(cmd[2])
-        sha = script_sha(cmd[2])
-        call.state.scripts[sha] = cmd[2]
-        return sha
-    if what == b"EXISTS":
-        if len(cmd) < 3:
-            raise wrong_number(b"script|exists")
-        return [int(sha.lower() in call.state.scripts) for sha in cmd[2:]]
-    if what == b"FLUSH":
-        if len(cmd) > 3 or (len(cmd) == 3 and cmd[2].upper() not in (b"SYNC", b"ASYNC")):
-            raise Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
-        call.state.scripts.clear()
-        return OK
-    if what == b"KILL" and len(cmd) == 2:
-        raise Error("NOTBUSY No scripts in execution right now.")
-    raise Error(f"ERR unknown subcommand '{printable(cmd[1])}'. Try SCRIPT HELP.")
+container("SCRIPT")
+
+
+@command("SCRIPT|LOAD", 3, "noscript stale")
+def _script_load(call: Call, cmd: Command) -> Any:
+    compiled(cmd[2])
+    sha = script_sha(cmd[2])
+    call.state.scripts[sha] = cmd[2]
+    return sha
+
+
+@command("SCRIPT|EXISTS", -3, "noscript")
+def _script_exists(call: Call, cmd: Command) -> Any:
+    return [int(sha.lower() in call.state.scripts) for sha in cmd[2:]]
+
+
+@command("SCRIPT|FLUSH", -2, "noscript")
+def _script_flush(call: Call, cmd: Command) -> Any:
+    if len(cmd) > 3 or (len(cmd) == 3 and cmd[2].upper() not in (b"SYNC", b"ASYNC")):
+        raise Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
+    call.state.scripts.clear()
+    return OK
+
+
+@command("SCRIPT|KILL", 2, "noscript allow_busy")
+def _script_kill(call: Call, cmd: Command) -> Any:
+    raise Error("NOTBUSY No scripts in execution right now.")

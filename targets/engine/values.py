@@ -12,16 +12,22 @@ List = deque[bytes]
 
 
 class Hash(dict[bytes, bytes]):
-    """Fields and values, in the order in which they were added."""
+    """Fields and values, in the order in which they were added. `scanned`: see `scanning`."""
+
+    scanned: list[bytes] | None = None
 
 
 class Set(dict[bytes, None]):
     """Members in the order in which they were added, so that what is drawn from them depends on
     the seed alone."""
 
+    scanned: list[bytes] | None = None
+
 
 class SortedSet:
     """Members with scores, by score and member."""
+
+    scanned: list[bytes] | None = None
 
     def __init__(self) -> None:
         self.scores: dict[bytes, float] = {}

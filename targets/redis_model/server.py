@@ -300,7 +300,7 @@ class Node:
         special = self._special.get(name)
         error = wrong_arity(command, special[0]) if special else refuse(command)
         if error is None:
-            error = self._denied(name)
+            error = self._denied(command)
         if session.queued is not None:
             if error is None and name in NOT_IN_A_TRANSACTION:
                 error = NOT_IN_A_TRANSACTION[name]
@@ -343,8 +343,8 @@ class Node:
         self.propagate(effects)
         return replies
 
-    def _denied(self, name: bytes) -> Error | None:
-        return self._denied_to_write() if is_write(name) else None
+    def _denied(self, command: Command) -> Error | None:
+        return self._denied_to_write() if is_write(command) else None
 
     def _denied_to_write(self) -> Error | None:
         """Why a command that may write is refused now, if it is."""
@@ -392,7 +392,7 @@ class Node:
         if touched:
             return encode(NIL_ARRAY)
         deny = self._denied_to_write()
-        if deny is not None and any(is_write(c[0].upper()) for c in queued):
+        if deny is not None and any(is_write(c) for c in queued):
             return encode(Error(f"EXECABORT Transaction discarded because of: {deny}"))
         replies = self._execute(session, queued)
         return b"*%d\r\n" % len(replies) + b"".join(replies)

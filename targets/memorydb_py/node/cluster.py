@@ -27,11 +27,11 @@ def answer(node: Node, command: Command) -> Any:
     }  # fmt: skip
     if what in simple:
         if len(command) != 2:
-            raise wrong_number(b"cluster|" + what)
+            raise wrong_number(f"cluster|{printable(what)}")
         return simple[what](node)
     if what == b"KEYSLOT":
         if len(command) != 3:
-            raise wrong_number(b"cluster|keyslot")
+            raise wrong_number("cluster|keyslot")
         return slot_of(command[2])
     if what == b"COUNTKEYSINSLOT" and len(command) == 3:
         slot = _slot(command[2])

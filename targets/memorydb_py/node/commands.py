@@ -190,7 +190,7 @@ class Commands:
 
     def _client_setname(self, session: Session, command: Command) -> None:
         if len(command) != 3:
-            session.reply(wrong_number(b"client|setname"))
+            session.reply(wrong_number("client|setname"))
         elif any(not 33 <= byte <= 126 for byte in command[2]):
             session.reply(
                 Error("ERR Client names cannot contain spaces, newlines or special characters.")

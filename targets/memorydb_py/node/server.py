@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.host import Address, Host
-from targets.engine import TABLE, Blocked, Call, Known, is_expired, unknown
+from targets.engine import TABLE, Blocked, Call, Known, find, is_expired, unknown
 from targets.engine.execution import ONE, wrong_number
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple, encode
 from targets.memorydb_py.log.client import LogClient
@@ -67,7 +67,8 @@ class Node:
         self.accepted = 0
         self.shard: Shard
         self._commands = Commands(self)
-        self._engine = TABLE | {name.lower(): known for name, known in TABLE.items()}
+        plain = {name: known for name, known in TABLE.items() if not known.sub}
+        self._engine = plain | {name.lower(): known for name, known in plain.items()}
         self._serving = False
         self._spare: Call | None = None  # for one command after the other
         self._ending: asyncio.Task[Any] | None = None
@@ -216,7 +217,7 @@ class Node:
 
     def _handle_any(self, session: Session, command: Command) -> None:
         """Also what is not of the engine, not known, or queued."""
-        known = _known(command[0])
+        known = _known(command)
         error = self._refuse(session, command, known)
         fits = known is not None and known.fits(command)
         if session.queued is not None and not (fits and _ends_transaction(known)):
@@ -236,7 +237,7 @@ class Node:
         if known is None:
             return unknown(command)
         if not known.fits(command):
-            return wrong_number(command[0])
+            return wrong_number(known.name)
         if not session.trusted and known.name not in ("AUTH", "HELLO", "QUIT", "RESET"):
             return NOAUTH
         return None
@@ -408,7 +409,7 @@ class Node:
         session.diverted_n = 0
         replies = []
         for command in queued:
-            known_one = _known(command[0])
+            known_one = _known(command)
             assert known_one is not None
             if known_one.name.encode() in OWN:
                 replies.append(self._commands.within_transaction(session, command, known_one))
@@ -432,7 +433,7 @@ class Node:
     ) -> Error | None:
         slots: dict[int, None] = dict.fromkeys(slot_of(key) for key in watched)
         for command in queued:
-            known = _known(command[0])
+            known = _known(command)
             assert known is not None
             error = self.redirect(session, command, known)
             if error is not None:
@@ -561,8 +562,8 @@ class _Wait:
         self.timer: asyncio.TimerHandle | None = None
 
 
-def _known(name: bytes) -> Known | None:
-    return TABLE.get(name) or OWN.get(name) or TABLE.get(name.upper()) or OWN.get(name.upper())
+def _known(command: Command) -> Known | None:
+    return find(TABLE, command) or find(OWN, command)
 
 
 def _ends_transaction(known: Known | None) -> bool:

@@ -1,0 +1,256 @@
+"""Commands on the bits of strings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from targets.engine.execution import ONE, SYNTAX, Call, command, integer
+from targets.engine.resp import Command, Error
+from targets.engine.strings import STRING_BYTES_MAX
+
+OFFSET = "ERR bit offset is not an integer or out of range"
+BIT = "ERR bit is not an integer or out of range"
+TYPE = (
+    "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 "
+    "is."
+)
+
+
+def _string(call: Call, key: bytes) -> bytes:
+    value: bytes | None = call.look(key, bytes)
+    return b"" if value is None else value
+
+
+def _offset(word: bytes, width: int = 0) -> int:
+    """A place in bits; with a width, also one that counts in them: `#3`."""
+    scale = width if width and word[:1] == b"#" else 1
+    place = scale * integer(word.removeprefix(b"#") if width else word, OFFSET)
+    if place < 0 or place >> 3 >= STRING_BYTES_MAX:
+        raise Error(OFFSET)
+    return place
+
+
+def _bit(value: bytes | bytearray, place: int) -> int:
+    at = place >> 3
+    return value[at] >> (7 - (place & 7)) & 1 if at < len(value) else 0
+
+
+@command("GETBIT", 3, "readonly fast", ONE)
+def _getbit(call: Call, cmd: Command) -> Any:
+    place = _offset(cmd[2])
+    return _bit(_string(call, cmd[1]), place)
+
+
+@command("SETBIT", 4, "write denyoom", ONE)
+def _setbit(call: Call, cmd: Command) -> Any:
+    place, bit = _offset(cmd[2]), integer(cmd[3], BIT)
+    if bit not in (0, 1):
+        raise Error(BIT)
+    before = _string(call, cmd[1])
+    value = bytearray(before.ljust((place >> 3) + 1, b"\0"))
+    was, mask = _bit(value, place), 0x80 >> (place & 7)
+    if len(value) == len(before) and was == bit:
+        return was
+    value[place >> 3] = value[place >> 3] & ~mask | (mask if bit else 0)
+    call.put(cmd[1], bytes(value))
+    return was
+
+
+class _Span(NamedTuple):
+    """Of a string, in bits, the last included."""
+
+    first: int
+    last: int
+
+
+def _span(words: Command, size: int, *, whole_end: int | None = None) -> _Span:
+    """[start [end [BYTE | BIT]]] of a string of so many bytes."""
+    unit = 8
+    first = integer(words[0])
+    if len(words) == 3:
+        if words[2].upper() not in (b"BIT", b"BYTE"):
+            raise Error(SYNTAX)
+        unit = 1 if words[2].upper() == b"BIT" else 8
+    total = size * 8 // unit
+    last = integer(words[1]) if len(words) > 1 else total - 1
+    first = max(0, first + total if first < 0 else first)
+    last = min(max(0, last + total if last < 0 else last), total - 1)
+    return _Span(first * unit, last * unit + unit - 1)
+
+
+def _bits_of(value: bytes, span: _Span) -> int:
+    """The bits of a span as a number."""
+    last = span.last >> 3
+    number = int.from_bytes(value[span.first >> 3 : last + 1])
+    number >>= 7 - (span.last & 7)
+    return number & ((1 << (span.last - span.first + 1)) - 1)
+
+
+@command("BITCOUNT", -2, "readonly", ONE)
+def _bitcount(call: Call, cmd: Command) -> Any:
+    value = call.look(cmd[1], bytes)
+    if value is None:
+        return 0
+    if len(cmd) == 2:
+        return int.from_bytes(value).bit_count()
+    if len(cmd) not in (4, 5):
+        raise Error(SYNTAX)
+    if integer(cmd[2]) < 0 and integer(cmd[3]) < 0 and integer(cmd[2]) > integer(cmd[3]):
+        return 0
+    span = _span(cmd[2:], len(value))
+    return 0 if span.first > span.last else _bits_of(value, span).bit_count()
+
+
+@command("BITPOS", -3, "readonly", ONE)
+def _bitpos(call: Call, cmd: Command) -> Any:
+    bit = integer(cmd[2])
+    if bit not in (0, 1):
+        raise Error("ERR The bit argument must be 1 or 0.")
+    value = call.look(cmd[1], bytes)
+    if value is None:
+        return -1 if bit else 0
+    if len(cmd) > 6:
+        raise Error(SYNTAX)
+    span = _span(cmd[3:], len(value)) if len(cmd) > 3 else _Span(0, len(value) * 8 - 1)
+    if span.first > span.last:
+        return -1
+    number, width = _bits_of(value, span), span.last - span.first + 1
+    if not bit:
+        number ^= (1 << width) - 1
+    if number:
+        return span.first + width - number.bit_length()
+    return -1 if bit or len(cmd) > 4 else span.last + 1  # zeros follow, where no end was given
+
+
+@command("BITOP", -4, "write denyoom", (2, -1, 1))
+def _bitop(call: Call, cmd: Command) -> Any:
+    operation = cmd[1].upper()
+    if operation not in (b"AND", b"OR", b"XOR", b"NOT"):
+        raise Error(SYNTAX)
+    if operation == b"NOT" and len(cmd) != 4:
+        raise Error("ERR BITOP NOT must be called with a single source key.")
+    values = [_string(call, key) for key in cmd[3:]]
+    size = max(map(len, values))
+    numbers = [int.from_bytes(value.ljust(size, b"\0")) for value in values]
+    made = numbers[0]
+    if operation == b"NOT":
+        made ^= (1 << 8 * size) - 1
+    for number in numbers[1:]:
+        if operation == b"AND":
+            made &= number
+        elif operation == b"OR":
+            made |= number
+        else:
+            made ^= number
+    if size:
+        call.peek(cmd[2])
+        call.put(cmd[2], made.to_bytes(size), keep_ttl=False)
+    else:
+        call.remove(cmd[2])
+    return size
+
+
+# --- integers of any width
+
+
+class _Operation(NamedTuple):
+    kind: bytes
+    signed: bool
+    width: int
+    place: int
+    value: int
+    overflow: bytes
+
+
+_KINDS: Final = {b"GET": 2, b"SET": 3, b"INCRBY": 3}
+
+
+def _operations(words: list[bytes]) -> Iterable[_Operation]:
+    overflow = b"WRAP"
+    while words:
+        kind = words.pop(0).upper()
+        if kind == b"OVERFLOW" and words:
+            overflow = words.pop(0).upper()
+            if overflow not in (b"WRAP", b"SAT", b"FAIL"):
+                raise Error("ERR Invalid OVERFLOW type specified")
+            continue
+        if len(words) < _KINDS.get(kind, 1 << 30):
+            raise Error(SYNTAX)
+        signed, width = _width(words.pop(0))
+        place = _offset(words.pop(0), width)
+        value = integer(words.pop(0)) if kind != b"GET" else 0
+        yield _Operation(kind, signed, width, place, value, overflow)
+
+
+def _width(word: bytes) -> tuple[bool, int]:
+    signed = word[:1] == b"i"
+    width = integer(word[1:], TYPE) if word[:1] in (b"i", b"u") else 0
+    if not 1 <= width <= (64 if signed else 63):
+        raise Error(TYPE)
+    return signed, width
+
+
+def _field(value: bytes | bytearray, o: _Operation) -> int:
+    end = o.place + o.width
+    part = bytes(value[o.place >> 3 : (end + 7) >> 3]).ljust(((end + 7) >> 3) - (o.place >> 3),
+                                                             b"\0")  # fmt: skip
+    number = int.from_bytes(part) >> (-end & 7) & ((1 << o.width) - 1)
+    return number - (1 << o.width) if o.signed and number >> (o.width - 1) else number
+
+
+def _put_field(value: bytearray, o: _Operation, number: int) -> None:
+    end = o.place + o.width
+    first, last = o.place >> 3, (end + 7) >> 3
+    mask = ((1 << o.width) - 1) << (-end & 7)
+    before = int.from_bytes(value[first:last])
+    after = before & ~mask | (number << (-end & 7)) & mask
+    value[first:last] = after.to_bytes(last - first)
+
+
+def _fitting(o: _Operation, number: int) -> int | None:
+    """As the operation says what to do with what does not fit; None: nothing."""
+    high = (1 << (o.width - 1 if o.signed else o.width)) - 1
+    low = -high - 1 if o.signed else 0
+    if low <= number <= high:
+        return number
+    if o.overflow == b"FAIL":
+        return None
+    if o.overflow == b"SAT":
+        return low if number < low else high
+    number &= (1 << o.width) - 1
+    return number - (1 << o.width) if o.signed and number >> (o.width - 1) else number
+
+
+@command("BITFIELD", -2, "write denyoom", ONE)
+def _bitfield(call: Call, cmd: Command) -> Any:
+    operations = list(_operations(list(cmd[2:])))
+    before = _string(call, cmd[1])
+    ends = [o.place + o.width for o in operations if o.kind != b"GET"]
+    value = bytearray(before.ljust((max(ends, default=0) + 7) >> 3, b"\0"))
+    changed = len(value) > len(before)
+    replies: list[int | None] = []
+    for o in operations:
+        was = _field(value, o)
+        if o.kind == b"GET":
+            replies.append(was)
+            continue
+        number = _fitting(o, o.value if o.kind == b"SET" else was + o.value)
+        if number is None:
+            replies.append(None)
+            continue
+        _put_field(value, o, number)
+        changed = changed or number != was
+        replies.append(was if o.kind == b"SET" else number)
+    if changed:
+        call.put(cmd[1], bytes(value))
+    return replies
+
+
+@command("BITFIELD_RO", -2, "readonly fast", ONE)
+def _bitfield_ro(call: Call, cmd: Command) -> Any:
+    operations = list(_operations(list(cmd[2:])))
+    if any(o.kind != b"GET" for o in operations):
+        raise Error("ERR BITFIELD_RO only supports the GET subcommand")
+    value = _string(call, cmd[1])
+    return [_field(value, o) for o in operations]

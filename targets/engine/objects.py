@@ -1,0 +1,107 @@
+"""OBJECT and MEMORY: how values are held."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from itertools import islice
+from typing import Any
+
+from targets.engine.execution import SYNTAX, Call, command, container, integer
+from targets.engine.resp import Command, Error
+from targets.engine.values import Hash, Set, SortedSet, Value
+
+AT_TWO = (2, 2, 1)
+LISTPACK_BYTES_MAX = 64  # of an element, as Redis is configured by default
+SHARED_INTEGERS = 10_000
+
+container("OBJECT")
+container("MEMORY")
+
+
+def encoding(value: Value) -> bytes:
+    """How Redis 7.0 would hold a value that is built anew."""
+    if isinstance(value, bytes):
+        if _is_integer(value):
+            return b"int"
+        return b"embstr" if len(value) <= 44 else b"raw"
+    if isinstance(value, deque):
+        return b"quicklist"
+    if isinstance(value, Set):
+        return b"intset" if len(value) <= 512 and all(map(_is_integer, value)) else b"hashtable"
+    if isinstance(value, Hash):
+        short = all(len(w) <= LISTPACK_BYTES_MAX for pair in value.items() for w in pair)
+        return b"listpack" if len(value) <= 512 and short else b"hashtable"
+    short = all(len(member) <= LISTPACK_BYTES_MAX for member in value)
+    return b"listpack" if len(value) <= 128 and short else b"skiplist"
+
+
+def _is_integer(word: bytes) -> bool:
+    try:
+        integer(word)
+    except Error:
+        return False
+    return True
+
+
+@command("OBJECT|ENCODING", 3, "readonly", AT_TWO)
+def _encoding(call: Call, cmd: Command) -> Any:
+    value = call.peek(cmd[2])
+    return None if value is None else encoding(value)
+
+
+@command("OBJECT|REFCOUNT", 3, "readonly", AT_TWO)
+def _refcount(call: Call, cmd: Command) -> Any:
+    value = call.peek(cmd[2])
+    if value is None:
+        return None
+    small = isinstance(value, bytes) and _is_integer(value) and 0 <= int(value) < SHARED_INTEGERS
+    return 2**31 - 1 if small else 1
+
+
+@command("OBJECT|IDLETIME", 3, "readonly", AT_TWO)
+def _idletime(call: Call, cmd: Command) -> Any:
+    """Nothing is evicted here, so nobody takes note of when keys are used."""
+    return None if call.peek(cmd[2]) is None else 0
+
+
+@command("OBJECT|FREQ", 3, "readonly", AT_TWO)
+def _freq(call: Call, cmd: Command) -> Any:
+    if call.peek(cmd[2]) is None:
+        return None
+    raise Error(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note "
+        "that when switching between policies at runtime LRU and LFU data will take some time to "
+        "adjust."
+    )
+
+
+@command("MEMORY|USAGE", -3, "readonly", AT_TWO)
+def _memory_usage(call: Call, cmd: Command) -> Any:
+    """Bytes of a key and its value in this process; from so many samples of a collection."""
+    samples = 5
+    if len(cmd) > 3:
+        if len(cmd) != 5 or cmd[3].upper() != b"SAMPLES":
+            raise Error(SYNTAX)
+        samples = integer(cmd[4])
+        if samples < 0:
+            raise Error(SYNTAX)
+    value = call.peek(cmd[2])
+    if value is None:
+        return None
+    return sys.getsizeof(cmd[2]) + _size(value, samples or sys.maxsize)
+
+
+def _size(value: Value, samples: int) -> int:
+    if isinstance(value, bytes):
+        return sys.getsizeof(value)
+    if isinstance(value, SortedSet):
+        own = sys.getsizeof(value.scores) + 8 * len(value) + sys.getsizeof(value)
+        each = [sys.getsizeof(member) + 24 + 56 for member in islice(value, samples)]
+    elif isinstance(value, Hash):
+        own = sys.getsizeof(value)
+        each = [sum(map(sys.getsizeof, pair)) for pair in islice(value.items(), samples)]
+    else:
+        own = sys.getsizeof(value)
+        each = [sys.getsizeof(member) for member in islice(value, samples)]
+    return own + (sum(each) * len(value) // len(each) if each else 0)
