@@ -64,16 +64,17 @@ class _Span(NamedTuple):
     last: int
 
 
-def _span(words: Command, size: int, *, whole_end: int | None = None) -> _Span:
-    """[start [end [BYTE | BIT]]] of a string of so many bytes."""
+def _span(words: Command, size: int, *, unit_first: bool = False) -> _Span:
+    """[start [end [BYTE | BIT]]] of a string of so many bytes; `unit_first`: looked at before the
+    end is."""
+    first, *given = map(integer, words[: 1 if unit_first and len(words) == 3 else 2])
     unit = 8
-    first = integer(words[0])
     if len(words) == 3:
         if words[2].upper() not in (b"BIT", b"BYTE"):
             raise Error(SYNTAX)
         unit = 1 if words[2].upper() == b"BIT" else 8
     total = size * 8 // unit
-    last = integer(words[1]) if len(words) > 1 else total - 1
+    last = (given[0] if given else integer(words[1])) if len(words) > 1 else total - 1
     first = max(0, first + total if first < 0 else first)
     last = min(max(0, last + total if last < 0 else last), total - 1)
     return _Span(first * unit, last * unit + unit - 1)
@@ -112,7 +113,11 @@ def _bitpos(call: Call, cmd: Command) -> Any:
         return -1 if bit else 0
     if len(cmd) > 6:
         raise Error(SYNTAX)
-    span = _span(cmd[3:], len(value)) if len(cmd) > 3 else _Span(0, len(value) * 8 - 1)
+    span = (
+        _span(cmd[3:], len(value), unit_first=True)
+        if len(cmd) > 3
+        else _Span(0, len(value) * 8 - 1)
+    )
     if span.first > span.last:
         return -1
     number, width = _bits_of(value, span), span.last - span.first + 1
@@ -235,7 +240,10 @@ def _bitfield(call: Call, cmd: Command) -> Any:
         if o.kind == b"GET":
             replies.append(was)
             continue
-        number = _fitting(o, o.value if o.kind == b"SET" else was + o.value)
+        wanted = was + o.value
+        if o.kind == b"SET":
+            wanted = o.value if o.signed else o.value % (1 << 64)
+        number = _fitting(o, wanted)
         if number is None:
             replies.append(None)
             continue

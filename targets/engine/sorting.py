@@ -92,6 +92,12 @@ def _window(o: _Options, size: int) -> slice:
     return slice(first, max(first, min(last, size - 1) + 1))
 
 
+def _number(word: bytes | None) -> float:
+    """As strtod reads it: what is missing or empty is 0, and a zero byte ends the text."""
+    text = (word or b"").partition(b"\0")[0].lstrip()
+    return floating(text, NO_SCORE) if text else 0.0
+
+
 def _compare(one: Any, other: Any) -> int:
     return int(one > other) - int(one < other)
 
@@ -103,10 +109,7 @@ def _sorted(call: Call, elements: list[bytes], o: _Options) -> list[bytes]:
         # What is missing comes first.
         weights = elements if by is None else [(w is not None, w or b"") for w in by]
     else:
-        weights = [
-            0.0 if word is None else floating(word, NO_SCORE)
-            for word in (elements if by is None else by)
-        ]
+        weights = [_number(word) for word in (elements if by is None else by)]
     order = [(weight, each) for weight, each in zip(weights, elements, strict=True)]
 
     def compare(one: Any, other: Any) -> int:

@@ -370,10 +370,10 @@ def _extended(number: Fraction) -> Fraction:
 
 @command("LCS", -3, "readonly", (1, 2, 1))
 def _lcs(call: Call, cmd: Command) -> Any:
-    options = _lcs_options(list(cmd[3:]))
     values = [call.peek(key) for key in cmd[1:3]]
     if any(value is not None and not isinstance(value, bytes) for value in values):
         raise Error("ERR The specified keys must contain string values")
+    options = _lcs_options(list(cmd[3:]))
     one, two = (value if isinstance(value, bytes) else b"" for value in values)
     return _common(one, two, *options)
 
