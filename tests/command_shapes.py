@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 KEYS = {
     "string": ["s1", "s2", "i1"], "list": ["l1", "l2"], "set": ["c1", "c2"], "hash": ["h1", "h2"],
-    "zset": ["z1", "z2"],
+    "zset": ["z1", "z2"], "stream": ["t1", "t2"],
 }  # fmt: skip
 MEMBERS = ["a", "b", "c", "d", "1", "2", "10", "", "A", "aa", "-5", "3.5"]
 NUMBERS = ["0", "1", "2", "3", "-1", "-2", "-3", "5", "10", "-100", "100"]
@@ -35,6 +35,19 @@ SHAPES = {
     "COPY": "any any ?REPLACE", "EXPIRE": "any seconds ?expopt", "PEXPIRE": "any ms ?expopt",
     "EXPIREAT": "any at_s ?expopt", "PEXPIREAT": "any at_ms ?expopt", "PERSIST": "any",
     "TTL": "any", "PTTL": "any", "EXPIRETIME": "any", "PEXPIRETIME": "any",
+    "XADD": "stream ?xaddopt xid field*", "XLEN": "stream", "XRANGE": "stream xlow xhigh ?xcount",
+    "XREVRANGE": "stream xhigh xlow ?xcount", "XDEL": "stream xone*",
+    "XTRIM": "stream xtrim", "XSETID": "stream xid ?xsetopt",
+    "XREAD": "?xcount ?NOACK1 STREAMS stream xid1",
+    "XREADGROUP": "GROUP group consumer ?xcount ?NOACK STREAMS stream xread",
+    "XACK": "stream group xone*", "XCLAIM": "stream group consumer idle xone* ?xclaimopt",
+    "XAUTOCLAIM": "stream group consumer idle xlow ?xcount ?JUSTID",
+    "XPENDING": "stream group ?xpending", "XGROUP|CREATE": "stream group xcreate ?xgroupopt",
+    "XGROUP|SETID": "stream group xcreate ?xgroupopt1", "XGROUP|DESTROY": "stream group",
+    "XGROUP|CREATECONSUMER": "stream group consumer",
+    "XGROUP|DELCONSUMER": "stream group consumer", "XINFO|STREAM": "stream",
+    "XINFO|GROUPS": "stream", "XINFO|CONSUMERS": "stream group",
+    "PUBLISH": "CHANNEL value", "SPUBLISH": "CHANNEL value",
     "GETBIT": "string place", "SETBIT": "string place bit", "BITCOUNT": "string ?bitrange",
     "BITPOS": "string bit ?bitspan", "BITOP": "bitop string string*",
     "BITFIELD": "string bitwork*", "BITFIELD_RO": "string bitget*",
@@ -73,7 +86,7 @@ SHAPES = {
 # What depends on chance or on the moment is shown by other tests.
 LEFT_OUT = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "RANDOMKEY", "TIME", "EVAL",
             "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT|LOAD", "SCRIPT|EXISTS", "SCRIPT|FLUSH",
-            "SCRIPT|KILL", "OBJECT|ENCODING", "MEMORY|USAGE"}  # fmt: skip
+            "SCRIPT|KILL", "DUMP", "RESTORE", "OBJECT|ENCODING", "MEMORY|USAGE"}  # fmt: skip
 
 
 class Shapes:
@@ -82,6 +95,7 @@ class Shapes:
     def __init__(self, rng: random.Random, now_ms: Callable[[], int]) -> None:
         self._rng = rng
         self._now_ms = now_ms
+        self._tick = 0
 
     def draw(self) -> list[str]:
         rng = self._rng
@@ -182,6 +196,81 @@ class Shapes:
 
     def _expopt(self) -> list[str]:
         return self._choice("NX", "XX", "GT", "LT", "NX GT", "foo")
+
+    def _xone(self) -> list[str]:
+        return self._choice("1-1", "1-2", "2-0", "2-1", "3-1", "5-0", "5-5", "7-1", "9-9", "x", "5")
+
+    def _xid(self) -> list[str]:
+        rng = self._rng
+        if rng.random() < 0.7:
+            self._tick = self._tick % 40 + rng.randint(0, 1)
+            ms, seq = divmod(self._tick, 3)
+            return [f"{ms}-{seq + 1}" if rng.random() < 0.8 else f"{ms}-*"]
+        return self._choice(
+            "0-0", "0-1", "5", "1-*", "x", "1-x", "+", "-", "18446744073709551616-0"
+        )
+
+    def _xid1(self) -> list[str]:
+        return self._choice("0", "0-0", "1-1", "2", "$", ">", "5-3", "20-1", "x")
+
+    def _xread(self) -> list[str]:
+        return self._choice(">", ">", ">", ">", "0", "0", "1-2", "5", "$", "x")
+
+    def _xlow(self) -> list[str]:
+        return self._choice("-", "-", "0", "1-1", "(1-1", "2", "(2", "5-1", "x", "+")
+
+    def _xhigh(self) -> list[str]:
+        return self._choice("+", "+", "9", "5-1", "(5-1", "(3", "20", "3-0", "(0-0", "x", "-")
+
+    def _xcount(self) -> list[str]:
+        return self._choice("COUNT 1", "COUNT 2", "COUNT 0", "COUNT -1", "COUNT 10", "COUNT x")
+
+    def _xbound(self) -> list[str]:
+        return self._choice("MAXLEN 3", "MAXLEN = 5", "MAXLEN ~ 4", "MAXLEN 0", "MINID 3-1",
+                            "MINID = 2", "MINID ~ 4", "MAXLEN -1", "MAXLEN x", "MINID x",
+                            "MAXLEN ~ 2 LIMIT 2", "MAXLEN 2 LIMIT 1", "MAXLEN ~ 1 LIMIT 0",
+                            "MAXLEN 5 MINID 5")  # fmt: skip
+
+    def _xaddopt(self) -> list[str]:
+        return self._xbound() if self._rng.random() < 0.5 else self._choice("NOMKSTREAM", "LIMIT 5")
+
+    def _xtrim(self) -> list[str]:
+        return self._xbound() if self._rng.random() < 0.9 else self._choice("LIMIT 5", "x 1")
+
+    def _xsetopt(self) -> list[str]:
+        return self._choice("ENTRIESADDED 20", "ENTRIESADDED 1", "MAXDELETEDID 2-1", "x", "x 1",
+                            "ENTRIESADDED -1")  # fmt: skip
+
+    def _group(self) -> list[str]:
+        return self._choice("g", "g", "g", "h")
+
+    def _consumer(self) -> list[str]:
+        return self._choice("alice", "bob", "carol")
+
+    def _idle(self) -> list[str]:
+        return self._choice("0", "0", "0", "100000", "-1", "x")
+
+    def _xclaimopt(self) -> list[str]:
+        return self._choice("JUSTID", "FORCE", "FORCE JUSTID", "RETRYCOUNT 7", "IDLE 100000",
+                            "LASTID 5-1", "TIME 5", "x", "RETRYCOUNT", "IDLE x")  # fmt: skip
+
+    def _xpending(self) -> list[str]:
+        words = self._choice("", "", "", "IDLE 0", "IDLE 100000", "IDLE x")
+        words += [*self._xlow(), *self._xhigh(), *self._choice("10", "1", "0", "-1", "x")]
+        return words + (self._consumer() if self._rng.random() < 0.4 else [])
+
+    def _xcreate(self) -> list[str]:
+        return self._choice("$", "0", "0-0", "3-1", "5", "x", "-")
+
+    def _xgroupopt(self) -> list[str]:
+        return self._choice("MKSTREAM", "MKSTREAM", "ENTRIESREAD 3", "ENTRIESREAD -1",
+                            "ENTRIESREAD x", "ENTRIESREAD -2", "x")  # fmt: skip
+
+    def _xgroupopt1(self) -> list[str]:
+        return self._choice("ENTRIESREAD 3", "ENTRIESREAD -1", "x", "MKSTREAM")
+
+    def _NOACK1(self) -> list[str]:
+        return ["NOACK"] if self._rng.random() < 0.2 else []
 
     def _place(self) -> list[str]:
         return self._choice(

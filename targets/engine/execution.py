@@ -22,7 +22,7 @@ from zlib import crc32
 from sortedcontainers import SortedKeyList
 
 from targets.engine.resp import Command, Error, number_text
-from targets.engine.values import Hash, Set, Value
+from targets.engine.values import Hash, Set, SortedSet, Value
 
 INT64 = 2**63
 MEMBERS_A_COMMAND = 1000  # of a snapshot
@@ -114,7 +114,11 @@ def _rebuilt(value: Value) -> tuple[bytes, list[bytes]]:
         return b"SADD", list(value)
     if isinstance(value, Hash):
         return b"HSET", [word for pair in value.items() for word in pair]
-    return b"ZADD", [word for m, s in value.scores.items() for word in (number_text(s), m)]
+    if isinstance(value, SortedSet):
+        return b"ZADD", [word for m, s in value.scores.items() for word in (number_text(s), m)]
+    from targets.engine.rdb import dump  # it needs the commands on streams
+
+    return b"RESTORE", [b"0", dump(value)]
 
 
 class Outcome(NamedTuple):
@@ -127,13 +131,22 @@ class Outcome(NamedTuple):
     whole: bool
 
 
+class Message(NamedTuple):
+    """Something that was published. `sharded`: by SPUBLISH."""
+
+    sharded: bool
+    channel: bytes
+    text: bytes
+
+
 class Blocked(NamedTuple):
     """The reply of a blocking command that has to wait: to be executed again when one of the keys
-    is written. `timeout_ms`: 0 for ever. `nil`: the reply after that time."""
+    is written, as `again`. `timeout_ms`: 0 for ever. `nil`: the reply after that time."""
 
     keys: tuple[bytes, ...]
     timeout_ms: int
     nil: Any
+    again: Command
 
 
 def execute(
@@ -219,9 +232,8 @@ class Call:
     """One command that is being executed; of a script, all that it calls."""
 
     __slots__ = (
-        "_changed", "_instead", "deny", "effects", "expiring", "in_script", "mask", "may_block",
-        "reads", "rng", "room",
-        "state", "time_ms", "whole", "writes",
+        "_changed", "_instead", "audience", "deny", "effects", "expiring", "in_script", "mask",
+        "may_block", "messages", "reads", "rng", "room", "state", "time_ms", "whole", "writes",
     )  # fmt: skip
 
     def __init__(
@@ -237,6 +249,7 @@ class Call:
         self.rng = rng
         self.mask = mask
         self.in_script = False
+        self.audience: Callable[[bool, bytes], int] = lambda sharded, channel: 0
         self._changed = False
         self._instead: list[Command] | None = None
         self.begin(time_ms, deny)
@@ -250,6 +263,7 @@ class Call:
         self.room: int | None = None  # bytes that commands of a script or transaction may write
         self.whole = False
         self.effects: list[Command] = []
+        self.messages: list[Message] = []  # that were published
         self.reads: dict[bytes, None] = {}
         self.writes: dict[bytes, None] = {}
 

@@ -326,9 +326,9 @@ def wait_ms(word: bytes) -> int:
     return ms
 
 
-def blocked(call: Call, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
+def blocked(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
     """Nothing was there: wait, or say so where nobody may wait."""
-    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY) if call.may_block else nil
+    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.may_block else nil
 
 
 def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:
@@ -340,7 +340,7 @@ def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:
             popped = _taken(call, key, value, 1, left=left)
             call.instead((b"LPOP" if left else b"RPOP", key))
             return [key, popped[0]]
-    return blocked(call, keys, timeout_ms, NIL_ARRAY)
+    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY)
 
 
 @command("BLPOP", -3, "write noscript blocking", (1, -2, 1))
@@ -359,7 +359,7 @@ def _blmove(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[5])
     moved = _move(call, cmd[1], cmd[2], from_left, to_left)
     if moved is None:
-        return blocked(call, cmd[1:2], timeout_ms, None)
+        return blocked(call, cmd, cmd[1:2], timeout_ms, None)
     call.instead((b"LMOVE", *cmd[1:5]))
     return moved
 
@@ -369,7 +369,7 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[3])
     moved = _move(call, cmd[1], cmd[2], False, True)
     if moved is None:
-        return blocked(call, cmd[1:2], timeout_ms, None)
+        return blocked(call, cmd, cmd[1:2], timeout_ms, None)
     call.instead((b"RPOPLPUSH", *cmd[1:3]))
     return moved
 
@@ -380,4 +380,4 @@ def _blmpop(call: Call, cmd: Command) -> Any:
     left, count = side(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])  # the last to be looked at, as in Redis
     popped = _pop_any(call, keys, count, left=left)
-    return blocked(call, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped

@@ -9,7 +9,7 @@ from typing import Any
 
 from targets.engine.execution import SYNTAX, Call, command, container, integer
 from targets.engine.resp import Command, Error
-from targets.engine.values import Hash, Set, SortedSet, Value
+from targets.engine.values import Hash, Set, SortedSet, Stream, Value
 
 AT_TWO = (2, 2, 1)
 LISTPACK_BYTES_MAX = 64  # of an element, as Redis is configured by default
@@ -32,6 +32,8 @@ def encoding(value: Value) -> bytes:
     if isinstance(value, Hash):
         short = all(len(w) <= LISTPACK_BYTES_MAX for pair in value.items() for w in pair)
         return b"listpack" if len(value) <= 512 and short else b"hashtable"
+    if isinstance(value, Stream):
+        return b"stream"
     short = all(len(member) <= LISTPACK_BYTES_MAX for member in value)
     return b"listpack" if len(value) <= 128 and short else b"skiplist"
 
@@ -101,6 +103,11 @@ def _size(value: Value, samples: int) -> int:
     elif isinstance(value, Hash):
         own = sys.getsizeof(value)
         each = [sum(map(sys.getsizeof, pair)) for pair in islice(value.items(), samples)]
+    elif isinstance(value, Stream):
+        own = sys.getsizeof(value) + sum(block.size for block in value.blocks)
+        return own + sum(
+            200 * len(g.pending) + 100 * len(g.consumers) for g in value.groups.values()
+        )
     else:
         own = sys.getsizeof(value)
         each = [sys.getsizeof(member) for member in islice(value, samples)]

@@ -35,6 +35,10 @@ class Pairs(list[tuple[Any, Any]]):
     """An array of pairs, a flat array in RESP2."""
 
 
+class ByName(list[tuple[Any, Any]]):
+    """A map; in RESP2 an array of pairs, each an array."""
+
+
 class Members(list[Any]):
     """A set, an array in RESP2."""
 
@@ -105,6 +109,12 @@ def _pairs(reply: Pairs, protocol: int) -> bytes:
     return _map(Map(reply), 2)
 
 
+def _by_name(reply: ByName, protocol: int) -> bytes:
+    if protocol == 3:
+        return _map(Map(reply), 3)
+    return _array([list(pair) for pair in reply], 2)
+
+
 def _members(reply: Members, protocol: int) -> bytes:
     made = _array(reply, protocol)
     return b"~" + made[1:] if protocol == 3 else made
@@ -128,6 +138,7 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
     bool: _bool,
     Double: _double,
     Map: _map,
+    ByName: _by_name,
     Pairs: _pairs,
     Members: _members,
     Push: _push,
@@ -149,6 +160,8 @@ def plain(reply: Any) -> Any:
         return int(reply)
     if kind is NilArray:
         return None
+    if kind is ByName:
+        return [[plain(name), plain(each)] for name, each in reply]
     if kind in (Map, Pairs):
         return [plain(each) for pair in reply for each in pair]
     if kind in (list, Members, Push):

@@ -444,7 +444,7 @@ def _bzpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
             ((score, member),) = _popped(call, key, value, 1, lowest=lowest)
             call.instead((b"ZPOPMIN" if lowest else b"ZPOPMAX", key))
             return [key, member, Double(score)]
-    return blocked(call, cmd[1:-1], timeout_ms, NIL_ARRAY)
+    return blocked(call, cmd, cmd[1:-1], timeout_ms, NIL_ARRAY)
 
 
 @command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
@@ -488,7 +488,7 @@ def _bzmpop(call: Call, cmd: Command) -> Any:
     end, count = _end(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])
     popped = _zmpop_of(call, keys, end, count)
-    return blocked(call, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
 
 
 @command("ZRANDMEMBER", -2, "readonly", ONE)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from sortedcontainers import SortedList
+from sortedcontainers import SortedDict, SortedList
 
 List = deque[bytes]
 
@@ -57,11 +57,79 @@ class SortedSet:
         return None if score is None else int(self.order.index((score, member)))
 
 
-Value = bytes | List | Set | Hash | SortedSet
+StreamId = tuple[int, int]  # milliseconds since 1970, number within them
+FIRST_ID: Final[StreamId] = (0, 0)
+LAST_ID: Final[StreamId] = (2**64 - 1, 2**64 - 1)
+UNKNOWN: Final = -1  # entries that a group has read, where that can't be told
+
+
+class Pending:
+    """An entry of a stream that was delivered and is not acknowledged."""
+
+    __slots__ = ("consumer", "count", "time_ms")
+
+    def __init__(self, consumer: bytes, time_ms: int, count: int) -> None:
+        self.consumer = consumer
+        self.time_ms = time_ms
+        self.count = count
+
+
+class Group:
+    """Consumers of a stream. `consumers`: when each was seen last, in milliseconds since 1970."""
+
+    def __init__(self, last_id: StreamId, read: int) -> None:
+        self.last_id = last_id
+        self.read = read
+        self.pending: SortedDict[StreamId, Pending] = SortedDict()
+        self.consumers: SortedDict[bytes, int] = SortedDict()
+
+    def pending_of(self, consumer: bytes) -> list[StreamId]:
+        return [i for i, pending in self.pending.items() if pending.consumer == consumer]
+
+
+class Block:
+    """What Redis would hold in one node: trimming with ~ removes whole ones. `live`: entries that
+    are not deleted; `size`: bytes of its listpack."""
+
+    __slots__ = ("fields", "first", "last", "live", "size")
+
+    def __init__(self, first: StreamId, fields: tuple[bytes, ...], size: int) -> None:
+        self.first = self.last = first
+        self.fields = fields
+        self.size = size
+        self.live = 0
+
+
+class Stream:
+    """Entries by id, each a flat tuple of fields and values. `added`: how many ever were."""
+
+    def __init__(self) -> None:
+        self.entries: SortedDict[StreamId, tuple[bytes, ...]] = SortedDict()
+        self.blocks: list[Block] = []
+        self.last_id = FIRST_ID
+        self.max_deleted = FIRST_ID
+        self.added = 0
+        self.groups: SortedDict[bytes, Group] = SortedDict()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def first_id(self) -> StreamId:
+        return self.entries.peekitem(0)[0] if self.entries else FIRST_ID
+
+    @property
+    def top_id(self) -> StreamId:
+        """Of the last entry that is there."""
+        return self.entries.peekitem(-1)[0] if self.entries else FIRST_ID
+
+
+Value = bytes | List | Set | Hash | SortedSet | Stream
 KINDS: Final[dict[type, bytes]] = {
     bytes: b"string",
     deque: b"list",
     Set: b"set",
     Hash: b"hash",
     SortedSet: b"zset",
+    Stream: b"stream",
 }

@@ -111,8 +111,8 @@ MUTANTS = {
     ),
     "13-absence": Mutant(
         "targets/engine/execution.py",
-        "        self.state.expires.pop(key, None)\n        self.writes[key] = None\n\n    def instead",
-        "        self.state.expires.pop(key, None)\n\n    def instead",
+        "        self.state.drop(key)\n        self.writes[key] = None\n\n    def instead",
+        "        self.state.drop(key)\n\n    def instead",
         f"{WRITES}::test_that_a_key_is_gone",
     ),
     "14-first-commit": Mutant(
@@ -150,7 +150,7 @@ MUTANTS = {
         "        if False:", f"{WRITES}::test_what_waits_is_bounded",
     ),
     "21-demoted-keeps": Mutant(
-        NODE + "shard.py", "self.state, self.tracker = State(scripts=scripts), Tracker()",
+        NODE + "shard.py", "self.state, self.tracker = State(scripts=scripts, sharded=True), Tracker()",
         "self.state, self.tracker = self.state, Tracker()",
         f"{LEASES}::test_what_is_not_committed",
     ),
@@ -241,7 +241,7 @@ MUTANTS = {
         f"{LEASES}::test_a_log_that_nobody_reaches",
     ),
     "35-anybody": Mutant(
-        NODE + "server.py", "if session.readonly and not known.write and shard.role",
+        NODE + "server.py", "if session.readonly and reads and shard.role",
         "if not known.write and shard.role", f"{REPLICAS}::test_reads_of_replicas",
     ),
     "36-too-early": Mutant(

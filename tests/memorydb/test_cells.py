@@ -33,7 +33,7 @@ def run(folder: Path, workload: str, nemesis: str, seed: int) -> Results:
         nemesis=nemesis,
         environment="simulated",
         seed=seed,
-        time_limit_s=10.0 if nemesis == "all" else 4.0,
+        time_limit_s=20.0 if nemesis == "all" else 4.0,
         interval_s=0.8 if nemesis == "all" else 0.4,
         rate=150.0 if nemesis == "all" else 100.0,
         options=OPTIONS,

@@ -12,7 +12,7 @@ from command_shapes import SHAPES, Shapes
 from shards import CLOSED, LONG, QUIET, SHORT, Shards, Talk
 
 from harness.simulation.delays import Delays
-from targets.engine import TABLE, State, execute
+from targets.engine import TABLE, State, execute, find
 from targets.engine.resp import Error
 from targets.memorydb_py.node.tracker import Tracker
 
@@ -59,16 +59,17 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
         talk = await shards.to_primary()
         now_ms = shards.world.loop.now_ns // 1_000_000
         shapes = Shapes(random.Random(7), lambda: now_ms)
-        state, rng, wanted = State(), random.Random(1), []
-        left_out = {"KEYS", "DBSIZE", "FLUSHALL", "FLUSHDB"}
+        state, rng, wanted = State(sharded=True), random.Random(1), []
+        left_out = {"KEYS", "DBSIZE", "SCAN", "FLUSHALL", "FLUSHDB",
+                    "XREADGROUP", "XCLAIM", "XAUTOCLAIM"}  # fmt: skip
         count = 0
         while count < 2500:
             command = [_in_slot(w) for w in shapes.draw()]
-            known = TABLE.get(command[0].upper().encode())
+            known = find(TABLE, tuple(w.encode() for w in command))
             timed = "EX" in command[0].upper() or {"EX", "PX"} & set(command)
             if known is None or timed or known.name in left_out or known.nested:
                 continue
-            if known.name[0] == "B":
+            if "blocking" in known.flags:
                 continue
             count += 1
             done = execute(state, tuple(w.encode() for w in command), now_ms, rng)
@@ -88,7 +89,7 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
 
 def _in_slot(word: str) -> str:
     """Keys of the shapes, in one slot."""
-    return f"{{t}}{word}" if len(word) == 2 and word[0] in "silchzx" and word[1] in "12" else word
+    return f"{{t}}{word}" if len(word) == 2 and word[0] in "silchzxt" and word[1] in "12" else word
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -169,10 +170,36 @@ def test_answers_that_show_what_is_not_committed_wait_too(
 STOP_EARLY = {"MSETNX", "LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "BLPOP", "BRPOP", "BZPOPMIN",
               "BZPOPMAX"}  # fmt: skip
 MAKE = {
-    "s": ("SET", "12"), "i": ("SET", "12"), "l": ("RPUSH", "a", "b", "c"), "c": ("SADD", "a", "b"),
-    "h": ("HSET", "a", "1"), "z": ("ZADD", "1", "a", "2", "b"), "x": ("ZADD", "0", "a", "0", "b"),
+    "s": ["SET # 12"], "i": ["SET # 12"], "l": ["RPUSH # 1 2 3"], "c": ["SADD # 1 2"],
+    "h": ["HSET # a 1"], "z": ["ZADD # 1 1 2 2"], "x": ["ZADD # 0 a 0 b"],
+    "t": ["XADD # 1-1 a 1", "XADD # 2-0 a 2", "XGROUP CREATE # g 0",
+          "XREADGROUP GROUP g alice COUNT 1 STREAMS # >"],
 }  # fmt: skip
+
+
+def _made() -> list[str]:
+    """Commands that make two keys of every kind."""
+    return [
+        command.replace("#", f"{{t}}{kind}{i}")
+        for kind, commands in MAKE.items()
+        for i in (1, 2)
+        for command in commands
+    ]
+
+
+def _state() -> State:
+    state = State(sharded=True)
+    for command in _made():
+        done = execute(state, tuple(command.encode().split()), 10**12, random.Random(0))
+        assert not isinstance(done.reply, Error)
+    return state
+
+
 DRAWN = {
+    "DUMP": "{t}s1", "MEMORY|USAGE": "USAGE {t}s1", "OBJECT|ENCODING": "ENCODING {t}s1",
+    "OBJECT|IDLETIME": "IDLETIME {t}s1", "SORT": "{t}l1",
+    "SORT_RO": "{t}l1", "XSETID": "{t}t1 5-0", "XCLAIM": "{t}t1 g bob 0 1-1",
+    "OBJECT|FREQ": "FREQ {t}s1",
     "SRANDMEMBER": "{t}c1", "HRANDFIELD": "{t}h1", "ZRANDMEMBER": "{t}z1", "SPOP": "{t}c1",
     "EVAL": "return#redis.call('GET',KEYS[1]) 1 {t}s1",
     "EVAL_RO": "return#redis.call('GET',KEYS[1]) 1 {t}s1",
@@ -182,15 +209,11 @@ DRAWN = {
 def _commands(name: str, seed: int) -> list[str] | None:
     """A command that works where every key of `MAKE` is there."""
     if name in DRAWN:
-        return [name, *(w.replace("#", " ") for w in DRAWN[name].split())]
+        return [name.split("|")[0], *(w.replace("#", " ") for w in DRAWN[name].split())]
     if name not in SHAPES:
         return None
     shapes = Shapes(random.Random(f"{name}/{seed}"), lambda: 10**12)
-    state = State()
-    for kind, (make, *words) in MAKE.items():
-        for i in (1, 2):
-            made = (make, f"{{t}}{kind}{i}", *words)
-            execute(state, tuple(w.encode() for w in made), 10**12, random.Random(0))
+    state = _state()
     for _ in range(3000):
         drawn = shapes.draw_of(name)
         command = [_in_slot(w) for w in drawn]
@@ -200,11 +223,7 @@ def _commands(name: str, seed: int) -> list[str] | None:
         trial = execute(state, tuple(w.encode() for w in command), 10**12, random.Random(0))
         if not isinstance(trial.reply, Error):
             return command
-        state = State()
-        for kind, (make, *words) in MAKE.items():
-            for i in (1, 2):
-                made = (make, f"{{t}}{kind}{i}", *words)
-                execute(state, tuple(w.encode() for w in made), 10**12, random.Random(0))
+        state = _state()
     return None
 
 
@@ -214,11 +233,10 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
     seen: dict[str, None] = {}
 
     async def check(shards: Shards, primary: str, command: list[str], key: bytes | None) -> None:
-        known = TABLE[command[0].upper().encode()]
+        known = find(TABLE, tuple(w.encode() for w in command))
         fill = await shards.connect(primary)
         await fill.ask("FLUSHALL")
-        for kind, (make, *words) in MAKE.items():
-            await fill.asks(*((make, f"{{t}}{kind}{i}", *words) for i in (1, 2)))
+        await fill.asks(*_made())
         await fill.ask("SET {t}other 1")
         shards.hold(primary)
         dirty = b"{t}other" if key is None else key
@@ -251,7 +269,7 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
 
     Shards(5, nodes=1, delays=FIXED).run(story)
     with_keys = {n.decode() for n, k in TABLE.items() if k.keys[0] or k.movable}
-    assert with_keys - set(seen) == {"EVALSHA", "EVALSHA_RO"}
+    assert with_keys - set(seen) == {"EVALSHA", "EVALSHA_RO", "RESTORE", "SPUBLISH"}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Commands:
     """See the module's text. Each method replies, or blocks the session."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
+        self.node = node
 
     def not_in_transaction(self, command: Known) -> Error | None:
         allowed = "no_multi" not in command.flags
@@ -59,7 +59,7 @@ class Commands:
     def within_transaction(self, session: Session, command: Command, entry: Known) -> Any:
         """The reply of one of these commands from EXEC's queue."""
         if entry.name == "WAIT":
-            return self._node.reached(session.written)
+            return self.node.reached(session.written)
         return _answer(lambda: entry.run(self, session, command), session)
 
     # --- the connection
@@ -69,7 +69,7 @@ class Commands:
         if len(command) > 3:
             session.reply(Error("ERR syntax error"))
             return
-        if not self._node.settings.requirepass and len(command) == 2:
+        if not self.node.settings.requirepass and len(command) == 2:
             session.reply(
                 Error(
                     "ERR AUTH <password> called without any password configured for the default "
@@ -81,7 +81,7 @@ class Commands:
         session.reply(OK if self._logs_in(session, user, password) else WRONG_PASSWORD)
 
     def _logs_in(self, session: Session, user: bytes, password: bytes) -> bool:
-        wanted = self._node.settings.requirepass.encode()
+        wanted = self.node.settings.requirepass.encode()
         if user != b"default" or (wanted and password != wanted):
             return False
         session.log_in()
@@ -125,7 +125,7 @@ class Commands:
             return
         session.protocol = version
         session.name = session.name if name is None else name
-        role = b"master" if self._node.shard.serves() else b"replica"
+        role = b"master" if self.node.shard.serves() else b"replica"
         session.reply(
             Map(
                 [
@@ -148,10 +148,11 @@ class Commands:
     @own("RESET", 1, "noscript loading stale fast no_auth no_multi allow_busy")
     def reset(self, session: Session, command: Command) -> None:
         session.queued, session.aborted = None, False
-        self._node.unwatch(session)
+        self.node.unwatch(session)
         session.protocol, session.name, session.readonly = 2, b"", False
         session.replies_wanted = "on"
-        session.log_out(trusted=not self._node.settings.requirepass)
+        self.node.channels.forget(session)
+        session.log_out(trusted=not self.node.settings.requirepass)
         session.reply(Simple(b"RESET"))
 
     @own("SELECT", 2, "loading stale fast")
@@ -210,7 +211,7 @@ class Commands:
         session.reply(self._described(session).encode())
 
     def _client_list(self, session: Session, command: Command) -> None:
-        lines = [self._described(each) for each in self._node.sessions.values()]
+        lines = [self._described(each) for each in self.node.sessions.values()]
         session.reply("".join(lines).encode())
 
     def _described(self, session: Session) -> str:
@@ -229,7 +230,7 @@ class Commands:
         if number is None or command[2].upper() != b"ID":
             session.reply(Error("ERR syntax error"))
             return
-        victim = self._node.sessions.get(number)
+        victim = self.node.sessions.get(number)
         session.reply(int(victim is not None))
         if victim is session:
             session.close()
@@ -241,14 +242,14 @@ class Commands:
         if number is None:
             session.reply(Error("ERR value is not an integer or out of range"))
             return
-        other = self._node.sessions.get(number)
+        other = self.node.sessions.get(number)
         if other is None or other.waiting is None:
             session.reply(0)
             return
         error = None
         if len(command) == 4 and command[3].upper() == b"ERROR":
             error = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-        self._node.time_out(other, error)
+        self.node.time_out(other, error)
         session.reply(1)
 
     def _client_reply(self, session: Session, command: Command) -> None:
@@ -281,7 +282,7 @@ class Commands:
         if session.queued is None:
             session.reply(Error("ERR EXEC without MULTI"))
         else:
-            self._node.exec(session)
+            self.node.exec(session)
 
     @own("DISCARD", 1, "noscript loading stale fast allow_busy")
     def discard(self, session: Session, command: Command) -> None:
@@ -289,7 +290,7 @@ class Commands:
             session.reply(Error("ERR DISCARD without MULTI"))
             return
         session.queued, session.aborted = None, False
-        self._node.unwatch(session)
+        self.node.unwatch(session)
         session.reply(OK)
 
     @own("WATCH", -2, "noscript loading stale fast allow_busy", ALL)
@@ -297,15 +298,15 @@ class Commands:
         if session.queued is not None:
             session.reply(IN_TRANSACTION["WATCH"])
             return
-        error = self._node.redirect(session, command, OWN[b"WATCH"])
+        error = self.node.redirect(session, command, OWN[b"WATCH"])
         if error is not None:
             session.reply(error)
         else:
-            self._node.watch(session, command[1:])
+            self.node.watch(session, command[1:])
 
     @own("UNWATCH", 1, "noscript loading stale fast allow_busy")
     def unwatch(self, session: Session, command: Command) -> None:
-        self._node.unwatch(session)
+        self.node.unwatch(session)
         session.reply(OK)
 
     # --- replication
@@ -320,7 +321,7 @@ class Commands:
             return
         if timeout_ms < 0:
             session.reply(Error("ERR timeout is negative"))
-        elif not self._node.serving:
+        elif not self.node.serving:
             session.reply(
                 Error(
                     "ERR WAIT cannot be used with replica instances. Please also note that since "
@@ -329,11 +330,11 @@ class Commands:
                 )
             )
         else:
-            self._node.wait(session, wanted, timeout_ms)
+            self.node.wait(session, wanted, timeout_ms)
 
     @own("ROLE", 1, "noscript loading stale fast")
     def role(self, session: Session, command: Command) -> None:
-        node = self._node
+        node = self.node
         if node.serving:
             replicas = [
                 [*_where(node.place.nodes.get(name)), b"%d" % n]
@@ -352,7 +353,7 @@ class Commands:
     @own("FAILOVER", -1, "admin noscript stale no_multi")
     def failover(self, session: Session, command: Command) -> None:
         """FAILOVER [TO host port]: a graceful hand-over."""
-        node = self._node
+        node = self.node
         successor = None
         words = [w.upper() for w in command[1:]]
         if words[:1] == [b"TO"] and len(words) == 3:
@@ -379,21 +380,21 @@ class Commands:
             session.reply(Error("ERR syntax error"))
             return
         session.block()
-        self._node.shut_down()
+        self.node.shut_down()
 
     # --- about the server
 
     @own("INFO", -1, "loading stale")
     def info(self, session: Session, command: Command) -> None:
         sections = [w.decode("latin-1").lower() for w in command[1:]]
-        session.reply(information(self._node, sections).encode())
+        session.reply(information(self.node, sections).encode())
 
     @own("CONFIG", -2, "admin noscript loading stale")
     def config(self, session: Session, command: Command) -> None:
         if command[1].upper() != b"GET" or len(command) < 3:
             session.reply(unknown_subcommand(command))
             return
-        settings = self._node.settings
+        settings = self.node.settings
         shown = {
             b"save": b"",
             b"appendonly": b"no",
@@ -415,20 +416,20 @@ class Commands:
         if command[1].upper() != b"DIGEST" or len(command) != 2:
             session.reply(unknown_subcommand(command))
             return
-        shard = self._node.shard
+        shard = self.node.shard
         session.reply(Simple(digest(shard.state)), shard.tracker.last)
 
     @own("CLUSTER", -2, "admin stale")
     def cluster(self, session: Session, command: Command) -> None:
         shows_keys = command[1].upper() in (b"COUNTKEYSINSLOT", b"GETKEYSINSLOT")
-        if shows_keys and not self._node.serving:
+        if shows_keys and not self.node.serving:
             session.reply(Error("CLUSTERDOWN The cluster is down"))
             return
         try:
-            reply = cluster.answer(self._node, command)
+            reply = cluster.answer(self.node, command)
         except Error as e:
             reply = e
-        session.reply(reply, self._node.shard.tracker.last if shows_keys else 0)
+        session.reply(reply, self.node.shard.tracker.last if shows_keys else 0)
 
     @own("COMMAND", -1, "loading stale")
     def command(self, session: Session, command: Command) -> None:

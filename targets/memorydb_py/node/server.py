@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.host import Address, Host
-from targets.engine import TABLE, Blocked, Call, Known, find, is_expired, unknown
+from targets.engine import TABLE, Blocked, Call, Known, Message, find, is_expired, unknown
 from targets.engine.execution import ONE, wrong_number
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple, encode
 from targets.memorydb_py.log.client import LogClient
+from targets.memorydb_py.node.channels import Channels, refused_to_listener
 from targets.memorydb_py.node.session import Session, Waiting
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
@@ -27,6 +28,8 @@ NOAUTH = Error("NOAUTH Authentication required.")
 UNBLOCKED = Error(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
+GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
+STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
 EXPIRE_EVERY_S = 0.1
 EXPIRED_AT_ONCE = 200
 
@@ -54,6 +57,7 @@ class Node:
     """See the module's text. Also `Owner` of its shard and `Server` of its sessions."""
 
     def __init__(self, host: Host, settings: Settings, place: Place) -> None:
+        import targets.memorydb_py.node.subscriptions  # noqa: F401
         from targets.memorydb_py.node.commands import Commands
 
         self.host = host
@@ -63,6 +67,7 @@ class Node:
         self.committed = 0
         self.parked = 0
         self.positions: Mapping[str, int] = {}
+        self.channels = Channels()
         self.executed = 0
         self.accepted = 0
         self.shard: Shard
@@ -95,6 +100,7 @@ class Node:
     def end(self, session: Session) -> None:
         self.sessions.pop(session.number, None)
         self.unwatch(session)
+        self.channels.forget(session)
         self._stop_waiting(session)
         wait = self._waits.pop(session.number, None)
         if wait is not None and wait.timer is not None:
@@ -107,6 +113,11 @@ class Node:
 
     def applied(self, keys: Iterable[bytes]) -> None:
         self.touch(keys)
+        if self._ready:
+            self._serve_blocked()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        self.channels.deliver(messages)
 
     def demoted(self) -> None:
         """Clients that wait for what was not committed are disconnected; those that wait for a key
@@ -183,6 +194,7 @@ class Node:
                 or session.queued is not None
                 or not session.trusted
                 or not known.fits(command)
+                or session.listens_only
             ):
                 self._handle_any(session, command)
             else:
@@ -229,6 +241,8 @@ class Node:
             session.last_command = command[0]
             if known.name.encode() in OWN:
                 known.run(self._commands, session, command)
+            elif known.name == "PING" and session.listens_only:
+                session.reply([b"pong", command[1] if len(command) > 1 else b""])
             else:
                 self._execute(session, command, known)
 
@@ -240,7 +254,7 @@ class Node:
             return wrong_number(known.name)
         if not session.trusted and known.name not in ("AUTH", "HELLO", "QUIT", "RESET"):
             return NOAUTH
-        return None
+        return refused_to_listener(known.name) if session.listens_only else None
 
     def _queue(
         self, session: Session, command: Command, known: Known | None, error: Error | None
@@ -272,12 +286,13 @@ class Node:
         call = self._spare
         if call is None or call.state is not self.shard.state:
             call = self._spare = self._call()
-        call.begin(self.time_ms(), None if self._serving else READONLY, may_block=self._serving)
+        may_block = self._serving or not known.write
+        call.begin(self.time_ms(), None if self._serving else READONLY, may_block=may_block)
         if known.nested:
             call.room = self.settings.max_record_bytes
         reply = call.perform(known, command)
         if type(reply) is Blocked:
-            self._wait_for_keys(session, Waiting(command, reply), call)
+            self._wait_for_keys(session, Waiting(reply), call)
             return
         n = self._settle(session, call)
         session.reply(reply, n)
@@ -290,15 +305,17 @@ class Node:
             return None
         keys = known.keys_of(command)
         slot = slot_of(keys[0]) if keys else 0
-        if len(keys) > 1 and any(slot_of(key) != slot for key in keys):
+        if len(keys) > 1 and self.crosses_slots(keys):
             return CROSSSLOT
         if self._serving:
             return None
         shard = self.shard
-        data = bool(keys) or known.write or "readonly" in known.flags or known.nested
+        data = bool(keys) or known.write or known.nested
+        data = data or "readonly" in known.flags or "pubsub" in known.flags
         if not data:
             return None
-        if session.readonly and not known.write and shard.role == "replica":
+        reads = not known.write and "pubsub" not in known.flags
+        if session.readonly and reads and shard.role == "replica":
             return None if shard.ready else LOADING
         leader = self.place.nodes.get(shard.leader or "") if shard.knows_leader() else None
         if leader is not None:
@@ -307,6 +324,11 @@ class Node:
             host, port = leader
             return Error(f"MOVED {slot} {host}:{port}")
         return CLUSTERDOWN
+
+    @staticmethod
+    def crosses_slots(keys: Sequence[bytes]) -> Error | None:
+        slot = slot_of(keys[0])
+        return CROSSSLOT if any(slot_of(key) != slot for key in keys) else None
 
     def _too_much(self) -> Error | None:
         """D11."""
@@ -327,7 +349,8 @@ class Node:
         """What executes commands now: on a replica nothing is written and nothing expires (D5)."""
         deny = None if self._serving else READONLY
         call = Call(self.shard.state, self.time_ms(), self.host.rng, deny, mask=False)
-        call.may_block = may_block and self._serving
+        call.may_block = may_block
+        call.audience = self.channels.audience
         return call
 
     def _settle(self, session: Session | None, call: Call) -> int:
@@ -338,6 +361,9 @@ class Node:
             if len(effects) > 1:
                 effects = [e for e in effects if e[0] not in (b"MULTI", b"EXEC")]
             n = shard.write(effects, call.writes)
+            if call.messages:
+                messages = call.messages
+                self.wait_for(n, lambda _: self.channels.deliver(messages))
             if session is not None:
                 session.written = n
             self.touch(call.writes, session)
@@ -486,11 +512,14 @@ class Node:
                 waiting = session.waiting
                 assert waiting is not None
                 call = self._call(may_block=True)
-                reply = call.run(waiting.command)
+                reply = call.run(waiting.blocked.again)
+                if isinstance(reply, Error) and str(reply).startswith("NOGROUP"):
+                    reply = GROUP_GONE if key in self.shard.state.values else STREAM_GONE
                 if type(reply) is Blocked or isinstance(reply, Error):
                     if call.effects:
                         self._settle(session, call)
-                    continue
+                    if reply not in (GROUP_GONE, STREAM_GONE):
+                        continue
                 self._stop_waiting(session)
                 n = max(self._settle(session, call), self.shard.tracker.position(call.reads))
                 session.reply(reply, n)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from targets.engine import Blocked
-from targets.engine.resp import Command, Error, Requests, encode
+from targets.engine.resp import Command, Error, Push, Requests, encode
 
 REQUEST_BYTES_MAX = 1 << 30
 BEHIND_BYTES_MAX = 16 << 20  # of requests behind one that blocks
@@ -46,10 +46,9 @@ class Server(Protocol):
 class Waiting:
     """A command that blocks: executed again when one of its keys is written."""
 
-    __slots__ = ("blocked", "command", "timer")
+    __slots__ = ("blocked", "timer")
 
-    def __init__(self, command: Command, blocked: Blocked) -> None:
-        self.command = command
+    def __init__(self, blocked: Blocked) -> None:
         self.blocked = blocked
         self.timer: asyncio.TimerHandle | None = None
 
@@ -71,6 +70,7 @@ class Session(asyncio.Protocol):
         self.watched: dict[bytes, bool] = {}  # whether it had expired already
         self.touched = False  # something watched has changed
         self.waiting: Waiting | None = None
+        self.subscriptions: dict[tuple[bytes, bytes], None] = {}  # (kind, name): see `channels`
         self.since = asyncio.get_running_loop().time()
         self.last_command = b""
         self.closing = False
@@ -105,7 +105,13 @@ class Session(asyncio.Protocol):
             and self._requests.trusted
             and self.replies_wanted == "on"
             and not self._parked
+            and not self.listens_only
         )
+
+    @property
+    def listens_only(self) -> bool:
+        """Whether it may do no more than listen: in RESP2 replies can't be told from messages."""
+        return bool(self.subscriptions) and self.protocol == 2
 
     # --- the transport
 
@@ -186,6 +192,11 @@ class Session(asyncio.Protocol):
             parked.append((n, data))
             self._server.wait_for(n, self.committed_to)
         self._server.parked += 1
+
+    def push(self, message: Push) -> None:
+        """What is no reply, and waits for none."""
+        self.out.append(encode(message, self.protocol))
+        self._ship()
 
     def committed_to(self, n: int) -> None:
         """Entries up to n are committed."""

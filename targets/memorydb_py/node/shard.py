@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from harness.host import Host
-from targets.engine import Call, State
+from targets.engine import Call, Message, State
 from targets.engine.resp import Command, Error
 from targets.memorydb_py.log.interface import ZERO, Batch, Id, Refused, TransactionLog
 from targets.memorydb_py.node import entries
@@ -45,6 +45,10 @@ class Owner(Protocol):
         """An entry of the log has changed these, on a replica."""
         ...
 
+    def publish(self, messages: Sequence[Message]) -> None:
+        """An entry of the log holds these, on a replica that has caught up."""
+        ...
+
     def demoted(self) -> None:
         """Whatever was not committed is unknown; the state is gone."""
         ...
@@ -54,7 +58,7 @@ class Shard:
     """See the module's text. `state` is what commands are executed on."""
 
     def __init__(self, host: Host, log: TransactionLog, settings: Settings, owner: Owner) -> None:
-        self.state = State()
+        self.state = State(sharded=True)
         self.tracker = Tracker()
         self.role: Role = "replica"
         self.leader: str | None = None  # as far as this node knows
@@ -115,7 +119,7 @@ class Shard:
         self._reign += 1
         self.role, self.ready = "replica", False
         scripts = self.state.scripts
-        self.state, self.tracker = State(scripts=scripts), Tracker()
+        self.state, self.tracker = State(scripts=scripts, sharded=True), Tracker()
         self.applied, self._checksum = ZERO, 0
         self._observed, self._backoff_waived = self._host.lease_ns(), False
         self._unsent.clear()
@@ -140,6 +144,9 @@ class Shard:
             if entries.is_effects(entry):
                 self._host.charge(1)
                 self._owner.applied(self.apply_effects(call, entry))
+                if self.ready and call.messages:
+                    self._owner.publish(call.messages)
+                call.messages = []
             else:
                 self._observe(batch, entry)
         self._checksum = checksum(batch, self._checksum)

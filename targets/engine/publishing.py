@@ -1,0 +1,26 @@
+"""PUBLISH and SPUBLISH: messages are effects too, so that those who listen elsewhere hear them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.engine.execution import ONE, Call, Message, command
+from targets.engine.resp import Command
+
+
+def _publish(call: Call, cmd: Command, *, sharded: bool) -> Any:
+    if call.deny is not None:
+        raise call.deny
+    call.messages.append(Message(sharded, cmd[1], cmd[2]))
+    call.instead(cmd)
+    return call.audience(sharded, cmd[1])
+
+
+@command("PUBLISH", 3, "pubsub loading stale fast")
+def _publish_to_all(call: Call, cmd: Command) -> Any:
+    return _publish(call, cmd, sharded=False)
+
+
+@command("SPUBLISH", 3, "pubsub loading stale fast", ONE)
+def _publish_to_shard(call: Call, cmd: Command) -> Any:
+    return _publish(call, cmd, sharded=True)

@@ -1,0 +1,68 @@
+"""Who listens to what on a node. A message is delivered when its entry of the log is committed, on
+the primary as on replicas (PUBLISH is outside what the log promises: D7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from targets.engine.execution import Message
+from targets.engine.keys import matches
+from targets.engine.resp import Error, Push
+from targets.memorydb_py.node.session import Session
+
+OF_LISTENERS = (
+    "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "PING",
+    "QUIT", "RESET",
+)  # fmt: skip
+Listeners = dict[bytes, dict[int, Session]]
+
+
+def refused_to_listener(name: str) -> Error | None:
+    """Why a client of RESP2 that listens can't do this."""
+    if name in OF_LISTENERS:
+        return None
+    return Error(
+        f"ERR Can't execute '{name.lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT "
+        "/ RESET are allowed in this context"
+    )
+
+
+class Channels:
+    """By kind (`subscribe`, `psubscribe`, `ssubscribe`), by name."""
+
+    def __init__(self) -> None:
+        self.listeners: dict[bytes, Listeners] = {b"": {}, b"p": {}, b"s": {}}
+
+    def add(self, session: Session, kind: bytes, name: bytes) -> None:
+        self.listeners[kind].setdefault(name, {})[session.number] = session
+        session.subscriptions[kind, name] = None
+
+    def remove(self, session: Session, kind: bytes, name: bytes) -> None:
+        listeners = self.listeners[kind].get(name, {})
+        listeners.pop(session.number, None)
+        if not listeners:
+            self.listeners[kind].pop(name, None)
+        session.subscriptions.pop((kind, name), None)
+
+    def forget(self, session: Session) -> None:
+        for kind, name in list(session.subscriptions):
+            self.remove(session, kind, name)
+
+    def audience(self, sharded: bool, channel: bytes) -> int:
+        """How many would get a message."""
+        if sharded:
+            return len(self.listeners[b"s"].get(channel, ()))
+        fitting = (s for p, s in self.listeners[b"p"].items() if matches(channel, p))
+        return len(self.listeners[b""].get(channel, ())) + sum(map(len, fitting))
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        for sharded, channel, text in messages:
+            kind = b"s" if sharded else b""
+            for session in list(self.listeners[kind].get(channel, {}).values()):
+                session.push(Push([kind + b"message", channel, text]))
+            if sharded:
+                continue
+            for pattern, listeners in list(self.listeners[b"p"].items()):
+                if matches(channel, pattern):
+                    for session in list(listeners.values()):
+                        session.push(Push([b"pmessage", pattern, channel, text]))
