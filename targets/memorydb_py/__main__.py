@@ -1,4 +1,4 @@
-"""`python -m targets.memorydb_py`: a node, or an AZ of the log, as a real process."""
+"""`python -m targets.memorydb_py`: a node, an AZ of the log, or a snapshotter, for real."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from harness.host import Address, RealHost, run_real
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.server import Node, Place
 from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.snapshots.objects import Directory
+from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 
 def address(text: str) -> Address:
@@ -24,7 +26,7 @@ def named(texts: list[str]) -> dict[str, Address]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m targets.memorydb_py", description=__doc__)
-    parser.add_argument("role", choices=["node", "az"])
+    parser.add_argument("role", choices=["node", "az", "snapshotter"])
     parser.add_argument("--name", required=True)
     parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
     parser.add_argument("--az", action="append", default=[], metavar="NAME=HOST:PORT",
@@ -33,6 +35,10 @@ def main() -> None:
                         help="all nodes of the shard, as clients reach them")  # fmt: skip
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--dir", type=Path, default=Path())
+    parser.add_argument("--snapshots", type=Path, metavar="FOLDER",
+                        help="the object store; nodes recover from it")  # fmt: skip
+    parser.add_argument("--every", type=int, default=100_000, metavar="ENTRIES",
+                        help="how far the newest snapshot may be behind the log")  # fmt: skip
     parser.add_argument("--create", action="store_true", help="make a new, empty log")
     given = parser.parse_args()
     azs = named(given.az)
@@ -43,11 +49,18 @@ def main() -> None:
             parser.error(f"--az must name {given.name} too")
         run_real(serve_az(host, AzSettings(azs=sorted(azs), create=given.create)))
         return
+    objects = None if given.snapshots is None else Directory(given.snapshots)
     try:
         settings = Settings.parse(dict(o.partition("=")[::2] for o in given.option))
     except ValueError as e:
         parser.error(f"--option {e}")
-    node = Node(host, settings, Place(azs=list(azs), nodes=named(given.node)))
+    if given.role == "snapshotter":
+        if objects is None:
+            parser.error("--snapshots: say where they go")
+        wanted = SnapshotSettings(azs=list(azs), every=given.every, version=settings.engine_version)
+        run_real(serve_snapshotter(host, wanted, objects))
+        return
+    node = Node(host, settings, Place(azs=list(azs), nodes=named(given.node), objects=objects))
 
     async def serve() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.shut_down)

@@ -20,6 +20,7 @@ from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.information import VERSION
 from targets.memorydb_py.node.server import Place, serve
 from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.node.shard import Inapplicable
 
 AZS = ("az1", "az2", "az3")
 START_TIMEOUT_S = 20.0
@@ -272,7 +273,8 @@ class MemoryDB:
                 if len(set(held.values())) == 1:
                     break
                 await asyncio.sleep(0.1)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed) as e:
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed,
+                Inapplicable) as e:  # fmt: skip
             return [], {"error": f"{type(e).__name__}: {e}"[:200]}
         shortest = min(map(audit.length, copies.values()))
         return effects, {

@@ -18,6 +18,7 @@ LOG = "targets/memorydb_py/log/"
 NODE = "targets/memorydb_py/node/"
 WRITES, LEASES, REPLICAS = "test_node_writes.py", "test_node_leases.py", "test_node_replicas.py"
 INTERFACE, PROTOCOL = "test_log_interface.py", "test_log_protocol.py"
+SNAPSHOTS, STORE = "test_snapshots.py", "targets/memorydb_py/snapshots/"
 
 MUTANTS = {
     "1-unconditional": Mutant(
@@ -61,8 +62,8 @@ MUTANTS = {
         f"{INTERFACE}::test_a_lost_acknowledgement",
     ),
     "5-unchecked": Mutant(
-        NODE + "shard.py", "elif kind == entries.RENEW and entry[1] != self._checksum:",
-        "elif False:", f"{LEASES}::test_a_byte_that_changed",
+        NODE + "shard.py", "if wanted == self._checksum:",
+        "if True:", f"{LEASES}::test_a_byte_that_changed",
     ),
     "6-early": Mutant(
         NODE + "server.py", "        n = self._settle(session, call)\n        session.reply(reply, n)",
@@ -219,7 +220,7 @@ MUTANTS = {
         f"{LEASES}::test_wall_clocks",
     ),
     "31-from-memory": Mutant(
-        NODE + "shard.py", "        self.log.follow(0, self._apply)\n        tail = await self.log.tail()",
+        NODE + "shard.py", "        self.log.follow(self.applied.n, self._apply)\n        tail = await self.log.tail()",
         "        tail = await self.log.tail()\n        self.log.follow(tail.n, self._apply)",
         f"{LEASES}::test_one_fresh_node",
     ),
@@ -269,5 +270,40 @@ MUTANTS = {
     "55-late": Mutant(
         NODE + "shard.py", "JITTER_MS = 60", "JITTER_MS = 600",
         f"{LEASES}::test_writes_resume",
+    ),
+    "41-off-by-one": Mutant(
+        STORE + "snapshot.py", "at = Id(int(epoch), int(n))", "at = Id(int(epoch), int(n) - 1)",
+        f"{SNAPSHOTS}::test_whatever_the_position",
+    ),
+    "42-from-the-beginning": Mutant(
+        NODE + "shard.py", "        self._begin_with(found)\n", "",
+        f"{SNAPSHOTS}::test_nodes_begin_with",
+    ),
+    "43-data-unchecked": Mutant(
+        STORE + "snapshot.py", "if hashlib.sha256(loading.body).hexdigest() != data_checksum:",
+        "if False:", f"{SNAPSHOTS}::test_a_snapshot_that_is_wrong",
+    ),
+    "43-file-unchecked": Mutant(
+        "targets/engine/rdb_file.py", "if announced and announced != rdb.crc64(self._data[:-8]):",
+        "if False:", f"{SNAPSHOTS}::test_a_snapshot_that_was_corrupted",
+    ),
+    "43-unconfirmed": Mutant(
+        NODE + "shard.py",
+        "if self._restored is not None:  # it was not offered before the log had confirmed it",
+        "if False:", f"{SNAPSHOTS}::test_a_snapshot_that_is_wrong",
+    ),
+    "43-unrehearsed": Mutant(
+        STORE + "snapshotter.py", "    wrong = await rehearse(host, log, data, version)",
+        "    wrong = None", f"{SNAPSHOTS}::test_a_snapshot_is_rehearsed",
+    ),
+    "45-skips": Mutant(
+        NODE + "shard.py",
+        "            if entries.version_of(entry) > self._settings.engine_version:",
+        "            if False:", f"{SNAPSHOTS}::test_an_older_node",
+    ),
+    "46-newer-than-the-oldest": Mutant(
+        STORE + "snapshotter.py",
+        "if entry[0] == entries.LEADER and entries.version_of(entry) > self._version:",
+        "if False:", f"{SNAPSHOTS}::test_an_older_node",
     ),
 }  # fmt: skip

@@ -16,6 +16,8 @@ from targets.memorydb_py.log.interface import Batch
 from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.server import Node, Place
 from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 # Long enough to hold the log back for a while; `SHORT` is for what happens when leases end.
 LONG = {"lease-ms": "3000", "backoff-ms": "3100", "drift-percent": "0"}
@@ -86,16 +88,22 @@ class Talk(asyncio.Protocol):
 
 
 class Shards(Logs):
-    """Node i runs on the machine of AZ i, where there is one."""
+    """Node i runs on the machine of AZ i, where there is one. `objects`: where snapshots go."""
 
     def __init__(
-        self, seed: object, nodes: int = 3, options: dict[str, str] = LONG, **given: Any
+        self,
+        seed: object,
+        nodes: int = 3,
+        options: dict[str, str] = LONG,
+        objects: Objects | None = None,
+        **given: Any,
     ) -> None:
         super().__init__(seed, users=given.pop("users", 0), **given)
         self.names = [f"n{i + 1}" for i in range(nodes)]
         for i in range(3, nodes):
             self.world.add_machine(f"m{i + 1}")
         self.options = options
+        self.objects = objects
         self.nodes: dict[str, Node] = {}
         self.processes: dict[str, Process] = {}
 
@@ -108,18 +116,28 @@ class Shards(Logs):
 
         super().run(whole if begin else story, begin=begin)
 
-    def start_node(self, name: str) -> None:
+    def start_node(self, name: str, **options: str) -> None:
         nodes = {n: (n, 6379) for n in self.names}
         near = sorted(AZS, key=lambda az: (az[2:] != name[1:], az))
 
         async def main(host: Any) -> None:
-            place = Place(azs=near, nodes=nodes)
-            node = self.nodes[name] = Node(host, Settings.parse(self.options), place)
+            place = Place(azs=near, nodes=nodes, objects=self.objects)
+            settings = Settings.parse(self.options | options)
+            node = self.nodes[name] = Node(host, settings, place)
             await node.run()
 
         self.nodes.pop(name, None)
         machine = self.world.machines[f"m{name[1:]}"]
         self.processes[name] = self.world.start(name, machine, main)
+
+    def start_snapshotter(self, every: int, version: int = 1) -> None:
+        async def main(host: Any) -> None:
+            settings = SnapshotSettings(azs=AZS, every=every, version=version)
+            assert self.objects is not None
+            await serve_snapshotter(host, settings, self.objects)
+
+        machine = self.world.machines["m1"]
+        self.processes["snapshotter"] = self.world.start("snapshotter", machine, main)
 
     def kill(self, *names: str) -> None:
         for name in names:

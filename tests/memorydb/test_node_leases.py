@@ -79,7 +79,7 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
         n = tail.n + 1
         shards.hold(primary)  # it does not know yet
         await asyncio.sleep(0.01)
-        claim = entries.encode([entries.leader("intruder", 1)])
+        claim = entries.encode([entries.leader("intruder", 1, 1)])
         stolen = intruder.append(tail, Batch(n, n, n, claim))
         waiting.send("SET {t}gone 1", "INCR {t}gone")
         await asyncio.sleep(0.05)
@@ -508,7 +508,7 @@ def test_who_has_not_seen_a_renewal_is_refused() -> None:
             shards.hold(name)
             await asyncio.sleep(0.2)
             stale = shard.applied
-            claim = entries.encode([entries.leader(name, round)])
+            claim = entries.encode([entries.leader(name, round, 1)])
             n = stale.n + 1
             refused = shard.log.append(stale, Batch(n, n, n, claim))
             shards.release()

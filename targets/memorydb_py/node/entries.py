@@ -10,7 +10,7 @@ import msgspec
 from targets.engine.resp import Command
 
 # An entry is a list: effects, each a list of bytes, applied together; or one of these:
-LEADER = 0  # [LEADER, node, nonce]
+LEADER = 0  # [LEADER, node, nonce, version of its engine and so of its entries]
 RENEW = 1  # [RENEW, checksum of everything before its batch]
 RELEASE = 2  # [RELEASE, successor or nil]
 
@@ -19,8 +19,13 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Entry])
 
 
-def leader(node: str, nonce: int) -> Entry:
-    return [LEADER, node, nonce]
+def leader(node: str, nonce: int, version: int) -> Entry:
+    return [LEADER, node, nonce, version]
+
+
+def version_of(leader: Entry) -> int:
+    """Of the engine that writes the entries under a leadership entry."""
+    return int(leader[3])
 
 
 def renew(checksum: int) -> Entry:

@@ -14,10 +14,11 @@ from targets.engine.execution import ONE, wrong_number
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple, encode
 from targets.memorydb_py.log.client import LogClient
 from targets.memorydb_py.node.channels import Channels, refused_to_listener
-from targets.memorydb_py.node.session import Session, Waiting
+from targets.memorydb_py.node.session import Session, Wait, Waiting
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
 from targets.memorydb_py.node.slots import slot_of
+from targets.memorydb_py.snapshots.objects import Objects
 
 CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
 LOADING = Error("LOADING MemoryDB is loading the dataset in memory")
@@ -40,11 +41,12 @@ OWN: dict[bytes, Known] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a node is in its shard. `azs`: the nearest first. `nodes`: all of the shard, with the
-    addresses at which clients reach them."""
+    """`azs`: the nearest first. `nodes`: all of the shard, as clients reach them. `objects`: where
+    snapshots are, if there are any."""
 
     azs: Sequence[str]
     nodes: Mapping[str, Address]
+    objects: Objects | None = None
 
 
 async def serve(host: Host, settings: Settings, place: Place) -> None:
@@ -81,12 +83,12 @@ class Node:
         self._watchers: dict[bytes, dict[int, Session]] = {}
         self._blocked: dict[bytes, dict[int, Session]] = {}  # by key, in order
         self._ready: dict[bytes, None] = {}  # keys that were written and are waited for
-        self._waits: dict[int, _Wait] = {}  # by session
+        self._waits: dict[int, Wait] = {}  # by session
 
     async def run(self) -> None:
         """For ever."""
         log = LogClient(self.host, self.place.azs)
-        self.shard = Shard(self.host, log, self.settings, self)
+        self.shard = Shard(self.host, log, self.settings, self, self.place.objects)
         await self.host.serve(self._accept)
         await asyncio.gather(self.shard.run(), self._expire())
 
@@ -531,7 +533,7 @@ class Node:
 
     def wait(self, session: Session, wanted: int, timeout_ms: int) -> None:
         """D4: after the client's last write is committed; the time counts from then."""
-        wait = self._waits[session.number] = _Wait(session, session.written, wanted)
+        wait = self._waits[session.number] = Wait(session, session.written, wanted)
         session.block()
 
         def begin(n: int) -> None:
@@ -548,7 +550,7 @@ class Node:
         else:
             self.wait_for(wait.n, begin)
 
-    def _end_wait(self, wait: _Wait) -> None:
+    def _end_wait(self, wait: Wait) -> None:
         self._waits.pop(wait.session.number, None)
         if wait.timer is not None:
             wait.timer.cancel()
@@ -579,16 +581,6 @@ class Node:
                 call = self._call()
                 call.peek(key)
                 self._settle(None, call)
-
-
-class _Wait:
-    """A client in WAIT."""
-
-    def __init__(self, session: Session, n: int, wanted: int) -> None:
-        self.session = session
-        self.n = n
-        self.wanted = wanted
-        self.timer: asyncio.TimerHandle | None = None
 
 
 def _known(command: Command) -> Known | None:

@@ -245,3 +245,13 @@ class Session(asyncio.Protocol):
         self._todo.clear()
         self.out.clear()
         self.transport.abort()
+
+
+class Wait:
+    """A client in WAIT: for so many replicas to have applied entry n."""
+
+    def __init__(self, session: Session, n: int, wanted: int) -> None:
+        self.session = session
+        self.n = n
+        self.wanted = wanted
+        self.timer: asyncio.TimerHandle | None = None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+ENGINE_VERSION = 1  # of effects: raised when an older node could not apply a newer one's
 MARGIN_MS = 20  # between the end of a lease and the first try of another node
 
 
@@ -15,7 +16,7 @@ class Settings:
     a replica waits after the last renewal that it saw (D1). `drift_percent`: by how much a clock
     may run too fast or too slow. `max_waiting`: replies, and entries, that may wait for the log
     (D11). `max_record_bytes`: of one command, script or transaction (D9). `requirepass`: "" for
-    none."""
+    none. `engine_version`: of the entries that it writes, and the newest that it reads."""
 
     lease_ms: int = 600
     backoff_ms: int = 1000
@@ -23,6 +24,7 @@ class Settings:
     max_waiting: int = 100_000
     max_record_bytes: int = 32 << 20
     requirepass: str = ""
+    engine_version: int = ENGINE_VERSION
 
     @property
     def renew_ms(self) -> int:

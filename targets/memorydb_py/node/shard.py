@@ -18,6 +18,9 @@ from targets.memorydb_py.log.interface import ZERO, Batch, Id, Refused, Transact
 from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.tracker import Tracker
+from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.recovery import recover
+from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of
 
 MS = 1_000_000
 NEVER_MS = -(2**63)  # the log's effects hold absolute times: nothing expires while it is applied
@@ -28,6 +31,10 @@ BATCH_BYTES_MAX = 4 << 20
 UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
 
 Role = Literal["replica", "primary", "releasing"]
+
+
+class Inapplicable(Exception):
+    """An entry of the log that does not fit the state."""
 
 
 class Owner(Protocol):
@@ -57,7 +64,14 @@ class Owner(Protocol):
 class Shard:
     """See the module's text. `state` is what commands are executed on."""
 
-    def __init__(self, host: Host, log: TransactionLog, settings: Settings, owner: Owner) -> None:
+    def __init__(
+        self,
+        host: Host,
+        log: TransactionLog,
+        settings: Settings,
+        owner: Owner,
+        objects: Objects | None = None,
+    ) -> None:
         self.state = State(sharded=True)
         self.tracker = Tracker()
         self.role: Role = "replica"
@@ -68,6 +82,9 @@ class Shard:
         self._host = host
         self._settings = settings
         self._owner = owner
+        self._objects = objects
+        self._restored: str | None = None  # the snapshot, until a checksum of the log confirms it
+        self._distrusted: dict[str, None] = {}
         self._loop = asyncio.get_running_loop()
         self._lease_until = 0
         self._checksum = 0
@@ -115,7 +132,7 @@ class Shard:
     # --- as a replica
 
     async def _rebuild(self) -> None:
-        """Forget everything and follow the log from its beginning."""
+        """Forget everything, restore the newest snapshot, and follow the log from there."""
         self._reign += 1
         self.role, self.ready = "replica", False
         scripts = self.state.scripts
@@ -124,14 +141,41 @@ class Shard:
         self._observed, self._backoff_waived = self._host.lease_ns(), False
         self._unsent.clear()
         reign = self._reign
-        self.log.follow(0, self._apply)
+        self.log.unfollow()
+        found = None
+        if self._objects is not None:
+            version = self._settings.engine_version
+            found = await recover(self._host, self._objects, version, self._distrusted)
+            if self._reign != reign:
+                return
+        self._begin_with(found)
+        self.log.follow(self.applied.n, self._apply)
         tail = await self.log.tail()
-        if self._reign == reign:
-            self._catch_up = tail.n
-            self._check_ready(known=True)
+        if self._reign != reign:
+            return
+        if self._restored is not None and self.applied.n > tail.n:
+            self._distrust(f"it is of {self.applied}, the log is at {tail}")
+            return
+        self._catch_up = tail.n
+        self._check_ready(known=True)
+
+    def _begin_with(self, found: Snapshot | None) -> None:
+        self._restored = None
+        if found is None:
+            return
+        found.state.scripts = self.state.scripts
+        self.state = found.state
+        self.applied, self._checksum = found.id, found.checksum
+        self.tracker.committed = found.id.n
+        self._restored = name_of(found.id)
+        self._host.log(f"role: replica, begins with {self._restored}")
 
     def _check_ready(self, *, known: bool = False) -> None:
-        if not self.ready and (known or self._catch_up) and self.applied.n >= self._catch_up:
+        if self.ready or not (known or self._catch_up) or self.applied.n < self._catch_up:
+            return
+        if self._restored is not None:  # it was not offered before the log had confirmed it
+            self._distrust(f"nothing in the log confirms it, which is at {self.applied}")
+        else:
             self.ready = True
             self._host.log(f"role: replica, has applied the log up to {self.applied}")
 
@@ -143,12 +187,19 @@ class Shard:
         for entry in entries.decode(batch.payload):
             if entries.is_effects(entry):
                 self._host.charge(1)
-                self._owner.applied(self.apply_effects(call, entry))
+                try:
+                    changed = self.apply_effects(call, entry)
+                except Inapplicable as e:
+                    if self._restored is None:
+                        raise SystemExit(f"log: at {batch.id} {e}") from e
+                    self._distrust(f"at {batch.id} {e}")
+                    return
+                self._owner.applied(changed)
                 if self.ready and call.messages:
                     self._owner.publish(call.messages)
                 call.messages = []
-            else:
-                self._observe(batch, entry)
+            elif not self._observe(batch, entry):
+                return
         self._checksum = checksum(batch, self._checksum)
         self.applied = batch.id
         self.tracker.committed = batch.last
@@ -157,34 +208,69 @@ class Shard:
 
     @staticmethod
     def apply_effects(call: Call, effects: Iterable[Sequence[bytes]]) -> Iterable[bytes]:
-        """All of one entry; returns the keys that it changed. Raises where the log holds what can't
-        be executed."""
+        """All of one entry; returns the keys that it changed. Raises `Inapplicable`."""
         for effect in effects:
             reply = call.run(tuple(effect))
             if isinstance(reply, Error):
-                raise SystemExit(f"the log can't be applied: {effect!r}: {reply}")
+                raise Inapplicable(f"{effect!r} can't be applied: {reply}")
         written = tuple(call.writes)
         call.effects.clear()
         call.reads.clear()
         call.writes.clear()
         return written
 
-    def _observe(self, batch: Batch, entry: entries.Entry) -> None:
-        """What the log says about who leads."""
+    def _observe(self, batch: Batch, entry: entries.Entry) -> bool:
+        """What the log says about who leads; whether this copy may go on."""
         kind = entry[0]
         self._observed, self._backoff_waived = self._host.lease_ns(), False
         self._jitter = self._draw_jitter()
         if kind == entries.LEADER:
+            if entries.version_of(entry) > self._settings.engine_version:
+                self._stop_before(batch, entries.version_of(entry))
+                return False
             self.leader = entry[1]
-        elif kind == entries.RENEW and entry[1] != self._checksum:
-            self._host.log(
-                f"log: the checksum before {batch.id} is {self._checksum:08x}, the primary's was "
-                f"{entry[1]:08x}: what this node applied is not what was written"
-            )
-            raise SystemExit(4)
+        elif kind == entries.RENEW:
+            return self._check(batch, entry[1])
         elif kind == entries.RELEASE:
             self.leader = None
             self._backoff_waived = entry[1] == self._host.name
+        return True
+
+    def _stop_before(self, batch: Batch, version: int) -> None:
+        """What comes can't be understood, and must not be skipped."""
+        self._host.log(
+            f"role: from {batch.id} on the log is of engine version {version}, this node's is "
+            f"{self._settings.engine_version}: it stops here, and serves when it has been upgraded"
+        )
+        self.log.unfollow()
+        self.ready = False
+        self._catch_up = 0
+
+    def _check(self, batch: Batch, wanted: int) -> bool:
+        """The log's checksum, as its primary had it before a batch. Where it is another after a
+        snapshot, the snapshot is to blame, and an older one is tried."""
+        if wanted == self._checksum:
+            self._restored = None
+            return True
+        said = f"{self._checksum:08x}, the primary's was {wanted:08x}"
+        if self._restored is None:
+            self._host.log(
+                f"log: the checksum before {batch.id} is {said}: what this node applied is not "
+                "what was written"
+            )
+            raise SystemExit(4)
+        self._distrust(f"the log's checksum is {said}")
+        return False
+
+    def _distrust(self, why: str) -> None:
+        """The snapshot that this copy began with; it begins anew, with another."""
+        assert self._restored is not None
+        self._host.log(f"snapshots: {self._restored} is wrong: {why}")
+        self._distrusted[self._restored] = None
+        self._reign += 1
+        self.log.unfollow()
+        self.ready = False
+        self._start(self._rebuild())
 
     # --- election
 
@@ -207,7 +293,8 @@ class Shard:
             return  # something is new: it will be applied first
         asked = self._host.lease_ns()
         nonce = self._host.rng.getrandbits(62)
-        payload = entries.encode([entries.leader(self._host.name, nonce)])
+        version = self._settings.engine_version
+        payload = entries.encode([entries.leader(self._host.name, nonce, version)])
         batch = Batch(tail.n + 1, tail.n + 1, tail.n + 1, payload)
         try:
             await self.log.append(tail, batch)

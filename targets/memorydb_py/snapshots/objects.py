@@ -1,0 +1,89 @@
+"""An object store: whole objects by name, put once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class Objects(Protocol):
+    """Raises OSError where the store can't be had."""
+
+    async def names(self) -> list[str]:
+        """Sorted."""
+        ...
+
+    async def get(self, name: str) -> bytes: ...
+
+    async def put(self, name: str, data: bytes) -> None:
+        """There whole and durably, or not at all."""
+        ...
+
+    async def delete(self, name: str) -> None: ...
+
+
+class Directory:
+    """A folder that every process of the shard reaches."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def names(self) -> list[str]:
+        return await asyncio.to_thread(self._names)
+
+    def _names(self) -> list[str]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return sorted(p.name for p in self._folder.iterdir() if p.suffix != ".part")
+
+    async def get(self, name: str) -> bytes:
+        return await asyncio.to_thread((self._folder / name).read_bytes)
+
+    async def put(self, name: str, data: bytes) -> None:
+        await asyncio.to_thread(self._put, name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{name}.{os.getpid()}.part"
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(self._folder / name)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    async def delete(self, name: str) -> None:
+        await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
+
+
+class Shared:
+    """Objects that processes of one simulated world share: a service that never fails, and takes a
+    moment for everything."""
+
+    MOMENT_S = 0.01
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    async def names(self) -> list[str]:
+        await asyncio.sleep(self.MOMENT_S)
+        return sorted(self.objects)
+
+    async def get(self, name: str) -> bytes:
+        await asyncio.sleep(self.MOMENT_S)
+        if name not in self.objects:
+            raise FileNotFoundError(name)
+        return self.objects[name]
+
+    async def put(self, name: str, data: bytes) -> None:
+        await asyncio.sleep(self.MOMENT_S)
+        self.objects[name] = data
+
+    async def delete(self, name: str) -> None:
+        await asyncio.sleep(self.MOMENT_S)
+        self.objects.pop(name, None)
