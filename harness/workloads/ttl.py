@@ -50,14 +50,15 @@ class Ttl:
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
-        self._last = -1
+        self._acknowledged: list[int] = []
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return SetsAndReads(self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
-        return final_reads(list(range(max(0, self._last + 1 - FINAL_KEYS), self._last + 1)))
+        """Reads of keys that were there for certain: they tell when they are gone."""
+        return final_reads(sorted(self._acknowledged)[-FINAL_KEYS:])
 
     def claims(self) -> dict[str, Checker]:
         return {
@@ -74,8 +75,8 @@ class Ttl:
         name = self._name(key)
         self.keys.setdefault(name)
         if op.f == "set":
-            self._last = max(self._last, key)
             await connection.call("SET", name, key, "PX", value)
+            self._acknowledged.append(key)
             return op.completed("ok")
         reply, role = await with_role(connection, "GET", name)
         return op.completed("ok", value=[key, number(reply)], role=role)
