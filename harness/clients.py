@@ -149,6 +149,7 @@ class RedisConnection:
             password=credentials.password,
             protocol=2,
             decode_responses=True,
+            encoding="latin-1",  # of replies: whatever bytes a value has
             socket_timeout=None,
             socket_connect_timeout=timeout_s,
             driver_info=None,

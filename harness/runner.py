@@ -45,7 +45,7 @@ from harness.results import Run
 from harness.simulation.trace import Trace
 from harness.spec import Spec
 from harness.targets import Audited, Target, TargetOptions, load
-from harness.workloads.base import Workload
+from harness.workloads.base import Prepared, Workload
 
 SETTLE_TIMEOUT_S = 30.0
 FLUSH_EVERY_S = 0.05
@@ -216,6 +216,8 @@ class Runner:
         self.run.write(self.run.test, record)
 
     async def _drive(self, recorder: Recorder) -> None:
+        if isinstance(self.workload, Prepared):
+            await self._prepare(self.workload)
         self._base = self.env.now()
         if isinstance(self.env, SimulatedEnvironment):
             self.env.world.note("clients begin: 0 s of the history")
@@ -238,6 +240,19 @@ class Runner:
         finally:
             await self._clean_up()
             self._say("")
+
+    async def _prepare(self, workload: Prepared) -> None:
+        primary = await self.target.primary()
+        if primary is None:
+            raise EnvironmentFailed("no node claims to be the primary")
+        connection = self.target.open_to(primary, self.env.client_hosts[0])
+        try:
+            await connection.open()
+            await workload.prepare(connection)
+        except (ConnectFailed, rx.RedisError, OSError) as e:
+            raise EnvironmentFailed(f"{primary} could not be asked: {e}") from e
+        finally:
+            await connection.close()
 
     def _main(self) -> Generator:
         n = self.spec.concurrency

@@ -79,7 +79,7 @@ class _Shrinker:
     def __init__(self, core: list[Entry], model: Model) -> None:
         self.core = core
         self.model = model
-        self._left = WORK_MAX
+        self._left = WORK_MAX // getattr(model, "cost", 1)
 
     @property
     def spent(self) -> bool:
@@ -88,7 +88,8 @@ class _Shrinker:
     def refuted(self, candidate: list[Entry]) -> bool:
         if self.spent:
             return False
-        outcome = check_entries(candidate, self.model, CHECK_BUDGET)
+        budget = Budget(min(CHECK_BUDGET.configurations, self._left), CHECK_BUDGET.bytes)
+        outcome = check_entries(candidate, self.model, budget)
         self._left -= len(candidate) + outcome.configurations
         return outcome.valid is False
 

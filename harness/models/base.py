@@ -24,7 +24,8 @@ BOUND: Final = Marker("BOUND")  # the value can't be dropped without losing more
 
 
 class Model(Protocol):
-    """`recurs`: whether a state can come back after it was left.
+    """`recurs`: whether a state can come back after it was left. A model may have a `cost`: how
+    many times that of a register a step of it takes; witnesses are shrunk less then.
 
     An operation is `f`, `value` (lists as tuples) and `known`: whether it completed, so that
     `value` holds its result. An unknown operation's value is what was asked for.

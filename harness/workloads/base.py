@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -69,6 +69,15 @@ class Workload(Protocol):
 
     def claims(self) -> dict[str, Checker]:
         """What is checked, by the name of the claim."""
+        ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A workload that asks the server something before it begins."""
+
+    async def prepare(self, connection: RedisConnection) -> None:
+        """Once, on a connection to the primary; raises `UsageError`."""
         ...
 
 

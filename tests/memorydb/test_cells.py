@@ -18,7 +18,7 @@ from harness.runner import execute
 from harness.spec import Spec
 
 WORKLOADS = ("register", "wait", "replica-reads", "set", "counter", "transactions", "queue",
-             "lock", "ttl")  # fmt: skip
+             "lock", "ttl", "commands")  # fmt: skip
 NEMESES = ("partition", "kill", "pause", "failover", "all")
 # Shorter leases than by default, so that many change hands.
 OPTIONS = {"lease-ms": "300", "backoff-ms": "500"}

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 from command_shapes import LEFT_OUT, SHAPES, Shapes
 from conftest import server
 
 from targets.engine import TABLE, State, execute
 from targets.engine.digest import digest
+from targets.engine.documentation import arguments, synopses
 from targets.engine.resp import Error, encode, pack
 
 ANY_ORDER = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "KEYS", "HKEYS", "HVALS", "HGETALL",
@@ -257,6 +259,46 @@ def test_what_is_looked_at_first(port: int, command: str) -> None:
     redis.close()
     got = execute(state, tuple(command.encode().split()), 0, random.Random(0), may_block=True)
     assert encode(got.reply) == expected
+
+
+def _flat(docs: Any) -> dict[str, Any]:
+    """Documentation by name, subcommands too, from hiredis' lists."""
+    found = {}
+    for name, doc in zip(docs[::2], docs[1::2], strict=True):
+        told = dict(zip(doc[::2], doc[1::2], strict=True))
+        found |= {name.upper(): told} | _flat(told.get("subcommands", []))
+    return found
+
+
+def _bare(argument: Any) -> dict[str, Any]:
+    """Without versions, and without what a group of arguments is called."""
+    told = argument if isinstance(argument, dict) else dict(
+        zip(argument[::2], argument[1::2], strict=True)
+    )  # fmt: skip
+    named = told["type"] not in ("oneof", "block", "pure-token")
+    return {
+        "type": told["type"],
+        "token": told.get("token"),
+        "flags": sorted(map(str, told.get("flags", []))),
+        "name": told["name"].replace(" ", "-") if named else None,
+        "arguments": [_bare(each) for each in told.get("arguments", [])],
+    }
+
+
+def test_the_documentation_is_that_of_redis(port: int) -> None:
+    """COMMAND DOCS: arguments, but for the block of XINFO STREAM, which is told more plainly."""
+    redis = Redis(port)
+    reader = hiredis.Reader(encoding="utf-8")
+    reader.feed(redis.call("COMMAND", "DOCS"))
+    docs = _flat(reader.gets())
+    redis.close()
+    for name in sorted(synopses()):
+        if name != "XINFO|STREAM":
+            ours = [_bare(argument) for argument in arguments(name)]
+            theirs = [_bare(argument) for argument in docs[name].get("arguments", [])]
+            assert ours == theirs, name
+    table = {name.decode() for name, known in TABLE.items() if not known.container}
+    assert table == set(synopses())
 
 
 def test_the_table_is_that_of_redis(port: int) -> None:

@@ -10,8 +10,8 @@ from targets.engine import TABLE, Known, integer, known
 from targets.engine.digest import digest
 from targets.engine.execution import ALL, printable, wrong_number
 from targets.engine.keys import matches
-from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Map, Members, Simple
-from targets.memorydb_py.node import cluster
+from targets.engine.resp import OK, Command, Error, Map, Simple
+from targets.memorydb_py.node import cluster, command_table
 from targets.memorydb_py.node.information import COMPATIBLE_WITH, information
 from targets.memorydb_py.node.server import OWN
 from targets.memorydb_py.node.session import Session
@@ -433,22 +433,8 @@ class Commands:
 
     @own("COMMAND", -1, "loading stale")
     def command(self, session: Session, command: Command) -> None:
-        what = command[1].upper() if len(command) > 1 else b""
-        every = {**TABLE, **OWN}
-        if not what or what == b"INFO":
-            names = [w.upper() for w in command[2:]] or list(every)
-            session.reply([_described(every[n]) if n in every else NIL_ARRAY for n in names])
-        elif what == b"COUNT":
-            session.reply(len(every))
-        elif what == b"LIST":
-            session.reply([name.lower() for name in every])
-        elif what == b"DOCS":
-            names = [w.upper() for w in command[2:]] or list(every)
-            session.reply(Map((n.lower(), Map()) for n in names if n in every))
-        elif what == b"GETKEYS" and len(command) > 2:
-            session.reply(_keys_of(every, command[2:]))
-        else:
-            session.reply(unknown_subcommand(command))
+        reply = command_table.answer({**TABLE, **OWN}, command)
+        session.reply(unknown_subcommand(command) if reply is None else reply)
 
 
 def _number(word: bytes) -> int | None:
@@ -456,32 +442,6 @@ def _number(word: bytes) -> int | None:
         return integer(word)
     except Error:
         return None
-
-
-def _keys_of(every: dict[bytes, Known], command: Command) -> Any:
-    entry = every.get(command[0].upper())
-    if entry is None:
-        return Error("ERR Invalid command specified")
-    if not entry.fits(command):
-        return Error("ERR Invalid number of arguments specified for command")
-    keys = list(entry.keys_of(command))
-    return keys or Error("ERR The command has no key arguments")
-
-
-def _described(entry: Known) -> list[Any]:
-    """As COMMAND shows it."""
-    flags = Members(Simple(f.encode()) for f in entry.flags)
-    groups = _categories(entry)
-    return [entry.name.lower().encode(), entry.arity, flags, *entry.keys, groups, [], [], []]
-
-
-def _categories(entry: Known) -> Members:
-    names: list[str] = [
-        f for f in ("write", "fast", "blocking", "admin", "pubsub") if f in entry.flags
-    ]
-    names += ["read"] if "readonly" in entry.flags else []
-    names += [] if "fast" in entry.flags else ["slow"]
-    return Members(Simple(f"@{name}".encode()) for name in names)
 
 
 def _where(address: tuple[str, int] | None) -> tuple[bytes, bytes]:

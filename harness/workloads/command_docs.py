@@ -1,0 +1,158 @@
+"""Commands drawn from what a server says of itself: COMMAND DOCS and COMMAND INFO."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+# Few of everything, so that commands meet; with some of the edges.
+POOLS: dict[str, tuple[str, ...]] = {
+    "integer": ("0", "1", "2", "3", "-1", "-2", "5", "10", "100"),
+    "double": ("0", "1", "2.5", "-1", "3", "0.5", "10", "inf", "-inf", "(1"),
+    "unix-time": ("4000000000", "4000000000000", "1"),
+    "pattern": ("*", "a*", "?"),
+    "string": ("a", "b", "c", "1", "2", "", "3.5"),
+}
+NAMED: dict[str, tuple[str, ...]] = {
+    "operation": ("AND", "OR", "XOR", "NOT"), "encoding": ("u8", "i8", "u4", "i16", "u1"),
+    "offset": ("0", "1", "7", "8", "3"), "bit": ("0", "1"), "increment": ("1", "2", "-1", "10"),
+    "id": ("1-1", "2-1", "3-1", "4-1", "5-5", "9-9", "0"), "last-id": ("9-9", "5-5"),
+    "start": ("-", "0", "1", "-1", "2-1", "-2"), "end": ("+", "-1", "1", "5", "3-1"),
+    "threshold": ("2", "3-1", "1"), "group": ("g",), "groupname": ("g",),
+    "consumer": ("alice", "bob"), "consumername": ("alice", "bob"),
+    "seconds": ("1000", "100000", "-1"), "milliseconds": ("1000000", "100000000", "-1"),
+    "min-idle-time": ("0",), "count": ("1", "2", "3", "0"), "min": ("0", "1", "-inf", "(1", "2.5"),
+    "max": ("1", "3", "+inf", "inf", "(3"), "entries_added": ("100",), "timeout": ("0.01",),
+}  # fmt: skip
+OPTIONAL_PERCENT = 25
+MORE_PERCENT = 35
+KEYS_MAX = 4
+# Most commands get a key that holds what they are for.
+KINDS = ("string", "list", "hash", "set", "sorted-set", "stream")
+OWN_KIND_PERCENT = 75
+
+
+class Argument(msgspec.Struct, frozen=True):
+    name: str
+    type: str
+    token: str | None = None
+    flags: frozenset[str] = frozenset()
+    arguments: tuple[Argument, ...] = ()
+
+
+class Documented(msgspec.Struct, frozen=True):
+    """`group`: that it is documented in."""
+
+    words: tuple[str, ...]
+    group: str
+    writes: bool
+    arguments: tuple[Argument, ...]
+
+
+def read_docs(docs: Sequence[Any], info: Sequence[Any]) -> list[Documented]:
+    """Commands that read or write keys and answer at once, by name, from the replies to COMMAND
+    DOCS and COMMAND INFO as RESP2 shows them."""
+    flags: dict[str, frozenset[str]] = {}
+    for entry in info:
+        _flags(entry, flags)
+    found: list[Documented] = []
+    for name, doc in _pairs(docs):
+        _read(name, dict(_pairs(doc)), flags, found)
+    return sorted(found, key=lambda each: each.words)
+
+
+def _pairs(flat: Sequence[Any]) -> list[tuple[str, Any]]:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _flags(entry: Any, into: dict[str, frozenset[str]]) -> None:
+    if entry:
+        into[entry[0]] = frozenset(entry[2])
+        for part in entry[9] if len(entry) > 9 else ():
+            _flags(part, into)
+
+
+def _read(
+    name: str, doc: dict[str, Any], flags: dict[str, frozenset[str]], into: list[Documented]
+) -> None:
+    for part, of_part in _pairs(doc.get("subcommands", ())):
+        _read(part, dict(_pairs(of_part)), flags, into)
+    told = flags.get(name, frozenset())
+    usable = told & {"readonly", "write"} and not told & {"admin", "noscript", "pubsub"}
+    arguments = tuple(_argument(dict(_pairs(each))) for each in doc.get("arguments", ()))
+    if usable and any(_has_key(argument) for argument in arguments):
+        words = tuple(name.upper().split("|"))
+        into.append(Documented(words, doc.get("group", ""), "write" in told, arguments))
+
+
+def _argument(doc: dict[str, Any]) -> Argument:
+    return Argument(
+        name=doc["name"],
+        type=doc["type"],
+        token=doc.get("token"),
+        flags=frozenset(doc.get("flags", ())),
+        arguments=tuple(_argument(dict(_pairs(each))) for each in doc.get("arguments", ())),
+    )
+
+
+def _has_key(argument: Argument) -> bool:
+    return argument.type == "key" or any(map(_has_key, argument.arguments))
+
+
+def draw(command: Documented, keys: Sequence[str], rng: random.Random) -> list[str]:
+    """A command with arguments, on some of these keys."""
+    group = "string" if command.group == "bitmap" else command.group
+    if group in KINDS:
+        own = keys[KINDS.index(group) % len(keys)]
+        keys = [own if rng.randrange(100) < OWN_KIND_PERCENT else key for key in keys]
+    words = list(command.words)
+    counts: list[int] = []  # places of numkeys
+    for argument in command.arguments:
+        words += _draw(argument, keys, rng, counts, len(words))
+    for place in counts:
+        count = 0
+        while place + 1 + count < len(words) and words[place + 1 + count] in keys:
+            count += 1
+        words[place] = str(count)
+    return words
+
+
+def _draw(
+    argument: Argument, keys: Sequence[str], rng: random.Random, counts: list[int], place: int
+) -> list[str]:
+    if "optional" in argument.flags and rng.randrange(100) >= OPTIONAL_PERCENT:
+        return []
+    times = 1
+    while "multiple" in argument.flags and times < KEYS_MAX and rng.randrange(100) < MORE_PERCENT:
+        times += 1
+    words: list[str] = []
+    for i in range(times):
+        if argument.token is not None and (i == 0 or "multiple_token" in argument.flags):
+            words.append(argument.token)
+        if argument.type == "oneof":
+            chosen = rng.choice(argument.arguments)
+            words += _draw(_needed(chosen), keys, rng, counts, place + len(words))
+        elif argument.type == "block":
+            for part in argument.arguments:
+                words += _draw(part, keys, rng, counts, place + len(words))
+        elif argument.type != "pure-token":
+            if argument.name == "numkeys":
+                counts.append(place + len(words))
+            words.append(_word(argument, keys, rng))
+    return words
+
+
+def _needed(argument: Argument) -> Argument:
+    return msgspec.structs.replace(argument, flags=argument.flags - {"optional"})
+
+
+def _word(argument: Argument, keys: Sequence[str], rng: random.Random) -> str:
+    if argument.type == "key":
+        return rng.choice(keys)
+    pool = NAMED.get(argument.name) or POOLS.get(argument.type, POOLS["string"])
+    if argument.type == "integer":
+        pool = tuple(word for word in pool if word.lstrip("-").isdigit()) or POOLS["integer"]
+    return rng.choice(pool)

@@ -1,0 +1,169 @@
+"""Any commands: drawn from the server's own documentation, judged by a model of Redis.
+
+As AWS tests MemoryDB (the paper, 7): commands from the engine's specification with biased
+arguments, on few keys of one slot, and every reply checked for linearizability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import redis.exceptions as rx
+
+from harness.checkers.verdict import Checker
+from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, role_name
+from harness.errors import UsageError
+from harness.generators import (
+    PENDING,
+    AnyOf,
+    Context,
+    Generator,
+    Limit,
+    On,
+    Once,
+    Step,
+    invocation,
+    phases,
+)
+from harness.history import Op
+from harness.targets import load
+from harness.workloads.base import (
+    Demoted,
+    IndependentKeys,
+    Linearizable,
+    WorkloadOptions,
+    log_claims,
+    try_again,
+)
+from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
+
+KEYS = len(KINDS)
+GROUP = 4  # workers on one group of keys at a time
+OPERATIONS_A_GROUP = 150
+READS_PERCENT = 40
+TRIES = 50  # until a command is drawn that the model understands
+# Told by who could not execute a command, not by the command.
+ROUTING = DEFINITE_CODES["command"] - {"WRONGTYPE", "NOSCRIPT"}
+
+
+class Commands(msgspec.Struct, frozen=True):
+    """Commands on the keys of one group."""
+
+    group: int
+    keys: tuple[str, ...]
+    workload: Any
+    reads_percent: int
+
+    def next(self, ctx: Context, /) -> Step:
+        reads = ctx.rng.randrange(100) < self.reads_percent
+        words = self.workload.draw(ctx.rng, self.keys, reads=reads)
+        op = invocation(ctx, "read" if reads else "write", [self.group, [words, None]])
+        return (PENDING, self) if op is PENDING else (op, self)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
+
+
+class CommandsWorkload:
+    """Claim: every reply is what one Redis alone would have answered at some moment between."""
+
+    name = "commands"
+    reads = frozenset({"read"})
+    forms: Mapping[str, Form] = {}
+    minimum: Mapping[str, int] = {"read": 20, "write": 20}
+
+    def __init__(self, options: WorkloadOptions) -> None:
+        self._options = options
+        self.keys: dict[str, None] = {}
+        self._used: dict[int, None] = {}
+        self._model = load("harness.models", "redis")()
+        self._commands: dict[bool, list[Documented]] = {}  # by whether they write
+
+    async def prepare(self, connection: RedisConnection) -> None:
+        """Ask the server what it knows; raises `UsageError` where it does not say."""
+        try:
+            docs = await connection.call("COMMAND", "DOCS")
+            info = await connection.call("COMMAND")
+        except rx.ResponseError as e:
+            raise UsageError(f"--workload commands needs COMMAND DOCS (Redis 7): {e}") from e
+        every = read_docs(docs, info)
+        self._commands = {w: [c for c in every if c.writes is w] for w in (False, True)}
+        if not all(self._commands.values()):
+            raise UsageError("--workload commands: COMMAND DOCS names no commands on keys")
+
+    def draw(self, rng: Any, keys: Sequence[str], *, reads: bool) -> list[str]:
+        """A command that the model understands."""
+        for _ in range(TRIES):
+            words = draw(rng.choice(self._commands[not reads]), keys, rng)
+            if self._model.understands(words, keys):
+                return words
+        return ["GET", keys[0]] if reads else ["SET", keys[0], "a"]
+
+    def generator(self) -> Generator:
+        n = self._options.concurrency
+        groups = max(1, n // GROUP)
+        reads = self._options.reads_or(READS_PERCENT)
+        parts = []
+        for first in range(groups):
+            workers = sum(1 << w for w in range(n) if w % groups == first)
+            each = IndependentKeys(
+                lambda group: Limit(
+                    Commands(group, self._names(group), self, reads), OPERATIONS_A_GROUP
+                ),
+                first,
+                groups,
+            )
+            parts.append(On(workers, each))
+        return AnyOf(tuple(parts))
+
+    def _names(self, group: int) -> tuple[str, ...]:
+        return tuple(f"{self._options.prefix}{{{group}}}{k}" for k in range(KEYS))
+
+    def final(self) -> Generator | None:
+        """What kind of value every key has in the end."""
+        tries = [
+            try_again(
+                lambda group=group, name=name: Once(  # type: ignore[misc]
+                    "read", [group, [["TYPE", name], None]]
+                )
+            )
+            for group in sorted(self._used)
+            for name in self._names(group)
+        ]
+        return On(1, phases(*tries))
+
+    def claims(self) -> dict[str, Checker]:
+        return {
+            "linearizable": Linearizable(self._model),
+            "demoted": Demoted(),
+            **log_claims(self, self._options),
+        }
+
+    async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
+        group, (words, _) = op.value
+        self._used.setdefault(group)
+        self.keys.update(dict.fromkeys(self._names(group)))
+        reply, role = await connection.calls(words, ("ROLE",))
+        if isinstance(reply, Exception) and error_code(reply) in ROUTING:
+            raise reply
+        claimed = None if isinstance(role, Exception) or op.f != "read" else role_name(role)
+        seen = self._model.reply_of(words, _plain(reply))
+        return op.completed("ok", value=[group, [words, seen]], role=claimed)
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        """Commands are not unlike each other: the log is audited as a whole."""
+        return []
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        return []
+
+
+def _plain(reply: Any) -> Any:
+    """Errors, also within a reply, as the model has them."""
+    if isinstance(reply, Exception):
+        return {"error": error_code(reply)}
+    if isinstance(reply, list):
+        return [_plain(each) for each in reply]
+    return reply

@@ -1,0 +1,137 @@
+"""Commands drawn from documentation, and Redis as a model."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.checkers.linearizable import check
+from harness.errors import UsageError
+from harness.history import History, Op
+from harness.models.base import INCONSISTENT
+from harness.results import plan_run
+from harness.runner import execute as execute_run
+from harness.spec import Spec
+from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
+from targets.command_model import TIME_MS, CommandModel, reply_of
+from targets.engine import TABLE, State, execute
+from targets.engine.resp import plain
+from targets.memorydb_py.node import command_table
+
+NAMES = [f"k{i}" for i in range(len(KINDS))]
+
+
+def text(reply: Any) -> Any:
+    """A reply as a client with decoded responses sees it."""
+    if isinstance(reply, bytes):
+        return reply.decode()
+    return [text(each) for each in reply] if isinstance(reply, list) else reply
+
+
+def documented() -> list[Documented]:
+    docs = text(plain(command_table.answer(TABLE, (b"COMMAND", b"DOCS"))))
+    info = text(plain(command_table.answer(TABLE, (b"COMMAND",))))
+    return read_docs(docs, info)
+
+
+COMMANDS = documented()
+
+
+def test_every_command_on_keys_is_read_from_the_documentation() -> None:
+    read = {"|".join(each.words) for each in COMMANDS}
+    missing = {
+        name.decode()
+        for name, known in TABLE.items()
+        if (known.write or "readonly" in known.flags)
+        and (known.keys[0] or known.movable)
+        and not known.noscript
+        and name.decode() not in read
+    }
+    assert missing == set()
+
+
+def test_what_is_drawn_fits_its_command_and_its_keys() -> None:
+    rng = random.Random(1)
+    model = CommandModel()
+    understood = 0
+    for _ in range(3000):
+        command = rng.choice(COMMANDS)
+        words = draw(command, NAMES, rng)
+        assert tuple(words[: len(command.words)]) == command.words
+        if model.understands(words, NAMES):
+            understood += 1
+            known = TABLE["|".join(command.words).encode()]
+            keys = known.keys_of(tuple(word.encode() for word in words))
+            assert keys
+            assert {key.decode() for key in keys} <= set(NAMES)
+    assert understood > 1500
+
+
+def understood(model: CommandModel, rng: random.Random) -> list[str]:
+    while True:
+        words = draw(rng.choice(COMMANDS), NAMES, rng)
+        if model.understands(words, NAMES):
+            return words
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_model_is_the_engine(seed: int) -> None:
+    """Its states stand for the engine's, and no other reply is accepted."""
+    model, rng = CommandModel(), random.Random(seed)
+    state, held = State(sharded=True), model.init()
+    errors = 0
+    for _ in range(1500):
+        words = understood(model, rng)
+        command = tuple(word.encode() for word in words)
+        reply = reply_of(words, plain(execute(state, command, TIME_MS, rng).reply))
+        errors += "('error'," in repr(reply)
+        after = model.step(held, "write", (tuple(words), reply), True)
+        assert after is not INCONSISTENT, (words, reply)
+        assert model.step(held, "write", (tuple(words), ("other", reply)), True) is INCONSISTENT
+        assert model.step(held, "write", (tuple(words), None), False) == after
+        held = after
+    assert errors < 900
+
+
+def history(*steps: tuple[int, str, list[str], Any]) -> History:
+    """Operations one after the other."""
+    ops: list[Op] = []
+    for process, f, words, reply in steps:
+        for type, seen in (("invoke", None), ("ok", reply)):
+            value = [0, [words, seen]]
+            ops.append(Op(index=len(ops), time=len(ops) * 1000, type=type, process=process, f=f,
+                          value=value))  # fmt: skip
+    return History(ops)
+
+
+def test_a_reply_that_no_order_explains_is_found() -> None:
+    fine = history(
+        (0, "write", ["ZADD", "a", "1", "x"], 1),
+        (1, "read", ["ZRANGE", "a", "0", "-1", "WITHSCORES"], ["x", "1"]),
+        (0, "write", ["LPUSH", "a", "1"], [["error", "WRONGTYPE"]]),
+        (1, "read", ["SMEMBERS", "b"], []),
+    )
+    assert check(fine, CommandModel(), independent=True).valid is True
+    lost = history(
+        (0, "write", ["INCRBY", "a", "2"], "2"),
+        (1, "write", ["INCRBY", "a", "2"], 2),
+    )
+    assert check(lost, CommandModel(), independent=True).valid is False
+    wrong = history(
+        (0, "write", ["INCRBY", "a", "2"], 2),
+        (1, "write", ["APPEND", "a", "0"], 2),
+        (2, "read", ["GET", "a"], "2"),
+    )
+    verdict = check(wrong, CommandModel(), independent=True)
+    assert verdict.valid is False
+    assert "APPEND" in verdict.why
+
+
+def test_a_server_without_documentation_is_refused_in_one_line(tmp_path: Path) -> None:
+    spec = Spec(target="redis-model", environment="simulated", workload="commands", seed=1)
+    spec = spec.resolved()
+    with pytest.raises(UsageError, match="COMMAND DOCS"):
+        execute_run(spec, plan_run(tmp_path, spec.directory_name))
