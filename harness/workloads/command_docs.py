@@ -83,6 +83,8 @@ def _read(
     told = flags.get(name, frozenset())
     usable = told & {"readonly", "write"} and not told & {"admin", "noscript", "pubsub"}
     arguments = tuple(_argument(dict(_pairs(each))) for each in doc.get("arguments", ()))
+    if "blocking" in told and not any(argument.token == "BLOCK" for argument in arguments):
+        usable = False  # it waits, whether it is asked to or not
     if usable and any(_has_key(argument) for argument in arguments):
         words = tuple(name.upper().split("|"))
         into.append(Documented(words, doc.get("group", ""), "write" in told, arguments))
