@@ -48,6 +48,7 @@ from harness.targets import Audited, Target, TargetOptions, load
 from harness.workloads.base import Prepared, Workload
 
 SETTLE_TIMEOUT_S = 30.0
+PREPARE_TIMEOUT_S = 10.0
 FLUSH_EVERY_S = 0.05
 Say = Callable[[str], None]
 
@@ -247,9 +248,10 @@ class Runner:
             raise EnvironmentFailed("no node claims to be the primary")
         connection = self.target.open_to(primary, self.env.client_hosts[0])
         try:
-            await connection.open()
-            await workload.prepare(connection)
-        except (ConnectFailed, rx.RedisError, OSError) as e:
+            async with asyncio.timeout(PREPARE_TIMEOUT_S):
+                await connection.open()
+                await workload.prepare(connection)
+        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
             raise EnvironmentFailed(f"{primary} could not be asked: {e}") from e
         finally:
             await connection.close()

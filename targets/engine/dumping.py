@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from targets.engine import rdb
-from targets.engine.execution import ONE, SYNTAX, Call, command, integer
+from targets.engine.execution import INT64, ONE, SYNTAX, Call, command, integer
 from targets.engine.resp import OK, Command, Error
 
 
@@ -29,11 +29,13 @@ def _restore(call: Call, cmd: Command) -> Any:
         value = rdb.restored(cmd[3])
     except rdb.Malformed:
         raise Error("ERR Bad data format") from None
-    there = call.remove(cmd[1])
     words = cmd
     if end_ms and not absolute:
         end_ms += call.time_ms
+        if end_ms >= INT64:  # what no entry of a log could hold
+            raise Error("ERR Invalid TTL value, must be >= 0")
         words = (*cmd[:2], b"%d" % end_ms, *cmd[3:], b"ABSTTL")
+    there = call.remove(cmd[1])
     if end_ms and end_ms <= call.time_ms:
         if there:
             call.instead((b"DEL", cmd[1]))

@@ -15,7 +15,7 @@ from typing import Final
 import anycrc
 
 from targets.engine import listpack
-from targets.engine.streams import append, new_block
+from targets.engine.streams import UINT64, append, new_block, wrapped
 from targets.engine.values import (
     FIRST_ID,
     Group,
@@ -128,7 +128,7 @@ def _block(entries: list[tuple[StreamId, tuple[bytes, ...]]]) -> bytes:
     names = first[::2]
     words: list[listpack.Element] = [len(entries), 0, len(names), *names, 0]
     for of, fields in entries:
-        at = [of[0] - ms, of[1] - seq]
+        at = [wrapped(of[0] - ms), wrapped(of[1] - seq)]
         if fields[::2] == names:
             words += [2, *at, *fields[1::2], len(names) + 3]
         else:
@@ -374,7 +374,7 @@ def _read_block(stream: Stream, master: StreamId, words: list[bytes]) -> None:
     stream.blocks.append(block := new_block(master, tuple(names)))
     for _ in range(live + deleted):
         flags = number()
-        of = master[0] + number(), master[1] + number()
+        of = (master[0] + number()) % UINT64, (master[1] + number()) % UINT64
         if flags & 2:
             fields = [word for pair in zip(names, take(len(names)), strict=True) for word in pair]
         else:

@@ -23,7 +23,16 @@ from targets.engine.streams import (
     interval_start,
     stream_id,
 )
-from targets.engine.values import FIRST_ID, LAST_ID, UNKNOWN, Group, Pending, Stream, StreamId
+from targets.engine.values import (
+    COUNT_MAX,
+    FIRST_ID,
+    LAST_ID,
+    UNKNOWN,
+    Group,
+    Pending,
+    Stream,
+    StreamId,
+)
 
 EXAMINED_PER_CLAIM = 10
 CLAIMED_AT_ONCE = 100
@@ -92,9 +101,11 @@ def moved_to(key: bytes, name: bytes, group: Group) -> Command:
 
 
 def seen(call: Call, group: Group, consumer: bytes) -> bool:
-    """A consumer has come; whether it is new."""
+    """A consumer has come; whether it is new. Effects of a log are applied at no time of their own:
+    then it was seen when it was before."""
     new = consumer not in group.consumers
-    group.consumers[consumer] = max(call.time_ms, 0)
+    if call.time_ms >= 0 or new:
+        group.consumers[consumer] = max(call.time_ms, 0)
     return new
 
 
@@ -296,7 +307,8 @@ def _xclaim(call: Call, cmd: Command) -> Any:
             continue
         if pending is not None and idle_ms and call.time_ms - pending.time_ms < idle_ms:
             continue
-        if seen(call, group, consumer) and call.time_ms < 0:
+        seen(call, group, consumer)
+        if call.time_ms < 0:  # as the primary saw it
             group.consumers[consumer] = o.time_ms
         if pending is None:
             pending = group.pending[of] = Pending(consumer, o.time_ms, 1)
@@ -304,7 +316,7 @@ def _xclaim(call: Call, cmd: Command) -> Any:
         if o.tries is not None and o.tries >= 0:
             pending.count = o.tries
         elif not o.just_id:
-            pending.count += 1
+            pending.count = min(pending.count + 1, COUNT_MAX)
         replies.append(id_text(of) if o.just_id else entry(of, stream.entries[of]))
         effects.append(claimed(key, name, group, word, pending))
     if not effects and moved:
@@ -349,7 +361,7 @@ def _xautoclaim(call: Call, cmd: Command) -> Any:
         else:
             seen(call, group, consumer)
             pending.consumer, pending.time_ms = consumer, call.time_ms
-            pending.count += not just_id
+            pending.count = min(pending.count + (not just_id), COUNT_MAX)
             replies.append(id_text(of) if just_id else entry(of, stream.entries[of]))
             effects.append(claimed(key, name, group, id_text(of), pending))
         left -= 1

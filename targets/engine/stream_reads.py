@@ -9,7 +9,7 @@ from targets.engine.execution import SYNTAX, Blocked, Call, command, integer, pr
 from targets.engine.resp import NIL_ARRAY, ByName, Command, Error
 from targets.engine.stream_groups import claimed, entries_up_to, has_tombstones, moved_to, seen
 from targets.engine.streams import after, between, entry, id_text, stream_id
-from targets.engine.values import FIRST_ID, LAST_ID, UNKNOWN, Pending, Stream, StreamId
+from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, UNKNOWN, Pending, Stream, StreamId
 
 SERVED_AT_ONCE = 1000  # to a client that was blocked and has named no COUNT
 NOT_A_TIMEOUT = "ERR timeout is not an integer or out of range"
@@ -180,7 +180,7 @@ def _deliver(
     found = between(stream, first, LAST_ID, o.most)
     for of in found:
         if group.read != UNKNOWN and not has_tombstones(stream, of):
-            group.read += 1
+            group.read = min(group.read + 1, COUNT_MAX)
         elif stream.added:
             group.read = entries_up_to(stream, of)
         group.last_id = of
@@ -211,7 +211,7 @@ def _again(
         else:
             found.append(entry(of, fields))
             pending.time_ms = call.time_ms
-            pending.count += 1
+            pending.count = min(pending.count + 1, COUNT_MAX)
             effects.append(claimed(key, name, group, id_text(of), pending))
         if len(found) == o.most:
             break

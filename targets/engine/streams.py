@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from targets.engine import listpack
 from targets.engine.execution import NO_SUCH_KEY, ONE, SYNTAX, Call, command, integer, wrong_number
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error
-from targets.engine.values import FIRST_ID, LAST_ID, Block, Stream, StreamId
+from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, Block, Stream, StreamId
 
 BAD_ID = "ERR Invalid stream ID specified as stream command argument"
 UINT64 = 2**64
@@ -94,10 +94,15 @@ def _sizes(words: Iterable[listpack.Element]) -> int:
     return sum(len(listpack.element(word)) for word in words)
 
 
+def wrapped(difference: int) -> int:
+    """Of two halves of ids, as 64 bits with a sign: how a listpack holds it."""
+    return (difference + 2**63) % UINT64 - 2**63
+
+
 def _entry_size(block: Block, of: StreamId, fields: tuple[bytes, ...]) -> int:
     """Bytes of an entry in a block's listpack."""
     names = fields[::2]
-    ms, seq = of[0] - block.first[0], of[1] - block.first[1]
+    ms, seq = (wrapped(a - b) for a, b in zip(of, block.first, strict=True))
     if names == block.fields:
         return _sizes([2, ms, seq, *fields[1::2], len(names) + 3])
     return _sizes([0, ms, seq, len(names), *fields, 2 * len(names) + 4])
@@ -124,7 +129,7 @@ def append(
     block.last = of
     stream.entries[of] = fields
     stream.last_id = of
-    stream.added += 1
+    stream.added = min(stream.added + 1, COUNT_MAX)
 
 
 def _block_of(stream: Stream, of: StreamId) -> int:

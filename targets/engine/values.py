@@ -60,6 +60,7 @@ class SortedSet:
 StreamId = tuple[int, int]  # milliseconds since 1970, number within them
 FIRST_ID: Final[StreamId] = (0, 0)
 LAST_ID: Final[StreamId] = (2**64 - 1, 2**64 - 1)
+COUNT_MAX: Final = 2**63 - 1  # of all that is counted here: an effect must hold it
 UNKNOWN: Final = -1  # entries that a group has read, where that can't be told
 
 

@@ -292,3 +292,55 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
         assert str(await back.ask("GET {t}by")).startswith("LOADING")
 
     Shards(65, options=SHORT, objects=Shared()).run(story)
+
+
+def test_a_node_that_was_demoted_trusts_its_snapshots_under_load() -> None:
+    """It does not judge them before it knows where the log ends."""
+
+    async def story(shards: Shards) -> None:
+        shards.start_snapshotter(every=30)
+        going = True
+
+        async def write() -> None:
+            while going:
+                talk = await shards.to_primary()
+                await talk.ask("INCR {t}n")
+
+        writing = asyncio.create_task(write())
+        for _ in range(4):
+            await asyncio.sleep(2)
+            primary = await shards.primary()
+            shards.nodes[primary].shard.demote()
+            await asyncio.sleep(1)
+        going = False
+        await writing
+        assert len(set((await digests(shards)).values())) == 1
+        assert not [line for line in shards.lines if " is wrong: " in line]
+        assert len([line for line in shards.lines if "begins with snapshot-" in line]) >= 3
+
+    Shards(66, nodes=2, options=SHORT, objects=Shared()).run(story)
+
+
+def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
+    """It begins with an older one, or with nothing; and it is no replica."""
+
+    async def story(shards: Shards) -> None:
+        objects = shards.objects
+        assert isinstance(objects, Shared)
+        shards.start_snapshotter(every=60)
+        await fill(shards, 150)
+        (*_, name) = await snapshots(shards, 1)
+        talk = await shards.to_primary()
+        assert len((await talk.ask("ROLE"))[2]) == 1
+        assert await talk.ask("WAIT 9 50") == 1
+        shards.kill("snapshotter")
+        found = await snapshot.read(objects.objects[name])
+        at = Id(found.id.epoch, found.id.n + 7)
+        await fill(shards, 40, seed=1)
+        objects.objects.clear()
+        objects.objects[name_of(at)] = snapshot.write(Snapshot(found.state, at, 1, 1))
+        shards.start_snapshotter(every=60)
+        await fill(shards, 150, seed=2)
+        await snapshots(shards, 2)
+
+    Shards(67, nodes=2, options=SHORT, objects=Shared()).run(story)

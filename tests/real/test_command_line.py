@@ -129,7 +129,7 @@ BAD = {
     "run --binary /bin/true": "/bin/true is not a Redis or Valkey server",
     "run --target mysql": "unknown target 'mysql'; there are: memorydb, redis,",
     "run --target nowhere:Thing": "can't load the target 'nowhere:Thing'",
-    "run --workload chess": "unknown workload 'chess'; there are: counter, lock,",
+    "run --workload chess": "unknown workload 'chess'; there are: commands, counter, lock,",
     "run --nemesis meteor": "unknown fault 'meteor'; there are: partition",
     "run --nemesis partition-ring": "needs at least 4 nodes",
     "run --nodes 1 --nemesis failover": "needs at least 2 nodes",

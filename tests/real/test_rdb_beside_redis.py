@@ -90,6 +90,8 @@ def fill(ask: Ask, seed: int) -> None:
         other = ["other", "y" * (i % 70)] if i % 5 == 0 else []
         ask("XADD", "big:stream", f"{i // 3 + 1}-{i % 3 * 500}", "field", str(i), *other)
     ask("XDEL", "big:stream", "1-0", "50-500", "40-0")
+    for of in ("1-9223372036854775809", "2-0", "2-18446744073709551615", "18446744073709551615-1"):
+        ask("XADD", "wide:stream", of, "f", "v")  # farther apart than a signed number reaches
     ask("XGROUP", "CREATE", "big:stream", "g", "0")
     ask("XREADGROUP", "GROUP", "g", "alice", "COUNT", "50", "STREAMS", "big:stream", ">")
     ask("XREADGROUP", "GROUP", "g", "bob", "COUNT", "20", "STREAMS", "big:stream", ">")

@@ -562,7 +562,7 @@ class Node:
         return sum(applied >= n for applied in self.positions.values())
 
     def moved(self, positions: Mapping[str, int]) -> None:
-        self.positions = positions
+        self.positions = {n: at for n, at in positions.items() if n in self.place.nodes}
         for wait in list(self._waits.values()):
             if wait.n <= self.committed and self.reached(wait.n) >= wait.wanted:
                 self._end_wait(wait)

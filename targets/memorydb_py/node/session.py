@@ -194,9 +194,9 @@ class Session(asyncio.Protocol):
         self._server.parked += 1
 
     def push(self, message: Push) -> None:
-        """What is no reply, and waits for none."""
-        self.out.append(encode(message, self.protocol))
-        self._ship()
+        """What is no reply, but comes after those of before."""
+        if not self.closing:
+            self.send(encode(message, self.protocol))
 
     def committed_to(self, n: int) -> None:
         """Entries up to n are committed."""

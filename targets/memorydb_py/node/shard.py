@@ -134,7 +134,7 @@ class Shard:
     async def _rebuild(self) -> None:
         """Forget everything, restore the newest snapshot, and follow the log from there."""
         self._reign += 1
-        self.role, self.ready = "replica", False
+        self.role, self.ready, self._catch_up = "replica", False, 0
         scripts = self.state.scripts
         self.state, self.tracker = State(scripts=scripts, sharded=True), Tracker()
         self.applied, self._checksum = ZERO, 0

@@ -38,24 +38,35 @@ class SnapshotSettings:
 async def serve_snapshotter(host: Host, settings: SnapshotSettings, objects: Objects) -> None:
     """Keep the newest snapshot fresh, for ever."""
     log = LogClient(host, settings.azs)
+    distrusted: dict[str, None] = {}
     while True:
         await asyncio.sleep(LOOK_S)
         try:
             of_newest = max((n for n, _ in positions(await objects.names())), default=0)
             if (await log.tail()).n - of_newest >= settings.every:
-                await take(host, log, objects, settings.version)
+                await take(host, log, objects, settings.version, distrusted)
         except OSError as e:
             host.log(f"snapshots: the store can't be had: {e}")
+            await asyncio.sleep(LOOK_S)
 
 
-async def take(host: Host, log: TransactionLog, objects: Objects, version: int) -> str | None:
+async def take(
+    host: Host,
+    log: TransactionLog,
+    objects: Objects,
+    version: int,
+    distrusted: dict[str, None],
+) -> str | None:
     """One snapshot of the log as it is now; returns its name when it is in the store, None where
-    something speaks against it."""
+    something speaks against it. `distrusted`: snapshots that the log has contradicted."""
     tail = await log.tail()
-    shadow = Shadow(host, await recover(host, objects, version), version)
+    start = await recover(host, objects, version, distrusted)
+    shadow = Shadow(host, start, version)
     await shadow.follow(log, upto=tail.n)
     if shadow.wrong is not None:
         host.log(f"snapshots: none up to {tail}: {shadow.wrong}")
+        if start is not None and not shadow.confirmed:
+            distrusted[name_of(start.id)] = None
         return None
     made = Snapshot(shadow.state, shadow.id, shadow.checksum, version)
     name, data = name_of(made.id), write(made)
@@ -83,13 +94,15 @@ async def rehearse(host: Host, log: TransactionLog, data: bytes, version: int) -
 
 
 class Shadow:
-    """A copy of the shard that serves nobody. `wrong`: why it went no further."""
+    """A copy of the shard that serves nobody. `wrong`: why it went no further. `confirmed`: whether
+    a checksum of the log was that of what it has."""
 
     def __init__(self, host: Host, start: Snapshot | None, version: int) -> None:
         self.state = State(sharded=True) if start is None else start.state
         self.id = ZERO if start is None else start.id
         self.checksum = 0 if start is None else start.checksum
         self.wrong: str | None = None
+        self.confirmed = False
         self._host = host
         self._version = version
         self._call = Call(self.state, NEVER_MS, host.rng)
@@ -112,6 +125,7 @@ class Shadow:
                 self._host.charge(1)
                 try:
                     Shard.apply_effects(self._call, entry)
+                    self._call.messages.clear()  # nobody listens here
                     wrong = None
                 except Inapplicable as e:
                     wrong = str(e)
@@ -132,6 +146,7 @@ class Shadow:
         if entry[0] == entries.RENEW:
             if entry[1] != self.checksum:
                 return f"the log's checksum is {entry[1]:08x}, not {self.checksum:08x}"
+            self.confirmed = True
             if self._upto is None:
                 self._done.set()
         return None
