@@ -56,3 +56,14 @@ def test_when_a_consumer_was_seen_goes_with_what_it_got() -> None:
                 execute(replayed, effect, NEVER_MS, rng)
     seen = [s.values[b"s"].groups[b"g"].consumers[b"c"] for s in (state, replayed)]
     assert seen == [6000, 6000]
+
+
+def test_what_is_not_sorted_goes_backwards_if_it_is_asked_to() -> None:
+    """As on Redis: lists and sorted sets have an order of their own."""
+    state, rng = State(), random.Random(0)
+    execute(state, (b"RPUSH", b"l", b"b", b"a", b"c"), 0, rng)
+    execute(state, (b"ZADD", b"z", b"1", b"b", b"2", b"a"), 0, rng)
+    for key, order in ((b"l", [b"c", b"a", b"b"]), (b"z", [b"a", b"b"])):
+        asked = (b"SORT", key, b"BY", b"nosort", b"DESC")
+        assert execute(state, asked, 0, rng).reply == order
+        assert execute(state, (*asked, b"LIMIT", b"0", b"1"), 0, rng).reply == order[:1]

@@ -132,7 +132,7 @@ def _sort(call: Call, cmd: Command, *, may_store: bool) -> Any:
     if o.by is not None and b"*" not in o.by:
         if isinstance(value, Set) and (o.store is not None or call.in_script):
             elements = _sorted(call, elements, o._replace(by=None, alpha=True))
-        elif isinstance(value, SortedSet) and o.descending:
+        elif isinstance(value, deque | SortedSet) and o.descending:
             elements.reverse()
     else:
         elements = _sorted(call, elements, o)
