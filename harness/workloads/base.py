@@ -14,10 +14,12 @@ from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
 from harness.generators import (
+    AnyOf,
     Context,
     Cycle,
     Delay,
     Generator,
+    Limit,
     On,
     Once,
     Step,
@@ -154,6 +156,20 @@ class IndependentKeys(msgspec.Struct, frozen=True):
 def log_claims(workload: Traced, options: WorkloadOptions) -> dict[str, Checker]:
     """The audit of the log, where the target has one."""
     return {"log-audit": LogAudit(workload)} if "log" in options.promises else {}
+
+
+def in_groups(
+    concurrency: int, size: int, make: Callable[[int], Generator], operations: int
+) -> Generator:
+    """Workers in groups of about a size, each on keys of its own: so many operations of
+    `make(key)`, then the next key."""
+    groups = max(1, concurrency // size)
+    parts = []
+    for first in range(groups):
+        workers = sum(1 << w for w in range(concurrency) if w % groups == first)
+        each = IndependentKeys(lambda key: Limit(make(key), operations), first, groups)
+        parts.append(On(workers, each))
+    return AnyOf(tuple(parts))
 
 
 FINAL_TRIES = 20

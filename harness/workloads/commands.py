@@ -17,10 +17,8 @@ from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, r
 from harness.errors import UsageError
 from harness.generators import (
     PENDING,
-    AnyOf,
     Context,
     Generator,
-    Limit,
     On,
     Once,
     Step,
@@ -31,9 +29,9 @@ from harness.history import Op
 from harness.targets import load
 from harness.workloads.base import (
     Demoted,
-    IndependentKeys,
     Linearizable,
     WorkloadOptions,
+    in_groups,
     log_claims,
     try_again,
 )
@@ -102,21 +100,13 @@ class CommandsWorkload:
         return ["GET", keys[0]] if reads else ["SET", keys[0], "a"]
 
     def generator(self) -> Generator:
-        n = self._options.concurrency
-        groups = max(1, n // GROUP)
         reads = self._options.reads_or(READS_PERCENT)
-        parts = []
-        for first in range(groups):
-            workers = sum(1 << w for w in range(n) if w % groups == first)
-            each = IndependentKeys(
-                lambda group: Limit(
-                    Commands(group, self._names(group), self, reads), OPERATIONS_A_GROUP
-                ),
-                first,
-                groups,
-            )
-            parts.append(On(workers, each))
-        return AnyOf(tuple(parts))
+        return in_groups(
+            self._options.concurrency,
+            GROUP,
+            lambda group: Commands(group, self._names(group), self, reads),
+            OPERATIONS_A_GROUP,
+        )
 
     def _names(self, group: int) -> tuple[str, ...]:
         return tuple(f"{self._options.prefix}{{{group}}}{k}" for k in range(KEYS))

@@ -12,11 +12,8 @@ from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import (
     PENDING,
-    AnyOf,
     Context,
     Generator,
-    Limit,
-    On,
     Step,
     invocation,
 )
@@ -24,10 +21,10 @@ from harness.history import Op
 from harness.models.register import CasRegister
 from harness.workloads.base import (
     Demoted,
-    IndependentKeys,
     Linearizable,
     WorkloadOptions,
     final_reads,
+    in_groups,
     log_claims,
 )
 
@@ -87,21 +84,10 @@ class Register:
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
-        n = self._options.concurrency
-        groups = max(1, n // GROUP)
         reads = self._options.reads_or(READS_PERCENT)
-        parts = []
-        for group in range(groups):
-            workers = sum(1 << w for w in range(n) if w % groups == group)
-            parts.append(
-                On(
-                    workers,
-                    IndependentKeys(
-                        lambda key: Limit(RegisterOps(key, reads), OPERATIONS_A_KEY), group, groups
-                    ),
-                )
-            )
-        return AnyOf(tuple(parts))
+        return in_groups(
+            self._options.concurrency, GROUP, lambda key: RegisterOps(key, reads), OPERATIONS_A_KEY
+        )
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

@@ -12,10 +12,8 @@ from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, role_name
 from harness.generators import (
     PENDING,
-    AnyOf,
     Context,
     Generator,
-    Limit,
     On,
     Once,
     Step,
@@ -26,9 +24,9 @@ from harness.history import Op
 from harness.models.multi_register import MultiRegister
 from harness.workloads.base import (
     Demoted,
-    IndependentKeys,
     Linearizable,
     WorkloadOptions,
+    in_groups,
     log_claims,
     try_again,
 )
@@ -79,17 +77,13 @@ class TransactionsWorkload:
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
-        n = self._options.concurrency
-        groups = max(1, n // GROUP)
         reads = self._options.reads_or(READS_PERCENT)
-        parts = []
-        for first in range(groups):
-            workers = sum(1 << w for w in range(n) if w % groups == first)
-            each = IndependentKeys(
-                lambda group: Limit(Transactions(group, reads), OPERATIONS_A_GROUP), first, groups
-            )
-            parts.append(On(workers, each))
-        return AnyOf(tuple(parts))
+        return in_groups(
+            self._options.concurrency,
+            GROUP,
+            lambda group: Transactions(group, reads),
+            OPERATIONS_A_GROUP,
+        )
 
     def final(self) -> Generator | None:
         tries = [

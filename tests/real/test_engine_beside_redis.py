@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +63,38 @@ class Redis:
         self._socket.close()
 
 
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[int]:
+    """The port of a server that has loaded what is in a folder, and saves nothing by itself."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         number = int(s.getsockname()[1])
     process = subprocess.Popen(
-        [server("redis-7.0"), "--port", str(number), "--save", "", "--dir", str(tmp_path),
-         "--repl-diskless-sync", "no"],
+        [server("redis-7.0"), "--port", str(number), "--save", "", "--dir", str(folder), *options],
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
-        for _ in range(200):
+        for _ in range(400):
+            assert process.poll() is None, "the server has ended"
             try:
-                Redis(number).close()
-                break
+                redis = Redis(number)
             except OSError:
                 time.sleep(0.02)
+                continue
+            ready = not redis.call("PING").startswith(b"-LOADING")
+            redis.close()
+            if ready:
+                break
         yield number
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    with redis_server(tmp_path, "--repl-diskless-sync", "no") as number:
+        yield number
 
 
 class Stream:

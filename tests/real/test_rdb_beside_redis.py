@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_shapes import Shapes
-from conftest import server
-from test_engine_beside_redis import Redis
+from test_engine_beside_redis import Redis, redis_server
 
 from targets.engine import State, execute, rdb_file
 from targets.engine.digest import digest
@@ -32,29 +29,10 @@ Ask = Callable[..., bytes]
 @contextmanager
 def redis_with(folder: Path) -> Iterator[Redis]:
     """A server that has loaded `dump.rdb` of a folder."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = int(s.getsockname()[1])
-    process = subprocess.Popen(
-        [server("redis-7.0"), "--port", str(port), "--save", "", "--dir", str(folder),
-         "--sanitize-dump-payload", "yes"],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(400):
-            try:
-                redis = Redis(port)
-                if not redis.call("PING").startswith(b"-LOADING"):
-                    break
-                redis.close()
-            except OSError:
-                time.sleep(0.02)
-            assert process.poll() is None, "the server has ended: it could not load the file"
+    with redis_server(folder, "--sanitize-dump-payload", "yes") as port:
+        redis = Redis(port)
         yield redis
         redis.close()
-    finally:
-        process.kill()
-        process.wait()
 
 
 def now_ms() -> int:
