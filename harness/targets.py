@@ -105,13 +105,17 @@ class Audited(Protocol):
     async def audit(self) -> tuple[list[Any], dict[str, Any]]:
         """The effects in the log, [n, [words]] each, and what it and every node hold: `nodes`
         (digest of each), `replay` (of a replay of the log), `copies` (of each copy of the log),
-        `entries`; with `error` alone where that could not be found out."""
+        `entries`, `trimmed` (n of the last entry that no copy has kept), `snapshots` (of each, its
+        digest and that of a replay up to its position); with `error` alone where that could not be
+        found out."""
         ...
 
 
 @runtime_checkable
 class Readmits(Protocol):
-    """A capability of targets that have a log."""
+    """A capability of targets that have a log. `azs`: its processes."""
+
+    azs: Sequence[str]
 
     async def readmitted(self, process: str) -> bool:
         """Whether a process of the log that was wiped counts again."""

@@ -29,7 +29,7 @@ class Traced(Protocol):
 class LogAudit:
     """Every acknowledged write is in the log once, none that failed is, one of unknown outcome at
     most once; every value that was read had been committed; what a replay of the log makes is what
-    every node holds; the copies of the log are the same.
+    every node and every snapshot holds; the copies of the log are the same.
 
     Needs the operations `log` ([[n, effects]]) and `digests` of the nemesis, at the end.
     """
@@ -67,7 +67,9 @@ class LogAudit:
             valid=True,
             evidence=evidence,
             why=f"{checked} writes agree with the {evidence['entries']} entries of the log; "
-            f"{len(digests['nodes'])} nodes hold what its replay makes",
+            f"{len(digests['nodes'])} nodes"
+            + (f" and {n} snapshots" if (n := len(digests.get("snapshots", {}))) else "")
+            + " hold what its replay makes",
         )
 
     def _wrong(self, history: History, there: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
@@ -98,6 +100,11 @@ class LogAudit:
             f"{node} holds {digest[:8]} where a replay of the log makes {digests['replay'][:8]}"
             for node, digest in digests["nodes"].items()
             if digest != digests["replay"]
+        ]
+        said += [
+            f"{name} holds {held!s} where a replay up to there makes {made!s}"
+            for name, (held, made) in digests.get("snapshots", {}).items()
+            if held != made
         ]
         if len(set(digests["copies"].values())) > 1:
             said.append(f"the copies of the log differ: {digests['copies']}")

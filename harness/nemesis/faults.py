@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from harness.environments.base import Environment, Grudge
 from harness.errors import UsageError
 from harness.nemesis.grudges import flows, join
-from harness.targets import Failover, Target
+from harness.targets import Failover, Readmits, Target
 
 # The kinds of `--nemesis all`, as far as environment and target can do them.
 ALL = ("partition", "slow", "lossy", "clock-drift", "clock-jump", "kill", "pause", "restart",
@@ -37,6 +37,11 @@ class System:
     def helpers(self) -> list[str]:
         """Processes of the target that are no nodes."""
         return [p for p in self.env.processes if p not in self.env.nodes]
+
+    @property
+    def azs(self) -> list[str]:
+        """The processes of the target's log."""
+        return list(self.target.azs) if isinstance(self.target, Readmits) else []
 
     @property
     def hosts(self) -> list[str]:

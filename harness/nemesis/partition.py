@@ -57,7 +57,7 @@ class Partition:
         separate = "failover" in system.together and count > 1
         kinds = [k for k, least in KINDS.items()
                  if least <= count and not (separate and k == "client")]  # fmt: skip
-        return [*kinds, *OF_THE_LOG] if system.helpers else kinds
+        return [*kinds, *OF_THE_LOG] if system.azs else kinds
 
     @staticmethod
     def _draw(system: System, kind: str, primary: str) -> Grudge:
@@ -83,11 +83,11 @@ class Partition:
                 else:
                     drawn = grudges.one_way(others, [primary])
             case "log":
-                return grudges.split([primary], system.helpers)
+                return grudges.split([primary], system.azs)
             case "acks":
-                return grudges.one_way(system.helpers, [primary])
+                return grudges.one_way(system.azs, [primary])
             case "az":
-                az = rng.choice(system.helpers)
+                az = rng.choice(system.azs)
                 return grudges.split([az], [p for p in processes if p != az])
             case _:
                 clients = system.env.client_hosts
@@ -100,7 +100,7 @@ class Partition:
         """A partition of links that nobody uses would be none. With an operator's failover in the
         same cycle, the primary's stream to some replica must be cut."""
         cut = grudges.flows(grudge)
-        if "failover" in system.together and kind != "client" and not system.helpers:
+        if "failover" in system.together and kind != "client" and not system.azs:
             return any((primary, n) in cut for n in system.env.nodes)
         return bool(cut & system.target.links(primary))
 

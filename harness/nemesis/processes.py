@@ -157,7 +157,7 @@ class Wipe:
         self._process: str | None = None
 
     async def inject(self, system: System, /) -> dict[str, Any]:
-        able = [p for p in system.helpers if p not in system.down and system.tolerated([p])]
+        able = [p for p in system.azs if p not in system.down and system.tolerated([p])]
         if not able:
             return {"skipped": "none may be lost now"}
         process = self._process = system.rng.choice(able)

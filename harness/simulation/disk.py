@@ -184,14 +184,17 @@ class SimulatedDisk:
         if not names:
             return None
         name = self._rng.choice(names)
-        file = self._files[name]
-        position = self._rng.randrange(len(file.durable))
-        bit = 1 << self._rng.randrange(8)
-        file.durable[position] ^= bit
-        if position < len(file.cached):
-            file.cached[position] ^= bit
-        self._note(f"bit flipped in {name} at {position}")
+        position = self._rng.randrange(len(self._files[name].durable))
+        self.flip(name, position, 1 << self._rng.randrange(8))
         return name
+
+    def flip(self, name: str, position: int, bits: int) -> None:
+        """Rot of one byte that is durable: these bits of it."""
+        file = self._file(name)
+        file.durable[position] ^= bits
+        if position < len(file.cached):
+            file.cached[position] ^= bits
+        self._note(f"bits flipped in {name} at {position}")
 
     def _lose(self, file: _File) -> int:
         """A power cut for one file's contents; returns how many changes were lost."""

@@ -50,8 +50,8 @@ def write(state: State, auxiliary: Mapping[bytes, bytes]) -> bytes:
 
 
 class Loading:
-    """A file that is being read into an empty state. Raises `Malformed`. Of the databases of a
-    server the first alone may hold keys."""
+    """A file that is being read into an empty state; its first fields are there at once. Raises
+    `Malformed`. Of the databases of a server the first alone may hold keys."""
 
     def __init__(self, data: bytes, state: State) -> None:
         head = data[:9]
@@ -63,8 +63,10 @@ class Loading:
         self._data = data
         self._state = state
         self._source = Reader(data, 9)
-        self._body_at: int | None = None
         self._check()
+        while self._source.at < len(data) and data[self._source.at] == _AUX:
+            self._other(self._source.byte(), self._source)
+        self._body_at = self._source.at
 
     @property
     def body(self) -> bytes:
@@ -82,8 +84,6 @@ class Loading:
         expires: int | None = None
         count = 0
         while (kind := source.byte()) != _END:
-            if kind != _AUX and self._body_at is None:
-                self._body_at = source.at - 1
             if kind == _EXPIRES_MS:
                 expires = source.millis()
             elif kind == _EXPIRES_S:
@@ -101,8 +101,6 @@ class Loading:
                     yield
             else:
                 self._other(kind, source)
-        if self._body_at is None:
-            self._body_at = source.at - 1
         if source.at != len(self._data) - 8:
             raise Malformed(f"the end is at byte {source.at}, not before the checksum")
 

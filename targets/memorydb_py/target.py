@@ -14,19 +14,29 @@ from harness.environments.base import Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
 from harness.targets import TargetOptions
+from targets.engine.digest import digest
+from targets.engine.rdb import Malformed
 from targets.memorydb_py import audit
 from targets.memorydb_py.log import inspect
+from targets.memorydb_py.log.interface import Batch
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.information import VERSION
 from targets.memorydb_py.node.server import Place, serve
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Inapplicable
+from targets.memorydb_py.snapshots.objects import Directory, Objects, Shared
+from targets.memorydb_py.snapshots.snapshot import positions, read
+from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
-AZS = ("az1", "az2", "az3")
+AZS: Sequence[str] = ("az1", "az2", "az3")
 START_TIMEOUT_S = 20.0
 ASK_EVERY_NS = 50_000_000
 ASK_TIMEOUT_S = 0.3
 AUDIT_TRIES = 20
+SNAPSHOTTER = "snapshotter"
+SNAPSHOTS = 1000  # one every so many entries
+COLLECT_S = 0.25
+COLLECT_TIMEOUT_S = 1.0
 HAND_OVER_NS = 3 * 10**9
 
 
@@ -34,12 +44,15 @@ class MemoryDB:
     """The reference implementation of Amazon MemoryDB: one shard.
 
     It survives the loss of one AZ at a time; a wiped AZ is lost until it has been readmitted (D14).
+    Besides the nodes' own options there is `snapshots`: one is taken every so many entries of the
+    log, which is trimmed then; 0: none.
     """
 
     name = "memorydb"
     version = f"memorydb_py {VERSION}"
     promises = frozenset({"replica-prefixes", "log"})
     capabilities = frozenset({"log", "lease", "hand-over"})
+    azs = AZS
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
@@ -51,6 +64,7 @@ class MemoryDB:
         if options.binary:
             raise UsageError("--binary: the reference is a part of the harness")
         given = dict(options.options)
+        self._every = _every(given.pop("snapshots", str(SNAPSHOTS)))
         if options.credentials.password:
             given["requirepass"] = options.credentials.password
         try:
@@ -61,6 +75,13 @@ class MemoryDB:
         self._given = given
         for i, az in enumerate(AZS):
             env.declare(az, f"n{i + 1}")
+        self._folder = env.data_dir(SNAPSHOTTER).absolute().parent / "snapshots"
+        self._objects: Objects | None = None
+        if self._every:
+            env.declare(SNAPSHOTTER, "n1")
+            self._objects = Shared() if env.name == "simulated" else Directory(self._folder)
+        self._log: list[Batch] = []  # as it was read during the run, where it is trimmed
+        self._collecting: asyncio.Task[None] | None = None
         self._created: dict[str, None] = {}
         self._primary: str | None = None
         self._asked = -(10**10)
@@ -74,8 +95,24 @@ class MemoryDB:
         return sorted(AZS, key=lambda az: (self.env.processes[az] != host, az))
 
     def spec(self, process: str) -> ProcessSpec:
-        """How to run a node or an AZ now."""
+        """How to run a node, an AZ or the snapshotter now."""
+        if process == SNAPSHOTTER:
+            return self._snapshotter()
         return self._az(process) if process in AZS else self._node(process)
+
+    def _snapshotter(self) -> ProcessSpec:
+        node, objects = self.env.processes[SNAPSHOTTER], self._objects
+        near = self._near(node)
+        version = self._settings.engine_version
+        settings = SnapshotSettings(azs=near, every=self._every, version=version)
+
+        async def main(host: Host) -> None:
+            assert objects is not None
+            await serve_snapshotter(host, settings, objects)
+
+        argv = self._argv("snapshotter", SNAPSHOTTER, near)
+        argv += ["--every", str(self._every), "--option", f"engine-version={version}"]
+        return ProcessSpec(name=SNAPSHOTTER, node=node, argv=argv, main=main)
 
     def _node_addresses(self) -> dict[str, Address]:
         """As clients of the database reach them."""
@@ -101,7 +138,7 @@ class MemoryDB:
     def _node(self, name: str) -> ProcessSpec:
         near = self._near(name)
         nodes = self._node_addresses()
-        place = Place(azs=near, nodes=nodes)
+        place = Place(azs=near, nodes=nodes, objects=self._objects)
         settings = self._settings
 
         async def main(host: Host) -> None:
@@ -123,18 +160,22 @@ class MemoryDB:
                 self.env.control_address(az) if az == name else self.env.address(az, seen_from=name)
             )
             argv += ["--az", f"{az}={host}:{port}"]
+        if self._every and role != "az":
+            argv += ["--snapshots", str(self._folder)]
         return argv
 
     # --- life
 
     async def start(self) -> None:
-        for process in (*AZS, *self.env.nodes):
+        for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
+        if self._every:
+            self._collecting = asyncio.get_running_loop().create_task(self._collect())
         await self.settle(START_TIMEOUT_S)
 
     async def restart(self, process: str) -> None:
         await self.env.start(self.spec(process))
-        if process not in AZS:
+        if process in self.env.nodes:
             await self._wait(process, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
@@ -249,8 +290,7 @@ class MemoryDB:
 
     def links(self, primary: str) -> set[tuple[str, str]]:
         """Nodes talk to the log and not to each other."""
-        processes = self.env.processes
-        used = {(p, az) for p in processes for az in AZS if p != az}
+        used = {(p, az) for p in (*self.env.nodes, *AZS) for az in AZS if p != az}
         used |= {(client, primary) for client in self.env.client_hosts}
         return used | {(b, a) for a, b in used}
 
@@ -260,29 +300,74 @@ class MemoryDB:
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             return False
 
+    # --- the log, read from outside
+
+    async def _collect(self) -> None:
+        """Read what is new in the log before it may be trimmed, for ever."""
+        while True:
+            await asyncio.sleep(COLLECT_S)
+            for az in AZS:
+                if self.env.state(az) != "running":
+                    continue
+                try:
+                    address = self.env.control_address(az)
+                    known = audit.length(self._log)
+                    audit.extend(
+                        self._log, *await inspect.read_from(address, known, COLLECT_TIMEOUT_S)
+                    )
+                    break
+                except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+                    continue  # another may have it; the audit says so if none had
+
     async def audit(self) -> tuple[list[Any], dict[str, Any]]:
         """When nothing is written any more; expiry may go on for a moment."""
+        if self._collecting is not None:
+            self._collecting.cancel()
         try:
             for _ in range(AUDIT_TRIES):
-                copies = {az: await inspect.read_all(self.env.control_address(az)) for az in AZS}
+                snapshots = await self._snapshots()
+                copies = {
+                    az: await inspect.read_from(self.env.control_address(az), 0) for az in AZS
+                }
+                for copy in copies.values():
+                    audit.extend(self._log, *copy)
                 nodes = {
                     node: str(await self.ask(node, "DEBUG", "DIGEST")) for node in self.env.nodes
                 }
-                effects, replay = audit.replay(max(copies.values(), key=audit.length))
+                effects, replay, made = audit.replay(self._log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
                 if len(set(held.values())) == 1:
                     break
                 await asyncio.sleep(0.1)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed,
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed, ValueError,
                 Inapplicable) as e:  # fmt: skip
             return [], {"error": f"{type(e).__name__}: {e}"[:200]}
-        shortest = min(map(audit.length, copies.values()))
+        first = max(after for after, _ in copies.values())
+        last = min(audit.length(copy) for _, copy in copies.values())
+        logs = {"collected": self._log, **{az: copy for az, (_, copy) in copies.items()}}
         return effects, {
             "nodes": nodes,
             "replay": replay,
-            "copies": {az: audit.fingerprint(copy, shortest) for az, copy in copies.items()},
-            "entries": max(map(audit.length, copies.values())),
+            "copies": {name: audit.fingerprint(log, first, last) for name, log in logs.items()},
+            "entries": audit.length(self._log),
+            "trimmed": min(after for after, _ in copies.values()),
+            "snapshots": {name: [held, made.get(n)] for name, (n, held) in snapshots.items()},
         }
+
+    async def _snapshots(self) -> dict[str, tuple[int, str]]:
+        """(n, digest) of those in the store, by name."""
+        found: dict[str, tuple[int, str]] = {}
+        if self._objects is None:
+            return found
+        for n, name in positions(await self._objects.names()):
+            try:
+                held = await read(await self._objects.get(name))
+                found[name] = held.id.n, digest(held.state).decode()
+            except FileNotFoundError:
+                continue  # it has been deleted meanwhile
+            except Malformed as e:
+                found[name] = n, f"what can't be read: {e}"
+        return found
 
     async def promote(self, node: str) -> dict[str, Any]:
         """A graceful hand-over, which the old primary performs: it stops serving, then says so in
@@ -314,9 +399,10 @@ class MemoryDB:
         return []
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        for task in (self._asking, self._collecting):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         for connection in self._control.values():
             await connection.close()
 
@@ -327,3 +413,9 @@ class MemoryDB:
             "binary": None,
             "options": dict(self.options.options),
         }
+
+
+def _every(text: str) -> int:
+    if not text.isdecimal() or int(text) > 2**40:
+        raise UsageError(f"--option snapshots={text}: give a whole number of entries, 0 for none")
+    return int(text)

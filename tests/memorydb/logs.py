@@ -89,6 +89,11 @@ class Logs:
         )
 
 
+def never(n: int) -> None:
+    """For whoever follows a log that nobody trims."""
+    raise AssertionError(f"trimmed up to {n}")
+
+
 def claim(after: Id, payload: bytes) -> Batch:
     """A leadership entry."""
     return Batch(after.n + 1, after.n + 1, after.n + 1, payload)
@@ -98,4 +103,4 @@ def entries(after: Id, count: int, payload: bytes = b"x") -> Batch:
     return Batch(after.epoch, after.n + 1, after.n + count, payload)
 
 
-__all__ = ["AZS", "ZERO", "Logs", "claim", "entries"]
+__all__ = ["AZS", "ZERO", "Logs", "claim", "entries", "never"]

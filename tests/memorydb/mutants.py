@@ -18,6 +18,7 @@ LOG = "targets/memorydb_py/log/"
 NODE = "targets/memorydb_py/node/"
 WRITES, LEASES, REPLICAS = "test_node_writes.py", "test_node_leases.py", "test_node_replicas.py"
 INTERFACE, PROTOCOL = "test_log_interface.py", "test_log_protocol.py"
+TRIMMING = "test_trimming.py"
 SNAPSHOTS, STORE = "test_snapshots.py", "targets/memorydb_py/snapshots/"
 
 MUTANTS = {
@@ -220,8 +221,9 @@ MUTANTS = {
         f"{LEASES}::test_wall_clocks",
     ),
     "31-from-memory": Mutant(
-        NODE + "shard.py", "        self.log.follow(self.applied.n, self._apply)\n        tail = await self.log.tail()",
-        "        tail = await self.log.tail()\n        self.log.follow(tail.n, self._apply)",
+        NODE + "shard.py",
+        "        self.log.follow(self.applied.n, self._apply, self._lacking)\n        tail = await self.log.tail()",
+        "        tail = await self.log.tail()\n        self.log.follow(tail.n, self._apply, self._lacking)",
         f"{LEASES}::test_one_fresh_node",
     ),
     "32-serves-on": Mutant(
@@ -296,6 +298,47 @@ MUTANTS = {
         STORE + "snapshotter.py", "    wrong = await rehearse(host, log, data, version)",
         "    wrong = None", f"{SNAPSHOTS}::test_a_snapshot_is_rehearsed",
     ),
+    "42-leader-forgotten": Mutant(
+        NODE + "shard.py",
+        "self.applied, self._checksum, self.leader = found.id, found.checksum, found.leader",
+        "self.applied, self._checksum = found.id, found.checksum",
+        f"{TRIMMING}::test_a_replica_that_began",
+    ),
+    "44-up-to-the-newest": Mutant(
+        STORE + "snapshotter.py", "    oldest = good[KEPT - 1][0]", "    oldest = good[0][0]",
+        f"{TRIMMING}::test_the_second_newest",
+    ),
+    "44-damaged-counts": Mutant(
+        STORE + "recovery.py", "            fits(check(await objects.get(name)), n, version)\n",
+        "            await objects.get(name)\n", f"{TRIMMING}::test_a_damaged_snapshot",
+    ),
+    "44-more-than-said": Mutant(
+        LOG + "store.py", "index = min(self.index_of(n + 1) - 1, self.durable, commit)",
+        "index = min(self.durable, commit)", f"{TRIMMING}::test_the_second_newest",
+    ),
+    "44-uncommitted": Mutant(
+        LOG + "store.py", "index = min(self.index_of(n + 1) - 1, self.durable, commit)",
+        "index = min(self.index_of(n + 1) - 1, self.durable)",
+        f"{TRIMMING}::test_what_is_not_committed",
+    ),
+    "44-silent": Mutant(
+        LOG + "service.py", "        if ask.after < self._store.base.last:", "        if False:",
+        f"{TRIMMING}::test_whole_segments",
+    ),
+    "44-gone-too-early": Mutant(
+        LOG + "store.py",
+        "        await self.promise(base=base)\n        await self._remove(names)\n",
+        "        await self._remove(names)\n        await self.promise(base=base)\n",
+        f"{TRIMMING}::test_power_is_lost",
+    ),
+    "44-no-generations": Mutant(
+        LOG + "store.py", "            generation = self.base.generation + 1\n",
+        "            generation = self.base.generation\n", f"{TRIMMING}::test_a_base_replaces",
+    ),
+    "44-takes-it-for-its-own": Mutant(
+        LOG + "replica.py", "            if store.term_at(index) != install.index_term:\n",
+        "            if False:\n", f"{TRIMMING}::test_an_az_that_lacks",
+    ),
     "45-skips": Mutant(
         NODE + "shard.py",
         "            if entries.version_of(entry) > self._settings.engine_version:",
@@ -303,7 +346,6 @@ MUTANTS = {
     ),
     "46-newer-than-the-oldest": Mutant(
         STORE + "snapshotter.py",
-        "if entry[0] == entries.LEADER and entries.version_of(entry) > self._version:",
-        "if False:", f"{SNAPSHOTS}::test_an_older_node",
+        "            if entries.version_of(entry) > self._version:", "            if False:", f"{SNAPSHOTS}::test_an_older_node",
     ),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hiredis
-from logs import AZS, Logs
+from logs import AZS, Logs, never
 
 from harness.simulation.process import Process
 from targets.engine.resp import pack
@@ -216,7 +216,7 @@ class Shards(Logs):
         made = await self.user("reader", "m1")
         tail = await made.tail()
         got: list[Batch] = []
-        made.follow(0, got.append)
+        made.follow(0, got.append, never)
         while not got or got[-1].last < tail.n:
             await asyncio.sleep(0.01)
         self.world.kill(self.world.machines["m1"].processes["reader"])

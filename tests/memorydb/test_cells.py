@@ -21,7 +21,7 @@ WORKLOADS = ("register", "wait", "replica-reads", "set", "counter", "transaction
              "lock", "ttl", "commands")  # fmt: skip
 NEMESES = ("partition", "kill", "pause", "failover", "all")
 # Shorter leases than by default, so that many change hands.
-OPTIONS = {"lease-ms": "300", "backoff-ms": "500"}
+OPTIONS = {"lease-ms": "300", "backoff-ms": "500", "snapshots": "60"}
 SETTLE_MS = 5000  # behaviour 55, in whatever network a seed draws
 SEEDS = int(os.environ.get("HARNESS_SEEDS", "200"))
 
@@ -62,7 +62,7 @@ def spec(workload: str, nemesis: str, seed: int) -> Spec:
     """Of a run that found something, as it was."""
     return Spec(
         target="memorydb", workload=workload, nemesis=nemesis, environment="simulated", seed=seed,
-        time_limit_s=6.0, interval_s=0.7, rate=200.0, options=OPTIONS,
+        time_limit_s=6.0, interval_s=0.7, rate=200.0, options={**OPTIONS, "snapshots": "0"},
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 import pytest
-from logs import AZS, ZERO, Logs, claim, entries
+from logs import AZS, ZERO, Logs, claim, entries, never
 
 from targets.memorydb_py.log.interface import Batch, Id, Refused
 
@@ -75,7 +75,7 @@ def test_entries_are_followed_in_order_without_gaps() -> None:
     async def story(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append)
+        reader.follow(0, got.append, never)
         last = await lead(writer)
         futures = []
         for i in range(300):
@@ -116,7 +116,7 @@ def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
         await asyncio.sleep(1)
         logs.world.network.link("az1", "u2").shape(0, 0, 8_000_000)
         got: list[Batch] = []
-        reader.follow(0, got.append)
+        reader.follow(0, got.append, never)
         await asyncio.sleep(20)
         assert got[-1].id == last
 
@@ -129,7 +129,7 @@ def test_what_is_not_committed_is_not_seen() -> None:
     async def story(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append)
+        reader.follow(0, got.append, never)
         last = await lead(writer)
         await asyncio.sleep(0.1)
         leader = logs.leader()
@@ -151,7 +151,7 @@ def test_a_lost_acknowledgement_is_resolved_by_the_log() -> None:
     async def story(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append)
+        reader.follow(0, got.append, never)
         last = await lead(writer)
         for i in range(20):
             batch = entries(last, 1, b"%d" % i)
@@ -262,7 +262,7 @@ def test_who_does_not_follow_any_more_is_sent_no_entries() -> None:
         reader, writer = logs.clients.values()
         links = [logs.world.network.link(az, "u1") for az in AZS]
         got: list[Batch] = []
-        reader.follow(0, got.append)
+        reader.follow(0, got.append, never)
         last = await lead(writer)
         await asyncio.sleep(0.3)
         for count in (1, 1, 0):

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from logs import AZS, Logs, entries
+from logs import AZS, Logs, entries, never
 from test_log_interface import lead
 
 from harness.simulation.delays import Delays
@@ -26,7 +26,7 @@ async def appended(logs: Logs, last: Id, payload: bytes = b"x") -> Id:
 def everything(logs: Logs) -> list[Batch]:
     """What a fresh reader gets."""
     got: list[Batch] = []
-    logs.clients["u2"].follow(0, got.append)
+    logs.clients["u2"].follow(0, got.append, never)
     return got
 
 

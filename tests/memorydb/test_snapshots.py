@@ -76,7 +76,7 @@ def test_whatever_the_position_a_snapshot_and_the_rest_make_the_whole() -> None:
                     Shard.apply_effects(call, entry)
             running, at = checksum(batch, running), batch.id
             if i % 7 == 0 or i > len(log) - 10:
-                data = snapshot.write(Snapshot(state, at, running, 1))
+                data = snapshot.write(Snapshot(state, at, running, "n1", 1))
                 found = await snapshot.read(data)
                 assert (found.id, found.checksum) == (at, running)
                 assert digest(found.state) == digest(state)
@@ -204,7 +204,9 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
         shards.kill(*shards.names)
         if what == "at the end":  # where no checksum follows that could tell
             at = (await shards.log())[-1].id
-        objects.objects[name_of(at)] = snapshot.write(Snapshot(found.state, at, running, 1))
+        objects.objects[name_of(at)] = snapshot.write(
+            Snapshot(found.state, at, running, found.leader, 1)
+        )
         if name_of(at) != name:
             del objects.objects[name]
         for node in shards.names:
@@ -229,7 +231,7 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
         monkeypatch.setattr(
             snapshotter,
             "write",
-            lambda s: whole(Snapshot(s.state, s.id, s.checksum ^ 2, s.version)),
+            lambda s: whole(Snapshot(s.state, s.id, s.checksum ^ 2, s.leader, s.version)),
         )
         shards.start_snapshotter(every=100)
         await asyncio.sleep(3)
@@ -338,7 +340,7 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
         at = Id(found.id.epoch, found.id.n + 7)
         await fill(shards, 40, seed=1)
         objects.objects.clear()
-        objects.objects[name_of(at)] = snapshot.write(Snapshot(found.state, at, 1, 1))
+        objects.objects[name_of(at)] = snapshot.write(Snapshot(found.state, at, 1, None, 1))
         shards.start_snapshotter(every=60)
         await fill(shards, 150, seed=2)
         await snapshots(shards, 2)

@@ -24,6 +24,8 @@ from targets.memorydb_py.log.messages import (
     Positions,
     Propose,
     Tail,
+    Trim,
+    Trimmed,
     Unfollow,
     Watch,
 )
@@ -68,6 +70,8 @@ class LogClient:
         self._tails: dict[int, asyncio.Future[Id]] = {}
         self._number = 0
         self._deliver: Callable[[Batch], None] | None = None
+        self._lacks: Callable[[int], None] | None = None  # told of what was trimmed
+        self._unneeded = 0  # n
         self._followed: _Az | None = None
         self._following = 0  # number of the request
         self._received = 0  # n
@@ -99,15 +103,17 @@ class LogClient:
         finally:
             self._tails.pop(number, None)
 
-    def follow(self, after: int, deliver: Callable[[Batch], None]) -> None:
-        self._received, self._deliver = after, deliver
+    def follow(
+        self, after: int, deliver: Callable[[Batch], None], trimmed: Callable[[int], None]
+    ) -> None:
+        self._received, self._deliver, self._lacks = after, deliver, trimmed
         self._followed = None
         self._choose()
 
     def unfollow(self) -> None:
         if self._followed is not None and self._followed.up:
             self._send(self._followed, Unfollow())
-        self._deliver = self._followed = None
+        self._deliver = self._lacks = self._followed = None
         self._following = 0
 
     def applied(self, n: int) -> None:
@@ -122,6 +128,12 @@ class LogClient:
         for az in self._azs.values():
             if az.up:
                 self._send(az, Watch(watch is not None))
+
+    def trim(self, n: int) -> None:
+        self._unneeded = n
+        for az in self._azs.values():
+            if az.up:
+                self._send(az, Trim(n))
 
     def close(self) -> None:
         for task in self._tasks:
@@ -139,6 +151,8 @@ class LogClient:
             connection.send(Applied(self._applied))
             if self._watch is not None:
                 connection.send(Watch(True))
+            if self._unneeded:
+                connection.send(Trim(self._unneeded))
 
         await keep_connected(self._host, az.name, self, opened, SILENCE_S)
 
@@ -195,6 +209,12 @@ class LogClient:
             case Entries():
                 if az is self._followed and message.number == self._following:
                     self._take(message)
+            case Trimmed():
+                if az is self._followed and message.number == self._following:
+                    lacks = self._lacks
+                    self.unfollow()
+                    if lacks is not None:
+                        lacks(message.n)
             case Beat():
                 az.fresh = message.fresh
                 if self._followed is None:

@@ -15,6 +15,7 @@ from targets.memorydb_py.log.messages import (
     Hello,
     Message,
     Status,
+    Trimmed,
 )
 
 TIMEOUT_S = 1.0
@@ -59,22 +60,27 @@ async def is_member(address: Address) -> bool:
             talk.close()
 
 
-async def read_all(address: Address) -> list[Batch]:
-    """Everything that an AZ knows to be committed."""
+async def read_from(
+    address: Address, after: int, timeout_s: float = READ_TIMEOUT_S
+) -> tuple[int, list[Batch]]:
+    """(n, batches after n) that an AZ knows to be committed: those with entries after a given n, or
+    later ones where it has not kept the next."""
     batches: list[Batch] = []
-    async with asyncio.timeout(READ_TIMEOUT_S):
+    async with asyncio.timeout(timeout_s):
         talk = _Talk(*await asyncio.open_connection(*address))
         try:
-            commit = (await _status(talk)).commit
+            status = await _status(talk)
+            after = last = max(after, status.trimmed)
             talk.send(Hello("onlooker"))
-            talk.send(Follow(1, 0))
-            while not batches or batches[-1].last < commit:
-                if commit == 0:
-                    break
+            talk.send(Follow(1, after))
+            while last < status.commit:
                 message = await talk.receive()
                 if isinstance(message, Entries):
                     for r in message.records:
                         batches.append(Batch(r.epoch, r.first, r.last, r.payload))
+                        last = r.last
+                elif isinstance(message, Trimmed):
+                    raise ConnectionAbortedError(f"the log was trimmed up to {message.n} meanwhile")
         finally:
             talk.close()
-    return batches
+    return after, batches

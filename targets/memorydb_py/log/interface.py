@@ -57,9 +57,12 @@ class TransactionLog(Protocol):
         """The last committed entry: of the moment of the call, or later."""
         ...
 
-    def follow(self, after: int, deliver: Callable[[Batch], None]) -> None:
+    def follow(
+        self, after: int, deliver: Callable[[Batch], None], trimmed: Callable[[int], None]
+    ) -> None:
         """From now on deliver every committed batch that holds an entry after n, in order; replaces
-        what was followed before. The first one may begin before it."""
+        what was followed before. The first one may begin before it. `trimmed`: what comes next is
+        not kept any more, nor is anything up to this n; nothing more will come."""
         ...
 
     def unfollow(self) -> None:
@@ -73,6 +76,10 @@ class TransactionLog(Protocol):
     def positions(self, watch: Callable[[Mapping[str, int]], None] | None) -> None:
         """How far each other node that is connected has applied, whenever it changes; None: no
         more."""
+        ...
+
+    def trim(self, n: int) -> None:
+        """Entries up to n need not be kept: whoever lacks them can begin with a snapshot."""
         ...
 
     def close(self) -> None: ...

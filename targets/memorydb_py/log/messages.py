@@ -66,6 +66,21 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
     incarnation: int
 
 
+class Install(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """A leader has nothing up to a record that is committed: begin after it. Answered by
+    `Appended`. See `Base` of the store."""
+
+    term: int
+    name: str
+    index: int
+    index_term: int
+    epoch: int
+    last: int
+    named: int
+    members: dict[str, int]
+    round: int
+
+
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """The first message of a node."""
 
@@ -132,6 +147,19 @@ class Unfollow(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """No more entries, please."""
 
 
+class Trimmed(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """An answer to `Follow`: the next entries are not here any more, up to n."""
+
+    number: int
+    n: int
+
+
+class Trim(msgspec.Struct, frozen=True, array_like=True, tag=25):
+    """Entries up to n need not be kept: two snapshots of n and later can be restored."""
+
+    n: int
+
+
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=15):
     number: int
     records: list[Record]
@@ -164,16 +192,18 @@ class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=19):
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """`member`: it counts. `commit`: the n of the last committed entry that it knows."""
+    """`member`: it counts. `commit`: the n of the last committed entry that it knows. `trimmed`:
+    that of the last one that it has not kept."""
 
     member: bool
     leads: bool
     term: int
     commit: int
+    trimmed: int
 
 
 Message = (
     Peer | Vote | Voted | Append | Appended | Hello | Leading | Propose | Committed | NotAppended
     | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions | AskStatus | Status
-    | Unfollow | Watch
+    | Unfollow | Watch | Install | Trimmed | Trim
 )  # fmt: skip

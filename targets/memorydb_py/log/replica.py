@@ -16,12 +16,13 @@ from targets.memorydb_py.log.messages import (
     NOOP,
     Append,
     Appended,
+    Install,
     Message,
     Record,
     Vote,
     Voted,
 )
-from targets.memorydb_py.log.store import Damaged, Store
+from targets.memorydb_py.log.store import Base, Damaged, Store
 
 TICK_S = 0.01
 HEARTBEAT_S = 0.03
@@ -129,6 +130,7 @@ class Replica:
     async def run(self) -> None:
         """For ever."""
         self.heard = self._loop.time() - ELECTION_S
+        self.commit = self.store.base.index
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
     def receive(self, message: Message, reply: Reply) -> None:
@@ -143,6 +145,8 @@ class Replica:
                     await self._vote(message, reply)
                 case Append():
                     await self._take(message, reply)
+                case Install():
+                    await self._install(message, reply)
 
     async def _tick(self) -> None:
         while True:
@@ -305,6 +309,14 @@ class Replica:
 
     def _send(self, other: str) -> None:
         progress, store = self._progress[other], self.store
+        if progress.next <= store.base.index:
+            base = store.base
+            progress.next = base.index + 1
+            self._peers.send(
+                other,
+                Install(self.term, self.name, base.index, base.term, base.epoch, base.last,
+                        base.named, base.members, self._round),
+            )  # fmt: skip
         records: list[Record] = []
         size = 0
         index = progress.next
@@ -366,7 +378,7 @@ class Replica:
             self._advance()
             self._changed()
         elif self._unsaid is not None:
-            self._acknowledge()
+            self._acknowledge(*self._unsaid)
 
     def _advance(self) -> None:
         """Commit what is durable at a quorum of members."""
@@ -408,24 +420,48 @@ class Replica:
 
     # --- as follower
 
-    async def _take(self, append: Append, reply: Reply) -> None:
-        store = self.store
-        if append.term < self.term:
-            reply(Appended(self.term, False, 0, 0, store.meta.incarnation))
-            return
-        if append.term > self.term:
-            self._follow(append.term)
-            await store.promise(term=append.term)
-            if append.term < self.term:
-                return
+    async def _heed(self, term: int, reply: Reply) -> bool:
+        """Whether somebody leads in a term that was not over when this returns."""
+        if term < self.term:
+            reply(Appended(self.term, False, 0, 0, self.store.meta.incarnation))
+            return False
+        if term > self.term:
+            self._follow(term)
+            await self.store.promise(term=term)
+            if term < self.term:
+                return False
         self.role, self._asking = "follower", None
         self.heard = self._loop.time()
-        previous = append.previous_index
-        if previous > store.last or store.term_at(previous) != append.previous_term:
+        return True
+
+    async def _install(self, install: Install, reply: Reply) -> None:
+        """What is here and agrees stays; else all of it goes."""
+        if not await self._heed(install.term, reply):
+            return
+        store, index = self.store, install.index
+        if index > self.commit:
+            if store.term_at(index) != install.index_term:
+                await store.install(
+                    Base(index, install.index_term, install.epoch, install.last, install.named,
+                         install.members)
+                )  # fmt: skip
+            self._committed(index)
+            self._changed()
+        self._acknowledge(index, install.round, reply)
+
+    async def _take(self, append: Append, reply: Reply) -> None:
+        if not await self._heed(append.term, reply):
+            return
+        store = self.store
+        previous, records = append.previous_index, append.records
+        if previous < store.base.index:  # committed, so it agrees
+            records = [r for r in records if r.index > store.base.index]
+            previous = store.base.index
+        elif previous > store.last or store.term_at(previous) != append.previous_term:
             agree = min(previous - 1, store.last)
             reply(Appended(self.term, False, agree, append.round, store.meta.incarnation))
             return
-        records = append.records
+        match = records[-1].index if records else previous
         known = 0
         for record in records:
             if record.index > store.last or store.term_at(record.index) != record.term:
@@ -436,25 +472,22 @@ class Replica:
             if records[0].index <= self.commit:
                 raise AssertionError("a committed record would be cut off")
             await store.truncate(records[0].index - 1)
-        match = append.records[-1].index if append.records else previous
         try:
             store.append(records)
         except OSError:
             match = min(match, store.last)
-        self._unsaid = (match, append.round, reply)
         if min(append.commit, match) > self.commit:
             self._committed(min(append.commit, match))
             self._changed()
-        if not append.records or store.durable >= match:
-            self._acknowledge()
+        if append.records and store.durable < match:
+            self._unsaid = (match, append.round, reply)
+        else:
+            self._acknowledge(match, append.round, reply)
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, match: int, round: int, reply: Reply) -> None:
         """What is durable of what the leader sent; the rest when it is."""
-        assert self._unsaid is not None
-        match, round, reply = self._unsaid
+        self._unsaid = None if self.store.durable >= match else (match, round, reply)
         reply(
             Appended(self.term, True, min(match, self.store.durable), round,
                      self.store.meta.incarnation)
         )  # fmt: skip
-        if self.store.durable >= match:
-            self._unsaid = None

@@ -23,6 +23,7 @@ from targets.memorydb_py.log.messages import (
     Entries,
     Follow,
     Hello,
+    Install,
     Leading,
     Message,
     NotAppended,
@@ -32,6 +33,8 @@ from targets.memorydb_py.log.messages import (
     Record,
     Status,
     Tail,
+    Trim,
+    Trimmed,
     Unfollow,
     Vote,
     Voted,
@@ -111,6 +114,7 @@ class Service:
         self._positions: dict[str, int] = {}
         self._said: tuple[int, bool] = (0, False)
         self._committed = 0
+        self._trimming: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """For ever."""
@@ -148,7 +152,7 @@ class Service:
 
     def received(self, connection: Connection, message: Message) -> None:
         match message:
-            case Append() | Vote():
+            case Append() | Install() | Vote():
                 self._replica.receive(message, connection.send)
             case Propose():
                 self._propose(connection, message)
@@ -161,6 +165,8 @@ class Service:
             case Unfollow():
                 if connection in self._nodes:
                     self._nodes[connection].following = None
+            case Trim():
+                self._trim(connection, message.n)
             case Hello():
                 self._nodes[connection] = _Node(message.node)
                 connection.send(Leading(self._replica.term, self._replica.leads))
@@ -168,7 +174,8 @@ class Service:
                 self._watch(connection, message.on)
             case AskStatus():
                 r = self._replica
-                connection.send(Status(r.is_member, r.leads, r.term, r.committed_id.n))
+                trimmed = self._store.base.last
+                connection.send(Status(r.is_member, r.leads, r.term, r.committed_id.n, trimmed))
             case Peer():
                 self._peers[connection] = None
             case _:
@@ -202,6 +209,15 @@ class Service:
             node.watches = on
             if on:
                 connection.send(Positions(self._positions))
+
+    # --- what is not kept
+
+    def _trim(self, connection: Connection, n: int) -> None:
+        if connection not in self._nodes:
+            connection.abort()
+            return
+        work = asyncio.get_running_loop().create_task(self._store.trim(n, self._replica.commit))
+        self._trimming = [t for t in self._trimming if not t.done()] + [work]
 
     # --- appends
 
@@ -263,14 +279,26 @@ class Service:
             connection.abort()
             return
         node.following, node.after = ask.number, ask.after
+        if ask.after < self._store.base.last:
+            self._lack(connection, node)
+            return
         # What is not committed may yet be cut off.
         node.next = min(self._store.index_of(ask.after + 1), self._replica.commit + 1)
         self._feed(connection, node)
+
+    def _lack(self, connection: Connection, node: _Node) -> None:
+        """What it is to get next has been trimmed."""
+        assert node.following is not None
+        connection.send(Trimmed(node.following, self._store.base.last))
+        node.following = None
 
     def _feed(self, connection: Connection, node: _Node) -> None:
         """Committed entries that a node has not got yet, as long as it takes them."""
         replica = self._replica
         while node.following is not None and node.next <= replica.commit and connection.writable:
+            if node.next <= self._store.base.index:
+                self._lack(connection, node)
+                return
             records: list[Record] = []
             size = 0
             while node.next <= replica.commit and size < ENTRIES_BYTES_MAX:

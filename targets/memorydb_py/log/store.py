@@ -6,6 +6,7 @@ import asyncio
 import struct
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -28,6 +29,20 @@ class Damaged(Exception):
     """What was durable can't be read."""
 
 
+class Base(msgspec.Struct, array_like=True, frozen=True):
+    """What a store begins after: everything up to a committed record, which is not here any more.
+    `members`: incarnations by AZ, by the record at `named`. `generation`: of the segments; a base
+    that came from the leader replaces all of them."""
+
+    index: int = 0
+    term: int = 0
+    epoch: int = 0
+    last: int = 0
+    named: int = 0
+    members: dict[str, int] = {}
+    generation: int = 0
+
+
 class Meta(msgspec.Struct, array_like=True, frozen=True):
     """`agreed`: the index of the last members' record that is known to be committed."""
 
@@ -35,6 +50,7 @@ class Meta(msgspec.Struct, array_like=True, frozen=True):
     term: int
     vote: str | None
     agreed: int
+    base: Base = Base()
 
 
 def encode(record: Record) -> bytes:
@@ -62,7 +78,8 @@ def members_of(record: Record) -> dict[str, int]:
 
 
 class Store:
-    """Records 1..last, those up to `durable` saved. Members: by the last record that names them."""
+    """Records after `base`, to `last`, those up to `durable` saved. Members: by the last record
+    that names them."""
 
     def __init__(self, host: Host, azs: Sequence[str], synced: Callable[[], None]) -> None:
         """`synced` is called when `durable` has grown."""
@@ -82,12 +99,18 @@ class Store:
         self._offsets = array("Q")
         self._sizes = array("L")
         self._size = 0  # of the last segment
+        self._full = False  # whether another is to be begun
         self._cache: dict[int, Record] = {}
         self._cached = 0
         self._cache_first = 1
         self._written = asyncio.Event()
         self._new_name = False
         self._promising = asyncio.Lock()
+        self._syncing = asyncio.Lock()
+
+    def _columns(self) -> tuple[array[int], ...]:
+        return (self._terms, self._epochs, self._lasts, self._segment_of, self._offsets,
+                self._sizes)  # fmt: skip
 
     # --- opening
 
@@ -118,7 +141,17 @@ class Store:
             self.meta = msgspec.msgpack.decode(body[4:], type=Meta)
         except msgspec.MsgspecError as e:
             raise Damaged(f"{META} is damaged") from e
-        segments = [n for n in names if n.startswith("segment-")]
+        base = self.base
+        if base.index:
+            self.members.append((base.named, base.members))
+        segments = []
+        for name in names:
+            if name.startswith("segment-"):
+                generation, first = map(int, name.split("-")[1:])
+                if generation != base.generation or first <= base.index:
+                    self._disk.remove(name)  # it is of before the base
+                else:
+                    segments.append(name)
         for name in segments:
             self._load_segment(name, last=name == segments[-1])
         return True
@@ -147,19 +180,20 @@ class Store:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        for column in (self._terms, self._epochs, self._lasts, self._segment_of, self._offsets,
-                       self._sizes):  # fmt: skip
+        for column in self._columns():
             del column[:]
         self._segments.clear()
         self.members.clear()
         self._cache.clear()
         self._cached = self._size = 0
+        self._full = False
 
     async def _make(self, create: bool) -> None:
         for name in self._disk.names():
             if not name.startswith("damaged-"):
                 self._disk.remove(name)
         self._forget_all()
+        self.meta = Meta(0, 0, None, 0)
         incarnation = 0 if create else self._host.rng.getrandbits(62) + 1
         if create:
             everybody = msgspec.msgpack.encode(dict.fromkeys(self._azs, 0))
@@ -168,17 +202,22 @@ class Store:
             await self._disk.fsync_dir()
         else:
             self._host.log("log: no whole store is here: this AZ counts as wiped")
-        self.meta = Meta(incarnation, 0, None, int(create))
+        self.meta = msgspec.structs.replace(self.meta, incarnation=incarnation, agreed=int(create))
         await self.promise()
 
     # --- what was promised
 
     async def promise(
-        self, *, term: int | None = None, vote: str | None = None, agreed: int | None = None
+        self,
+        *,
+        term: int | None = None,
+        vote: str | None = None,
+        agreed: int | None = None,
+        base: Base | None = None,
     ) -> None:
-        """Save a later term, a vote in it, members that are agreed upon. It holds at once; when the
-        call returns it is durable, however long a full disk takes. A new term begins without a
-        vote."""
+        """Save a later term, a vote in it, members that are agreed upon, a base. It holds at once;
+        when the call returns it is durable, however long a full disk takes. A new term begins
+        without a vote."""
         now = self.meta
         if term is not None and term > now.term:
             now = msgspec.structs.replace(now, term=term, vote=None)
@@ -186,6 +225,8 @@ class Store:
             now = msgspec.structs.replace(now, vote=vote)
         if agreed is not None:
             now = msgspec.structs.replace(now, agreed=agreed)
+        if base is not None:
+            now = msgspec.structs.replace(now, base=base)
         self.meta = now
         async with self._promising:
             while not self._write_meta():  # noqa: ASYNC110
@@ -224,38 +265,43 @@ class Store:
     # --- records
 
     @property
+    def base(self) -> Base:
+        return self.meta.base
+
+    @property
     def last(self) -> int:
         """The index of the last record."""
-        return len(self._terms)
+        return self.base.index + len(self._terms)
 
     @property
     def last_id(self) -> Id:
-        return Id(self._epochs[-1], self._lasts[-1]) if self._terms else Id(0, 0)
+        return self.id_at(self.last)
 
     def id_at(self, index: int) -> Id:
-        return Id(self._epochs[index - 1], self._lasts[index - 1]) if index else Id(0, 0)
+        """Of the last entry up to a record that is here, or up to the base."""
+        base = self.base
+        if index == base.index:
+            return Id(base.epoch, base.last)
+        i = index - base.index - 1
+        return Id(self._epochs[i], self._lasts[i])
 
     def term_at(self, index: int) -> int:
         """0 where there is no record."""
-        return self._terms[index - 1] if 0 < index <= len(self._terms) else 0
+        base = self.base
+        if base.index < index <= self.last:
+            return self._terms[index - base.index - 1]
+        return base.term if index == base.index else 0
 
     def index_of(self, n: int) -> int:
-        """The first record whose last entry is n or later; `last` + 1 where there is none."""
-        low, high = 0, len(self._lasts)
-        while low < high:
-            middle = (low + high) // 2
-            if self._lasts[middle] < n:
-                low = middle + 1
-            else:
-                high = middle
-        return low + 1
+        """The first record here whose last entry is n or later; `last` + 1 where there is none."""
+        return self.base.index + bisect_left(self._lasts, n) + 1
 
     def record(self, index: int) -> Record:
-        """Raises `Damaged`."""
+        """One after the base. Raises `Damaged`."""
         cached = self._cache.get(index)
         if cached is not None:
             return cached
-        i = index - 1
+        i = index - self.base.index - 1
         name, offset = self._segments[self._segment_of[i]], self._offsets[i]
         found = decode(self._disk.read(name, offset, self._sizes[i]))
         if found is None or found.index != index:
@@ -267,9 +313,11 @@ class Store:
         raises OSError, and nothing is changed."""
         if not records:
             return
-        if not self._segments or (self._size >= SEGMENT_BYTES and self.durable == self.last):
-            self._segments.append(f"segment-{records[0].index:020d}")
-            self._size, self._new_name = 0, True
+        full = self._full or self._size >= SEGMENT_BYTES
+        if not self._segments or (full and self.durable == self.last):
+            name = f"segment-{self.base.generation:06d}-{records[0].index:020d}"
+            self._segments.append(name)
+            self._size, self._new_name, self._full = 0, True, False
         name = self._segments[-1]
         blobs = [encode(r) for r in records]
         try:
@@ -299,14 +347,18 @@ class Store:
         self._cache[record.index] = record
         self._cached += size
         while self._cached > CACHE_BYTES:
-            self._cached -= self._sizes[self._cache_first - 1]
-            del self._cache[self._cache_first]
-            self._cache_first += 1
+            self._uncache(self._cache_first)
+
+    def _uncache(self, index: int) -> None:
+        """The first that is cached."""
+        self._cached -= self._sizes[index - self.base.index - 1]
+        del self._cache[index]
+        self._cache_first = index + 1
 
     async def truncate(self, last: int) -> None:
         """Cut off everything after a record; when it returns that is durable."""
-        keep = self._segment_of[last] if last < self.last else len(self._segments) - 1
-        offset = self._offsets[last]
+        i = last - self.base.index
+        keep, offset = self._segment_of[i], self._offsets[i]
         gone = self._segments[keep + 1 :]
         try:
             for name in reversed(gone):
@@ -321,10 +373,9 @@ class Store:
         del self._segments[keep + 1 :]
         for index in range(last + 1, self.last + 1):
             if self._cache.pop(index, None) is not None:
-                self._cached -= self._sizes[index - 1]
-        for column in (self._terms, self._epochs, self._lasts, self._segment_of, self._offsets,
-                       self._sizes):  # fmt: skip
-            del column[last:]
+                self._cached -= self._sizes[index - self.base.index - 1]
+        for column in self._columns():
+            del column[i:]
         self._size = offset
         self.durable = min(self.durable, last)
         while self.members and self.members[-1][0] > last:
@@ -339,16 +390,70 @@ class Store:
             last, name = self.last, self._segments[-1]
             terms = self.term_at(last)
             try:
-                await self._disk.fsync(name)
-                if self._new_name:
-                    self._new_name = False
-                    await self._disk.fsync_dir()
+                async with self._syncing:
+                    await self._disk.fsync(name)
+                    if self._new_name:
+                        self._new_name = False
+                        await self._disk.fsync_dir()
             except OSError as e:
                 self._host.log(f"log: fsync of {name} failed: {e.strerror}")
                 raise SystemExit(1) from e
             if self.term_at(last) == terms and last > self.durable:
                 self.durable = last
                 self._synced()
+
+    # --- what is not kept
+
+    async def trim(self, n: int, commit: int) -> None:
+        """Forget whole segments of nothing but committed entries up to n; what the last segment
+        holds of them goes another time, when it is not the last any more."""
+        index = min(self.index_of(n + 1) - 1, self.durable, commit)
+        if index <= self.base.index:
+            return
+        i = index - self.base.index
+        last = len(self._segments) - 1
+        gone = self._segment_of[i] if index < self.last else last
+        self._full = self._full or gone == last
+        count = bisect_left(self._segment_of, gone)
+        if not count:
+            return
+        index = self.base.index + count
+        named, members = next(m for m in reversed(self.members) if m[0] <= index)
+        base = Base(index, self.term_at(index), *self.id_at(index), named, members,
+                    self.base.generation)  # fmt: skip
+        while self._cache and self._cache_first <= index:
+            self._uncache(self._cache_first)
+        for column in self._columns():
+            del column[:count]
+        for i, segment in enumerate(self._segment_of):
+            self._segment_of[i] = segment - gone
+        names, self._segments = self._segments[:gone], self._segments[gone:]
+        self.members = [(named, members), *(m for m in self.members if m[0] > index)]
+        await self.promise(base=base)
+        await self._remove(names)
+        self._host.log(f"log: begins after {self.id_at(index)}")
+
+    async def install(self, base: Base) -> None:
+        """Begin anew after a base of the leader's, durably."""
+        async with self._syncing:
+            names = self._segments[:]
+            generation = self.base.generation + 1
+            self._forget_all()
+            self.members.append((base.named, base.members))
+            self.durable = 0
+            await self.promise(base=msgspec.structs.replace(base, generation=generation))
+            self.durable = base.index
+            await self._remove(names)
+        self._host.log(f"log: begins after {self.id_at(base.index)}, which the leader named")
+
+    async def _remove(self, names: Sequence[str]) -> None:
+        try:
+            for name in names:
+                self._disk.remove(name)
+            await self._disk.fsync_dir()
+        except OSError as e:
+            self._host.log(f"log: can't remove what was trimmed: {e.strerror}")
+            raise SystemExit(1) from e
 
     def known_members(self, upto: int) -> Mapping[str, int]:
         """Incarnations by AZ, by the last record that names them and is not after an index."""

@@ -19,7 +19,7 @@ from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.tracker import Tracker
 from targets.memorydb_py.snapshots.objects import Objects
-from targets.memorydb_py.snapshots.recovery import recover
+from targets.memorydb_py.snapshots.recovery import RETRY_S, recover
 from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of
 
 MS = 1_000_000
@@ -131,8 +131,10 @@ class Shard:
 
     # --- as a replica
 
-    async def _rebuild(self) -> None:
+    async def _rebuild(self, after_s: float = 0.0) -> None:
         """Forget everything, restore the newest snapshot, and follow the log from there."""
+        if after_s:
+            await asyncio.sleep(after_s)
         self._reign += 1
         self.role, self.ready, self._catch_up = "replica", False, 0
         scripts = self.state.scripts
@@ -149,7 +151,7 @@ class Shard:
             if self._reign != reign:
                 return
         self._begin_with(found)
-        self.log.follow(self.applied.n, self._apply)
+        self.log.follow(self.applied.n, self._apply, self._lacking)
         tail = await self.log.tail()
         if self._reign != reign:
             return
@@ -159,13 +161,31 @@ class Shard:
         self._catch_up = tail.n
         self._check_ready(known=True)
 
+    def _lacking(self, upto: int) -> None:
+        """What comes next is not in the log any more."""
+        if self._restored is not None:
+            self._distrust(f"the log begins after {upto}")
+            return
+        self._host.log(f"log: it begins after {upto}, this node is at {self.applied}")
+        if self._objects is None:
+            self._host.log("log: a snapshot is needed to begin with: give --snapshots")
+            raise SystemExit(1)
+        self._owner.demoted()
+        self._start_anew(RETRY_S)
+
+    def _start_anew(self, after_s: float = 0.0) -> None:
+        self._reign += 1
+        self.log.unfollow()
+        self.ready = False
+        self._start(self._rebuild(after_s))
+
     def _begin_with(self, found: Snapshot | None) -> None:
         self._restored = None
         if found is None:
             return
         found.state.scripts = self.state.scripts
         self.state = found.state
-        self.applied, self._checksum = found.id, found.checksum
+        self.applied, self._checksum, self.leader = found.id, found.checksum, found.leader
         self.tracker.committed = found.id.n
         self._restored = name_of(found.id)
         self._host.log(f"role: replica, begins with {self._restored}")
@@ -267,10 +287,7 @@ class Shard:
         assert self._restored is not None
         self._host.log(f"snapshots: {self._restored} is wrong: {why}")
         self._distrusted[self._restored] = None
-        self._reign += 1
-        self.log.unfollow()
-        self.ready = False
-        self._start(self._rebuild())
+        self._start_anew()
 
     # --- election
 
@@ -301,7 +318,7 @@ class Shard:
         except Refused:
             self._observed = self._host.lease_ns()
             return
-        if self.applied.n > batch.last:
+        if self._reign != reign or self.applied.n > batch.last:
             return  # somebody else leads already
         self.log.unfollow()
         if self.applied.n < batch.last:

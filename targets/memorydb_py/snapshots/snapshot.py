@@ -15,19 +15,22 @@ from targets.engine import State, rdb_file
 from targets.engine.rdb import Malformed
 from targets.memorydb_py.log.interface import Id
 
-POSITION, LOG_CHECKSUM, DATA_CHECKSUM, VERSION = (
-    b"memorydb-position", b"memorydb-log-checksum", b"memorydb-data-checksum", b"memorydb-version",
+POSITION, LOG_CHECKSUM, DATA_CHECKSUM, LEADER, VERSION = (
+    b"memorydb-position", b"memorydb-log-checksum", b"memorydb-data-checksum", b"memorydb-leader",
+    b"memorydb-version",
 )  # fmt: skip
 KEYS_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`checksum`: the log's, up to `id`. `version`: of the engine that wrote it."""
+    """`checksum`: the log's, up to `id`. `leader`: whoever leads by then. `version`: of the engine
+    that wrote it."""
 
     state: State
     id: Id
     checksum: int
+    leader: str | None
     version: int
 
 
@@ -55,6 +58,7 @@ def write(snapshot: Snapshot) -> bytes:
         VERSION: b"%d" % snapshot.version,
         POSITION: b"%d.%d" % snapshot.id,
         LOG_CHECKSUM: b"%08x" % snapshot.checksum,
+        LEADER: (snapshot.leader or "").encode(),
         DATA_CHECKSUM: hashlib.sha256(body).hexdigest().encode(),
     })  # fmt: skip
 
@@ -62,18 +66,29 @@ def write(snapshot: Snapshot) -> bytes:
 async def read(data: bytes) -> Snapshot:
     """Raises `Malformed` where any of its parts is not what was written. Others may work
     meanwhile."""
-    state = State(sharded=True)
-    loading = rdb_file.Loading(data, state)
+    found, loading = _open(data)
     for _ in loading.steps(KEYS_AT_ONCE):
         await asyncio.sleep(0)
+    return found
+
+
+def check(data: bytes) -> Snapshot:
+    """Whether `read` would take it, without its keys: the state stays empty."""
+    return _open(data)[0]
+
+
+def _open(data: bytes) -> tuple[Snapshot, rdb_file.Loading]:
+    state = State(sharded=True)
+    loading = rdb_file.Loading(data, state)
     told = loading.auxiliary
     try:
         epoch, _, n = told[POSITION].partition(b".")
         at = Id(int(epoch), int(n))
         checksum, version = int(told[LOG_CHECKSUM], 16), int(told[VERSION])
         data_checksum = told[DATA_CHECKSUM].decode()
+        leader = told[LEADER].decode() or None
     except (KeyError, ValueError) as e:
         raise Malformed(f"no snapshot of a shard: {e}") from e
     if hashlib.sha256(loading.body).hexdigest() != data_checksum:
         raise Malformed("the checksum is not that of the data")
-    return Snapshot(state, at, checksum, version)
+    return Snapshot(state, at, checksum, leader, version), loading

@@ -7,7 +7,7 @@ reads the log as a replica does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from harness.host import Host
@@ -18,10 +18,10 @@ from targets.memorydb_py.log.interface import ZERO, Batch, TransactionLog
 from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.shard import NEVER_MS, Inapplicable, Shard, checksum
 from targets.memorydb_py.snapshots.objects import Objects
-from targets.memorydb_py.snapshots.recovery import recover
+from targets.memorydb_py.snapshots.recovery import recover, usable
 from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, positions, read, write
 
-KEPT = 3
+KEPT = 2
 LOOK_S = 0.2
 
 
@@ -44,7 +44,9 @@ async def serve_snapshotter(host: Host, settings: SnapshotSettings, objects: Obj
         try:
             of_newest = max((n for n, _ in positions(await objects.names())), default=0)
             if (await log.tail()).n - of_newest >= settings.every:
-                await take(host, log, objects, settings.version, distrusted)
+                name = await take(host, log, objects, settings.version, distrusted)
+                if name is not None:
+                    await trim(host, log, objects, settings.version, distrusted)
         except OSError as e:
             host.log(f"snapshots: the store can't be had: {e}")
             await asyncio.sleep(LOOK_S)
@@ -68,7 +70,7 @@ async def take(
         if start is not None and not shadow.confirmed:
             distrusted[name_of(start.id)] = None
         return None
-    made = Snapshot(shadow.state, shadow.id, shadow.checksum, version)
+    made = Snapshot(shadow.state, shadow.id, shadow.checksum, shadow.leader, version)
     name, data = name_of(made.id), write(made)
     wrong = await rehearse(host, log, data, version)
     if wrong is not None:
@@ -76,9 +78,26 @@ async def take(
         return None
     await objects.put(name, data)
     host.log(f"snapshots: {name}, {len(made.state.values)} keys, {len(data)} bytes")
-    for _, old in positions(await objects.names())[KEPT:]:
-        await objects.delete(old)
     return name
+
+
+async def trim(
+    host: Host,
+    log: TransactionLog,
+    objects: Objects,
+    version: int,
+    distrusted: Container[str],
+) -> None:
+    """Let the log forget what the second-newest usable snapshot holds, so that one may yet turn out
+    to be damaged (D13, behaviour 44), and delete those before it."""
+    good = await usable(host, objects, version, distrusted)
+    if len(good) < KEPT:
+        return
+    oldest = good[KEPT - 1][0]
+    log.trim(oldest)
+    for n, name in positions(await objects.names()):
+        if n < oldest:
+            await objects.delete(name)
 
 
 async def rehearse(host: Host, log: TransactionLog, data: bytes, version: int) -> str | None:
@@ -101,6 +120,7 @@ class Shadow:
         self.state = State(sharded=True) if start is None else start.state
         self.id = ZERO if start is None else start.id
         self.checksum = 0 if start is None else start.checksum
+        self.leader = None if start is None else start.leader
         self.wrong: str | None = None
         self.confirmed = False
         self._host = host
@@ -113,9 +133,13 @@ class Shadow:
         """To an entry; None: to the next checksum."""
         self._upto = upto
         if upto is None or self.id.n < upto:
-            log.follow(self.id.n, self._apply)
+            log.follow(self.id.n, self._apply, self._lacking)
             await self._done.wait()
             log.unfollow()
+
+    def _lacking(self, upto: int) -> None:
+        self.wrong = f"the log begins after {upto}"
+        self._done.set()
 
     def _apply(self, batch: Batch) -> None:
         if self._done.is_set() or batch.last <= self.id.n:
@@ -141,8 +165,12 @@ class Shadow:
             self._done.set()
 
     def _look(self, entry: entries.Entry) -> str | None:
-        if entry[0] == entries.LEADER and entries.version_of(entry) > self._version:
-            return f"entries of engine version {entries.version_of(entry)}"
+        if entry[0] == entries.LEADER:
+            if entries.version_of(entry) > self._version:
+                return f"entries of engine version {entries.version_of(entry)}"
+            self.leader = entry[1]
+        if entry[0] == entries.RELEASE:
+            self.leader = None
         if entry[0] == entries.RENEW:
             if entry[1] != self.checksum:
                 return f"the log's checksum is {entry[1]:08x}, not {self.checksum:08x}"
