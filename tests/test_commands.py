@@ -32,8 +32,9 @@ def text(reply: Any) -> Any:
 
 
 def documented() -> list[Documented]:
-    docs = text(plain(command_table.answer(TABLE, (b"COMMAND", b"DOCS"))))
-    info = text(plain(command_table.answer(TABLE, (b"COMMAND",))))
+    names = [name for name in TABLE if b"|" not in name]
+    docs = text(plain(command_table.documentation(TABLE, names)))
+    info = text(plain(command_table.information(TABLE, names)))
     return read_docs(docs, info)
 
 

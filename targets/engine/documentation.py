@@ -116,6 +116,17 @@ def _flagged(argument: Argument, flag: str) -> Argument:
     return {**argument, "flags": [*argument.get("flags", ()), flag]}
 
 
+def usage(container: str) -> Iterator[str]:
+    """Lines of HELP."""
+    yield f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+    for name, (_, notation) in synopses().items():
+        of, _, part = name.partition("|")
+        if of == container:
+            notation = re.sub(r"(?<=\w):[a-z]\b", "", notation)
+            notation = re.sub(r"([\w-]+)[+]", r"\1 [\1 ...]", notation)
+            yield f"{part} {notation}".rstrip()
+
+
 # --- as replies
 
 

@@ -21,7 +21,8 @@ from zlib import crc32
 
 from sortedcontainers import SortedKeyList
 
-from targets.engine.resp import Command, Error, number_text
+from targets.engine.documentation import usage
+from targets.engine.resp import Command, Error, Simple, number_text
 from targets.engine.values import Hash, Set, SortedSet, Value
 
 INT64 = 2**63
@@ -416,9 +417,13 @@ def known(
 
 
 def container(name: str) -> None:
-    """Registers a command that has subcommands."""
+    """Registers a command that has subcommands, and its HELP."""
     CONTAINERS[name.encode()] = None
     TABLE[name.encode()] = known(name, lambda call, cmd: None, -2)
+
+    @command(f"{name}|HELP", 2, "loading stale")
+    def _help(call: Call, cmd: Command) -> Any:
+        return [Simple(line.encode()) for line in usage(name)]
 
 
 def command(

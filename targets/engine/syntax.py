@@ -36,6 +36,7 @@ GROUPS: Final = {
         KEYS pattern:p
         OBJECT|ENCODING key
         OBJECT|FREQ key
+        OBJECT|HELP
         OBJECT|IDLETIME key
         OBJECT|REFCOUNT key
         PERSIST key
@@ -111,6 +112,7 @@ GROUPS: Final = {
         EVAL_RO script numkeys:i [key+] [arg+]
         SCRIPT|EXISTS sha1+
         SCRIPT|FLUSH [ASYNC | SYNC]
+        SCRIPT|HELP
         SCRIPT|KILL
         SCRIPT|LOAD script
     """,
@@ -118,6 +120,7 @@ GROUPS: Final = {
         DBSIZE
         FLUSHALL [ASYNC | SYNC]
         FLUSHDB [ASYNC | SYNC]
+        MEMORY|HELP
         MEMORY|USAGE key [SAMPLES count:i]
         TIME
     """,
@@ -189,9 +192,11 @@ GROUPS: Final = {
         XGROUP|CREATECONSUMER key groupname consumername
         XGROUP|DELCONSUMER key groupname consumername
         XGROUP|DESTROY key groupname
+        XGROUP|HELP
         XGROUP|SETID key groupname (id | $) [ENTRIESREAD entries_read:i]
         XINFO|CONSUMERS key groupname
         XINFO|GROUPS key
+        XINFO|HELP
         XINFO|STREAM key [FULL [COUNT count:i]]
         XLEN key
         XPENDING key group [[IDLE min-idle-time:i] start end count:i [consumer]]

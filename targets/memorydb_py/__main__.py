@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import resource
 import signal
+import sys
 from pathlib import Path
 
 from harness.host import Address, RealHost, run_real
 from targets.memorydb_py.log.service import AzSettings, serve_az
-from targets.memorydb_py.node.server import Node, Place
+from targets.memorydb_py.node.place import Place, Usage
+from targets.memorydb_py.node.server import Node
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.snapshots.objects import Directory
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
@@ -22,6 +26,17 @@ def address(text: str) -> Address:
 
 def named(texts: list[str]) -> dict[str, Address]:
     return {name: address(at) for name, _, at in (text.partition("=") for text in texts)}
+
+
+def usage() -> Usage:
+    """Of this process."""
+    told = resource.getrusage(resource.RUSAGE_SELF)
+    peak = told.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    memory = peak
+    with contextlib.suppress(OSError):  # not everywhere
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        memory = pages * resource.getpagesize()
+    return Usage(memory, max(peak, memory), told.ru_utime, told.ru_stime)
 
 
 def main() -> None:
@@ -60,7 +75,8 @@ def main() -> None:
         wanted = SnapshotSettings(azs=list(azs), every=given.every, version=settings.engine_version)
         run_real(serve_snapshotter(host, wanted, objects))
         return
-    node = Node(host, settings, Place(azs=list(azs), nodes=named(given.node), objects=objects))
+    place = Place(azs=list(azs), nodes=named(given.node), objects=objects, usage=usage)
+    node = Node(host, settings, place)
 
     async def serve() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.shut_down)

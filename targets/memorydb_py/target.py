@@ -21,7 +21,8 @@ from targets.memorydb_py.log import inspect
 from targets.memorydb_py.log.interface import Batch
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.information import VERSION
-from targets.memorydb_py.node.server import Place, serve
+from targets.memorydb_py.node.place import Place
+from targets.memorydb_py.node.server import serve
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Inapplicable
 from targets.memorydb_py.snapshots.objects import Directory, Objects, Shared

@@ -14,7 +14,8 @@ from harness.simulation.process import Process
 from targets.engine.resp import pack
 from targets.memorydb_py.log.interface import Batch
 from targets.memorydb_py.node import entries
-from targets.memorydb_py.node.server import Node, Place
+from targets.memorydb_py.node.place import Place
+from targets.memorydb_py.node.server import Node
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.snapshots.objects import Objects
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter

@@ -97,7 +97,7 @@ def test_wrong_commands_get_the_errors_of_redis() -> None:
         "SET a": "ERR wrong number of arguments for 'set' command",
         "WAIT x 0": "ERR value is not an integer or out of range",
         "EXEC": "ERR EXEC without MULTI",
-        "CONFIG SET a b": "ERR unknown subcommand 'SET'. Try CONFIG HELP.",
+        "CONFIG NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CONFIG HELP.",
         "CLUSTER NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CLUSTER HELP.",
         "CLIENT NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP.",
         "CLUSTER COUNTKEYSINSLOT 99999": "ERR Invalid slot",
@@ -182,7 +182,7 @@ def test_numbers_that_are_none_and_what_reset_forgets() -> None:
     async def story(shards: Shards) -> None:
         talk = await shards.connect(await shards.primary(), "AUTH secret")
         huge = "9" * 5000
-        assert "syntax" in str(await talk.ask(f"CLIENT KILL ID {huge}"))
+        assert "client-id should" in str(await talk.ask(f"CLIENT KILL ID {huge}"))
         assert "not an integer" in str(await talk.ask(f"CLIENT UNBLOCK {huge}"))
         assert await talk.ask("RESET") == b"RESET"
         assert str(await talk.ask("GET a")).startswith("NOAUTH")

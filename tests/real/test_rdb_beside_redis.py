@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_shapes import Shapes
-from test_engine_beside_redis import Redis, redis_server
+from live import Redis, redis_server
 
 from targets.engine import State, execute, rdb_file
 from targets.engine.digest import digest

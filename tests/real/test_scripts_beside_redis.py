@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from real.test_engine_beside_redis import Redis, port
+from live import Redis
+from real.test_engine_beside_redis import port
 
 from targets.engine import State, execute
 from targets.engine.resp import encode

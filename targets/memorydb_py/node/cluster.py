@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from targets.engine import integer
-from targets.engine.execution import printable, wrong_number
 from targets.engine.resp import Command, Error, Map
+from targets.memorydb_py.node.own import own, own_container
 from targets.memorydb_py.node.slots import SLOTS, slot_of
 
 if TYPE_CHECKING:
+    from targets.memorydb_py.node.commands import Commands
     from targets.memorydb_py.node.server import Node
+    from targets.memorydb_py.node.session import Session
+
+_FLAGS = "stale"
+NO_SLOT_OR_NUMBER = "ERR Invalid slot or number of keys"
+
+own_container("CLUSTER")
 
 
 def node_id(name: str) -> bytes:
@@ -19,34 +28,61 @@ def node_id(name: str) -> bytes:
     return hashlib.sha1(f"memorydb_py/{name}".encode()).hexdigest().encode()
 
 
-def answer(node: Node, command: Command) -> Any:
-    """The reply to CLUSTER …; raises `Error`."""
-    what = command[1].upper()
-    simple = {
-        b"SLOTS": _slots, b"SHARDS": _shards, b"NODES": _nodes, b"INFO": _info, b"MYID": _my_id,
-    }  # fmt: skip
-    if what in simple:
-        if len(command) != 2:
-            raise wrong_number(f"cluster|{printable(what)}")
-        return simple[what](node)
-    if what == b"KEYSLOT":
-        if len(command) != 3:
-            raise wrong_number("cluster|keyslot")
-        return slot_of(command[2])
-    if what == b"COUNTKEYSINSLOT" and len(command) == 3:
-        slot = _slot(command[2])
-        return sum(slot_of(key) == slot for key in node.shard.state.values)
-    if what == b"GETKEYSINSLOT" and len(command) == 4:
-        slot, most = _slot(command[2]), integer(command[3])
-        return [key for key in node.shard.state.values if slot_of(key) == slot][: max(0, most)]
-    raise Error(f"ERR unknown subcommand '{printable(command[1])}'. Try CLUSTER HELP.")
+def _tells(name: str, doc: str, run: Callable[[Node], Any]) -> None:
+    """Registers a subcommand without arguments."""
+
+    def answer(commands: Commands, session: Session, command: Command) -> None:
+        session.reply(run(commands.node))
+
+    answer.__doc__ = doc
+    own(f"CLUSTER|{name}", 2, _FLAGS)(answer)
 
 
-def _slot(word: bytes) -> int:
-    slot = integer(word, "ERR Invalid or out of range slot")
-    if not 0 <= slot < SLOTS:
-        raise Error("ERR Invalid slot")
-    return slot
+@own("CLUSTER|KEYSLOT", 3, _FLAGS)
+def _keyslot(commands: Commands, session: Session, command: Command) -> None:
+    """<key>: return the slot of a key."""
+    session.reply(slot_of(command[2]))
+
+
+@own("CLUSTER|COUNTKEYSINSLOT", 3, _FLAGS)
+def _countkeysinslot(commands: Commands, session: Session, command: Command) -> None:
+    """<slot>: return how many keys a slot has."""
+    _of_keys(commands, session, command, lambda keys: sum(1 for _ in keys))
+
+
+@own("CLUSTER|GETKEYSINSLOT", 4, _FLAGS)
+def _getkeysinslot(commands: Commands, session: Session, command: Command) -> None:
+    """<slot> <count>: return keys of a slot."""
+
+    def some(keys: Iterator[bytes]) -> list[bytes]:
+        most = integer(command[3])
+        if most < 0:
+            raise Error(NO_SLOT_OR_NUMBER)
+        return list(islice(keys, most))
+
+    _of_keys(commands, session, command, some, NO_SLOT_OR_NUMBER)
+
+
+def _of_keys(
+    commands: Commands,
+    session: Session,
+    command: Command,
+    told: Callable[[Iterator[bytes]], Any],
+    no_slot: str = "ERR Invalid slot",
+) -> None:
+    """What the keys of a slot are, when that is committed."""
+    node = commands.node
+    if not node.serving:
+        session.reply(Error("CLUSTERDOWN The cluster is down"))
+        return
+    try:
+        slot = integer(command[2])
+        if not 0 <= slot < SLOTS:
+            raise Error(no_slot)
+        reply = told(key for key in node.shard.state.values if slot_of(key) == slot)
+    except Error as e:
+        reply = e
+    session.reply(reply, node.shard.tracker.last)
 
 
 def _leader(node: Node) -> str | None:
@@ -128,3 +164,10 @@ def _info(node: Node) -> Any:
 
 def _my_id(node: Node) -> Any:
     return node_id(node.host.name)
+
+
+_tells("SLOTS", "Return who serves which slots.", _slots)
+_tells("SHARDS", "Return the shards, with their nodes.", _shards)
+_tells("NODES", "Return what this node knows of the others.", _nodes)
+_tells("INFO", "Return the state of the cluster.", _info)
+_tells("MYID", "Return the id of this node.", _my_id)

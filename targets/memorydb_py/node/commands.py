@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from targets.engine import TABLE, Known, integer, known
-from targets.engine.digest import digest
-from targets.engine.execution import ALL, printable, wrong_number
-from targets.engine.keys import matches
+from targets.engine import Known, integer
+from targets.engine.execution import ALL, printable
 from targets.engine.resp import OK, Command, Error, Map, Simple
-from targets.memorydb_py.node import cluster, command_table
+from targets.memorydb_py.node import (  # noqa: F401  (they register commands)
+    clients,
+    cluster,
+    command_table,
+    configuration,
+    debugging,
+    subscriptions,
+)
 from targets.memorydb_py.node.information import COMPATIBLE_WITH, information
-from targets.memorydb_py.node.server import OWN
+from targets.memorydb_py.node.own import OWN, own
 from targets.memorydb_py.node.session import Session
 
 if TYPE_CHECKING:
     from targets.memorydb_py.node.server import Node
 
-Run = Callable[["Commands", Session, Command], None]
 BAD_VERSION = "ERR Protocol version is not an integer or out of range"
 WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")
 IN_TRANSACTION = {
@@ -27,23 +30,6 @@ IN_TRANSACTION = {
     "MULTI": Error("ERR MULTI calls can not be nested"),
 }
 NOT_IN_A_TRANSACTION = Error("ERR Command not allowed inside a transaction")
-
-
-def own(
-    name: str, arity: int, flags: str = "", keys: tuple[int, int, int] = (0, 0, 0)
-) -> Callable[[Run], Run]:
-    """Registers a command of the server."""
-
-    def register(run: Run) -> Run:
-        OWN[name.encode()] = known(name, run, arity, flags, keys)
-        return run
-
-    return register
-
-
-def unknown_subcommand(command: Command) -> Error:
-    name = printable(command[0]).upper()
-    return Error(f"ERR unknown subcommand '{printable(command[1])}'. Try {name} HELP.")
 
 
 class Commands:
@@ -81,7 +67,7 @@ class Commands:
         session.reply(OK if self._logs_in(session, user, password) else WRONG_PASSWORD)
 
     def _logs_in(self, session: Session, user: bytes, password: bytes) -> bool:
-        wanted = self.node.settings.requirepass.encode()
+        wanted = self.node.settings.requirepass.encode(errors="surrogateescape")
         if user != b"default" or (wanted and password != wanted):
             return False
         session.log_in()
@@ -158,7 +144,7 @@ class Commands:
     @own("SELECT", 2, "loading stale fast")
     def select(self, session: Session, command: Command) -> None:
         try:
-            number = integer(command[1], "ERR invalid DB index")
+            number = integer(command[1])
         except Error as e:
             session.reply(e)
             return
@@ -172,99 +158,6 @@ class Commands:
     @own("READWRITE", 1, "loading stale fast")
     def readwrite(self, session: Session, command: Command) -> None:
         session.readonly = False
-        session.reply(OK)
-
-    @own("CLIENT", -2)
-    def client(self, session: Session, command: Command) -> None:
-        what = command[1].upper().decode("latin-1").lower().replace("-", "_")
-        method = getattr(self, f"_client_{what}", None)
-        if method is None:
-            session.reply(unknown_subcommand(command))
-        else:
-            method(session, command)
-
-    def _client_id(self, session: Session, command: Command) -> None:
-        session.reply(session.number)
-
-    def _client_getname(self, session: Session, command: Command) -> None:
-        session.reply(session.name or None)
-
-    def _client_setname(self, session: Session, command: Command) -> None:
-        if len(command) != 3:
-            session.reply(wrong_number("client|setname"))
-        elif any(not 33 <= byte <= 126 for byte in command[2]):
-            session.reply(
-                Error("ERR Client names cannot contain spaces, newlines or special characters.")
-            )
-        else:
-            session.name = command[2]
-            session.reply(OK)
-
-    def _client_setinfo(self, session: Session, command: Command) -> None:
-        if len(command) != 4 or command[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
-            session.reply(Error("ERR Unrecognized option for CLIENT SETINFO"))
-            return
-        session.library[command[2].lower()] = command[3]
-        session.reply(OK)
-
-    def _client_info(self, session: Session, command: Command) -> None:
-        session.reply(self._described(session).encode())
-
-    def _client_list(self, session: Session, command: Command) -> None:
-        lines = [self._described(each) for each in self.node.sessions.values()]
-        session.reply("".join(lines).encode())
-
-    def _described(self, session: Session) -> str:
-        age = int(asyncio.get_running_loop().time() - session.since)
-        peer = session.transport.get_extra_info("peername") or ("?", 0)
-        multi = -1 if session.queued is None else len(session.queued)
-        command = session.last_command.decode("latin-1").lower()
-        return (
-            f"id={session.number} addr={peer[0]}:{peer[1]} name={session.name.decode('latin-1')} "
-            f"age={age} flags={'r' if session.readonly else 'N'} db=0 multi={multi} "
-            f"parked={session.parked} cmd={command} resp={session.protocol}\n"
-        )
-
-    def _client_kill(self, session: Session, command: Command) -> None:
-        number = _number(command[3]) if len(command) == 4 else None
-        if number is None or command[2].upper() != b"ID":
-            session.reply(Error("ERR syntax error"))
-            return
-        victim = self.node.sessions.get(number)
-        session.reply(int(victim is not None))
-        if victim is session:
-            session.close()
-        elif victim is not None:
-            victim.abort()
-
-    def _client_unblock(self, session: Session, command: Command) -> None:
-        number = _number(command[2]) if len(command) in (3, 4) else None
-        if number is None:
-            session.reply(Error("ERR value is not an integer or out of range"))
-            return
-        other = self.node.sessions.get(number)
-        if other is None or other.waiting is None:
-            session.reply(0)
-            return
-        error = None
-        if len(command) == 4 and command[3].upper() == b"ERROR":
-            error = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-        self.node.time_out(other, error)
-        session.reply(1)
-
-    def _client_reply(self, session: Session, command: Command) -> None:
-        what = command[2].upper() if len(command) == 3 else b""
-        if what == b"ON":
-            session.replies_wanted = "on"
-            session.reply(OK)
-        elif what == b"OFF":
-            session.replies_wanted = "off"
-        elif what == b"SKIP":
-            session.replies_wanted = "skip" if session.replies_wanted == "on" else "off"
-        else:
-            session.reply(Error("ERR syntax error"))
-
-    def _client_no_evict(self, session: Session, command: Command) -> None:
         session.reply(OK)
 
     # --- transactions
@@ -388,60 +281,6 @@ class Commands:
     def info(self, session: Session, command: Command) -> None:
         sections = [w.decode("latin-1").lower() for w in command[1:]]
         session.reply(information(self.node, sections).encode())
-
-    @own("CONFIG", -2, "admin noscript loading stale")
-    def config(self, session: Session, command: Command) -> None:
-        if command[1].upper() != b"GET" or len(command) < 3:
-            session.reply(unknown_subcommand(command))
-            return
-        settings = self.node.settings
-        shown = {
-            b"save": b"",
-            b"appendonly": b"no",
-            b"maxmemory": b"0",
-            b"maxmemory-policy": b"noeviction",
-            b"cluster-enabled": b"yes",
-            b"databases": b"1",
-            b"lease-ms": b"%d" % settings.lease_ms,
-            b"backoff-ms": b"%d" % settings.backoff_ms,
-            b"max-record-bytes": b"%d" % settings.max_record_bytes,
-            b"max-waiting": b"%d" % settings.max_waiting,
-        }
-        patterns = [w.lower() for w in command[2:]]
-        session.reply(Map((k, v) for k, v in shown.items() if any(matches(k, p) for p in patterns)))
-
-    @own("DEBUG", -2, "admin noscript loading stale")
-    def debug(self, session: Session, command: Command) -> None:
-        """DEBUG DIGEST: of all that is there, when it is committed."""
-        if command[1].upper() != b"DIGEST" or len(command) != 2:
-            session.reply(unknown_subcommand(command))
-            return
-        shard = self.node.shard
-        session.reply(Simple(digest(shard.state)), shard.tracker.last)
-
-    @own("CLUSTER", -2, "admin stale")
-    def cluster(self, session: Session, command: Command) -> None:
-        shows_keys = command[1].upper() in (b"COUNTKEYSINSLOT", b"GETKEYSINSLOT")
-        if shows_keys and not self.node.serving:
-            session.reply(Error("CLUSTERDOWN The cluster is down"))
-            return
-        try:
-            reply = cluster.answer(self.node, command)
-        except Error as e:
-            reply = e
-        session.reply(reply, self.node.shard.tracker.last if shows_keys else 0)
-
-    @own("COMMAND", -1, "loading stale")
-    def command(self, session: Session, command: Command) -> None:
-        reply = command_table.answer({**TABLE, **OWN}, command)
-        session.reply(unknown_subcommand(command) if reply is None else reply)
-
-
-def _number(word: bytes) -> int | None:
-    try:
-        return integer(word)
-    except Error:
-        return None
 
 
 def _where(address: tuple[str, int] | None) -> tuple[bytes, bytes]:

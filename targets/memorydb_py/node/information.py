@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import platform
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +27,19 @@ def information(node: Node, sections: Sequence[str]) -> str:
 
 
 def _server(node: Node) -> dict[str, Any]:
+    up_s = int(asyncio.get_running_loop().time() - node.since)
     return {
         "redis_version": COMPATIBLE_WITH,
         "memorydb_py_version": VERSION,
+        "engine_version": node.settings.engine_version,
         "redis_mode": "cluster",
+        "os": platform.system(),
+        "arch_bits": 64,
         "process_id": os.getpid(),
         "tcp_port": node.place.nodes.get(node.host.name, ("", 0))[1],
+        "server_time_usec": node.host.wall_ns() // 1000,
+        "uptime_in_seconds": up_s,
+        "uptime_in_days": up_s // 86400,
     }
 
 
@@ -39,15 +48,75 @@ def _clients(node: Node) -> dict[str, Any]:
     return {
         "connected_clients": len(node.sessions),
         "blocked_clients": sum(s.blocked for s in sessions),
+        "pubsub_clients": sum(bool(s.subscriptions) for s in sessions),
         "parked_replies": node.parked,
     }
 
 
-def _stats(node: Node) -> dict[str, Any]:
+def _memory(node: Node) -> dict[str, Any]:
+    """Of the whole process: what the data alone takes is not known."""
+    usage = node.place.usage()
     return {
-        "total_connections_received": node.accepted,
-        "total_commands_processed": node.executed,
+        "used_memory": usage.memory,
+        "used_memory_human": _human(usage.memory),
+        "used_memory_rss": usage.memory,
+        "used_memory_peak": usage.memory_peak,
+        "used_memory_peak_human": _human(usage.memory_peak),
+        "maxmemory": 0,
+        "maxmemory_policy": "noeviction",
     }
+
+
+def _human(size: int) -> str:
+    value = float(size)
+    for unit in "BKMG":
+        if value < 1024 or unit == "G":
+            break
+        value /= 1024
+    return f"{value:.2f}{unit}"
+
+
+def _persistence(node: Node) -> dict[str, Any]:
+    """What Redis' own persistence would say: it has nothing to do."""
+    return {
+        "loading": int(node.shard.role == "replica" and not node.shard.ready),
+        "async_loading": 0,
+        "rdb_changes_since_last_save": 0,
+        "rdb_bgsave_in_progress": 0,
+        "aof_enabled": 0,
+        "aof_rewrite_in_progress": 0,
+    }
+
+
+def _stats(node: Node) -> dict[str, Any]:
+    counted, listeners = node.statistics, node.channels.listeners
+    return {
+        "total_connections_received": counted.connections,
+        "total_commands_processed": counted.commands,
+        "instantaneous_ops_per_sec": counted.commands_per_second,
+        "total_net_input_bytes": counted.input_bytes,
+        "total_net_output_bytes": counted.output_bytes,
+        "rejected_connections": 0,
+        "expired_keys": counted.expired,
+        "evicted_keys": 0,
+        "keyspace_hits": counted.hits,
+        "keyspace_misses": counted.misses,
+        "pubsub_channels": len(listeners[b""]),
+        "pubsub_patterns": len(listeners[b"p"]),
+        "pubsubshard_channels": len(listeners[b"s"]),
+        "latest_fork_usec": 0,
+        "total_error_replies": sum(counted.errors.values()),
+    }
+
+
+def _cpu(node: Node) -> dict[str, Any]:
+    usage = node.place.usage()
+    return {"used_cpu_sys": f"{usage.system_s:.6f}", "used_cpu_user": f"{usage.user_s:.6f}"}
+
+
+def _errorstats(node: Node) -> dict[str, Any]:
+    counted = sorted(node.statistics.errors.items())
+    return {f"errorstat_{word}": f"count={count}" for word, count in counted}
 
 
 def _replication(node: Node) -> dict[str, Any]:
@@ -88,8 +157,13 @@ def _keyspace(node: Node) -> dict[str, Any]:
 _SECTIONS: dict[str, Callable[[Node], dict[str, Any]]] = {
     "server": _server,
     "clients": _clients,
+    "memory": _memory,
+    "persistence": _persistence,
     "stats": _stats,
     "replication": _replication,
+    "cpu": _cpu,
+    "modules": lambda node: {},
+    "errorstats": _errorstats,
     "cluster": _cluster,
     "keyspace": _keyspace,
 }

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from harness.host import Address, Host
+from harness.host import Host
 from targets.engine import TABLE, Blocked, Call, Known, Message, find, is_expired, unknown
 from targets.engine.execution import ONE, wrong_number
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, Simple, encode
 from targets.memorydb_py.log.client import LogClient
 from targets.memorydb_py.node.channels import Channels, refused_to_listener
+from targets.memorydb_py.node.own import OWN
+from targets.memorydb_py.node.place import Place
 from targets.memorydb_py.node.session import Session, Wait, Waiting
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
 from targets.memorydb_py.node.slots import slot_of
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.node.statistics import Statistics
 
 CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
 LOADING = Error("LOADING MemoryDB is loading the dataset in memory")
@@ -35,18 +36,6 @@ EXPIRE_EVERY_S = 0.1
 EXPIRED_AT_ONCE = 200
 
 _NOT_QUEUED = ("EXEC", "DISCARD", "QUIT", "RESET", "MULTI", "WATCH")
-# The server's own commands: what they do is a method of `commands.Commands`.
-OWN: dict[bytes, Known] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """`azs`: the nearest first. `nodes`: all of the shard, as clients reach them. `objects`: where
-    snapshots are, if there are any."""
-
-    azs: Sequence[str]
-    nodes: Mapping[str, Address]
-    objects: Objects | None = None
 
 
 async def serve(host: Host, settings: Settings, place: Place) -> None:
@@ -59,7 +48,6 @@ class Node:
     """See the module's text. Also `Owner` of its shard and `Server` of its sessions."""
 
     def __init__(self, host: Host, settings: Settings, place: Place) -> None:
-        import targets.memorydb_py.node.subscriptions  # noqa: F401
         from targets.memorydb_py.node.commands import Commands
 
         self.host = host
@@ -70,8 +58,9 @@ class Node:
         self.parked = 0
         self.positions: Mapping[str, int] = {}
         self.channels = Channels()
-        self.executed = 0
-        self.accepted = 0
+        self.statistics = Statistics()
+        self.since = 0.0  # by the loop's clock
+        self._accepted = 0
         self.shard: Shard
         self._commands = Commands(self)
         plain = {name: known for name, known in TABLE.items() if not known.sub}
@@ -87,14 +76,16 @@ class Node:
 
     async def run(self) -> None:
         """For ever."""
+        self.since = asyncio.get_running_loop().time()
         log = LogClient(self.host, self.place.azs)
         self.shard = Shard(self.host, log, self.settings, self, self.place.objects)
         await self.host.serve(self._accept)
         await asyncio.gather(self.shard.run(), self._expire())
 
     def _accept(self) -> Session:
-        self.accepted += 1
-        return Session(self, self.accepted, trusted=not self.settings.requirepass)
+        self._accepted += 1
+        self.statistics.connections += 1
+        return Session(self, self._accepted, trusted=not self.settings.requirepass)
 
     def begin(self, session: Session) -> None:
         self.sessions[session.number] = session
@@ -202,7 +193,7 @@ class Node:
             else:
                 session.last_command = command[0]
                 self._execute(session, command, known)
-        self.executed += done
+        self.statistics.commands += done
         self.host.charge(done)
 
     def _read_strings(self, session: Session, todo: deque[Command]) -> int:
@@ -210,7 +201,7 @@ class Node:
         there: what primaries do most. Takes as many as come first; returns how many."""
         shard, out = self.shard, session.out
         values, expires, dirty = shard.state.values, shard.state.expires, shard.tracker.dirty
-        done, nil = 0, encode(None, session.protocol)
+        done, misses, nil = 0, 0, encode(None, session.protocol)
         while todo:
             command = todo[0]
             if command[0] != b"GET" or len(command) != 2:
@@ -223,10 +214,13 @@ class Node:
                 out.append(b"$%d\r\n%s\r\n" % (len(value), value))
             elif value is None:
                 out.append(nil)
+                misses += 1
             else:
                 break
             todo.popleft()
             done += 1
+        self.statistics.misses += misses
+        self.statistics.hits += done - misses
         return done
 
     def _handle_any(self, session: Session, command: Command) -> None:
@@ -298,6 +292,10 @@ class Node:
             return
         n = self._settle(session, call)
         session.reply(reply, n)
+        if not known.write:
+            found = sum(key in call.state.values for key in call.reads)
+            self.statistics.hits += found
+            self.statistics.misses += len(call.reads) - found
         if self._ready:
             self._serve_blocked()
 
@@ -574,6 +572,7 @@ class Node:
         while True:
             await asyncio.sleep(EXPIRE_EVERY_S)
             self.check_lease()
+            self.statistics.tick(asyncio.get_running_loop().time())
             if not self._serving:
                 continue
             time_ms = self.time_ms()
@@ -581,6 +580,7 @@ class Node:
                 call = self._call()
                 call.peek(key)
                 self._settle(None, call)
+                self.statistics.expired += 1
 
 
 def _known(command: Command) -> Known | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 
 from targets.engine import Blocked
 from targets.engine.resp import Command, Error, Push, Requests, encode
+from targets.memorydb_py.node.statistics import Statistics
 
 REQUEST_BYTES_MAX = 1 << 30
 BEHIND_BYTES_MAX = 16 << 20  # of requests behind one that blocks
@@ -20,6 +21,7 @@ class Server(Protocol):
 
     committed: int
     parked: int
+    statistics: Statistics
 
     def begin(self, session: Session) -> None:
         """It is there."""
@@ -129,6 +131,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
+        self._server.statistics.input_bytes += len(data)
         size = len(data) + self._requests.left()
         if size > self.largest:
             self.largest = size
@@ -159,6 +162,7 @@ class Session(asyncio.Protocol):
         if self.out and not self._busy:
             data = b"".join(self.out)
             self.out.clear()
+            self._server.statistics.output_bytes += len(data)
             if not self.transport.is_closing():
                 self.transport.write(data)
                 if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
@@ -168,6 +172,8 @@ class Session(asyncio.Protocol):
 
     def reply(self, reply: Any, n: int = 0) -> None:
         """A reply that may be sent when entry n is committed, after all replies before it."""
+        if type(reply) is Error:
+            self._server.statistics.error(reply)
         if self.diverted is not None:
             self.diverted.append(reply)
             self.diverted_n = max(self.diverted_n, n)

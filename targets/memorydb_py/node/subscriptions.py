@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from targets.engine.keys import matches
 from targets.engine.resp import Command, Push
-from targets.memorydb_py.node.commands import own, unknown_subcommand
+from targets.memorydb_py.node.own import own, own_container, wrong_words
 from targets.memorydb_py.node.session import Session
 
 if TYPE_CHECKING:
     from targets.memorydb_py.node.commands import Commands
 
 _FLAGS = "pubsub noscript loading stale no_multi"
+_PUBSUB = "pubsub loading stale"
 _EVERY = (1, -1, 1)
 
 
@@ -70,17 +71,48 @@ def _sunsubscribe(commands: Commands, session: Session, command: Command) -> Non
     _end(commands, session, command, b"s")
 
 
-@own("PUBSUB", -2, "pubsub loading stale")
-def _pubsub(commands: Commands, session: Session, command: Command) -> None:
-    what, words = command[1].upper(), command[2:]
-    listeners = commands.node.channels.listeners
-    kind = b"s" if what.startswith(b"SHARD") else b""
-    if what in (b"CHANNELS", b"SHARDCHANNELS") and len(words) <= 1:
-        session.reply([n for n in listeners[kind] if not words or matches(n, words[0])])
-    elif what in (b"NUMSUB", b"SHARDNUMSUB"):
-        counts = [(name, len(listeners[kind].get(name, ()))) for name in words]
-        session.reply([word for pair in counts for word in pair])
-    elif what == b"NUMPAT" and not words:
-        session.reply(len(listeners[b"p"]))
-    else:
-        session.reply(unknown_subcommand(command))
+own_container("PUBSUB")
+
+
+def _channels(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
+    if len(command) > 3:
+        session.reply(wrong_words(command))
+        return
+    names = commands.node.channels.listeners[kind]
+    session.reply([n for n in names if len(command) == 2 or matches(n, command[2])])
+
+
+def _numbers(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
+    listeners = commands.node.channels.listeners[kind]
+    counts = [(name, len(listeners.get(name, ()))) for name in command[2:]]
+    session.reply([word for pair in counts for word in pair])
+
+
+@own("PUBSUB|CHANNELS", -2, _PUBSUB)
+def _pubsub_channels(commands: Commands, session: Session, command: Command) -> None:
+    """[<pattern>]: return the channels that somebody has subscribed to."""
+    _channels(commands, session, command, b"")
+
+
+@own("PUBSUB|SHARDCHANNELS", -2, _PUBSUB)
+def _pubsub_shardchannels(commands: Commands, session: Session, command: Command) -> None:
+    """[<pattern>]: return the shard channels that somebody has subscribed to."""
+    _channels(commands, session, command, b"s")
+
+
+@own("PUBSUB|NUMSUB", -2, _PUBSUB)
+def _pubsub_numsub(commands: Commands, session: Session, command: Command) -> None:
+    """[<channel> ...]: return how many have subscribed to each."""
+    _numbers(commands, session, command, b"")
+
+
+@own("PUBSUB|SHARDNUMSUB", -2, _PUBSUB)
+def _pubsub_shardnumsub(commands: Commands, session: Session, command: Command) -> None:
+    """[<shardchannel> ...]: return how many have subscribed to each."""
+    _numbers(commands, session, command, b"s")
+
+
+@own("PUBSUB|NUMPAT", 2, _PUBSUB)
+def _pubsub_numpat(commands: Commands, session: Session, command: Command) -> None:
+    """Return how many patterns there are."""
+    session.reply(len(commands.node.channels.listeners[b"p"]))

@@ -1,0 +1,211 @@
+"""CLIENT: connections, seen by one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from targets.engine import integer
+from targets.engine.execution import SYNTAX
+from targets.engine.resp import OK, Command, Error
+from targets.memorydb_py.node.own import own, own_container, wrong_words
+from targets.memorydb_py.node.session import Session
+
+if TYPE_CHECKING:
+    from targets.memorydb_py.node.commands import Commands
+
+_FLAGS = "noscript loading stale"
+_ADMIN = f"admin {_FLAGS}"
+_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
+Filter = Callable[[Session], bool]
+
+own_container("CLIENT")
+
+
+@own("CLIENT|ID", 2, _FLAGS)
+def _id(commands: Commands, session: Session, command: Command) -> None:
+    """Return the number of this connection."""
+    session.reply(session.number)
+
+
+@own("CLIENT|GETNAME", 2, _FLAGS)
+def _getname(commands: Commands, session: Session, command: Command) -> None:
+    """Return the name of this connection."""
+    session.reply(session.name or None)
+
+
+@own("CLIENT|SETNAME", 3, _FLAGS)
+def _setname(commands: Commands, session: Session, command: Command) -> None:
+    """<name>: give this connection a name."""
+    if any(not 33 <= byte <= 126 for byte in command[2]):
+        session.reply(
+            Error("ERR Client names cannot contain spaces, newlines or special characters.")
+        )
+    else:
+        session.name = command[2]
+        session.reply(OK)
+
+
+@own("CLIENT|SETINFO", 4, _FLAGS)
+def _setinfo(commands: Commands, session: Session, command: Command) -> None:
+    """(LIB-NAME|LIB-VER) <value>: say what library this client uses."""
+    if command[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
+        session.reply(Error("ERR Unrecognized option for CLIENT SETINFO"))
+        return
+    session.library[command[2].lower()] = command[3]
+    session.reply(OK)
+
+
+@own("CLIENT|INFO", 2, _FLAGS)
+def _info(commands: Commands, session: Session, command: Command) -> None:
+    """Return what is known of this connection."""
+    session.reply(_described(session).encode())
+
+
+@own("CLIENT|LIST", -2, _ADMIN)
+def _list(commands: Commands, session: Session, command: Command) -> None:
+    """[TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <id> ...]: return what is known of connections."""
+    words = command[2:]
+    fits: Filter = bool
+    try:
+        if words and words[0].upper() == b"ID" and len(words) > 1:
+            wanted = [integer(word, "ERR Invalid client ID") for word in words[1:]]
+            fits = lambda each: each.number in wanted  # noqa: E731
+        elif words:
+            if words[0].upper() != b"TYPE" or len(words) != 2:
+                raise Error(SYNTAX)
+            fits = _of_type(words[1])
+    except Error as e:
+        session.reply(e)
+        return
+    lines = [_described(each) for each in commands.node.sessions.values() if fits(each)]
+    session.reply("".join(lines).encode())
+
+
+def _of_type(word: bytes) -> Filter:
+    """Raises `Error`. Nodes have no connections to each other: everybody is a client."""
+    wanted = word.lower()
+    if wanted not in _TYPES:
+        raise Error(f"ERR Unknown client type '{word.decode('latin-1')}'")
+    return lambda each: wanted == (b"pubsub" if each.subscriptions else b"normal")
+
+
+def _address(session: Session) -> str:
+    host, port, *_ = session.transport.get_extra_info("peername") or ("?", 0)
+    return f"{host}:{port}"
+
+
+def _described(session: Session) -> str:
+    age = int(asyncio.get_running_loop().time() - session.since)
+    multi = -1 if session.queued is None else len(session.queued)
+    flags = ("r" if session.readonly else "") + ("P" if session.subscriptions else "")
+    kinds = [kind for kind, _ in session.subscriptions]
+    library = session.library
+    return (
+        f"id={session.number} addr={_address(session)} name={session.name.decode('latin-1')} "
+        f"age={age} flags={flags or 'N'} db=0 sub={kinds.count(b'')} psub={kinds.count(b'p')} "
+        f"ssub={kinds.count(b's')} multi={multi} parked={session.parked} "
+        f"cmd={session.last_command.decode('latin-1').lower()} user=default "
+        f"lib-name={library.get(b'lib-name', b'').decode('latin-1')} "
+        f"lib-ver={library.get(b'lib-ver', b'').decode('latin-1')} resp={session.protocol}\n"
+    )
+
+
+@own("CLIENT|KILL", -3, _ADMIN)
+def _kill(commands: Commands, session: Session, command: Command) -> None:
+    """<ip:port> | (ID|ADDR|TYPE|USER|SKIPME) <value> ...: end connections."""
+    words = command[2:]
+    old_form = len(words) == 1
+    try:
+        filters, skips_me = ([_at(words[0])], False) if old_form else _filters(session, words)
+    except Error as e:
+        session.reply(e)
+        return
+    victims = [
+        each
+        for each in commands.node.sessions.values()
+        if all(fits(each) for fits in filters) and not (skips_me and each is session)
+    ]
+    if old_form:
+        session.reply(OK if victims else Error("ERR No such client"))
+    else:
+        session.reply(len(victims))
+    for victim in victims:
+        if victim is session:
+            victim.close()
+        else:
+            victim.abort()
+
+
+def _at(word: bytes) -> Filter:
+    return lambda each: _address(each).encode() == word
+
+
+def _filters(session: Session, words: Command) -> tuple[list[Filter], bool]:
+    """Raises `Error`."""
+    filters: list[Filter] = []
+    skips_me = True
+    if len(words) % 2:
+        raise Error(SYNTAX)
+    for option, value in zip(words[::2], words[1::2], strict=True):
+        match option.upper():
+            case b"ID":
+                number = integer(value, "ERR client-id should be greater than 0")
+                filters.append(lambda each, number=number: each.number == number)  # type: ignore[misc]
+            case b"ADDR":
+                filters.append(_at(value))
+            case b"TYPE":
+                filters.append(_of_type(value))
+            case b"USER":
+                if value != b"default":
+                    raise Error(f"ERR No such user '{value.decode('latin-1')}'")
+            case b"SKIPME" if value.upper() in (b"YES", b"NO"):
+                skips_me = value.upper() == b"YES"
+            case _:
+                raise Error(SYNTAX)
+    return filters, skips_me
+
+
+@own("CLIENT|UNBLOCK", -3, _ADMIN)
+def _unblock(commands: Commands, session: Session, command: Command) -> None:
+    """<id> [TIMEOUT|ERROR]: answer a blocked connection as if its time was up, or with an error."""
+    how = command[3].upper() if len(command) > 3 else b"TIMEOUT"
+    if len(command) > 4:
+        session.reply(wrong_words(command))
+        return
+    if how not in (b"TIMEOUT", b"ERROR"):
+        session.reply(Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"))
+        return
+    try:
+        other = commands.node.sessions.get(integer(command[2]))
+    except Error as e:
+        session.reply(e)
+        return
+    if other is None or other.waiting is None:
+        session.reply(0)
+        return
+    error = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK") if how == b"ERROR" else None
+    commands.node.time_out(other, error)
+    session.reply(1)
+
+
+@own("CLIENT|REPLY", 3, _FLAGS)
+def _reply(commands: Commands, session: Session, command: Command) -> None:
+    """(ON|OFF|SKIP): whether this connection gets replies."""
+    what = command[2].upper()
+    if what == b"ON":
+        session.replies_wanted = "on"
+        session.reply(OK)
+    elif what == b"OFF":
+        session.replies_wanted = "off"
+    elif what == b"SKIP":
+        session.replies_wanted = "skip" if session.replies_wanted == "on" else "off"
+    else:
+        session.reply(Error(SYNTAX))
+
+
+@own("CLIENT|NO-EVICT", 3, _ADMIN)
+def _no_evict(commands: Commands, session: Session, command: Command) -> None:
+    """(ON|OFF): nothing is ever evicted."""
+    session.reply(OK if command[2].upper() in (b"ON", b"OFF") else Error(SYNTAX))

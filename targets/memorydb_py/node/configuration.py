@@ -1,0 +1,112 @@
+"""CONFIG: what a node goes by, and what of it can be changed while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from targets.engine.execution import SYNTAX, printable
+from targets.engine.keys import matches
+from targets.engine.objects import LISTPACK_BYTES_MAX
+from targets.engine.resp import OK, Command, Error, Map
+from targets.memorydb_py.node.own import own, own_container
+from targets.memorydb_py.node.settings import Settings
+
+if TYPE_CHECKING:
+    from targets.memorydb_py.node.commands import Commands
+    from targets.memorydb_py.node.server import Node
+    from targets.memorydb_py.node.session import Session
+
+_FLAGS = "admin noscript loading stale"
+# Leases are the shard's matter, not a node's, and may not change under whoever waits for one.
+CHANGEABLE = ("max-waiting", "max-record-bytes", "requirepass")
+# What clients and tools ask Redis for, and that is so here.
+FIXED = {
+    "appendonly": "no", "cluster-enabled": "yes", "databases": "1", "maxmemory": "0",
+    "maxmemory-policy": "noeviction", "notify-keyspace-events": "",
+    "proto-max-bulk-len": "536870912", "replica-read-only": "yes", "save": "", "timeout": "0",
+    "hash-max-listpack-entries": "512", "hash-max-listpack-value": str(LISTPACK_BYTES_MAX),
+    "set-max-intset-entries": "512", "zset-max-listpack-entries": "128",
+    "zset-max-listpack-value": str(LISTPACK_BYTES_MAX),
+}  # fmt: skip
+
+own_container("CONFIG")
+
+
+def _given(settings: Settings) -> dict[str, str]:
+    return {name.replace("_", "-"): str(value) for name, value in asdict(settings).items()}
+
+
+def parameters(node: Node) -> dict[str, str]:
+    """All of them, by name."""
+    port = node.place.nodes.get(node.host.name, ("", 0))[1]
+    return {**FIXED, "port": str(port), **_given(node.settings)}
+
+
+@own("CONFIG|GET", -3, _FLAGS)
+def _get(commands: Commands, session: Session, command: Command) -> None:
+    """<pattern> ...: return parameters whose names match, and their values."""
+    patterns = [word.lower() for word in command[2:]]
+    session.reply(
+        Map(
+            (name.encode(), value.encode(errors="surrogateescape"))
+            for name, value in sorted(parameters(commands.node).items())
+            if any(matches(name.encode(), pattern) for pattern in patterns)
+        )
+    )
+
+
+@own("CONFIG|SET", -4, _FLAGS)
+def _set(commands: Commands, session: Session, command: Command) -> None:
+    """<name> <value> ...: change parameters, all or none."""
+    if len(command) % 2:
+        session.reply(Error(SYNTAX))
+        return
+    try:
+        commands.node.settings = changed(commands.node, command[2:])
+    except Error as e:
+        session.reply(e)
+    else:
+        session.reply(OK)
+
+
+def changed(node: Node, words: Command) -> Settings:
+    """The settings after a change. Raises `Error`."""
+    now, given = parameters(node), _given(node.settings)
+    seen: dict[str, None] = {}
+    for word, value in zip(words[::2], words[1::2], strict=True):
+        name, text = word.decode("latin-1").lower(), value.decode(errors="surrogateescape")
+        if name not in now:
+            raise Error(
+                f"ERR Unknown option or number of arguments for CONFIG SET - '{printable(word)}'"
+            )
+        if name in seen:
+            raise _failed(name, "duplicate parameter")
+        seen[name] = None
+        if name not in CHANGEABLE:
+            if text != now[name]:
+                raise _failed(name, "can't set immutable config")
+            continue
+        try:
+            Settings.parse({name: text})
+        except ValueError as e:
+            raise _failed(name, str(e)) from e
+        given[name] = text
+    return Settings.parse(given)
+
+
+def _failed(name: str, why: str) -> Error:
+    return Error(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+
+
+@own("CONFIG|RESETSTAT", 2, _FLAGS)
+def _resetstat(commands: Commands, session: Session, command: Command) -> None:
+    """Begin to count anew what INFO counts."""
+    commands.node.statistics.reset()
+    session.reply(OK)
+
+
+@own("CONFIG|REWRITE", 2, _FLAGS)
+def _rewrite(commands: Commands, session: Session, command: Command) -> None:
+    """There is no file of parameters to write them to."""
+    session.reply(Error("ERR The server is running without a config file"))

@@ -1,0 +1,30 @@
+"""What a node has around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.host import Address
+from targets.memorydb_py.snapshots.objects import Objects
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process uses: bytes of memory, now and at most, and seconds of processors."""
+
+    memory: int = 0
+    memory_peak: int = 0
+    user_s: float = 0.0
+    system_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`azs`: the nearest first. `nodes`: all of the shard, as clients reach them. `objects`: where
+    snapshots are, if there are any. `usage`: asks the operating system, where there is one."""
+
+    azs: Sequence[str]
+    nodes: Mapping[str, Address]
+    objects: Objects | None = None
+    usage: Callable[[], Usage] = Usage

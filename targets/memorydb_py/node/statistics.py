@@ -1,0 +1,40 @@
+"""What a node counts, for INFO; CONFIG RESETSTAT begins anew."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from targets.engine.resp import Error
+
+SAMPLES = 16  # of `tick`, over which rates are told
+ERRORS_MAX = 128  # different ones
+
+
+class Statistics:
+    """`hits` and `misses`: keys that reads found, or did not. `errors`: by their first word."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
+        self.reset()
+
+    def reset(self) -> None:
+        self.connections = self.commands = self.hits = self.misses = self.expired = 0
+        self.input_bytes = self.output_bytes = 0
+        self.errors: dict[str, int] = {}
+        self._samples.clear()
+
+    def error(self, error: Error) -> None:
+        word = str(error).partition(" ")[0]
+        if word in self.errors or len(self.errors) < ERRORS_MAX:
+            self.errors[word] = self.errors.get(word, 0) + 1
+
+    def tick(self, now: float) -> None:
+        """Now and then, by the loop's clock."""
+        self._samples.append((now, self.commands))
+
+    @property
+    def commands_per_second(self) -> int:
+        if len(self._samples) < 2:
+            return 0
+        (began, before), (now, after) = self._samples[0], self._samples[-1]
+        return round((after - before) / max(now - began, 1e-9))
