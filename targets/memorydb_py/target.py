@@ -304,7 +304,8 @@ class MemoryDB:
     # --- the log, read from outside
 
     async def _collect(self) -> None:
-        """Read what is new in the log before it may be trimmed, for ever."""
+        """Read what is new in the log before it may be trimmed, for ever: of every AZ, as one that
+        is cut off knows nothing new."""
         while True:
             await asyncio.sleep(COLLECT_S)
             for az in AZS:
@@ -316,7 +317,6 @@ class MemoryDB:
                     audit.extend(
                         self._log, *await inspect.read_from(address, known, COLLECT_TIMEOUT_S)
                     )
-                    break
                 except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
                     continue  # another may have it; the audit says so if none had
 

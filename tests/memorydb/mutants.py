@@ -54,7 +54,7 @@ MUTANTS = {
     ),
     "3-uncommitted": Mutant(
         LOG + "replica.py", "        self.spread()\n        return record.index",
-        "        self.commit = record.index\n        self.spread()\n        return record.index",
+        "        self._commit = record.index\n        self.spread()\n        return record.index",
         f"{INTERFACE}::test_what_is_not_committed_is_not_seen",
     ),
     "4-again-under-a-new-id": Mutant(

@@ -82,6 +82,13 @@ def test_a_seed_that_found_something(tmp_path: Path, of: Spec) -> None:
     assert results.valid is True, results.why
 
 
+@pytest.mark.parametrize("seed", [60006, 60008])
+def test_a_seed_that_found_something_of_trimming(tmp_path: Path, seed: int) -> None:
+    """An AZ that was asked while it took a base; trims that overlapped."""
+    results = run(tmp_path, "lock", "all", seed)
+    assert results.valid is True, results.why
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("nemesis", NEMESES)

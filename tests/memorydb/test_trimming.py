@@ -77,6 +77,28 @@ def test_whole_segments_are_forgotten_and_never_more_than_was_said() -> None:
     Logs(70).run(story)
 
 
+def test_trims_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the cell lock, all, seed 60008: another begins before one is durable."""
+    monkeypatch.setattr(store, "SEGMENT_BYTES", 50)
+
+    async def story(logs: Logs) -> None:
+        last = await lead(logs.clients["u1"])
+        for _ in range(30):
+            last = await grow(logs, last, 1)
+            await asyncio.sleep(0.005)
+        for n in (5, 15, 28):
+            logs.clients["u1"].trim(n)
+        await asyncio.sleep(0.1)
+        logs.clients["u1"].trim(28)  # what became of the others is looked at then
+        await asyncio.sleep(0.1)
+        for az in AZS:
+            assert 20 < await kept_after(az) <= 28
+        assert not any("Traceback" in line for line in logs.lines)
+        assert not logs.exits
+
+    Logs(78).run(story)
+
+
 def test_what_is_not_committed_is_not_forgotten() -> None:
     async def story(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])

@@ -70,7 +70,7 @@ class Replica:
         self.name = host.name
         self.store = store
         self.role: Literal["follower", "candidate", "leader"] = "follower"
-        self.commit = 0
+        self._commit = 0
         self.heard = 0.0  # from a leader
         self._host = host
         self._others = [az for az in azs if az != host.name]
@@ -112,6 +112,11 @@ class Replica:
         return self.leads or self._loop.time() - self.heard < CONTACT_S
 
     @property
+    def commit(self) -> int:
+        """The last record that is known to be committed; a base is."""
+        return max(self._commit, self.store.base.index)
+
+    @property
     def committed_id(self) -> Id:
         return self.store.id_at(self.commit)
 
@@ -130,7 +135,6 @@ class Replica:
     async def run(self) -> None:
         """For ever."""
         self.heard = self._loop.time() - ELECTION_S
-        self.commit = self.store.base.index
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
     def receive(self, message: Message, reply: Reply) -> None:
@@ -400,7 +404,7 @@ class Replica:
             self.spread()
 
     def _committed(self, index: int) -> None:
-        self.commit = index
+        self._commit = index
         for at, _ in reversed(self.store.members):
             if at <= index:
                 if at > self.store.meta.agreed:

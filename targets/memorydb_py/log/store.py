@@ -431,7 +431,7 @@ class Store:
         self.members = [(named, members), *(m for m in self.members if m[0] > index)]
         await self.promise(base=base)
         await self._remove(names)
-        self._host.log(f"log: begins after {self.id_at(index)}")
+        self._host.log(f"log: begins after {Id(base.epoch, base.last)}")
 
     async def install(self, base: Base) -> None:
         """Begin anew after a base of the leader's, durably."""
@@ -444,7 +444,7 @@ class Store:
             await self.promise(base=msgspec.structs.replace(base, generation=generation))
             self.durable = base.index
             await self._remove(names)
-        self._host.log(f"log: begins after {self.id_at(base.index)}, which the leader named")
+        self._host.log(f"log: begins after {Id(base.epoch, base.last)}, which the leader named")
 
     async def _remove(self, names: Sequence[str]) -> None:
         try:
