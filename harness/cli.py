@@ -16,6 +16,10 @@ import click
 import msgspec
 
 from harness import judge as judging
+from harness.bench.measure import Plan, measure
+from harness.bench.page import write as write_bench
+from harness.bench.servers import choose
+from harness.bench.shapes import shapes
 from harness.checkers.linearizable import check as check_linearizable
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Valid, Verdict
@@ -30,9 +34,10 @@ from harness.replay import replay as repeat
 from harness.report.page import write_report
 from harness.results import Run, find_run, plan_run
 from harness.runner import execute
-from harness.spec import Spec, parse_concurrency, parse_options
+from harness.spec import Spec, parse_concurrency, parse_counts, parse_options
 from harness.targets import load, names
 
+HOLDS = {True: "yes", False: "no", None: "?"}
 USAGE, CRASH, INTERRUPTED = 254, 255, 130
 CODE = {True: 0, False: 1, UNKNOWN: 2}
 COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
@@ -450,6 +455,59 @@ def doctor() -> int:
             "yes" if finding.present else "no ", fg="green" if finding.present else "yellow"
         )
         click.echo(f"{mark}  {finding.what:22} {finding.detail}")
+    return 0
+
+
+@cli.command()
+@click.option("--servers", default="memorydb,redis,valkey", show_default=True, help="Side by side.")
+@click.option("--clients", default="1,10,50,100", show_default=True, help="How many, each in turn.")
+@click.option(
+    "--sizes", default="100,1000", show_default=True, help="Bytes of a value, each in turn."
+)
+@click.option(
+    "--keys",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Of values of 100 bytes; of longer ones as many as take as much.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="A point."
+)
+@click.option(
+    "--snapshot-mb",
+    "spike_mb",
+    type=click.IntRange(min=0),
+    default=500,
+    show_default=True,
+    help="Data of a server when a snapshot is taken under load; 0: none is.",
+)
+@RESULTS
+def bench(
+    servers: str,
+    clients: str,
+    sizes: str,
+    keys: int,
+    seconds: float,
+    spike_mb: int,
+    results_dir: Path,
+) -> int:
+    """Rates and latencies of the reference beside Redis and Valkey, held against the paper's."""
+    plan = Plan(
+        servers=choose(servers),
+        clients=parse_counts("--clients", clients),
+        sizes=parse_counts("--sizes", sizes),
+        keys=keys,
+        seconds=seconds,
+        spike_mb=spike_mb,
+    )
+    folder = plan_run(results_dir, "bench")
+    folder.create()
+    for results in measure(plan, click.echo):
+        page = write_bench(folder.path, results)
+    for shape in shapes(results):
+        click.echo(f"{HOLDS[shape.holds]:4} {shape.what}: {shape.here}")
+    click.echo(f"page  {_shown(page)}")
     return 0
 
 

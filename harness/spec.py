@@ -190,3 +190,11 @@ def to_json(spec: Spec) -> dict[str, Any]:
     """For test.json."""
     made: dict[str, Any] = msgspec.to_builtins(spec)
     return made
+
+
+def parse_counts(option: str, text: str) -> list[int]:
+    """`1,10,50`; raises `UsageError`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 0 < int(word) <= 10**6 for word in words):
+        raise UsageError(f"{option} {text}: give whole numbers such as 1,10,50")
+    return sorted({int(word) for word in words})

@@ -16,3 +16,21 @@ def check(
     bytes: int,
     zones: bool,
 ) -> tuple[int, str, list[int], int, int, int]: ...
+def load(
+    host: str,
+    port: int,
+    clients: int,
+    seconds: float,
+    read_percent: int,
+    value_bytes: int,
+    keys: int,
+    rate: float,
+    seed: int,
+) -> tuple[
+    float,
+    tuple[int, float, float, float],
+    tuple[int, float, float, float],
+    list[tuple[int, float]],
+    int,
+    str,
+]: ...

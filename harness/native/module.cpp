@@ -1,11 +1,13 @@
-// The Python face of the search core: one function, columns in, a plain tuple out.
+// The Python face: the search core, columns in and a plain tuple out; a load of clients.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
 
+#include "load.hpp"
 #include "search.hpp"
 #include "zones.hpp"
 
@@ -74,6 +76,26 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> lette
   return nb::make_tuple(v.valid, by, v.order, v.configurations, v.bytes, v.stuck);
 }
 
+nb::tuple quantiles(std::vector<uint32_t>& took) {
+  return nb::make_tuple(took.size(), quantile_ms(took, 0.5), quantile_ms(took, 0.99), quantile_ms(took, 1));
+}
+
+nb::tuple load(const std::string& host, int port, int clients, double seconds, int read_percent,
+               int value_bytes, int64_t keys, double rate, uint64_t seed) {
+  if (clients < 1 || keys < 1 || value_bytes < 0 || seconds <= 0)
+    throw std::invalid_argument("clients, keys and seconds must be more than 0");
+  Measured measured;
+  {
+    nb::gil_scoped_release others_may_work;
+    measured = LoadRun({host, port, clients, seconds, read_percent, value_bytes, keys, rate, seed}).run();
+  }
+  nb::list slices;
+  for (const Slice& slice : measured.slices)
+    slices.append(nb::make_tuple(slice.count, static_cast<double>(slice.longest_ns) / 1e6));
+  return nb::make_tuple(measured.seconds, quantiles(measured.reads), quantiles(measured.writes), slices,
+                        measured.errors, measured.first_error);
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -81,4 +103,8 @@ NB_MODULE(_core, m) {
         nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"),
         nb::arg("step"), nb::arg("reaches").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
         "Decide one partition; returns (valid, how, order, configurations, bytes, stuck).");
+  m.def("load", &load, nb::arg("host"), nb::arg("port"), nb::arg("clients"), nb::arg("seconds"),
+        nb::arg("read_percent"), nb::arg("value_bytes"), nb::arg("keys"), nb::arg("rate"), nb::arg("seed"),
+        "Clients that GET and SET; returns (seconds, reads, writes, slices of 50 ms, errors, first error): of "
+        "reads and of writes (how many, p50, p99 and p100 in ms), of slices (how many, the longest in ms).");
 }

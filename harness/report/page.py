@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
 
 from harness.checkers.performance import series
-from harness.errors import HistoryError
 from harness.history import History, Pair
 from harness.report import charts, picture
+from harness.report.template import rendered, write_whole
 from harness.results import Run
 
 VERDICT_WORDS = {True: "valid", False: "invalid", "unknown": "unknown"}
@@ -26,21 +25,11 @@ SENTENCES = {
 
 def write_report(run: Run, history: History) -> None:
     """report.html from what a run left on disk; raises `HistoryError` when it can't be written."""
-    html = render(run.read(run.test), run.read(run.results), history)
-    partial = run.report.with_suffix(".partial")
-    try:
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(run.report)
-    except OSError as e:
-        raise HistoryError(f"can't write {run.report}: {e.strerror}") from e
+    write_whole(run.report, render(run.read(run.test), run.read(run.results), history))
 
 
 def render(test: dict[str, Any], results: dict[str, Any], history: History) -> str:
-    """The page; everything that came from the system under test is escaped."""
-    template = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    """The page."""
     pairs = history.pairs()
     nemesis = history.nemesis_pairs()
     faults = fault_rows(nemesis, history)
@@ -52,7 +41,8 @@ def render(test: dict[str, Any], results: dict[str, Any], history: History) -> s
         for w in claim.get("evidence", {}).get("witnesses", [])
     ]
     valid = results["valid"]
-    return environment.from_string(template).render(
+    return rendered(
+        Path(__file__).with_name("report.html.j2"),
         test=test,
         results=results,
         verdict=VERDICT_WORDS[valid],

@@ -79,8 +79,10 @@ async def read_from(
                     for r in message.records:
                         batches.append(Batch(r.epoch, r.first, r.last, r.payload))
                         last = r.last
-                elif isinstance(message, Trimmed):
-                    raise ConnectionAbortedError(f"the log was trimmed up to {message.n} meanwhile")
+                elif isinstance(message, Trimmed):  # since it told its status
+                    after = last = message.n
+                    batches.clear()
+                    talk.send(Follow(1, after))
         finally:
             talk.close()
     return after, batches

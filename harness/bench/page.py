@@ -1,0 +1,116 @@
+"""The page of a benchmark, and its numbers as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from markupsafe import Markup
+
+from harness.bench.measure import MIXES, Latency, Point, Results, Spike
+from harness.bench.plots import colour, plot
+from harness.bench.shapes import Shape, shapes
+from harness.report.template import rendered, write_whole
+
+SMALL, WIDE = (340, 240), (960, 230)
+WORDS = {True: "yes", False: "no", None: "not told"}
+MARKS = {True: "valid", False: "invalid", None: "unknown"}
+
+
+def write(folder: Path, results: Results) -> Path:
+    """bench.html and bench.json; the page. Raises `HistoryError`."""
+    data = msgspec.json.format(msgspec.json.encode(results), indent=2)
+    write_whole(folder / "bench.json", data.decode())
+    page = folder / "bench.html"
+    write_whole(page, render(results))
+    return page
+
+
+def render(results: Results) -> str:
+    plan = results.plan
+    return rendered(
+        Path(__file__).with_name("bench.html.j2"),
+        results=results,
+        plan=plan,
+        shapes=[_shown(shape) for shape in shapes(results)],
+        sizes=[_of_size(results, size) for size in plan.sizes],
+        spikes=[_spike(results, spike) for spike in results.spikes],
+        away=_away(results),
+        away_lines=[{"name": n, "colour": colour(n, i)} for i, n in enumerate(AWAY_LINES)],
+        servers=[{"name": s, "colour": colour(s)} for s in plan.servers],
+        mixes=list(MIXES),
+    )
+
+
+def _shown(shape: Shape) -> dict[str, Any]:
+    return {**shape._asdict(), "word": WORDS[shape.holds], "mark": MARKS[shape.holds]}
+
+
+def _of_size(results: Results, size: int) -> dict[str, Any]:
+    points = [p for p in results.points if p.size == size]
+    return {
+        "size": size,
+        "amount": results.plan.keys_of(size),
+        "mixes": {mix: _plots(results, [p for p in points if p.mix == mix]) for mix in MIXES},
+        "rows": [_row(p) for p in points],
+    }
+
+
+def _all(point: Point) -> Latency:
+    """Reads and writes as one, where there are both: the worse of the two."""
+    r, w = point.reads, point.writes
+    if not r.count or not w.count:
+        return r if r.count else w
+    return Latency(r.count + w.count, max(r.p50, w.p50), max(r.p99, w.p99), max(r.p100, w.p100))
+
+
+def _row(point: Point) -> dict[str, Any]:
+    return {"point": point, "reads": point.reads, "writes": point.writes}
+
+
+def _plots(results: Results, points: list[Point]) -> list[Markup]:
+    clients = [float(c) for c in results.plan.clients]
+
+    def lines(value: Any) -> dict[str, list[tuple[float, float]]]:
+        return {
+            server: [(float(p.clients), value(p)) for p in points if p.server == server]
+            for server in results.plan.servers
+        }
+
+    return [
+        plot("requests a second", lines(lambda p: p.rate), size=SMALL, x_label="clients",
+             logarithmic=False, x_ticks=clients),
+        plot("p50, ms", lines(lambda p: _all(p).p50), size=SMALL, x_label="clients",
+             logarithmic=True, x_ticks=clients),
+        plot("p99, ms", lines(lambda p: _all(p).p99), size=SMALL, x_label="clients",
+             logarithmic=True, x_ticks=clients),
+    ]  # fmt: skip
+
+
+def _spike(results: Results, spike: Spike) -> dict[str, Any]:
+    title = f"{spike.server}: the longest request of each 50 ms, in ms"
+    return {
+        "spike": spike,
+        "plot": plot(
+            title, {spike.server: spike.longest}, size=WIDE, x_label="seconds", logarithmic=True,
+            band=(spike.begins_s, spike.ends_s), dots=False,
+        ),
+    }  # fmt: skip
+
+
+AWAY_LINES = ("write", "read of a key that is being written", "read of a clean key")
+
+
+def _away(results: Results) -> Markup | None:
+    if not results.away:
+        return None
+    lines = {
+        AWAY_LINES[0]: [(a.round_trip_ms, a.writes.p50) for a in results.away],
+        AWAY_LINES[1]: [(a.round_trip_ms, a.hot.p50) for a in results.away],
+        AWAY_LINES[2]: [(a.round_trip_ms, a.reads.p50) for a in results.away],
+    }
+    return plot(
+        "p50, ms", lines, size=(480, 260), x_label="round trip to the log, ms", logarithmic=False,
+        x_ticks=[a.round_trip_ms for a in results.away],
+    )  # fmt: skip

@@ -1,0 +1,178 @@
+"""Servers side by side on this machine, without anything between them and their clients."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+import redis.exceptions as rx
+
+from harness.errors import EnvironmentFailed, UsageError
+from harness.targets import load
+from targets.vanilla.binaries import find_server, version_of
+
+NAMES = ("memorydb", "redis", "valkey")
+START_S = 20.0
+NICE = ("nice", "-n", "19")
+
+
+@dataclass
+class Server:
+    """One that runs. `processes`: all that belong to it. `folder`: their data. `azs`: options that
+    name the log of the reference."""
+
+    name: str
+    version: str
+    port: int
+    folder: Path
+    processes: list[subprocess.Popen[bytes]]
+    azs: Sequence[str] = field(default_factory=tuple)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, socket_timeout=60)
+
+    def memory_bytes(self) -> int:
+        """Resident, of all its processes; 0 where that can't be told."""
+        total = 0
+        for process in self.processes:
+            with contextlib.suppress(OSError):
+                pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+                total += pages * os.sysconf("SC_PAGESIZE")
+        return total
+
+
+def choose(text: str) -> list[str]:
+    """Names of servers from a list with commas. Raises `UsageError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in NAMES:
+            raise UsageError(f"--servers {name}: there are {', '.join(NAMES)}")
+    if not names:
+        raise UsageError("--servers: name at least one")
+    return list(dict.fromkeys(names))
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextlib.contextmanager
+def running(names: Sequence[str], where: Path) -> Iterator[list[Server]]:
+    """All of them, empty, until the end. Raises `UsageError` and `EnvironmentFailed`."""
+    servers: list[Server] = []
+    try:
+        for name in names:
+            folder = where / name
+            folder.mkdir(parents=True)
+            servers.append(_memorydb(folder) if name == "memorydb" else _vanilla(name, folder))
+        for server in servers:
+            _await_primary(server)
+        yield servers
+    finally:
+        for process in [p for server in servers for p in server.processes]:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+
+def _start(folder: Path, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    with (folder / f"{name}.log").open("ab") as log:
+        return subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder)
+
+
+def _vanilla(name: str, folder: Path) -> Server:
+    binary = find_server(name)
+    (port,) = free_ports(1)
+    argv = [str(binary), "--port", str(port), "--save", "", "--dir", str(folder)]
+    return Server(name, version_of(binary), port, folder, [_start(folder, name, argv)])
+
+
+def _program(role: str, name: str, port: int, azs: Sequence[str]) -> list[str]:
+    program = [sys.executable, "-m", "targets.memorydb_py", role, "--name", name]
+    return [*program, "--listen", f"127.0.0.1:{port}", "--dir", name, *azs]
+
+
+def _memorydb(folder: Path) -> Server:
+    port, *ports = free_ports(4)
+    names = [f"az{i + 1}" for i in range(3)]
+    at = [f"{name}=127.0.0.1:{p}" for name, p in zip(names, ports, strict=True)]
+    azs = [word for one in at for word in ("--az", one)]
+    processes = [
+        _start(folder, name, [*_program("az", name, p, azs), "--create"])
+        for name, p in zip(names, ports, strict=True)
+    ]
+    node = [*_program("node", "n1", port, azs), "--node", f"n1=127.0.0.1:{port}"]
+    processes.append(_start(folder, "n1", node))
+    return Server(
+        "memorydb", load("harness.targets", "memorydb").version, port, folder, processes, azs
+    )
+
+
+def _last_words(folder: Path) -> str:
+    """The last line of each log."""
+    texts = [log.read_text(errors="replace").strip() for log in sorted(folder.glob("*.log"))]
+    return " | ".join(text.splitlines()[-1] for text in texts if text)
+
+
+def _await_primary(server: Server) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        for process in server.processes:
+            if process.poll() is not None:
+                raise EnvironmentFailed(f"{server.name} ended: {_last_words(server.folder)}")
+        with contextlib.suppress(rx.RedisError, OSError), server.client() as client:
+            if client.role()[0] == b"master":
+                return
+        time.sleep(0.05)
+    raise EnvironmentFailed(f"{server.name} does not serve after {START_S:.0f} s")
+
+
+@contextlib.contextmanager
+def snapshot(server: Server) -> Iterator[subprocess.Popen[bytes] | None]:
+    """A snapshot begins, in the way that a server takes them: Redis forks; the reference's is made
+    by a process that another machine would run, here at the lowest priority, and with its object
+    store in memory where that can be had, as the disk is the log's."""
+    if server.name != "memorydb":
+        with server.client() as client:
+            client.bgsave()
+        yield None
+        return
+    (port,) = free_ports(1)
+    azs = [w for az in reversed(server.azs[1::2]) for w in ("--az", az)]  # not the node's nearest
+    argv = [*NICE, *_program("snapshotter", "s1", port, azs)]
+    store = _store(server)
+    process = _start(server.folder, "s1", [*argv, "--snapshots", str(store), "--every", "1"])
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def _store(server: Server) -> Path:
+    memory = Path("/dev/shm")
+    return memory / server.folder.parent.name if memory.is_dir() else server.folder / "snapshots"
+
+
+def snapshot_done(server: Server) -> bool:
+    """Whether the one that was begun is there."""
+    if server.name != "memorydb":
+        with server.client() as client:
+            return not client.info("persistence")["rdb_bgsave_in_progress"]
+    return any(_store(server).glob("snapshot-*.rdb"))

@@ -1,0 +1,143 @@
+"""What the paper saw (Amazon MemoryDB, SIGMOD 2024, section 6), and whether it is so here.
+
+Its numbers are of other machines; its shapes are what an implementation of the design must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from harness.bench.measure import AWAY_CLIENTS, Away, Point, Results
+
+REFERENCE = "memorydb"
+COMPARABLE = 0.75  # of the rate of the other
+HALF = (0.35, 0.85)  # "about half", "62 %"
+NEAR_PERCENT = 25  # by how much what should be equal may differ
+STEADY = 2.0  # how much longer than before and after the longest request may be
+SPIKE, FORK = 2.0, 0.8  # how much longer than usual it must be, and which part of the fork's time
+
+
+class Shape(NamedTuple):
+    """`holds`: None where what was measured does not tell."""
+
+    what: str
+    paper: str
+    here: str
+    holds: bool | None
+
+
+def shapes(results: Results) -> list[Shape]:
+    """Those that can be told from what was measured, in the paper's order."""
+    found: list[Shape] = []
+    for other in ("redis", "valkey"):
+        found += _beside(results.points, other)
+    found += _far_from_the_log(results.away)
+    found += _while_a_snapshot_is_taken(results)
+    return found
+
+
+def _best(points: Sequence[Point], server: str, mix: str) -> float:
+    """The highest rate with values of the paper's size, or the smallest that there are."""
+    least = min(p.size for p in points)
+    size = 100 if any(p.size == 100 for p in points) else least
+    return max(
+        (p.rate for p in points if (p.server, p.mix, p.size) == (server, mix, size)), default=0.0
+    )
+
+
+def _beside(points: Sequence[Point], other: str) -> Iterator[Shape]:
+    named = {p.server for p in points}
+    if not {REFERENCE, other} <= named:
+        return
+    for mix, what, paper, low, high in (
+        ("GET", "Most reads a second", "comparable, or up to 1.5 times", COMPARABLE, 9.9),
+        ("SET", "Most writes a second", "0.62; “about half”", *HALF),
+    ):
+        ours, theirs = _best(points, REFERENCE, mix), _best(points, other, mix)
+        ratio = ours / theirs if theirs else 0.0
+        yield Shape(
+            f"{what}, beside {other}",
+            paper,
+            f"{ours:,.0f} and {theirs:,.0f}: {ratio:.2f}",
+            low <= ratio <= high if theirs else None,
+        )
+    few = min({p.clients for p in points} - {1} or {1})
+    size = min(p.size for p in points)
+    at = {
+        (p.server, p.mix): p for p in points if (p.clients, p.size) == (few, size)
+    }  # the least load, as the paper's latencies are of servers that are not saturated
+    read, theirs_read = at[REFERENCE, "GET"].reads, at[other, "GET"].reads
+    yield Shape(
+        f"Read latency, {few} clients, beside {other}",
+        "both: p50 under 1 ms, p99 under 2 ms",
+        f"p50 {read.p50:.2f} and {theirs_read.p50:.2f} ms, p99 {read.p99:.2f} and "
+        f"{theirs_read.p99:.2f} ms",
+        max(read.p50, theirs_read.p50) < 1 and max(read.p99, theirs_read.p99) < 2,
+    )
+    write, theirs_write = at[REFERENCE, "SET"].writes, at[other, "SET"].writes
+    yield Shape(
+        f"Write latency, {few} clients, beside {other}",
+        "p50 3 ms, p99 up to 6 ms, where Redis has under 1 and up to 3 ms",
+        f"p50 {write.p50:.2f} and {theirs_write.p50:.2f} ms, p99 {write.p99:.2f} and "
+        f"{theirs_write.p99:.2f} ms",
+        write.p50 > theirs_write.p50 and write.p99 > theirs_write.p99,
+    )
+
+
+def _near(value: float, wanted: float) -> bool:
+    return abs(value - wanted) <= wanted * NEAR_PERCENT / 100
+
+
+def _far_from_the_log(away: Sequence[Away]) -> Iterator[Shape]:
+    if not away:
+        return
+    near, *others = away
+    for far in others:
+        d = far.round_trip_ms
+        more = far.writes.p50 - near.writes.p50
+        yield Shape(
+            f"A write takes a round trip to the log: {d:g} ms more",
+            "write p50 is the log's latency",
+            f"p50 {near.writes.p50:.2f} ms, then {far.writes.p50:.2f} ms: {more:.1f} ms more",
+            _near(more, d),
+        )
+        yield Shape(
+            f"A read of a clean key does not: log {d:g} ms away",
+            "read latency as that of Redis",
+            f"p50 {near.reads.p50:.2f} ms, then {far.reads.p50:.2f} ms",
+            far.reads.p50 < 0.25 * d,
+        )
+        wanted = AWAY_CLIENTS / (far.writes.p50 / 1000)
+        yield Shape(
+            f"Writes a second are clients by round trip: log {d:g} ms away",
+            "closed loop, until a node saturates",
+            f"{far.rate:,.0f} of {AWAY_CLIENTS} clients, which makes {wanted:,.0f}",
+            _near(far.rate, wanted),
+        )
+        yield Shape(
+            f"A read of a key that is being written waits: log {d:g} ms away",
+            "reads of uncommitted keys inherit the commit's latency",
+            f"p50 {far.hot.p50:.2f} ms, of a clean key {far.reads.p50:.2f} ms",
+            far.hot.p50 > 0.4 * d,
+        )
+
+
+def _while_a_snapshot_is_taken(results: Results) -> Iterator[Shape]:
+    for spike in results.spikes:
+        within, outside = spike.worst(within=True), spike.worst(within=False)
+        seen = f"longest request {within:.1f} ms meanwhile, {outside:.1f} ms before and after"
+        if spike.fork_ms is None:
+            yield Shape(
+                f"An off-box snapshot has no effect ({spike.server}, {spike.memory_mb:,.0f} MB)",
+                "no effect on latency",
+                seen,
+                within < STEADY * outside,
+            )
+        else:
+            yield Shape(
+                f"BGSAVE makes a spike ({spike.server}, {spike.memory_mb:,.0f} MB)",
+                "67 ms at the fork: 12 ms a GB",
+                f"{seen}; the fork took {spike.fork_ms:.1f} ms",
+                within > max(SPIKE * spike.usual(), FORK * spike.fork_ms),
+            )
