@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import socket
 import tempfile
 import threading
@@ -150,6 +152,8 @@ def measure(plan: Plan, say: Say) -> Iterator[Results]:
     """What there is after each part, which may be the last one that succeeds. Raises `UsageError`
     and `EnvironmentFailed`."""
     results = Results(plan=plan, machine=_machine())
+    if "memorydb" in plan.servers:  # first: later the disk has much to write
+        results.away = asyncio.run(_away(say))
     with (
         tempfile.TemporaryDirectory(prefix="harness-bench-") as where,
         servers.running(plan.servers, Path(where)) as running,
@@ -161,16 +165,10 @@ def measure(plan: Plan, say: Say) -> Iterator[Results]:
         for server in running if plan.spike_mb else ():
             results.spikes.append(_spike(plan, server, say))
             yield results
-    if "memorydb" in plan.servers:
-        results.away = asyncio.run(_away(say))
-        yield results
 
 
 def _machine() -> str:
     """Processors and memory, in words."""
-    import os
-    import platform
-
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -205,6 +203,7 @@ def _points(plan: Plan, running: Sequence[Server], size: int, say: Say) -> Itera
 def _spike(plan: Plan, server: Server, say: Say) -> Spike:
     """Runs a steady load second by second, and takes a snapshot meanwhile."""
     fill(server, plan.spike_mb * 10**6 // BALLAST_BYTES, BALLAST_BYTES, "ballast:%09d")
+    os.sync()  # what was filled in is not to be written meanwhile
     say(f"{server.name}: a snapshot of {plan.spike_mb} MB of data, under load")
     longest: list[tuple[float, float]] = []
     failed: list[EnvironmentFailed] = []
