@@ -117,6 +117,7 @@ def _hincrby(call: Call, cmd: Command) -> Any:
 
 @command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
 def _hincrbyfloat(call: Call, cmd: Command) -> Any:
+    increased(b"0", cmd[3], "")  # what is wrong with it is said first
     value = _of(call, cmd[1])
     after = increased(value.get(cmd[2], b"0"), cmd[3], "ERR hash value is not a float")
     value[cmd[2]] = after

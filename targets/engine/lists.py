@@ -288,11 +288,13 @@ def count_option(words: Sequence[bytes]) -> int:
     """COUNT n, or 1 where there is nothing."""
     if not words:
         return 1
-    if len(words) != 2 or words[0].upper() != b"COUNT":
+    if len(words) < 2 or words[0].upper() != b"COUNT":
         raise Error(SYNTAX)
     count = integer(words[1], "ERR count should be greater than 0")
     if count <= 0:
         raise Error("ERR count should be greater than 0")
+    if len(words) > 2:
+        raise Error(SYNTAX)
     return count
 
 

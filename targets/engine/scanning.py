@@ -30,10 +30,11 @@ class _Options(NamedTuple):
 
 
 def _cursor(word: bytes) -> int:
+    """As strtoul reads it: nothing is 0."""
     digits = word[1:] if word[:1] in (b"+", b"-") else word
-    if not digits.isdigit() or int(digits) >= 2**64:
+    if word and (not digits.isdigit() or int(digits) >= 2**64):
         raise Error("ERR invalid cursor")
-    return int(word) % 2**64
+    return int(word or b"0") % 2**64
 
 
 def _options(words: list[bytes], *, kinds: bool = False) -> _Options:

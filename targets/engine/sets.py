@@ -211,12 +211,12 @@ def cardinality_arguments(cmd: Command, too_many: str) -> tuple[Sequence[bytes],
         raise Error("ERR numkeys should be greater than 0")
     if count > len(cmd) - 2:
         raise Error(too_many)
-    words = cmd[2 + count :]
-    if not words:
-        return cmd[2 : 2 + count], 0
-    if len(words) != 2 or words[0].upper() != b"LIMIT":
-        raise Error(SYNTAX)
-    limit = integer(words[1], "ERR LIMIT can't be negative")
-    if limit < 0:
-        raise Error("ERR LIMIT can't be negative")
+    words, limit = cmd[2 + count :], 0
+    while words:
+        if len(words) < 2 or words[0].upper() != b"LIMIT":
+            raise Error(SYNTAX)
+        limit = integer(words[1], "ERR LIMIT can't be negative")
+        if limit < 0:
+            raise Error("ERR LIMIT can't be negative")
+        words = words[2:]
     return cmd[2 : 2 + count], limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from targets.engine.resp import Error, encode
 
 ANY_ORDER = {"SMEMBERS", "SINTER", "SUNION", "SDIFF", "KEYS", "HKEYS", "HVALS", "HGETALL",
              "SCAN", "SSCAN", "HSCAN", "ZSCAN"}  # fmt: skip
+ALL_AT_ONCE = b"*2\r\n$1\r\n0\r\n"
 CLOCK = {"TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"}
 COMMANDS = 4000
 
@@ -73,6 +74,11 @@ def same_reply(command: list[str], one: bytes, other: bytes) -> bool:
     unordered = "nosort" in command or ("BY" in command and "ALPHA" in command)
     if one == other:
         return True
+    if name.endswith("SCAN"):
+        made_up = command[1 + (name != "SCAN")] not in ("0", "")
+        complete = one.startswith(ALL_AT_ONCE) and other.startswith(ALL_AT_ONCE)
+        if made_up or not complete:  # which keys come first is nobody's matter
+            return one[:1] == other[:1]
     if name == "XINFO":  # nodes of the tree, and how long ago a consumer came
         shown = re.compile(rb"(radix-tree-[a-z]+|idle)\r\n:[0-9]+")
         return shown.sub(b"", one) == shown.sub(b"", other)
@@ -138,54 +144,75 @@ def test_every_command_is_drawn() -> None:
     assert known == set(SHAPES) | LEFT_OUT, known ^ (set(SHAPES) | LEFT_OUT)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_engine_answers_and_propagates_as_redis_does(port: int, seed: int) -> None:
-    """Behaviour 7: replies, the replication stream, and what is there in the end."""
-    redis, stream, protocol = Redis(port), Stream(port), 2 + seed % 2
-    redis.call("HELLO", str(protocol))
-    state, replayed, rng = State(), State(), random.Random(seed)
+class Comparison:
+    """One state, made by a live Redis, by the engine, and by a replay of the engine's effects."""
 
+    def __init__(self, port: int, seed: int) -> None:
+        self.redis, self._stream = Redis(port), Stream(port)
+        self.protocol = 2 + seed % 2
+        self.redis.call("HELLO", str(self.protocol))
+        self.state, self.replayed, self.rng = State(), State(), random.Random(seed)
+        self._count = 0
+
+    @staticmethod
     def now_ms() -> int:
         return time.time_ns() // 1_000_000
 
-    shapes = Shapes(random.Random(f"{seed}/shapes"), now_ms)
-    for i in range(COMMANDS):
-        command = shapes.draw()
-        expected = redis.call(*command)
-        done = execute(state, tuple(w.encode() for w in command), now_ms(), rng)
-        got = encode(done.reply, protocol)
-        name = command[0].upper()
+    def run(self, command: Sequence[str | bytes]) -> tuple[bytes, bytes, list[Any], list[Any]]:
+        """(reply of Redis, of the engine, effects of Redis, of the engine)."""
+        expected = self.redis.call(*command)
+        words = tuple(w if isinstance(w, bytes) else w.encode() for w in command)
+        done = execute(self.state, words, self.now_ms(), self.rng)
+        self._count += 1
+        self.redis.call("PUBLISH", "m", str(self._count))
+        effects = self._stream.until(str(self._count).encode())
+        for effect in done.effects:
+            if effect[0] not in (b"MULTI", b"EXEC"):
+                applied = execute(self.replayed, effect, -(2**63), self.rng).reply
+                assert not isinstance(applied, Error), effect
+        return expected, encode(done.reply, self.protocol), effects, done.effects
+
+    def step(self, command: Sequence[str | bytes]) -> bytes:
+        """Both must answer and propagate the same; the reply."""
+        expected, got, effects, ours = self.run(command)
+        words = [w.decode("latin-1") if isinstance(w, bytes) else w for w in command]
+        name = words[0].upper()
         if name.startswith(("B", "EXEC")) and got in (b"$-1\r\n", b"*-1\r\n", b"_\r\n"):
             assert expected in (b"$-1\r\n", b"*-1\r\n", b"_\r\n"), (command, expected, got)
         else:
-            assert same_reply(command, expected, got), (command, expected, got)
-        redis.call("PUBLISH", "m", str(i))
-        effects = stream.until(str(i).encode())
+            assert same_reply(words, expected, got), (command, expected, got)
         # Redis does not propagate the zeros that a BITFIELD which fails has added, nor that
         # entries were delivered once more, nor the consumer that asked for them.
-        hole = not effects and ("FAIL" in command if name == "BITFIELD" else name == "XREADGROUP")
-        assert hole or same_effects(effects, told(command, done.effects)), (
-            command,
-            effects,
-            done.effects,
-        )
-        for effect in done.effects:
-            if effect[0] not in (b"MULTI", b"EXEC"):
-                applied = execute(replayed, effect, -(2**63), rng).reply
-                assert not isinstance(applied, Error), effect
-    assert int(redis.call("DBSIZE")[1:]) == len(state.values)
-    assert digest(state) == digest(replayed)
-    for key in state.values:
-        kind = redis.call("TYPE", key)[1:-2]
-        there = read_key(redis, key, kind)
-        if protocol == 3:
-            redis.call("HELLO", "2")
+        hole = not effects and ("FAIL" in words if name == "BITFIELD" else name == "XREADGROUP")
+        assert hole or same_effects(effects, told(words, ours)), (command, effects, ours)
+        return expected
+
+    def end(self) -> None:
+        """What is there must be the same everywhere."""
+        redis, state, replayed = self.redis, self.state, self.replayed
+        assert int(redis.call("DBSIZE")[1:]) == len(state.values)
+        assert digest(state) == digest(replayed)
+        for key in state.values:
+            kind = redis.call("TYPE", key)[1:-2]
+            if self.protocol == 3:
+                redis.call("HELLO", "2")
             there = read_key(redis, key, kind)
-            redis.call("HELLO", "3")
-        one, two = read_state(state, key, kind, now_ms()), read_state(replayed, key, kind, now_ms())
-        assert sorted(one.split()) == sorted(there.split()) == sorted(two.split()), key
-    redis.close()
-    stream.close()
+            if self.protocol == 3:
+                redis.call("HELLO", "3")
+            one, two = (read_state(s, key, kind, self.now_ms()) for s in (state, replayed))
+            assert sorted(one.split()) == sorted(there.split()) == sorted(two.split()), key
+        redis.close()
+        self._stream.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_engine_answers_and_propagates_as_redis_does(port: int, seed: int) -> None:
+    """Behaviour 7: replies, the replication stream, and what is there in the end."""
+    both = Comparison(port, seed)
+    shapes = Shapes(random.Random(f"{seed}/shapes"), both.now_ms)
+    for _ in range(COMMANDS):
+        both.step(shapes.draw())
+    both.end()
 
 
 CORNERS = [
