@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from command_shapes import LEFT_OUT, SHAPES, Shapes
+from command_shapes import KEYS, LEFT_OUT, SHAPES, Shapes
 from live import redis_server
 from real.test_engine_beside_redis import Comparison
 
@@ -116,6 +116,9 @@ def compare(port: int, seed: int, count: int, right: Counter[str], wrong: Counte
         if name.startswith("FLUSH") and not breaks and rng.random() < 0.95:
             continue  # else there would never be much
         command = shapes.wrong(name) if breaks else shapes.right(name)
+        if "group" in SHAPES.get(name, "") and rng.random() < 0.5:
+            for key in [k for k in KEYS["stream"] if k in command]:  # else there is seldom one
+                both.step(["XGROUP", "CREATE", key, "g", "0", "MKSTREAM"])
         reply = step(both, name, command)
         (wrong if reply[:1] == b"-" else right)[name] += 1
         if name == "SCRIPT|LOAD" and reply[:1] == b"$":
