@@ -44,6 +44,11 @@ MUTANTS = {
         LOG + "replica.py", "agreed = max(self.commit, self.store.meta.agreed)",
         "agreed = self.store.last", f"{PROTOCOL}::test_a_second_loss",
     ),
+    "2-not-synced": Mutant(
+        LOG + "store.py", "        self._written.set()\n",
+        "        self._written.set()\n        self.durable = self.last\n",
+        "test_all_at_once.py::test_every_machine",
+    ),
     "2-slow-election": Mutant(
         LOG + "replica.py", "ELECTION_S = 0.1 ", "ELECTION_S = 0.5 ",
         f"{PROTOCOL}::test_appends_resume",
