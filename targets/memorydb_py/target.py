@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import redis.exceptions as rx
@@ -76,11 +77,9 @@ class MemoryDB:
         self._given = given
         for i, az in enumerate(AZS):
             env.declare(az, f"n{i + 1}")
-        self._folder = env.data_dir(SNAPSHOTTER).absolute().parent / "snapshots"
         self._objects: Objects | None = None
         if self._every:
             env.declare(SNAPSHOTTER, "n1")
-            self._objects = Shared() if env.name == "simulated" else Directory(self._folder)
         self._log: list[Batch] = []  # as it was read during the run, where it is trimmed
         self._collecting: asyncio.Task[None] | None = None
         self._created: dict[str, None] = {}
@@ -162,12 +161,19 @@ class MemoryDB:
             )
             argv += ["--az", f"{az}={host}:{port}"]
         if self._every and role != "az":
-            argv += ["--snapshots", str(self._folder)]
+            argv += ["--snapshots", str(self._store())]
         return argv
 
     # --- life
 
+    def _store(self) -> Path:
+        """Where the object store is, for real."""
+        return self.env.data_dir(SNAPSHOTTER).absolute().parent / "snapshots"
+
     async def start(self) -> None:
+        if self._every:
+            simulated = self.env.name == "simulated"
+            self._objects = Shared() if simulated else Directory(self._store())
         for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:
