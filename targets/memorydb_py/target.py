@@ -81,7 +81,7 @@ class MemoryDB:
         if self._every:
             env.declare(SNAPSHOTTER, "n1")
         self._log: list[Batch] = []  # as it was read during the run, where it is trimmed
-        self._collecting: asyncio.Task[None] | None = None
+        self._collecting: list[asyncio.Task[None]] = []
         self._created: dict[str, None] = {}
         self._primary: str | None = None
         self._asked = -(10**10)
@@ -177,7 +177,8 @@ class MemoryDB:
         for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:
-            self._collecting = asyncio.get_running_loop().create_task(self._collect())
+            loop = asyncio.get_running_loop()
+            self._collecting = [loop.create_task(self._collect(az)) for az in AZS]
         await self.settle(START_TIMEOUT_S)
 
     async def restart(self, process: str) -> None:
@@ -309,27 +310,24 @@ class MemoryDB:
 
     # --- the log, read from outside
 
-    async def _collect(self) -> None:
-        """Read what is new in the log before it may be trimmed, for ever: of every AZ, as one that
-        is cut off knows nothing new."""
+    async def _collect(self, az: str) -> None:
+        """Read what is new in the log before it may be trimmed, for ever: of each AZ by itself, as
+        one that is cut off knows nothing new, and one that is slow holds up no other."""
         while True:
             await asyncio.sleep(COLLECT_S)
-            for az in AZS:
-                if self.env.state(az) != "running":
-                    continue
-                try:
-                    address = self.env.control_address(az)
-                    known = audit.length(self._log)
-                    audit.extend(
-                        self._log, *await inspect.read_from(address, known, COLLECT_TIMEOUT_S)
-                    )
-                except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-                    continue  # another may have it; the audit says so if none had
+            if self.env.state(az) != "running":
+                continue
+            try:
+                address, known = self.env.control_address(az), audit.length(self._log)
+                after, more = await inspect.read_from(address, known, COLLECT_TIMEOUT_S)
+                audit.extend(self._log, after, more)
+            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+                continue  # another may have it; the audit says so if none had
 
     async def audit(self) -> tuple[list[Any], dict[str, Any]]:
         """When nothing is written any more; expiry may go on for a moment."""
-        if self._collecting is not None:
-            self._collecting.cancel()
+        for collecting in self._collecting:
+            collecting.cancel()
         try:
             for _ in range(AUDIT_TRIES):
                 snapshots = await self._snapshots()
@@ -406,7 +404,7 @@ class MemoryDB:
         return []
 
     async def close(self) -> None:
-        for task in (self._asking, self._collecting):
+        for task in (self._asking, *self._collecting):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)

@@ -82,10 +82,11 @@ def test_a_seed_that_found_something(tmp_path: Path, of: Spec) -> None:
     assert results.valid is True, results.why
 
 
-@pytest.mark.parametrize("seed", [60006, 60008])
-def test_a_seed_that_found_something_of_trimming(tmp_path: Path, seed: int) -> None:
-    """An AZ that was asked while it took a base; trims that overlapped."""
-    results = run(tmp_path, "lock", "all", seed)
+@pytest.mark.parametrize(("workload", "seed"), [("lock", 60006), ("lock", 60008), ("queue", 62064)])
+def test_a_seed_that_found_something_of_trimming(tmp_path: Path, workload: str, seed: int) -> None:
+    """An AZ that was asked while it took a base; trims that overlapped; a log that was trimmed
+    while the harness waited for an AZ that did not answer."""
+    results = run(tmp_path, workload, "all", seed)
     assert results.valid is True, results.why
 
 
