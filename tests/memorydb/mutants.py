@@ -18,7 +18,7 @@ LOG = "targets/memorydb_py/log/"
 NODE = "targets/memorydb_py/node/"
 WRITES, LEASES, REPLICAS = "test_node_writes.py", "test_node_leases.py", "test_node_replicas.py"
 INTERFACE, PROTOCOL = "test_log_interface.py", "test_log_protocol.py"
-TRIMMING = "test_trimming.py"
+TRIMMING, LOG_STORE = "test_trimming.py", "test_log_store.py"
 SNAPSHOTS, STORE = "test_snapshots.py", "targets/memorydb_py/snapshots/"
 
 MUTANTS = {
@@ -332,17 +332,29 @@ MUTANTS = {
     ),
     "44-gone-too-early": Mutant(
         LOG + "store.py",
-        "        await self.promise(base=base)\n        await self._remove(names)\n",
-        "        await self._remove(names)\n        await self.promise(base=base)\n",
+        "            await self.promise()\n            await self._remove(names)\n            self._host",
+        "            await self._remove(names)\n            await self.promise()\n            self._host",
         f"{TRIMMING}::test_power_is_lost",
     ),
     "44-no-generations": Mutant(
-        LOG + "store.py", "            generation = self.base.generation + 1\n",
-        "            generation = self.base.generation\n", f"{TRIMMING}::test_a_base_replaces",
+        LOG + "store.py", "generation=self.base.generation + 1)", "generation=self.base.generation)",
+        f"{TRIMMING}::test_a_base_replaces",
     ),
     "44-takes-it-for-its-own": Mutant(
         LOG + "replica.py", "            if store.term_at(index) != install.index_term:\n",
         "            if False:\n", f"{TRIMMING}::test_an_az_that_lacks",
+    ),
+    "44-overlaps": Mutant(
+        LOG + "store.py", "        async with self._changing:\n            names = self._forget(n, commit)\n",
+        "        names = self._forget(n, commit)\n", f"{LOG_STORE}::test_a_tail_is_cut_off",
+    ),
+    "44-syncs-what-is-gone": Mutant(
+        LOG + "store.py", "                last = self.last\n                if last > self.durable:\n",
+        "                last = self.last\n                if True:\n", f"{LOG_STORE}::test_a_base_that",
+    ),
+    "5-a-segment-is-missed": Mutant(
+        LOG + "store.py", "        if _named(name)[1] != self.last + 1:\n", "        if False:\n",
+        f"{LOG_STORE}::test_a_segment_that_is_gone",
     ),
     "45-skips": Mutant(
         NODE + "shard.py",

@@ -87,6 +87,7 @@ class Replica:
         self._sent_at = 0.0
         self._noop = 0  # index of this leader's first record
         self._asked = 0.0  # for votes
+        self._working = False  # on a message of another AZ
         self._tasks: list[asyncio.Task[None]] = []
         self._telling: asyncio.TimerHandle | None = None
         self._unsaid: tuple[int, int, Reply] | None = None  # (match, round, reply) of a leader
@@ -144,6 +145,7 @@ class Replica:
     async def _work(self) -> None:
         while True:
             message, reply = await self._inbox.get()
+            self._working = True
             match message:
                 case Vote():
                     await self._vote(message, reply)
@@ -151,6 +153,7 @@ class Replica:
                     await self._take(message, reply)
                 case Install():
                     await self._install(message, reply)
+            self._working = False
 
     async def _tick(self) -> None:
         while True:
@@ -169,6 +172,7 @@ class Replica:
             elif (
                 now - max(self.heard, self._asked) > self._patience_s
                 and self.is_member
+                and not self._working  # the store may be about to change
                 and self.store.takes_writes()
             ):
                 self._asked = now
@@ -238,6 +242,7 @@ class Replica:
         if term != self.term + 1 or self.leads:
             return
         self.role = "candidate"
+        self._unsaid = None
         await self.store.promise(term=term, vote=self.name)
         if self.term == term and self.role == "candidate":
             self._ask(pre=False, term=term)
@@ -451,7 +456,8 @@ class Replica:
                 )  # fmt: skip
             self._committed(index)
             self._changed()
-        self._acknowledge(index, install.round, reply)
+        if install.term == self.term:
+            self._acknowledge(index, install.round, reply)
 
     async def _take(self, append: Append, reply: Reply) -> None:
         if not await self._heed(append.term, reply):
@@ -476,6 +482,8 @@ class Replica:
             if records[0].index <= self.commit:
                 raise AssertionError("a committed record would be cut off")
             await store.truncate(records[0].index - 1)
+            if append.term != self.term:
+                return
         try:
             store.append(records)
         except OSError:

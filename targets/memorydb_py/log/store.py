@@ -106,7 +106,7 @@ class Store:
         self._written = asyncio.Event()
         self._new_name = False
         self._promising = asyncio.Lock()
-        self._syncing = asyncio.Lock()
+        self._changing = asyncio.Lock()  # where the records are; an fsync goes by it, too
 
     def _columns(self) -> tuple[array[int], ...]:
         return (self._terms, self._epochs, self._lasts, self._segment_of, self._offsets,
@@ -147,7 +147,7 @@ class Store:
         segments = []
         for name in names:
             if name.startswith("segment-"):
-                generation, first = map(int, name.split("-")[1:])
+                generation, first = _named(name)
                 if generation != base.generation or first <= base.index:
                     self._disk.remove(name)  # it is of before the base
                 else:
@@ -157,13 +157,15 @@ class Store:
         return True
 
     def _load_segment(self, name: str, *, last: bool) -> None:
+        if _named(name)[1] != self.last + 1:
+            raise Damaged(f"what is between record {self.last} and {name} is missing")
         data = self._disk.read(name)
         self._segments.append(name)
         offset = 0
         while offset < len(data):
             record = decode(data, offset)
             if record is None or record.index != self.last + 1:
-                if not last or _whole_after(data, offset):
+                if record is not None or not last or _whole_after(data, offset):
                     raise Damaged(f"{name} is damaged at byte {offset}")
                 self._host.log(f"log: {name}: a torn write at byte {offset} is cut off")
                 self._disk.truncate(name, offset)
@@ -213,10 +215,9 @@ class Store:
         term: int | None = None,
         vote: str | None = None,
         agreed: int | None = None,
-        base: Base | None = None,
     ) -> None:
-        """Save a later term, a vote in it, members that are agreed upon, a base. It holds at once;
-        when the call returns it is durable, however long a full disk takes. A new term begins
+        """Save a later term, a vote in it, members that are agreed upon, and the base. It holds at
+        once; when the call returns it is durable, however long a full disk takes. A new term begins
         without a vote."""
         now = self.meta
         if term is not None and term > now.term:
@@ -225,8 +226,6 @@ class Store:
             now = msgspec.structs.replace(now, vote=vote)
         if agreed is not None:
             now = msgspec.structs.replace(now, agreed=agreed)
-        if base is not None:
-            now = msgspec.structs.replace(now, base=base)
         self.meta = now
         async with self._promising:
             while not self._write_meta():  # noqa: ASYNC110
@@ -356,7 +355,12 @@ class Store:
         self._cache_first = index + 1
 
     async def truncate(self, last: int) -> None:
-        """Cut off everything after a record; when it returns that is durable."""
+        """Cut off everything after a record; when it returns that is durable. Nothing may be
+        appended meanwhile."""
+        async with self._changing:
+            await self._truncate(last)
+
+    async def _truncate(self, last: int) -> None:
         i = last - self.base.index
         keep, offset = self._segment_of[i], self._offsets[i]
         gone = self._segments[keep + 1 :]
@@ -387,36 +391,49 @@ class Store:
         while True:
             await self._written.wait()
             self._written.clear()
-            last, name = self.last, self._segments[-1]
-            terms = self.term_at(last)
-            try:
-                async with self._syncing:
-                    await self._disk.fsync(name)
-                    if self._new_name:
-                        self._new_name = False
-                        await self._disk.fsync_dir()
-            except OSError as e:
-                self._host.log(f"log: fsync of {name} failed: {e.strerror}")
-                raise SystemExit(1) from e
-            if self.term_at(last) == terms and last > self.durable:
-                self.durable = last
-                self._synced()
+            async with self._changing:
+                last = self.last
+                if last > self.durable:
+                    await self._sync(self._segments[-1])
+                    self.durable = last
+                    self._synced()
+
+    async def _sync(self, name: str) -> None:
+        """The last segment, and its name where that is new."""
+        try:
+            await self._disk.fsync(name)
+            if self._new_name:
+                self._new_name = False
+                await self._disk.fsync_dir()
+        except OSError as e:
+            self._host.log(f"log: fsync of {name} failed: {e.strerror}")
+            raise SystemExit(1) from e
 
     # --- what is not kept
 
     async def trim(self, n: int, commit: int) -> None:
         """Forget whole segments of nothing but committed entries up to n; what the last segment
         holds of them goes another time, when it is not the last any more."""
+        async with self._changing:
+            names = self._forget(n, commit)
+        if names:
+            base = self.base
+            await self.promise()
+            await self._remove(names)
+            self._host.log(f"log: begins after {Id(base.epoch, base.last)}")
+
+    def _forget(self, n: int, commit: int) -> list[str]:
+        """Begin after a later base, in memory; the segments that are not needed any more."""
         index = min(self.index_of(n + 1) - 1, self.durable, commit)
         if index <= self.base.index:
-            return
+            return []
         i = index - self.base.index
         last = len(self._segments) - 1
         gone = self._segment_of[i] if index < self.last else last
         self._full = self._full or gone == last
         count = bisect_left(self._segment_of, gone)
         if not count:
-            return
+            return []
         index = self.base.index + count
         named, members = next(m for m in reversed(self.members) if m[0] <= index)
         base = Base(index, self.term_at(index), *self.id_at(index), named, members,
@@ -429,19 +446,19 @@ class Store:
             self._segment_of[i] = segment - gone
         names, self._segments = self._segments[:gone], self._segments[gone:]
         self.members = [(named, members), *(m for m in self.members if m[0] > index)]
-        await self.promise(base=base)
-        await self._remove(names)
-        self._host.log(f"log: begins after {Id(base.epoch, base.last)}")
+        self.meta = msgspec.structs.replace(self.meta, base=base)
+        return names
 
     async def install(self, base: Base) -> None:
         """Begin anew after a base of the leader's, durably."""
-        async with self._syncing:
+        async with self._changing:
             names = self._segments[:]
-            generation = self.base.generation + 1
+            base = msgspec.structs.replace(base, generation=self.base.generation + 1)
             self._forget_all()
             self.members.append((base.named, base.members))
             self.durable = 0
-            await self.promise(base=msgspec.structs.replace(base, generation=generation))
+            self.meta = msgspec.structs.replace(self.meta, base=base)
+            await self.promise()
             self.durable = base.index
             await self._remove(names)
         self._host.log(f"log: begins after {Id(base.epoch, base.last)}, which the leader named")
@@ -461,6 +478,14 @@ class Store:
             if index <= upto:
                 return members
         return {}
+
+
+def _named(segment: str) -> tuple[int, int]:
+    """(generation, index of the first record). Raises `Damaged`."""
+    numbers = segment.split("-")[1:]
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise Damaged(f"{segment} is no name of a segment")
+    return int(numbers[0]), int(numbers[1])
 
 
 def _whole_after(data: bytes, offset: int) -> bool:
