@@ -104,10 +104,11 @@ class Audited(Protocol):
 
     async def audit(self) -> tuple[list[Any], dict[str, Any]]:
         """The effects in the log, [n, [words]] each, and what it and every node hold: `nodes`
-        (digest of each), `replay` (of a replay of the log), `copies` (of each copy of the log),
-        `entries`, `trimmed` (n of the last entry that no copy has kept), `snapshots` (of each, its
-        digest and that of a replay up to its position); with `error` alone where that could not be
-        found out."""
+        (digest of each), `replay` (of a replay of the log), `copies` (of each copy of the log, how
+        many entries it was seen to hold), `compared` (how many were seen in more than one),
+        `differing` (where two are not the same, in words), `entries`, `trimmed` (n of the last
+        entry that no copy has kept), `snapshots` (of each, its digest and that of a replay up to
+        its position); with `error` alone where that could not be found out."""
         ...
 
 

@@ -159,7 +159,8 @@ class Strings:
         return [("SET", "k", str(op.value))] if op.f == "get" else []
 
 
-SAME = {"nodes": {"n1": "d", "n2": "d"}, "replay": "d", "copies": {"az1": "f", "az2": "f"}}
+SAME = {"nodes": {"n1": "d", "n2": "d"}, "replay": "d", "copies": {"az1": 3, "az2": 2},
+        "compared": 2, "differing": [], "snapshots": {"s1": ["e", "e"]}}  # fmt: skip
 
 
 def audit(rows: list[tuple[str, str, Any]], log: list[str], digests: Any = SAME) -> Any:
@@ -202,7 +203,8 @@ def test_each_way_to_contradict_the_log_is_found(rows: Any, log: list[str], what
     [
         {"nodes": {"n1": "d", "n2": "other"}},
         {"replay": "other"},
-        {"copies": {"az1": "f", "az2": "other"}},
+        {"differing": ["az2 holds another entry 1.2"]},
+        {"snapshots": {"s1": ["e", "f"]}},
     ],
 )
 def test_copies_that_differ_are_found(changed: dict[str, Any]) -> None:
@@ -212,6 +214,8 @@ def test_copies_that_differ_are_found(changed: dict[str, Any]) -> None:
 def test_a_log_that_was_not_read_proves_nothing() -> None:
     assert audit([("set", "ok", 1)], ["1"], None).valid == "unknown"
     assert audit([("set", "ok", 1)], ["1"], {"error": "refused"}).valid == "unknown"
+    for nothing in ({"compared": 0}, {"copies": {"az1": 3, "az2": 0}}):
+        assert audit([("set", "ok", 1)], ["1"], SAME | nothing).valid == "unknown"
 
 
 # --- transactions

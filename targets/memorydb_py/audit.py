@@ -1,10 +1,9 @@
-"""A log read from outside: its effects, and what a replay of them makes."""
+"""A log read from outside: what its copies hold, its effects, what a replay of them makes."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from targets.engine import Call, State
@@ -14,17 +13,50 @@ from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.shard import NEVER_MS, Shard
 
 
-def length(log: Sequence[Batch]) -> int:
-    """The n of its last entry."""
-    return log[-1].last if log else 0
+class Copies:
+    """A log as it is read from its AZs, some of it more than once, while they trim it: every batch,
+    and which of them were seen to hold it."""
 
+    def __init__(self) -> None:
+        self.log: list[Batch] = []
+        self.differing: list[str] = []  # where two hold something else, in words
+        self._holders: list[dict[str, None]] = []  # of each batch
+        self._places: dict[int, int] = {}  # of batches, by their last n
 
-def extend(log: list[Batch], after: int, more: Sequence[Batch]) -> None:
-    """What an AZ has after n, at the end of what is known. Raises ValueError where entries between
-    were not kept."""
-    if after > length(log):
-        raise ValueError(f"the entries from {length(log) + 1} to {after} were trimmed unread")
-    log += [b for b in more if b.last > length(log)]
+    @property
+    def last(self) -> int:
+        """n of the last entry that is known."""
+        return self.log[-1].last if self.log else 0
+
+    def take(self, az: str, after: int, batches: Sequence[Batch]) -> None:
+        """What an AZ has after n. Raises ValueError where what is before was never read."""
+        if after > self.last:
+            raise ValueError(f"the entries from {self.last + 1} to {after} were trimmed unread")
+        for batch in batches:
+            place = self._places.get(batch.last)
+            if batch.first == self.last + 1:
+                self._places[batch.last] = len(self.log)
+                self.log.append(batch)
+                self._holders.append({az: None})
+            elif place is None or self.log[place] != batch:
+                self.differing.append(f"{az} holds another entry {batch.id}")
+            else:
+                self._holders[place][az] = None
+
+    def entries(self, az: str) -> int:
+        """How many it was seen to hold, as others do or alone."""
+        return self._count(lambda holders: az in holders)
+
+    def compared(self) -> int:
+        """How many were seen at more than one."""
+        return self._count(lambda holders: len(holders) > 1)
+
+    def _count(self, counts: Callable[[dict[str, None]], bool]) -> int:
+        return sum(
+            batch.last - batch.first + 1
+            for batch, holders in zip(self.log, self._holders, strict=True)
+            if counts(holders)
+        )
 
 
 def replay(
@@ -44,12 +76,3 @@ def replay(
         if batch.last in positions:
             made[batch.last] = digest(state).decode()
     return effects, digest(state).decode(), made
-
-
-def fingerprint(log: Sequence[Batch], after: int, upto: int) -> str:
-    """Of the entries after one n and up to another."""
-    found = hashlib.sha1()
-    for b in log:
-        if after < b.last <= upto:
-            found.update(b"%d %d %d " % (b.epoch, b.first, b.last) + b.payload)
-    return found.hexdigest()

@@ -80,7 +80,8 @@ class MemoryDB:
         self._objects: Objects | None = None
         if self._every:
             env.declare(SNAPSHOTTER, "n1")
-        self._log: list[Batch] = []  # as it was read during the run, where it is trimmed
+        self._copies = audit.Copies()  # as they were read during the run, where they are trimmed
+        self._read = dict.fromkeys(AZS, 0)  # n, of each
         self._collecting: list[asyncio.Task[None]] = []
         self._created: dict[str, None] = {}
         self._primary: str | None = None
@@ -318,28 +319,32 @@ class MemoryDB:
             if self.env.state(az) != "running":
                 continue
             try:
-                address, known = self.env.control_address(az), audit.length(self._log)
-                after, more = await inspect.read_from(address, known, COLLECT_TIMEOUT_S)
-                audit.extend(self._log, after, more)
+                await self._read_copy(az, self._read[az], COLLECT_TIMEOUT_S)
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
                 continue  # another may have it; the audit says so if none had
 
+    async def _read_copy(self, az: str, after: int, timeout_s: float) -> int:
+        """See `inspect.read_from`."""
+
+        def take(after: int, batches: Sequence[Batch]) -> None:
+            self._copies.take(az, after, batches)
+            self._read[az] = batches[-1].last if batches else after
+
+        return await inspect.read_from(self.env.control_address(az), after, take, timeout_s)
+
     async def audit(self) -> tuple[list[Any], dict[str, Any]]:
         """When nothing is written any more; expiry may go on for a moment."""
+        copies = self._copies
         for collecting in self._collecting:
             collecting.cancel()
         try:
             for _ in range(AUDIT_TRIES):
                 snapshots = await self._snapshots()
-                copies = {
-                    az: await inspect.read_from(self.env.control_address(az), 0) for az in AZS
-                }
-                for copy in copies.values():
-                    audit.extend(self._log, *copy)
+                trimmed = [await self._read_copy(az, 0, inspect.READ_TIMEOUT_S) for az in AZS]
                 nodes = {
                     node: str(await self.ask(node, "DEBUG", "DIGEST")) for node in self.env.nodes
                 }
-                effects, replay, made = audit.replay(self._log, [n for n, _ in snapshots.values()])
+                effects, replay, made = audit.replay(copies.log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
                 if len(set(held.values())) == 1:
                     break
@@ -347,15 +352,14 @@ class MemoryDB:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed, ValueError,
                 Inapplicable) as e:  # fmt: skip
             return [], {"error": f"{type(e).__name__}: {e}"[:200]}
-        first = max(after for after, _ in copies.values())
-        last = min(audit.length(copy) for _, copy in copies.values())
-        logs = {"collected": self._log, **{az: copy for az, (_, copy) in copies.items()}}
         return effects, {
             "nodes": nodes,
             "replay": replay,
-            "copies": {name: audit.fingerprint(log, first, last) for name, log in logs.items()},
-            "entries": audit.length(self._log),
-            "trimmed": min(after for after, _ in copies.values()),
+            "copies": {az: copies.entries(az) for az in AZS},
+            "compared": copies.compared(),
+            "differing": copies.differing[:20],
+            "entries": copies.last,
+            "trimmed": min(trimmed),
             "snapshots": {name: [held, made.get(n)] for name, (n, held) in snapshots.items()},
         }
 

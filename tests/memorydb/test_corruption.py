@@ -15,6 +15,7 @@ from shards import SHORT, Shards
 from test_log_interface import lead
 from test_log_protocol import appended
 from test_snapshots import digests, fill, snapshots
+from test_trimming import copy_of
 
 from targets.memorydb_py.log import inspect
 from targets.memorydb_py.snapshots import snapshot
@@ -54,7 +55,7 @@ def corrupt_a_store(seed: int, bits: int, which: Sequence[int] | None) -> int:
             async with asyncio.timeout(5):
                 while not await inspect.is_member((f"{az}@operator", 6379)):
                     await asyncio.sleep(0.05)
-            _, copy = await inspect.read_from((f"{az}@operator", 6379), 0)
+            _, copy = await copy_of(az)
             assert [b.payload for b in copy[1:]] == [b"entry %d" % i for i in range(ENTRIES)]
         assert not logs.exits
 

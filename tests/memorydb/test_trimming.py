@@ -32,8 +32,16 @@ async def grow(logs: Logs, last: Id, count: int, *, trim: int = 0) -> Id:
 
 async def kept_after(az: str) -> int:
     """The n after which an AZ's log begins."""
-    after, _ = await inspect.read_from((f"{az}@operator", 6379), 0)
-    return after
+    return (await copy_of(az))[0]
+
+
+async def copy_of(az: str) -> tuple[int, list[Batch]]:
+    """(the n after which it begins, all that it has)."""
+    batches: list[Batch] = []
+    trimmed = await inspect.read_from(
+        (f"{az}@operator", 6379), 0, lambda after, more: batches.extend(more)
+    )
+    return trimmed, batches
 
 
 async def follow(logs: Logs, user: str, after: int, upto: int) -> tuple[list[Batch], list[int]]:
@@ -221,7 +229,7 @@ def test_a_base_replaces_all_that_contradicts_it(
             logs.start(alone)
         await asyncio.sleep(1)
         assert not any("set aside" in line for line in logs.lines)
-        after, copy = await inspect.read_from((f"{alone}@operator", 6379), 0)
+        after, copy = await copy_of(alone)
         assert after in begins
         assert [b.payload for b in copy] == [b"entry %d" % n for n in range(after + 1, last.n + 1)]
 
@@ -249,7 +257,7 @@ def test_power_is_lost_while_it_is_trimmed(seed: int) -> None:
             known[last.n] = b"entry %d" % last.n
         await asyncio.sleep(1)
         for az in AZS:
-            after, copy = await inspect.read_from((f"{az}@operator", 6379), 0)
+            after, copy = await copy_of(az)
             told = {b.last: b.payload for b in copy}
             assert told == {n: p for n, p in known.items() if n > after}
             assert after < last.n
@@ -328,7 +336,7 @@ def test_any_faults_while_it_is_trimmed(seed: int) -> None:
         last = max(known)
         await asyncio.sleep(1)
         for az in AZS:
-            after, copy = await inspect.read_from((f"{az}@operator", 6379), 0)
+            after, copy = await copy_of(az)
             assert {b.last: b.payload for b in copy} == {
                 n: p for n, p in known.items() if n > after
             }

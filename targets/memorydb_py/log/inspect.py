@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -61,28 +62,31 @@ async def is_member(address: Address) -> bool:
 
 
 async def read_from(
-    address: Address, after: int, timeout_s: float = READ_TIMEOUT_S
-) -> tuple[int, list[Batch]]:
-    """(n, batches after n) that an AZ knows to be committed: those with entries after a given n, or
-    later ones where it has not kept the next."""
-    batches: list[Batch] = []
+    address: Address,
+    after: int,
+    take: Callable[[int, Sequence[Batch]], None],
+    timeout_s: float = READ_TIMEOUT_S,
+) -> int:
+    """Tell (n, batches after n), as they come, of all that an AZ knows to be committed after an n,
+    or after a later one where it has not kept the next; returns the n after which its log begins.
+    What was told before something fails stays told."""
     async with asyncio.timeout(timeout_s):
         talk = _Talk(*await asyncio.open_connection(*address))
         try:
             status = await _status(talk)
-            after = last = max(after, status.trimmed)
+            trimmed = status.trimmed
+            at = max(after, trimmed)
+            take(at, ())
             talk.send(Hello("onlooker"))
-            talk.send(Follow(1, after))
-            while last < status.commit:
+            talk.send(Follow(1, at))
+            while at < status.commit:
                 message = await talk.receive()
                 if isinstance(message, Entries):
-                    for r in message.records:
-                        batches.append(Batch(r.epoch, r.first, r.last, r.payload))
-                        last = r.last
+                    take(at, [Batch(r.epoch, r.first, r.last, r.payload) for r in message.records])
+                    at = message.records[-1].last
                 elif isinstance(message, Trimmed):  # since it told its status
-                    after = last = message.n
-                    batches.clear()
-                    talk.send(Follow(1, after))
+                    at = trimmed = message.n
+                    talk.send(Follow(1, at))
         finally:
             talk.close()
-    return after, batches
+    return trimmed
