@@ -341,7 +341,7 @@ MUTANTS = {
         f"{TRIMMING}::test_a_base_replaces",
     ),
     "44-takes-it-for-its-own": Mutant(
-        LOG + "replica.py", "            if store.term_at(index) != install.index_term:\n",
+        LOG + "replica.py", "            if store.term_at(index) != install.base.term:\n",
         "            if False:\n", f"{TRIMMING}::test_an_az_that_lacks",
     ),
     "44-overlaps": Mutant(

@@ -11,8 +11,8 @@ import pytest
 from logs import AZS, Logs
 
 from targets.memorydb_py.log import store as stores
-from targets.memorydb_py.log.messages import ENTRIES, Record
-from targets.memorydb_py.log.store import Base, Store
+from targets.memorydb_py.log.messages import ENTRIES, Base, Record
+from targets.memorydb_py.log.store import Store
 
 
 def record(index: int, term: int) -> Record:

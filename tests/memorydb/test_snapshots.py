@@ -346,3 +346,17 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
         await snapshots(shards, 2)
 
     Shards(67, nodes=2, options=SHORT, objects=Shared()).run(story)
+
+
+def test_what_lies_in_the_store_by_mistake_does_not_stop_the_snapshotter() -> None:
+    """An object that is called as if it was far ahead."""
+
+    async def story(shards: Shards) -> None:
+        objects = shards.objects
+        assert isinstance(objects, Shared)
+        objects.objects[name_of(Id(1, 10**9))] = b"nothing"
+        shards.start_snapshotter(every=60)
+        await fill(shards, 150)
+        await snapshots(shards, 2)
+
+    Shards(68, nodes=1, options=SHORT, objects=Shared()).run(story)

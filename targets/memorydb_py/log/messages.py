@@ -21,6 +21,20 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     payload: bytes
 
 
+class Base(msgspec.Struct, frozen=True, array_like=True):
+    """What a store begins after: everything up to a committed record, which is not here any more.
+    `members`: incarnations by AZ, by the record at `named`. `generation`: of the segments; a base
+    that came from the leader replaces all of them."""
+
+    index: int = 0
+    term: int = 0
+    epoch: int = 0
+    last: int = 0
+    named: int = 0
+    members: dict[str, int] = {}
+    generation: int = 0
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The first message of an AZ to another."""
 
@@ -67,17 +81,11 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Install(msgspec.Struct, frozen=True, array_like=True, tag=23):
-    """A leader has nothing up to a record that is committed: begin after it. Answered by
-    `Appended`. See `Base` of the store."""
+    """A leader has nothing up to a base: begin after it. Answered by `Appended`."""
 
     term: int
     name: str
-    index: int
-    index_term: int
-    epoch: int
-    last: int
-    named: int
-    members: dict[str, int]
+    base: Base
     round: int
 
 

@@ -22,7 +22,7 @@ from targets.memorydb_py.log.messages import (
     Vote,
     Voted,
 )
-from targets.memorydb_py.log.store import Base, Damaged, Store
+from targets.memorydb_py.log.store import Damaged, Store
 
 TICK_S = 0.01
 HEARTBEAT_S = 0.03
@@ -319,13 +319,8 @@ class Replica:
     def _send(self, other: str) -> None:
         progress, store = self._progress[other], self.store
         if progress.next <= store.base.index:
-            base = store.base
-            progress.next = base.index + 1
-            self._peers.send(
-                other,
-                Install(self.term, self.name, base.index, base.term, base.epoch, base.last,
-                        base.named, base.members, self._round),
-            )  # fmt: skip
+            progress.next = store.base.index + 1
+            self._peers.send(other, Install(self.term, self.name, store.base, self._round))
         records: list[Record] = []
         size = 0
         index = progress.next
@@ -447,13 +442,10 @@ class Replica:
         """What is here and agrees stays; else all of it goes."""
         if not await self._heed(install.term, reply):
             return
-        store, index = self.store, install.index
+        store, index = self.store, install.base.index
         if index > self.commit:
-            if store.term_at(index) != install.index_term:
-                await store.install(
-                    Base(index, install.index_term, install.epoch, install.last, install.named,
-                         install.members)
-                )  # fmt: skip
+            if store.term_at(index) != install.base.term:
+                await store.install(install.base)
             self._committed(index)
             self._changed()
         if install.term == self.term:

@@ -13,7 +13,7 @@ import msgspec
 
 from harness.host import Host
 from targets.memorydb_py.log.interface import Id
-from targets.memorydb_py.log.messages import MEMBERS, Record
+from targets.memorydb_py.log.messages import MEMBERS, Base, Record
 
 SEGMENT_BYTES = 16 << 20
 CACHE_BYTES = 32 << 20
@@ -27,20 +27,6 @@ _members = msgspec.msgpack.Decoder(dict[str, int])
 
 class Damaged(Exception):
     """What was durable can't be read."""
-
-
-class Base(msgspec.Struct, array_like=True, frozen=True):
-    """What a store begins after: everything up to a committed record, which is not here any more.
-    `members`: incarnations by AZ, by the record at `named`. `generation`: of the segments; a base
-    that came from the leader replaces all of them."""
-
-    index: int = 0
-    term: int = 0
-    epoch: int = 0
-    last: int = 0
-    named: int = 0
-    members: dict[str, int] = {}
-    generation: int = 0
 
 
 class Meta(msgspec.Struct, array_like=True, frozen=True):

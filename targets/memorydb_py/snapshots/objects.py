@@ -46,11 +46,15 @@ class Directory:
     def _put(self, name: str, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         part = self._folder / f"{name}.{os.getpid()}.part"
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self._folder / name)
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(self._folder / name)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -42,8 +42,11 @@ async def serve_snapshotter(host: Host, settings: SnapshotSettings, objects: Obj
     while True:
         await asyncio.sleep(LOOK_S)
         try:
-            of_newest = max((n for n, _ in positions(await objects.names())), default=0)
-            if (await log.tail()).n - of_newest >= settings.every:
+            there = positions(await objects.names())
+            tail = (await log.tail()).n
+            of_newest = max((n for n, name in there if n <= tail and name not in distrusted),
+                            default=0)  # fmt: skip
+            if tail - of_newest >= settings.every:
                 name = await take(host, log, objects, settings.version, distrusted)
                 if name is not None:
                     await trim(host, log, objects, settings.version, distrusted)
@@ -67,7 +70,7 @@ async def take(
     await shadow.follow(log, upto=tail.n)
     if shadow.wrong is not None:
         host.log(f"snapshots: none up to {tail}: {shadow.wrong}")
-        if start is not None and not shadow.confirmed:
+        if start is not None and shadow.contradicted:
             distrusted[name_of(start.id)] = None
         return None
     made = Snapshot(shadow.state, shadow.id, shadow.checksum, shadow.leader, version)
@@ -113,8 +116,8 @@ async def rehearse(host: Host, log: TransactionLog, data: bytes, version: int) -
 
 
 class Shadow:
-    """A copy of the shard that serves nobody. `wrong`: why it went no further. `confirmed`: whether
-    a checksum of the log was that of what it has."""
+    """A copy of the shard that serves nobody. `wrong`: why it went no further. `contradicted`:
+    whether that is because the log does not go with what it began with."""
 
     def __init__(self, host: Host, start: Snapshot | None, version: int) -> None:
         self.state = State(sharded=True) if start is None else start.state
@@ -122,7 +125,8 @@ class Shadow:
         self.checksum = 0 if start is None else start.checksum
         self.leader = None if start is None else start.leader
         self.wrong: str | None = None
-        self.confirmed = False
+        self.contradicted = False
+        self._confirmed = start is None  # by a checksum of the log
         self._host = host
         self._version = version
         self._call = Call(self.state, NEVER_MS, host.rng)
@@ -153,6 +157,7 @@ class Shadow:
                     wrong = None
                 except Inapplicable as e:
                     wrong = str(e)
+                    self.contradicted = not self._confirmed
             else:
                 wrong = self._look(entry)
             if wrong is not None:
@@ -173,8 +178,9 @@ class Shadow:
             self.leader = None
         if entry[0] == entries.RENEW:
             if entry[1] != self.checksum:
+                self.contradicted = not self._confirmed
                 return f"the log's checksum is {entry[1]:08x}, not {self.checksum:08x}"
-            self.confirmed = True
+            self._confirmed = True
             if self._upto is None:
                 self._done.set()
         return None
