@@ -346,8 +346,8 @@ class MemoryDB:
                 }
                 effects, replay, made = audit.replay(copies.log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
-                if len(set(held.values())) == 1:
-                    break
+                if len(set(held.values())) == 1 and all(copies.entries(az) for az in AZS):
+                    break  # else an AZ may not have heard yet what is committed
                 await asyncio.sleep(0.1)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed, ValueError,
                 Inapplicable) as e:  # fmt: skip

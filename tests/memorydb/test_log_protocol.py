@@ -343,3 +343,32 @@ def test_garbage_ends_the_connection_and_nothing_else() -> None:
         assert not logs.exits
 
     Logs(9).run(story)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
+    """A user hears the AZs, who hardly hear it; when they can again it is served at once, not when
+    TCP has sent everything again (the cell set, all, seed 62083)."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients["u1"], logs.clients["u2"]
+        last = await lead(writer)
+        await asyncio.sleep(0.5)
+        links = [logs.world.network.link("u2", az) for az in AZS]
+        for link in links:
+            link.loss_per_1024 = 1015
+        asked = asyncio.ensure_future(reader.tail())
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        for _ in range(4):
+            last = await appended(logs, last)
+            await asyncio.sleep(0.5)
+        for link in links:
+            link.loss_per_1024 = 0
+        began = logs.now_ms()
+        await asked
+        while not got or got[-1].last < last.n:
+            await asyncio.sleep(0.01)
+        assert logs.now_ms() - began < 1000
+
+    Logs(seed).run(story)

@@ -4,6 +4,7 @@ replies where nothing of the moment is in them."""
 from __future__ import annotations
 
 import shlex
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,11 @@ SAME = """
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder: Path = tmp_path_factory.mktemp("cluster")
-    with redis_server(folder, "--cluster-enabled", "yes") as number:
+    bus = socket.socket()  # by default 10,000 above a port, which may be more than there are
+    bus.bind(("127.0.0.1", 0))
+    own = str(bus.getsockname()[1])
+    bus.close()
+    with redis_server(folder, "--cluster-enabled", "yes", "--cluster-port", own) as number:
         redis = Redis(number)
         redis.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         while b"cluster_state:ok" not in redis.call("CLUSTER", "INFO"):

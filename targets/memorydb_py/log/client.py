@@ -33,6 +33,7 @@ from targets.memorydb_py.log.service import SILENCE_S
 from targets.memorydb_py.log.wire import Connection, keep_connected
 
 CHECK_S = 0.05
+PING_S = 0.1
 
 
 class _Az:
@@ -81,6 +82,7 @@ class LogClient:
         self._tasks: list[asyncio.Task[None]] = []
         self._tasks = [self._loop.create_task(self._keep(az)) for az in self._azs.values()]
         self._tasks.append(self._loop.create_task(self._check()))
+        self._tasks.append(self._loop.create_task(self._ping()))
 
     # --- the interface
 
@@ -165,6 +167,15 @@ class LogClient:
                 followed is None or not followed.up or not followed.fresh
             ):
                 self._choose()
+
+    async def _ping(self) -> None:
+        """Let every AZ know that its end of the connection works, for ever: one that hears nothing
+        gives it up, and another is made at once, where TCP would wait for long to send again."""
+        while True:
+            await asyncio.sleep(PING_S)
+            for az in self._azs.values():
+                if az.up:
+                    self._send(az, Applied(self._applied))
 
     def _choose(self) -> None:
         """Follow the nearest AZ that is there and fresh."""

@@ -73,6 +73,7 @@ class _Node:
         self.next = 0  # index of the next record for it
         self.after = 0  # n
         self.watches = False
+        self.pings = False  # it does so as long as it is there
 
 
 class _OtherEnd:
@@ -136,8 +137,16 @@ class Service:
         await keep_connected(self._host, az, _OtherEnd(self._replica, az), opened, SILENCE_S)
 
     async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
         while True:
             await asyncio.sleep(BEAT_S)
+            now = loop.time()
+            if now - before < 2 * BEAT_S:  # else it is this process that has been away
+                for connection, node in list(self._nodes.items()):
+                    if node.pings and now - connection.heard > SILENCE_S:
+                        connection.abort()
+            before = now
             for connection in (*self._nodes, *self._peers):
                 connection.send(Beat(self._replica.fresh))
             for connection, node in list(self._nodes.items()):
@@ -195,8 +204,10 @@ class Service:
         if node is None:
             connection.abort()
             return
-        self._positions[node.name] = n
-        self._say_position(node.name, n)
+        node.pings = True
+        if self._positions.get(node.name) != n:
+            self._positions[node.name] = n
+            self._say_position(node.name, n)
 
     def _say_position(self, name: str, n: int) -> None:
         for connection, watcher in self._nodes.items():
