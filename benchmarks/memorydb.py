@@ -11,22 +11,16 @@ redis-tools).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import csv
 import os
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import redis
-import redis.exceptions as rx
-
+from harness.bench.servers import running
 from harness.environments.local import LocalEnvironment
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
@@ -59,52 +53,10 @@ def cpu_s(pids: list[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def until_primary(port: int) -> None:
-    while True:
-        with contextlib.suppress(rx.RedisError), redis.Redis(port=port) as client:
-            if client.role()[0] == b"master":
-                return
-        time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def running(where: Path) -> Iterator[dict[str, tuple[int, list[int]]]]:
-    """Both sides, without anything between them and their clients: (port, processes) by name."""
-    vanilla, node, *azs = free_ports(5)
-    named = [f"az{i + 1}=127.0.0.1:{port}" for i, port in enumerate(azs)]
-    program = [sys.executable, "-m", "targets.memorydb_py"]
-    known = [word for az in named for word in ("--az", az)]
-    commands = [
-        [*program, "az", "--name", az[:3], "--listen", az[4:], "--create", "--dir",
-         str(where / az[:3]), *known]
-        for az in named
-    ]  # fmt: skip
-    commands.append([*program, "node", "--name", "n1", "--listen", f"127.0.0.1:{node}", "--node",
-                     f"n1=127.0.0.1:{node}", "--dir", str(where / "n1"), *known])  # fmt: skip
-    commands.append(["redis-server", "--port", str(vanilla), "--save", "", "--dir", str(where)])
-    processes = [subprocess.Popen(c, stdout=subprocess.DEVNULL) for c in commands]
-    try:
-        for port in (vanilla, node):
-            until_primary(port)
-        *of_shard, of_redis = (p.pid for p in processes)
-        yield {"redis": (vanilla, [of_redis]), "memorydb": (node, of_shard)}
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 def rates(where: Path) -> None:
     """The table against the bars."""
-    with running(where) as sides:
+    with running(("redis", "memorydb"), where) as servers:
+        sides = {s.name: (s.port, [p.pid for p in s.processes]) for s in servers}
         print(f"{'':14}{'redis/s':>12}{'memorydb/s':>12}{'ratio':>8}{'bar':>6}"
               f"{'redis µs/op':>14}{'memorydb µs/op':>16}")  # fmt: skip
         for (pipeline, test), bar in BARS.items():

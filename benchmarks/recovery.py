@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import redis
-from memorydb import free_ports, until_primary
+
+from harness.bench.servers import free_ports, serves
 
 KEYS = 1_000_000
 TAIL = 50_000  # SETs after the snapshot
@@ -46,7 +47,8 @@ class Shard:
         began = time.monotonic()
         address = f"127.0.0.1:{self.node}"
         self._start("node", "n1", address, "--node", f"n1={address}", *more)
-        until_primary(self.node)
+        while not serves(self.node):
+            time.sleep(0.05)
         return time.monotonic() - began
 
     def start_snapshotter(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 
 from harness import judge as judging
 from harness.bench.measure import Plan, measure
+from harness.bench.page import WORDS
 from harness.bench.page import write as write_bench
 from harness.bench.servers import choose
 from harness.bench.shapes import shapes
@@ -37,7 +39,6 @@ from harness.runner import execute
 from harness.spec import Spec, parse_concurrency, parse_counts, parse_options
 from harness.targets import load, names
 
-HOLDS = {True: "yes", False: "no", None: "?"}
 USAGE, CRASH, INTERRUPTED = 254, 255, 130
 CODE = {True: 0, False: 1, UNKNOWN: 2}
 COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
@@ -503,10 +504,11 @@ def bench(
     )
     folder = plan_run(results_dir, "bench")
     folder.create()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with it
     for results in measure(plan, click.echo):
-        page = write_bench(folder.path, results)
+        page = write_bench(folder, results)
     for shape in shapes(results):
-        click.echo(f"{HOLDS[shape.holds]:4} {shape.what}: {shape.here}")
+        click.echo(f"{WORDS[shape.holds]:4} {shape.what}: {shape.here}")
     click.echo(f"page  {_shown(page)}")
     return 0
 

@@ -56,12 +56,7 @@ class Run:
     def write(self, path: Path, data: Any) -> None:
         """JSON, readable; the file is replaced whole. Raises `HistoryError` on a full disk."""
         text = msgspec.json.format(msgspec.json.encode(data), indent=2)
-        partial = path.with_suffix(".partial")
-        try:
-            partial.write_bytes(text + b"\n")
-            partial.replace(path)
-        except OSError as e:
-            raise HistoryError(f"can't write {path}: {e.strerror}") from e
+        write_whole(path, text.decode())
 
     def read(self, path: Path) -> Any:
         """JSON; raises `UsageError`."""
@@ -71,6 +66,16 @@ class Run:
             raise UsageError(f"{self.path} is not a run: it has no {path.name}") from e
         except (OSError, msgspec.MsgspecError) as e:
             raise UsageError(f"can't read {path}: {e}") from e
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file, or leave it as it is. Raises `HistoryError` on a full disk."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as e:
+        raise HistoryError(f"can't write {path}: {e.strerror}") from e
 
 
 def plan_run(root: Path, test: str) -> Run:

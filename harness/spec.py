@@ -175,6 +175,14 @@ def parse_concurrency(text: str, nodes: int) -> int:
     return int(number) * (nodes if text.endswith("n") else 1)
 
 
+def parse_counts(option: str, text: str) -> list[int]:
+    """`1,10,50`; raises `UsageError`."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and 0 < int(word) <= 10**6 for word in words):
+        raise UsageError(f"{option} {text}: give whole numbers such as 1,10,50")
+    return sorted({int(word) for word in words})
+
+
 def parse_options(texts: tuple[str, ...]) -> dict[str, str]:
     """`name=value` pairs; raises `UsageError`."""
     options: dict[str, str] = {}
@@ -190,11 +198,3 @@ def to_json(spec: Spec) -> dict[str, Any]:
     """For test.json."""
     made: dict[str, Any] = msgspec.to_builtins(spec)
     return made
-
-
-def parse_counts(option: str, text: str) -> list[int]:
-    """`1,10,50`; raises `UsageError`."""
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and 0 < int(word) <= 10**6 for word in words):
-        raise UsageError(f"{option} {text}: give whole numbers such as 1,10,50")
-    return sorted({int(word) for word in words})

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import redis.exceptions as rx
 
 from harness.bench import servers
-from harness.bench.servers import Server
+from harness.bench.servers import REFERENCE, Server
 from harness.environments.local import LocalEnvironment
 from harness.errors import EnvironmentFailed
 from harness.native import _core
@@ -149,10 +150,17 @@ def fill(server: Server, keys: int, size: int, name: str = "key:%012d") -> None:
 
 
 def measure(plan: Plan, say: Say) -> Iterator[Results]:
-    """What there is after each part, which may be the last one that succeeds. Raises `UsageError`
-    and `EnvironmentFailed`."""
+    """What there is after each part, which may be the last one that succeeds. Raises
+    `EnvironmentFailed`."""
+    try:
+        yield from _measure(plan, say)
+    except (rx.RedisError, OSError) as e:
+        raise EnvironmentFailed(f"a server could not be asked: {e}") from e
+
+
+def _measure(plan: Plan, say: Say) -> Iterator[Results]:
     results = Results(plan=plan, machine=_machine())
-    if "memorydb" in plan.servers:  # first: later the disk has much to write
+    if REFERENCE in plan.servers:  # first: later the disk has much to write
         results.away = asyncio.run(_away(say))
     with (
         tempfile.TemporaryDirectory(prefix="harness-bench-") as where,
@@ -232,6 +240,8 @@ def _spike(plan: Plan, server: Server, say: Say) -> Spike:
     with servers.snapshot(server):
         deadline = time.monotonic() + SPIKE_MOST_S
         while not servers.snapshot_done(server):
+            if failed:
+                raise failed[0]
             if time.monotonic() > deadline:
                 raise EnvironmentFailed(f"{server.name}: no snapshot after {SPIKE_MOST_S:.0f} s")
             time.sleep(0.02)
@@ -242,7 +252,7 @@ def _spike(plan: Plan, server: Server, say: Say) -> Spike:
     if failed:
         raise failed[0]
     fork_ms = None
-    if server.name != "memorydb":
+    if server.name != REFERENCE:
         with server.client() as client:
             fork_ms = client.info("stats")["latest_fork_usec"] / 1000
     return Spike(
@@ -257,7 +267,7 @@ async def _away(say: Say) -> list[Away]:
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as where:
         env = LocalEnvironment(["n1"], Path(where) / "away")
         options = TargetOptions(timeout_s=5.0, options={"snapshots": "0"})
-        target = load("harness.targets", "memorydb")(env, options)
+        target = load("harness.targets", REFERENCE)(env, options)
         try:
             await env.open()
             await target.start()

@@ -5,24 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from markupsafe import Markup
 
 from harness.bench.measure import MIXES, Latency, Point, Results, Spike
 from harness.bench.plots import colour, plot
 from harness.bench.shapes import Shape, shapes
-from harness.report.template import rendered, write_whole
+from harness.report.template import rendered
+from harness.results import Run, write_whole
 
 SMALL, WIDE = (340, 240), (960, 230)
-WORDS = {True: "yes", False: "no", None: "not told"}
-MARKS = {True: "valid", False: "invalid", None: "unknown"}
+WORDS = {True: "yes", False: "no"}
+MARKS = {True: "valid", False: "invalid"}
 
 
-def write(folder: Path, results: Results) -> Path:
+def write(folder: Run, results: Results) -> Path:
     """bench.html and bench.json; the page. Raises `HistoryError`."""
-    data = msgspec.json.format(msgspec.json.encode(results), indent=2)
-    write_whole(folder / "bench.json", data.decode())
-    page = folder / "bench.html"
+    folder.write(folder.path / "bench.json", results)
+    page = folder.path / "bench.html"
     write_whole(page, render(results))
     return page
 
@@ -35,11 +34,10 @@ def render(results: Results) -> str:
         plan=plan,
         shapes=[_shown(shape) for shape in shapes(results)],
         sizes=[_of_size(results, size) for size in plan.sizes],
-        spikes=[_spike(results, spike) for spike in results.spikes],
+        spikes=[_spike(spike) for spike in results.spikes],
         away=_away(results),
         away_lines=[{"name": n, "colour": colour(n, i)} for i, n in enumerate(AWAY_LINES)],
         servers=[{"name": s, "colour": colour(s)} for s in plan.servers],
-        mixes=list(MIXES),
     )
 
 
@@ -53,7 +51,7 @@ def _of_size(results: Results, size: int) -> dict[str, Any]:
         "size": size,
         "amount": results.plan.keys_of(size),
         "mixes": {mix: _plots(results, [p for p in points if p.mix == mix]) for mix in MIXES},
-        "rows": [_row(p) for p in points],
+        "points": points,
     }
 
 
@@ -63,10 +61,6 @@ def _all(point: Point) -> Latency:
     if not r.count or not w.count:
         return r if r.count else w
     return Latency(r.count + w.count, max(r.p50, w.p50), max(r.p99, w.p99), max(r.p100, w.p100))
-
-
-def _row(point: Point) -> dict[str, Any]:
-    return {"point": point, "reads": point.reads, "writes": point.writes}
 
 
 def _plots(results: Results, points: list[Point]) -> list[Markup]:
@@ -88,15 +82,12 @@ def _plots(results: Results, points: list[Point]) -> list[Markup]:
     ]  # fmt: skip
 
 
-def _spike(results: Results, spike: Spike) -> dict[str, Any]:
+def _spike(spike: Spike) -> Markup:
     title = f"{spike.server}: the longest request of each 50 ms, in ms"
-    return {
-        "spike": spike,
-        "plot": plot(
-            title, {spike.server: spike.longest}, size=WIDE, x_label="seconds", logarithmic=True,
-            band=(spike.begins_s, spike.ends_s), dots=False,
-        ),
-    }  # fmt: skip
+    return plot(
+        title, {spike.server: spike.longest}, size=WIDE, x_label="seconds", logarithmic=True,
+        band=(spike.begins_s, spike.ends_s), dots=False,
+    )  # fmt: skip
 
 
 AWAY_LINES = ("write", "read of a key that is being written", "read of a clean key")

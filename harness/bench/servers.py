@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,25 +20,44 @@ from harness.errors import EnvironmentFailed, UsageError
 from harness.targets import load
 from targets.vanilla.binaries import find_server, version_of
 
-NAMES = ("memorydb", "redis", "valkey")
+REFERENCE = "memorydb"
+NAMES = (REFERENCE, "redis", "valkey")
 START_S = 20.0
-NICE = ("nice", "-n", "19")
 
 
 @dataclass
 class Server:
-    """One that runs. `processes`: all that belong to it. `folder`: their data. `azs`: options that
-    name the log of the reference."""
+    """`commands`: what it consists of, by name. `folder`: their data. `azs`: options that name the
+    log of the reference. `processes`: those that were started."""
 
     name: str
     version: str
     port: int
     folder: Path
-    processes: list[subprocess.Popen[bytes]]
-    azs: Sequence[str] = field(default_factory=tuple)
+    commands: Mapping[str, Sequence[str]]
+    azs: Sequence[str] = ()
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> None:
+        for name, argv in self.commands.items():
+            self.processes.append(self.run(name, argv))
+
+    def run(self, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """One process, out of the reach of the terminal's Ctrl-C."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                argv, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
 
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, socket_timeout=60)
+
+    def check(self) -> None:
+        """Raises `EnvironmentFailed` where one of its processes has ended."""
+        if any(process.poll() is not None for process in self.processes):
+            texts = [log.read_text(errors="replace") for log in sorted(self.folder.glob("*.log"))]
+            last = [text.strip().splitlines()[-1] for text in texts if text.strip()]
+            raise EnvironmentFailed(f"{self.name} ended: {' | '.join(last) or 'without a word'}")
 
     def memory_bytes(self) -> int:
         """Resident, of all its processes; 0 where that can't be told."""
@@ -52,11 +70,13 @@ class Server:
 
 
 def choose(text: str) -> list[str]:
-    """Names of servers from a list with commas. Raises `UsageError`."""
+    """Names of servers, all of which can be run, from a list with commas. Raises `UsageError`."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in NAMES:
             raise UsageError(f"--servers {name}: there are {', '.join(NAMES)}")
+        if name != REFERENCE:
+            find_server(name)
     if not names:
         raise UsageError("--servers: name at least one")
     return list(dict.fromkeys(names))
@@ -78,26 +98,23 @@ def running(names: Sequence[str], where: Path) -> Iterator[list[Server]]:
         for name in names:
             folder = where / name
             folder.mkdir(parents=True)
-            servers.append(_memorydb(folder) if name == "memorydb" else _vanilla(name, folder))
+            server = _memorydb(folder) if name == REFERENCE else _vanilla(name, folder)
+            servers.append(server)
+            server.start()
         for server in servers:
             _await_primary(server)
         yield servers
     finally:
         for process in [p for server in servers for p in server.processes]:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
-
-
-def _start(folder: Path, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-    with (folder / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder)
 
 
 def _vanilla(name: str, folder: Path) -> Server:
     binary = find_server(name)
     (port,) = free_ports(1)
     argv = [str(binary), "--port", str(port), "--save", "", "--dir", str(folder)]
-    return Server(name, version_of(binary), port, folder, [_start(folder, name, argv)])
+    return Server(name, version_of(binary), port, folder, {name: argv})
 
 
 def _program(role: str, name: str, port: int, azs: Sequence[str]) -> list[str]:
@@ -110,58 +127,58 @@ def _memorydb(folder: Path) -> Server:
     names = [f"az{i + 1}" for i in range(3)]
     at = [f"{name}=127.0.0.1:{p}" for name, p in zip(names, ports, strict=True)]
     azs = [word for one in at for word in ("--az", one)]
-    processes = [
-        _start(folder, name, [*_program("az", name, p, azs), "--create"])
+    commands = {
+        name: [*_program("az", name, p, azs), "--create"]
         for name, p in zip(names, ports, strict=True)
-    ]
-    node = [*_program("node", "n1", port, azs), "--node", f"n1=127.0.0.1:{port}"]
-    processes.append(_start(folder, "n1", node))
-    return Server(
-        "memorydb", load("harness.targets", "memorydb").version, port, folder, processes, azs
-    )
+    }
+    commands["n1"] = [*_program("node", "n1", port, azs), "--node", f"n1=127.0.0.1:{port}"]
+    version = load("harness.targets", REFERENCE).version
+    return Server(REFERENCE, version, port, folder, commands, azs)
 
 
-def _last_words(folder: Path) -> str:
-    """The last line of each log."""
-    texts = [log.read_text(errors="replace").strip() for log in sorted(folder.glob("*.log"))]
-    return " | ".join(text.splitlines()[-1] for text in texts if text)
+def serves(port: int) -> bool:
+    """Whether a primary answers there."""
+    with contextlib.suppress(rx.RedisError, OSError), redis.Redis(port=port) as client:
+        return bool(client.role()[0] == b"master")
+    return False
 
 
 def _await_primary(server: Server) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        for process in server.processes:
-            if process.poll() is not None:
-                raise EnvironmentFailed(f"{server.name} ended: {_last_words(server.folder)}")
-        with contextlib.suppress(rx.RedisError, OSError), server.client() as client:
-            if client.role()[0] == b"master":
-                return
+        server.check()
+        if serves(server.port):
+            return
         time.sleep(0.05)
     raise EnvironmentFailed(f"{server.name} does not serve after {START_S:.0f} s")
 
 
 @contextlib.contextmanager
-def snapshot(server: Server) -> Iterator[subprocess.Popen[bytes] | None]:
+def snapshot(server: Server) -> Iterator[None]:
     """A snapshot begins, in the way that a server takes them: Redis forks; the reference's is made
     by a process that another machine would run, here at the lowest priority, and with its object
     store in memory where that can be had, as the disk is the log's."""
-    if server.name != "memorydb":
+    if server.name != REFERENCE:
         with server.client() as client:
             client.bgsave()
-        yield None
+        yield
         return
     (port,) = free_ports(1)
     azs = [w for az in reversed(server.azs[1::2]) for w in ("--az", az)]  # not the node's nearest
-    argv = [*NICE, *_program("snapshotter", "s1", port, azs)]
     store = _store(server)
-    process = _start(server.folder, "s1", [*argv, "--snapshots", str(store), "--every", "1"])
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+    argv = _program("snapshotter", "s1", port, azs)
+    process = server.run("s1", [*argv, "--snapshots", str(store), "--every", "1"])
+    server.processes.append(process)
     try:
-        yield process
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        else:
+            os.setpriority(os.PRIO_PROCESS, process.pid, 19)
+        yield
     finally:
         process.kill()
         process.wait()
+        server.processes.remove(process)
         shutil.rmtree(store, ignore_errors=True)
 
 
@@ -171,8 +188,9 @@ def _store(server: Server) -> Path:
 
 
 def snapshot_done(server: Server) -> bool:
-    """Whether the one that was begun is there."""
-    if server.name != "memorydb":
+    """Whether the one that was begun is there. Raises `EnvironmentFailed` where it won't be."""
+    server.check()
+    if server.name != REFERENCE:
         with server.client() as client:
             return not client.info("persistence")["rdb_bgsave_in_progress"]
     return any(_store(server).glob("snapshot-*.rdb"))

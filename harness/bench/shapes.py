@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from harness.bench.measure import AWAY_CLIENTS, Away, Point, Results
+from harness.bench.measure import AWAY_CLIENTS, Away, Latency, Point, Results
+from harness.bench.servers import REFERENCE
 
-REFERENCE = "memorydb"
 COMPARABLE = 0.75  # of the rate of the other
 HALF = (0.35, 0.85)  # "about half", "62 %"
 NEAR_PERCENT = 25  # by how much what should be equal may differ
@@ -19,12 +19,12 @@ SPIKE, FORK = 2.0, 0.8  # how much longer than usual it must be, and which part 
 
 
 class Shape(NamedTuple):
-    """`holds`: None where what was measured does not tell."""
+    """`holds`: whether what was measured here is as the paper says."""
 
     what: str
     paper: str
     here: str
-    holds: bool | None
+    holds: bool
 
 
 def shapes(results: Results) -> list[Shape]:
@@ -38,12 +38,9 @@ def shapes(results: Results) -> list[Shape]:
 
 
 def _best(points: Sequence[Point], server: str, mix: str) -> float:
-    """The highest rate with values of the paper's size, or the smallest that there are."""
-    least = min(p.size for p in points)
-    size = 100 if any(p.size == 100 for p in points) else least
-    return max(
-        (p.rate for p in points if (p.server, p.mix, p.size) == (server, mix, size)), default=0.0
-    )
+    """The highest rate with the smallest values: the paper's have 100 bytes."""
+    size = min(p.size for p in points)
+    return max(p.rate for p in points if (p.server, p.mix, p.size) == (server, mix, size))
 
 
 def _beside(points: Sequence[Point], other: str) -> Iterator[Shape]:
@@ -55,34 +52,36 @@ def _beside(points: Sequence[Point], other: str) -> Iterator[Shape]:
         ("SET", "Most writes a second", "0.62; “about half”", *HALF),
     ):
         ours, theirs = _best(points, REFERENCE, mix), _best(points, other, mix)
-        ratio = ours / theirs if theirs else 0.0
+        ratio = ours / theirs
         yield Shape(
             f"{what}, beside {other}",
             paper,
             f"{ours:,.0f} and {theirs:,.0f}: {ratio:.2f}",
-            low <= ratio <= high if theirs else None,
+            low <= ratio <= high,
         )
     few = min({p.clients for p in points} - {1} or {1})
     size = min(p.size for p in points)
     at = {
         (p.server, p.mix): p for p in points if (p.clients, p.size) == (few, size)
     }  # the least load, as the paper's latencies are of servers that are not saturated
-    read, theirs_read = at[REFERENCE, "GET"].reads, at[other, "GET"].reads
+    ours_l, theirs_l = at[REFERENCE, "GET"].reads, at[other, "GET"].reads
     yield Shape(
         f"Read latency, {few} clients, beside {other}",
         "both: p50 under 1 ms, p99 under 2 ms",
-        f"p50 {read.p50:.2f} and {theirs_read.p50:.2f} ms, p99 {read.p99:.2f} and "
-        f"{theirs_read.p99:.2f} ms",
-        max(read.p50, theirs_read.p50) < 1 and max(read.p99, theirs_read.p99) < 2,
+        _latencies(ours_l, theirs_l),
+        max(ours_l.p50, theirs_l.p50) < 1 and max(ours_l.p99, theirs_l.p99) < 2,
     )
-    write, theirs_write = at[REFERENCE, "SET"].writes, at[other, "SET"].writes
+    ours_l, theirs_l = at[REFERENCE, "SET"].writes, at[other, "SET"].writes
     yield Shape(
         f"Write latency, {few} clients, beside {other}",
         "p50 3 ms, p99 up to 6 ms, where Redis has under 1 and up to 3 ms",
-        f"p50 {write.p50:.2f} and {theirs_write.p50:.2f} ms, p99 {write.p99:.2f} and "
-        f"{theirs_write.p99:.2f} ms",
-        write.p50 > theirs_write.p50 and write.p99 > theirs_write.p99,
+        _latencies(ours_l, theirs_l),
+        ours_l.p50 > theirs_l.p50 and ours_l.p99 > theirs_l.p99,
     )
+
+
+def _latencies(ours: Latency, theirs: Latency) -> str:
+    return f"p50 {ours.p50:.2f} and {theirs.p50:.2f} ms, p99 {ours.p99:.2f} and {theirs.p99:.2f} ms"
 
 
 def _near(value: float, wanted: float) -> bool:

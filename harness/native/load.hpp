@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -40,7 +41,7 @@ struct Load {
   uint64_t seed = 1;
 };
 
-constexpr int64_t SLICE_NS = 50'000'000, PATIENCE_NS = 30'000'000'000;
+constexpr int64_t SLICE_NS = 50'000'000, PATIENCE_NS = 30'000'000'000, HEED_NS = 100'000'000;
 
 struct Slice {  // requests that were answered in 50 ms (the last: or later), and the longest of them
   int64_t count = 0, longest_ns = 0;
@@ -67,7 +68,8 @@ class Socket {
 
 class LoadRun {
  public:
-  explicit LoadRun(const Load& load) : load_(load), random_(load.seed * 0x9E3779B97F4A7C15ull | 1) {
+  // `heed` is called ten times a second, and may throw.
+  LoadRun(const Load& load, std::function<void()> heed) : load_(load), heed_(std::move(heed)), random_(load.seed * 0x9E3779B97F4A7C15ull | 1) {
     value_.assign(load.value_bytes, 'x');
   }
 
@@ -80,8 +82,12 @@ class LoadRun {
     for (size_t i = 0; i < clients_.size(); i++)
       clients_[i].due = began_ + interval_ns_ * static_cast<int64_t>(i) / load_.clients;
     polled_.resize(clients_.size());
-    while (step(ends))
+    for (int64_t heeded = began_; step(ends);) {
       if (now() > ends + PATIENCE_NS) throw std::runtime_error("requests were not answered for 30 s");
+      if (now() - heeded < HEED_NS) continue;
+      heeded = now();
+      heed_();
+    }
     measured_.seconds = static_cast<double>(now() - began_) / 1e9;
     return std::move(measured_);
   }
@@ -129,7 +135,7 @@ class LoadRun {
 
   // Whether there is more to do: what was due before the end is sent and answered, too.
   bool step(int64_t ends) {
-    int64_t next = std::max(ends, now() + 1'000'000);
+    int64_t next = now() + HEED_NS;
     bool more = false;
     for (size_t i = 0; i < clients_.size(); i++) {
       Client& client = clients_[i];
@@ -218,6 +224,7 @@ class LoadRun {
   }
 
   Load load_;
+  std::function<void()> heed_;
   uint64_t random_;
   std::string value_;
   std::vector<Client> clients_;

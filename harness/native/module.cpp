@@ -87,7 +87,11 @@ nb::tuple load(const std::string& host, int port, int clients, double seconds, i
   Measured measured;
   {
     nb::gil_scoped_release others_may_work;
-    measured = LoadRun({host, port, clients, seconds, read_percent, value_bytes, keys, rate, seed}).run();
+    auto heed = [] {
+      nb::gil_scoped_acquire for_a_moment;
+      if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    };
+    measured = LoadRun({host, port, clients, seconds, read_percent, value_bytes, keys, rate, seed}, heed).run();
   }
   nb::list slices;
   for (const Slice& slice : measured.slices)

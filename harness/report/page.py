@@ -11,8 +11,8 @@ import msgspec
 from harness.checkers.performance import series
 from harness.history import History, Pair
 from harness.report import charts, picture
-from harness.report.template import rendered, write_whole
-from harness.results import Run
+from harness.report.template import rendered
+from harness.results import Run, write_whole
 
 VERDICT_WORDS = {True: "valid", False: "invalid", "unknown": "unknown"}
 LABELS = {"grudge": "who drops whose packets:"}

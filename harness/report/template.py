@@ -8,8 +8,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from harness.errors import HistoryError
-
 
 def rendered(template: Path, **data: Any) -> str:
     """A page in the style of all pages."""
@@ -19,13 +17,3 @@ def rendered(template: Path, **data: Any) -> str:
     style = Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
     text = template.read_text(encoding="utf-8")
     return environment.from_string(text).render(style=style, **data)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file is replaced whole or not at all. Raises `HistoryError`."""
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as e:
-        raise HistoryError(f"can't write {path}: {e.strerror}") from e

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from targets.engine.execution import INT64, ONE, SYNTAX, Call, command, integer
+from targets.engine.execution import INT64, NOT_A_FLOAT, ONE, SYNTAX, Call, command, integer
 from targets.engine.resp import OK, Command, Error, Map, Pairs
-from targets.engine.strings import increased
+from targets.engine.strings import exact, increased
 from targets.engine.values import Hash
 
 
@@ -117,9 +117,9 @@ def _hincrby(call: Call, cmd: Command) -> Any:
 
 @command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
 def _hincrbyfloat(call: Call, cmd: Command) -> Any:
-    increased(b"0", cmd[3], "")  # what is wrong with it is said first
+    by = exact(cmd[3], NOT_A_FLOAT)
     value = _of(call, cmd[1])
-    after = increased(value.get(cmd[2], b"0"), cmd[3], "ERR hash value is not a float")
+    after = increased(exact(value.get(cmd[2], b"0"), "ERR hash value is not a float"), by)
     value[cmd[2]] = after
     call.put(cmd[1], value)
     call.instead((b"HSET", cmd[1], cmd[2], after))

@@ -289,17 +289,16 @@ def _decrby(call: Call, cmd: Command) -> Any:
 @command("INCRBYFLOAT", 3, "write denyoom fast", ONE)
 def _incrbyfloat(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes)
-    after = increased(b"0" if before is None else before, cmd[2], NOT_A_FLOAT)
+    number = exact(b"0" if before is None else before, NOT_A_FLOAT)
+    after = increased(number, exact(cmd[2], NOT_A_FLOAT))
     call.put(cmd[1], after)
     call.instead((b"SET", cmd[1], after, b"KEEPTTL"))
     return after
 
 
-def increased(text: bytes, by: bytes, error: str) -> bytes:
-    """The sum of two numbers, as 80-bit floats make and Redis prints it; `error`: where the first
-    is none."""
-    exact = _extended(_exact(text, error) + _exact(by, NOT_A_FLOAT))
-    scaled = exact * 10**17
+def increased(number: Fraction, by: Fraction) -> bytes:
+    """The sum of two numbers, as 80-bit floats make and Redis prints it."""
+    scaled = _extended(number + by) * 10**17
     whole = round(scaled)  # half to even, as printf does
     sign = "-" if whole < 0 else ""
     before, after = divmod(abs(whole), 10**17)
@@ -316,8 +315,8 @@ def _digits(number: int) -> str:
     return "".join([str(number), *reversed(parts)])
 
 
-def _exact(word: bytes, error: str) -> Fraction:
-    """A number of 80 bits; raises for one that does not fit, and for infinity."""
+def exact(word: bytes, error: str) -> Fraction:
+    """A number of 80 bits; raises `error` for one that does not fit, another for infinity."""
     text = word.decode("latin-1").lower()
     if text.lstrip("+-") in ("inf", "infinity"):
         raise Error("ERR increment would produce NaN or Infinity")
@@ -335,12 +334,12 @@ def _exact(word: bytes, error: str) -> Fraction:
     try:
         if not text or text != text.strip() or "_" in text or "/" in text:
             raise ValueError
-        exact = _hexadecimal(mantissa, exponent) if "x" in text else _decimal(mantissa, exponent)
+        number = _hexadecimal(mantissa, exponent) if "x" in text else _decimal(mantissa, exponent)
     except ValueError:
         raise Error(error) from None
-    if abs(exact) >= Fraction(2) ** 16384 or 0 < abs(exact) < Fraction(2) ** -16445:
+    if abs(number) >= Fraction(2) ** 16384 or 0 < abs(number) < Fraction(2) ** -16445:
         raise Error(error)
-    return _extended(exact)
+    return _extended(number)
 
 
 def _decimal(mantissa: str, exponent: str) -> Fraction:

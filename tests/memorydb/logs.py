@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from harness.simulation.delays import Delays
@@ -64,6 +65,29 @@ class Logs:
         while name not in self.clients:
             await asyncio.sleep(0.001)
         return self.clients[name]
+
+    async def lose_azs(self, rng: random.Random, rounds: int, ways: Sequence[str]) -> None:
+        """One AZ at a time is lost and comes back; of the ways `kill`, `wipe`, `power`, `cut`,
+        `half` (another does not hear it)."""
+        for _ in range(rounds):
+            await asyncio.sleep(rng.random())
+            az, way = rng.choice(AZS), rng.choice(ways)
+            if way == "cut":
+                self.cut(az)
+            elif way == "half":
+                self.world.cut([(az, rng.choice([other for other in AZS if other != az]))])
+            elif way == "power":
+                self.world.power_off(self.azs[az].machine)
+            else:
+                self.world.kill(self.azs[az])
+                if way == "wipe":
+                    self.wipe(az)
+            await asyncio.sleep(rng.random())
+            self.world.cut(())
+            if self.azs[az].state == "dead":
+                self.start(az)
+            if way == "wipe":
+                await asyncio.sleep(1.5)
 
     def now_ms(self) -> float:
         return self.world.loop.now_ns / MS

@@ -144,6 +144,12 @@ class Shards(Logs):
         for name in names:
             self.world.kill(self.processes[name])
 
+    def restart_nodes(self, *names: str) -> None:
+        """Kill these, or all, at once, and start them."""
+        self.kill(*(names or self.names))
+        for name in names or self.names:
+            self.start_node(name)
+
     # --- who leads
 
     def serving(self) -> list[str]:

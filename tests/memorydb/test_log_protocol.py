@@ -206,26 +206,7 @@ def test_any_faults_one_az_at_a_time(seed: int) -> None:
 
     async def story(logs: Logs) -> None:
         writers = [asyncio.ensure_future(write(logs, f"u{i}")) for i in (1, 3)]
-        for _ in range(12):
-            await asyncio.sleep(rng.random())
-            az, how = rng.choice(AZS), rng.choice(["kill", "wipe", "cut", "power", "half"])
-            if how == "cut":
-                logs.cut(az)
-            elif how == "half":
-                other = rng.choice([a for a in AZS if a != az])
-                logs.world.cut([(az, other)])
-            elif how == "power":
-                logs.world.power_off(logs.azs[az].machine)
-            else:
-                logs.world.kill(logs.azs[az])
-                if how == "wipe":
-                    logs.wipe(az)
-            await asyncio.sleep(rng.random())
-            logs.world.cut(())
-            if logs.azs[az].state == "dead":
-                logs.start(az)
-            if how == "wipe":
-                await asyncio.sleep(1.5)
+        await logs.lose_azs(rng, 12, ["kill", "wipe", "cut", "power", "half"])
         await asyncio.sleep(2)
         for writer in writers:
             writer.cancel()

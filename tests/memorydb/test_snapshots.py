@@ -110,9 +110,7 @@ def test_nodes_begin_with_the_newest_snapshot() -> None:
             await snapshots(shards, 1)
             before = await digests(shards)
             assert len(set(before.values())) == 1
-            shards.kill(*shards.names)
-            for name in shards.names:
-                shards.start_node(name)
+            shards.restart_nodes()
             after = await digests(shards)
             assert set(after.values()) == set(before.values())
         begun = [line for line in shards.lines if "begins with snapshot-" in line]
@@ -155,9 +153,7 @@ def test_a_snapshot_that_was_corrupted_is_not_used(what: str) -> None:
         good = objects.objects[names[-1]]
         objects.objects[names[-1]] = BREAKS[what](good)
         assert objects.objects[names[-1]] != good
-        shards.kill(*shards.names)
-        for name in shards.names:
-            shards.start_node(name)
+        shards.restart_nodes()
         assert set((await digests(shards)).values()) == before
         assert any(f"{names[-1]} can't be used" in line for line in shards.lines)
         assert any(f"begins with {names[-2]}" in line for line in shards.lines)

@@ -314,23 +314,7 @@ def test_any_faults_while_it_is_trimmed(seed: int) -> None:
                     logs.clients["u1"].trim(max(1, last.n - rng.randint(0, 30)))
 
         writing = asyncio.ensure_future(write())
-        for _ in range(10):
-            await asyncio.sleep(rng.random())
-            az, how = rng.choice(AZS), rng.choice(["kill", "wipe", "cut", "power"])
-            if how == "cut":
-                logs.cut(az)
-            elif how == "power":
-                logs.world.power_off(logs.azs[az].machine)
-            else:
-                logs.world.kill(logs.azs[az])
-                if how == "wipe":
-                    logs.wipe(az)
-            await asyncio.sleep(rng.random())
-            logs.world.cut(())
-            if logs.azs[az].state == "dead":
-                logs.start(az)
-            if how == "wipe":
-                await asyncio.sleep(1.5)
+        await logs.lose_azs(rng, 10, ["kill", "wipe", "cut", "power"])
         done = True
         await writing
         last = max(known)
@@ -372,9 +356,7 @@ def test_the_second_newest_snapshot_can_always_be_gone_on_from() -> None:
             assert await kept_after(az) <= position_of(older)
         before = set((await digests(shards)).values())
         objects.objects[newer] = flipped(objects.objects[newer], 300)
-        shards.kill(*shards.names)
-        for name in shards.names:
-            shards.start_node(name)
+        shards.restart_nodes()
         assert set((await digests(shards)).values()) == before
         assert any(f"begins with {older}" in line for line in shards.lines)
 

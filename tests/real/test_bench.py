@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import require, server
+from conftest import processes_of, require, server
 from live import Redis, redis_server
 
 from harness.bench.measure import Away, Latency, Plan, Point, Results, Spike
@@ -231,3 +232,40 @@ def test_what_can_t_be_measured_is_said_in_one_line(
     told = capsys.readouterr().err
     assert said in told
     assert told.count("\n") == 1
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A benchmark that is under way, with its data in a folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "bench", "--servers", "redis", "--clients", "1",
+         "--sizes", "10", "--keys", "10", "--snapshot-mb", "0", "--results", str(folder / "r"),
+         *words],
+        env=os.environ | {"TMPDIR": str(folder)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert "10 keys" in process.stdout.readline()
+    return process
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_and_leaves_nothing(nothing_left: Path, sent: signal.Signals) -> None:
+    process = started(nothing_left, "--seconds", "60")
+    time.sleep(1)
+    began = time.monotonic()
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=10)
+    assert time.monotonic() - began < 3
+    assert (process.returncode, said.strip()) == (130, "harness: interrupted")
+    assert not list(nothing_left.glob("harness-bench-*"))
+
+
+def test_a_server_that_dies_is_said_in_one_line(nothing_left: Path) -> None:
+    process = started(nothing_left, "--seconds", "5")
+    time.sleep(1)
+    (server_of,) = [p for p in processes_of(nothing_left) if "redis-server" in p]
+    os.kill(int(server_of.split()[0]), signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 255
+    assert said.startswith("harness: the load on port ")
+    assert said.count("\n") == 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from targets.engine.keys import matches
 from targets.engine.resp import Command, Push
+from targets.memorydb_py.node.channels import Listeners
 from targets.memorydb_py.node.own import own, own_container, wrong_words
 from targets.memorydb_py.node.session import Session
 
@@ -22,97 +23,64 @@ def _count(session: Session, kind: bytes) -> int:
     return sum((k == b"s") == (kind == b"s") for k, _ in session.subscriptions)
 
 
-def _begin(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
-    for name in command[1:]:
-        commands.node.channels.add(session, kind, name)
-        session.reply(Push([kind + b"subscribe", name, _count(session, kind)]))
-
-
-def _end(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
-    names = command[1:] or [name for k, name in session.subscriptions if k == kind]
-    for name in names:
-        commands.node.channels.remove(session, kind, name)
-        session.reply(Push([kind + b"unsubscribe", name, _count(session, kind)]))
-    if not names:
-        session.reply(Push([kind + b"unsubscribe", None, _count(session, kind)]))
-
-
 @own("SUBSCRIBE", -2, _FLAGS)
-def _subscribe(commands: Commands, session: Session, command: Command) -> None:
-    _begin(commands, session, command, b"")
-
-
 @own("PSUBSCRIBE", -2, _FLAGS)
-def _psubscribe(commands: Commands, session: Session, command: Command) -> None:
-    _begin(commands, session, command, b"p")
-
-
 @own("SSUBSCRIBE", -2, _FLAGS, _EVERY)
-def _ssubscribe(commands: Commands, session: Session, command: Command) -> None:
-    error = commands.node.crosses_slots(command[1:])
+def _subscribe(commands: Commands, session: Session, command: Command) -> None:
+    done = command[0].lower()
+    kind = done.removesuffix(b"subscribe")
+    error = commands.node.crosses_slots(command[1:]) if kind == b"s" else None
     if error is not None:
         session.reply(error)
-    else:
-        _begin(commands, session, command, b"s")
+        return
+    for name in command[1:]:
+        commands.node.channels.add(session, kind, name)
+        session.reply(Push([done, name, _count(session, kind)]))
 
 
 @own("UNSUBSCRIBE", -1, _FLAGS)
-def _unsubscribe(commands: Commands, session: Session, command: Command) -> None:
-    _end(commands, session, command, b"")
-
-
 @own("PUNSUBSCRIBE", -1, _FLAGS)
-def _punsubscribe(commands: Commands, session: Session, command: Command) -> None:
-    _end(commands, session, command, b"p")
-
-
 @own("SUNSUBSCRIBE", -1, _FLAGS, _EVERY)
-def _sunsubscribe(commands: Commands, session: Session, command: Command) -> None:
-    _end(commands, session, command, b"s")
+def _unsubscribe(commands: Commands, session: Session, command: Command) -> None:
+    done = command[0].lower()
+    kind = done.removesuffix(b"unsubscribe")
+    names = command[1:] or [name for k, name in session.subscriptions if k == kind]
+    for name in names:
+        commands.node.channels.remove(session, kind, name)
+        session.reply(Push([done, name, _count(session, kind)]))
+    if not names:
+        session.reply(Push([done, None, _count(session, kind)]))
 
 
 own_container("PUBSUB")
 
 
-def _channels(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
+def _listeners(commands: Commands, command: Command) -> Listeners:
+    """Of channels, or of shard channels, as a subcommand is called."""
+    return commands.node.channels.listeners[b"s" if command[1].upper()[:5] == b"SHARD" else b""]
+
+
+@own("PUBSUB|CHANNELS", -2, _PUBSUB)
+@own("PUBSUB|SHARDCHANNELS", -2, _PUBSUB)
+def _channels(commands: Commands, session: Session, command: Command) -> None:
+    """[<pattern>]: return the channels that somebody has subscribed to."""
     if len(command) > 3:
         session.reply(wrong_words(command))
         return
-    names = commands.node.channels.listeners[kind]
+    names = _listeners(commands, command)
     session.reply([n for n in names if len(command) == 2 or matches(n, command[2])])
 
 
-def _numbers(commands: Commands, session: Session, command: Command, kind: bytes) -> None:
-    listeners = commands.node.channels.listeners[kind]
+@own("PUBSUB|NUMSUB", -2, _PUBSUB)
+@own("PUBSUB|SHARDNUMSUB", -2, _PUBSUB)
+def _numsub(commands: Commands, session: Session, command: Command) -> None:
+    """[<channel> ...]: return how many have subscribed to each."""
+    listeners = _listeners(commands, command)
     counts = [(name, len(listeners.get(name, ()))) for name in command[2:]]
     session.reply([word for pair in counts for word in pair])
 
 
-@own("PUBSUB|CHANNELS", -2, _PUBSUB)
-def _pubsub_channels(commands: Commands, session: Session, command: Command) -> None:
-    """[<pattern>]: return the channels that somebody has subscribed to."""
-    _channels(commands, session, command, b"")
-
-
-@own("PUBSUB|SHARDCHANNELS", -2, _PUBSUB)
-def _pubsub_shardchannels(commands: Commands, session: Session, command: Command) -> None:
-    """[<pattern>]: return the shard channels that somebody has subscribed to."""
-    _channels(commands, session, command, b"s")
-
-
-@own("PUBSUB|NUMSUB", -2, _PUBSUB)
-def _pubsub_numsub(commands: Commands, session: Session, command: Command) -> None:
-    """[<channel> ...]: return how many have subscribed to each."""
-    _numbers(commands, session, command, b"")
-
-
-@own("PUBSUB|SHARDNUMSUB", -2, _PUBSUB)
-def _pubsub_shardnumsub(commands: Commands, session: Session, command: Command) -> None:
-    """[<shardchannel> ...]: return how many have subscribed to each."""
-    _numbers(commands, session, command, b"s")
-
-
 @own("PUBSUB|NUMPAT", 2, _PUBSUB)
-def _pubsub_numpat(commands: Commands, session: Session, command: Command) -> None:
+def _numpat(commands: Commands, session: Session, command: Command) -> None:
     """Return how many patterns there are."""
     session.reply(len(commands.node.channels.listeners[b"p"]))
