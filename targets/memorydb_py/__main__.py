@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import sys
@@ -36,7 +37,7 @@ def usage() -> Usage:
     with contextlib.suppress(OSError):  # not everywhere
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         memory = pages * resource.getpagesize()
-    return Usage(memory, max(peak, memory), told.ru_utime, told.ru_stime)
+    return Usage(os.getpid(), memory, max(peak, memory), told.ru_utime, told.ru_stime)
 
 
 def main() -> None:

@@ -97,8 +97,6 @@ def test_trims_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
         for n in (5, 15, 28):
             logs.clients["u1"].trim(n)
         await asyncio.sleep(0.1)
-        logs.clients["u1"].trim(28)  # what became of the others is looked at then
-        await asyncio.sleep(0.1)
         for az in AZS:
             assert 20 < await kept_after(az) <= 28
         assert not any("Traceback" in line for line in logs.lines)
@@ -124,7 +122,8 @@ def test_what_is_not_committed_is_not_forgotten() -> None:
         assert await kept_after(leader) <= committed.n
         logs.world.cut(())
         await asyncio.gather(*futures)
-        last = await grow(logs, last, 5, trim=last.n)
+        for _ in range(2):
+            last = await grow(logs, last, 5, trim=last.n)
         assert min([await kept_after(az) for az in AZS]) >= committed.n
 
     Logs(71).run(story)

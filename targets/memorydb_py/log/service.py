@@ -115,7 +115,8 @@ class Service:
         self._positions: dict[str, int] = {}
         self._said: tuple[int, bool] = (0, False)
         self._committed = 0
-        self._trimming: list[asyncio.Task[None]] = []
+        self._unneeded = 0  # n
+        self._trim_wanted = asyncio.Event()
 
     async def run(self) -> None:
         """For ever."""
@@ -126,7 +127,7 @@ class Service:
         )
         await self._host.serve(lambda: Connection(self, lambda connection: None))
         dialing = [self._dial(az) for az in self._azs if az != self._host.name]
-        await asyncio.gather(self._replica.run(), self._beat(), *dialing)
+        await asyncio.gather(self._replica.run(), self._beat(), self._trim_on(), *dialing)
 
     async def _dial(self, az: str) -> None:
         def opened(connection: Connection) -> None:
@@ -227,8 +228,15 @@ class Service:
         if connection not in self._nodes:
             connection.abort()
             return
-        work = asyncio.get_running_loop().create_task(self._store.trim(n, self._replica.commit))
-        self._trimming = [t for t in self._trimming if not t.done()] + [work]
+        self._unneeded = max(self._unneeded, n)
+        self._trim_wanted.set()
+
+    async def _trim_on(self) -> None:
+        """For ever."""
+        while True:
+            await self._trim_wanted.wait()
+            self._trim_wanted.clear()
+            await self._store.trim(self._unneeded, self._replica.commit)
 
     # --- appends
 

@@ -118,7 +118,7 @@ def _kill(commands: Commands, session: Session, command: Command) -> None:
     words = command[2:]
     old_form = len(words) == 1
     try:
-        filters, skips_me = ([_at(words[0])], False) if old_form else _filters(session, words)
+        filters, skips_me = ([_at(words[0])], False) if old_form else _filters(words)
     except Error as e:
         session.reply(e)
         return
@@ -142,7 +142,7 @@ def _at(word: bytes) -> Filter:
     return lambda each: _address(each).encode() == word
 
 
-def _filters(session: Session, words: Command) -> tuple[list[Filter], bool]:
+def _filters(words: Command) -> tuple[list[Filter], bool]:
     """Raises `Error`."""
     filters: list[Filter] = []
     skips_me = True

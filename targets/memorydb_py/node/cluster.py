@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,18 @@ def node_id(name: str) -> bytes:
     return hashlib.sha1(f"memorydb_py/{name}".encode()).hexdigest().encode()
 
 
-def _tells(name: str, doc: str, run: Callable[[Node], Any]) -> None:
+def _tells(name: str) -> Callable[[Callable[[Node], Any]], Callable[[Node], Any]]:
     """Registers a subcommand without arguments."""
 
-    def answer(commands: Commands, session: Session, command: Command) -> None:
-        session.reply(run(commands.node))
+    def register(told: Callable[[Node], Any]) -> Callable[[Node], Any]:
+        @own(f"CLUSTER|{name}", 2, _FLAGS)
+        @wraps(told)
+        def answer(commands: Commands, session: Session, command: Command) -> None:
+            session.reply(told(commands.node))
 
-    answer.__doc__ = doc
-    own(f"CLUSTER|{name}", 2, _FLAGS)(answer)
+        return told
+
+    return register
 
 
 @own("CLUSTER|KEYSLOT", 3, _FLAGS)
@@ -98,7 +103,9 @@ def _members(node: Node) -> list[str]:
     return sorted(node.place.nodes, key=lambda name: (name != leader, name))
 
 
+@_tells("SLOTS")
 def _slots(node: Node) -> Any:
+    """Return who serves which slots."""
     if _leader(node) is None:
         return []
     places = []
@@ -108,7 +115,9 @@ def _slots(node: Node) -> Any:
     return [[0, SLOTS - 1, *places]]
 
 
+@_tells("SHARDS")
 def _shards(node: Node) -> Any:
+    """Return the shards, with their nodes."""
     leader = _leader(node)
     nodes = []
     for name in _members(node):
@@ -129,7 +138,9 @@ def _shards(node: Node) -> Any:
     return [Map([(b"slots", [0, SLOTS - 1]), (b"nodes", nodes)])]
 
 
+@_tells("NODES")
 def _nodes(node: Node) -> Any:
+    """Return what this node knows of the others."""
     leader = _leader(node)
     epoch = node.shard.applied.epoch
     lines = []
@@ -146,7 +157,9 @@ def _nodes(node: Node) -> Any:
     return "".join(lines).encode()
 
 
+@_tells("INFO")
 def _info(node: Node) -> Any:
+    """Return the state of the cluster."""
     up = _leader(node) is not None
     told = {
         "cluster_state": "ok" if up else "fail",
@@ -162,12 +175,7 @@ def _info(node: Node) -> Any:
     return "".join(f"{key}:{value}\r\n" for key, value in told.items()).encode()
 
 
+@_tells("MYID")
 def _my_id(node: Node) -> Any:
+    """Return the id of this node."""
     return node_id(node.host.name)
-
-
-_tells("SLOTS", "Return who serves which slots.", _slots)
-_tells("SHARDS", "Return the shards, with their nodes.", _shards)
-_tells("NODES", "Return what this node knows of the others.", _nodes)
-_tells("INFO", "Return the state of the cluster.", _info)
-_tells("MYID", "Return the id of this node.", _my_id)

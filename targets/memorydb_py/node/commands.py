@@ -23,7 +23,6 @@ from targets.memorydb_py.node.session import Session
 if TYPE_CHECKING:
     from targets.memorydb_py.node.server import Node
 
-BAD_VERSION = "ERR Protocol version is not an integer or out of range"
 WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")
 IN_TRANSACTION = {
     "WATCH": Error("ERR WATCH inside MULTI is not allowed"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +31,8 @@ def _server(node: Node) -> dict[str, Any]:
         "memorydb_py_version": VERSION,
         "engine_version": node.settings.engine_version,
         "redis_mode": "cluster",
-        "os": platform.system(),
         "arch_bits": 64,
-        "process_id": os.getpid(),
+        "process_id": node.place.usage().process_id,
         "tcp_port": node.place.nodes.get(node.host.name, ("", 0))[1],
         "server_time_usec": node.host.wall_ns() // 1000,
         "uptime_in_seconds": up_s,

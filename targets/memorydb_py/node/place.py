@@ -13,6 +13,7 @@ from targets.memorydb_py.snapshots.objects import Objects
 class Usage:
     """What a process uses: bytes of memory, now and at most, and seconds of processors."""
 
+    process_id: int = 0
     memory: int = 0
     memory_peak: int = 0
     user_s: float = 0.0
