@@ -7,17 +7,20 @@ else goes through `Host`: clocks, randomness, the disk, names, and the port that
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import errno
 import os
+import queue
 import random
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 Address = tuple[str, int]
+SYNC_THREADS = 2  # of a disk
+_Sync = tuple[int, asyncio.AbstractEventLoop, "asyncio.Future[None]"]  # a descriptor, who waits
 
 
 class Disk(Protocol):
@@ -110,13 +113,36 @@ def check_range(name: str, start: int, length: int | None = None) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
 
 
+def _sync_all(todo: queue.SimpleQueue[_Sync | None]) -> None:
+    """Until None comes."""
+    while (one := todo.get()) is not None:
+        file, loop, done = one
+        failed = None
+        try:
+            os.fsync(file)
+        except OSError as e:
+            failed = e
+        os.close(file)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_synced, done, failed)
+
+
+def _synced(done: asyncio.Future[None], failed: OSError | None) -> None:
+    if not done.done():
+        if failed is None:
+            done.set_result(None)
+        else:
+            done.set_exception(failed)
+
+
 class RealDisk:
     """A folder of this machine; fsync runs off the loop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[str, int] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(2, thread_name_prefix="fsync")
+        self._syncs: queue.SimpleQueue[_Sync | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     def names(self) -> list[str]:
         return sorted(p.name for p in self._folder.iterdir() if p.is_file())
@@ -166,33 +192,35 @@ class RealDisk:
 
     async def fsync(self, name: str) -> None:
         # A descriptor of its own: the file may be renamed or removed meanwhile.
-        file = os.dup(self._file(name))
-        try:
-            await self._off_the_loop(os.fsync, file)
-        finally:
-            os.close(file)
+        await self._sync(os.dup(self._file(name)))
 
     async def fsync_dir(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            await self._off_the_loop(os.fsync, folder)
-        finally:
-            os.close(folder)
+        await self._sync(os.open(self._folder, os.O_RDONLY))
 
     def close(self) -> None:
-        self._pool.shutdown()
+        for _ in self._threads:
+            self._syncs.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
         for name in list(self._open):
             self._forget(name)
 
-    async def _off_the_loop(self, sync: Callable[[int], None], file: int) -> None:
-        """Shielded: the descriptor stays open until the thread is done with it."""
-        running = asyncio.get_running_loop().run_in_executor(self._pool, sync, file)
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError:
-            with contextlib.suppress(OSError):
-                await running
-            raise
+    async def _sync(self, file: int) -> None:
+        """fsync a descriptor, then close it, off the loop: by threads of our own, as the futures
+        of an executor take longer than a fast disk."""
+        if not self._threads:
+            for i in range(SYNC_THREADS):
+                self._threads.append(
+                    threading.Thread(
+                        target=_sync_all, args=(self._syncs,), name=f"fsync-{i}", daemon=True
+                    )
+                )
+                self._threads[-1].start()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._syncs.put((file, loop, done))
+        await done
 
     def _file(self, name: str, flags: int = 0) -> int:
         file = self._open.get(name)

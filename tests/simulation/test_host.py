@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -292,3 +293,16 @@ def test_a_real_disk_closes_what_it_replaces_and_removes(tmp_path: Path) -> None
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
     disk.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_real_fsync_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    disk = RealDisk(tmp_path)
+    disk.append("a", b"1")
+    monkeypatch.setattr(os, "fsync", fsync)
+    for sync in (disk.fsync("a"), disk.fsync_dir()):
+        with pytest.raises(OSError, match="Input/output error"):
+            asyncio.run(asyncio.wait_for(sync, 5))
+    disk.close()

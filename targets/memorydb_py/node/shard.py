@@ -28,6 +28,7 @@ WATCH_S = 0.02
 JITTER_MS = 60
 HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
+GATHER_S = 0.001  # while a batch is on its way, what is written soon after goes with the next
 UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
 
 Role = Literal["replica", "primary", "releasing"]
@@ -369,7 +370,7 @@ class Shard:
         self.tracker.wrote(n, keys)
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_later(GATHER_S if self._unacknowledged else 0.0, self._flush)
         return n
 
     def _flush(self) -> None:
