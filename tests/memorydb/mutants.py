@@ -55,7 +55,7 @@ MUTANTS = {
     ),
     "2-hasty-leader": Mutant(
         LOG + "replica.py", "(p.incarnation == UNHEARD or self._counts(name))",
-        "self._counts(name)", "test_cells.py::test_a_seed_that_found_something[register-1004]",
+        "self._counts(name)", f"{PROTOCOL}::test_azs_that_are_far_apart",
     ),
     "3-uncommitted": Mutant(
         LOG + "replica.py", "        self.spread()\n        return record.index",
