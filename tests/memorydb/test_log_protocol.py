@@ -64,7 +64,7 @@ def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
     far = Delays(low_ns=19_000_000, high_ns=20_000_000, slow_per_1024=0)
 
     async def story(logs: Logs) -> None:
-        last = await lead(logs.clients["u1"])
+        last = await asyncio.wait_for(lead(logs.clients["u1"]), 5)
         terms = sum("leads the log" in line for line in logs.lines)
         for _ in range(20):
             began = logs.now_ms()
