@@ -22,12 +22,13 @@ from harness.bench.page import WORDS
 from harness.bench.page import write as write_bench
 from harness.bench.servers import choose
 from harness.bench.shapes import shapes
-from harness.checkers.linearizable import check as check_linearizable
-from harness.checkers.replicas import is_primary_operation
-from harness.checkers.verdict import UNKNOWN, Valid, Verdict
+from harness.check import check_alone
+from harness.checkers.verdict import UNKNOWN, Valid
 from harness.demo import DEMO, judge_story, tell
 from harness.doctor import examine
 from harness.errors import HarnessError, HistoryError, UsageError
+from harness.formats import FORMATS
+from harness.formats.jepsen import write_edn, write_json
 from harness.history import read_history
 from harness.junit import write_junit
 from harness.nemesis.faults import registry
@@ -320,10 +321,33 @@ def worst_code(codes: list[int]) -> int:
     "`harness list`.  [default: all claims of the run that the file belongs to]",
 )
 @click.option("--independent", is_flag=True, help="Values are [key, value].")
-def check(files: tuple[Path, ...], model: str | None, independent: bool) -> int:
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(FORMATS)),
+    default=None,
+    help="Of the files.  [default: by their suffix]",
+)
+@click.option("--nil-is-a-value", is_flag=True, help="EDN, JSON: a read of nil has seen nil.")
+@click.option(
+    "--differed",
+    type=click.Choice(["observe", "ignore"]),
+    default="ignore",
+    show_default=True,
+    help="What a cas that failed without an error tells: that it saw another value, or nothing.",
+)
+def check(
+    files: tuple[Path, ...],
+    model: str | None,
+    independent: bool,
+    format_name: str | None,
+    nil_is_a_value: bool,
+    differed: str,
+) -> int:
     """Judge histories again: one line a FILE (a history, or the folder of a run).
 
-    The exit code is that of the worst.
+    With --model also those of others: Jepsen's EDN and JSON, Porcupine's logs and texts. The exit
+    code is that of the worst.
     """
     codes = []
     for path in files:
@@ -331,40 +355,34 @@ def check(files: tuple[Path, ...], model: str | None, independent: bool) -> int:
             results = recheck(find_run(path))
             valid, why, code = results.valid, results.why, results.exit_code
         else:
-            verdict = check_alone(path, model, independent)
+            verdict, warnings = check_alone(
+                path,
+                model,
+                independent=independent,
+                format_name=format_name,
+                nil_is_a_value=nil_is_a_value,
+                observe_differed=differed == "observe",
+            )
+            for warning in warnings:
+                click.echo(f"warning: {warning}", err=True)
             valid, why, code = verdict.valid, verdict.why, CODE[verdict.valid]
         click.echo(f"{WORD[valid]}  {path}  {why}")
         codes.append(code)
     return worst_code(codes)
 
 
-def check_alone(path: Path, model: str, independent: bool) -> Verdict:
-    """One history against a model; those of our own workloads have independent keys."""
-    file = path / "history.jsonl" if path.is_dir() else path
-    try:
-        history, warnings = read_history(file)
-        pairs = history.pairs()
-    except HistoryError as e:
-        raise UsageError(str(e)) from e
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "name", type=click.Choice(["edn", "json"]), default="edn",
+              show_default=True, help="Of Jepsen.")  # fmt: skip
+def export(file: Path, name: str) -> int:
+    """A history of ours (FILE, or the folder of a run) as others read it, to standard output."""
+    history, warnings = read_history(file / "history.jsonl" if file.is_dir() else file)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
-    ours = (file.parent / "test.json").exists()
-    keyed = [isinstance(p.invoke.value, list) and len(p.invoke.value) == 2 for p in pairs]
-    if not independent and pairs and all(keyed):
-        if not ours:
-            raise UsageError(
-                f"{file}: every value is a pair: if it is [key, value], add --independent"
-            )
-        independent = True
-    try:
-        return check_linearizable(
-            history,
-            load("harness.models", model)(),
-            independent=independent,
-            keep=is_primary_operation if ours else None,
-        )
-    except (ValueError, TypeError) as e:
-        raise UsageError(f"{file}: {e}") from e
+    for line in (write_edn if name == "edn" else write_json)(history):
+        click.echo(line)
+    return 0
 
 
 def recheck(folder: Run) -> judging.Results:

@@ -60,6 +60,8 @@ def random_history(
         state = model.step(state, f, value, False)
         if state is INCONSISTENT:
             state = before
+            if f in ("acquire", "release") and rng.random() < 0.8:
+                continue  # it failed
             if unknown:
                 entries.append(Entry(f, value, False, spans[i][0], OPEN))
                 continue
@@ -68,7 +70,7 @@ def random_history(
             entries.append(Entry(f, value, False, spans[i][0], OPEN))
         else:
             entries.append(Entry(f, result, True, spans[i][0], spans[i][1]))
-    reads = [k for k, e in enumerate(entries) if e.f == "read"]
+    reads = [k for k, e in enumerate(entries) if e.f in ("read", "get", "dequeue") and e.known]
     if len(reads) > 1 and rng.random() < 0.8:
         a, b = rng.sample(reads, 2)
         e = entries[a]

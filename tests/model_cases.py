@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from harness.models.base import DIFFERED
 from harness.models.counter import Counter
+from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
 from harness.models.multi_register import MultiRegister
+from harness.models.mutex import Mutex, OwnedLock
 from harness.models.register import CasRegister, Register
 from harness.models.set import GrowSet
+from harness.models.text import Text
 
 
 def ask_register(rng: random.Random, i: int) -> tuple[str, Any]:
@@ -55,6 +59,31 @@ def ask_transaction(rng: random.Random, i: int) -> tuple[str, Any]:
     return "txn", tuple((w, k, v if w == "w" else None) for w, k, v in steps)
 
 
+def ask_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("dequeue", None) if rng.random() < 0.5 else ("enqueue", rng.randrange(3))
+
+
+def ask_unique_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("dequeue", None) if rng.random() < 0.5 else ("enqueue", i + 1)
+
+
+def answer_queue(f: str, value: Any, before: Any, after: Any) -> Any:
+    return (before[0] if before else None) if f == "dequeue" else value
+
+
+def ask_lock(rng: random.Random, i: int) -> tuple[str, Any]:
+    """Of three owners; `answer` is what was asked for."""
+    return rng.choice(["acquire", "release"]), rng.randrange(3)
+
+
+def ask_text(rng: random.Random, i: int) -> tuple[str, Any]:
+    return rng.choice([("get", None), ("put", f"{i % 3}"), ("append", f"{i % 2}")])
+
+
+def answer_text(f: str, value: Any, before: Any, after: Any) -> Any:
+    return before if f == "get" else value
+
+
 def answer(f: str, value: Any, before: Any, after: Any) -> Any:
     if f in ("txn", "read") and value is not None:
         registers, seen = list(before), []
@@ -74,13 +103,27 @@ def answer(f: str, value: Any, before: Any, after: Any) -> Any:
     return value
 
 
+def answer_differing(f: str, value: Any, before: Any, after: Any) -> Any:
+    """A comparison that fails does not tell what it saw."""
+    if f == "cas" and before != value[0]:
+        return (*value, DIFFERED)
+    return answer(f, value, before, after)
+
+
 CASES = {
-    "register": (Register(), ask_register),
-    "unique-register": (Register(), ask_unique_register),
-    "cas-register": (CasRegister(), ask_cas),
-    "unique-cas-register": (CasRegister(), ask_unique_cas),
-    "list": (ListAppend(), ask_list),
-    "set": (GrowSet(), ask_set),
-    "counter": (Counter(), ask_counter),
-    "multi-register": (MultiRegister(2), ask_transaction),
+    "register": (Register(), ask_register, answer),
+    "unique-register": (Register(), ask_unique_register, answer),
+    "cas-register": (CasRegister(), ask_cas, answer),
+    "cas-register-that-keeps-to-itself": (CasRegister(), ask_cas, answer_differing),
+    "unique-cas-register": (CasRegister(), ask_unique_cas, answer),
+    "unique-cas-register-that-keeps-to-itself": (CasRegister(), ask_unique_cas, answer_differing),
+    "list": (ListAppend(), ask_list, answer),
+    "set": (GrowSet(), ask_set, answer),
+    "counter": (Counter(), ask_counter, answer),
+    "multi-register": (MultiRegister(2), ask_transaction, answer),
+    "fifo-queue": (FifoQueue(), ask_queue, answer_queue),
+    "unique-fifo-queue": (FifoQueue(), ask_unique_queue, answer_queue),
+    "mutex": (Mutex(), ask_lock, answer),
+    "lock": (OwnedLock(), ask_lock, answer),
+    "text": (Text(), ask_text, answer_text),
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from brute_force import linearizable as brute_force
 from brute_force import random_history
-from model_cases import CASES, answer
+from model_cases import CASES
 
 from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries
 from harness.checkers.witness import find_witness
@@ -30,7 +30,7 @@ def with_pairs(entries: list[Entry]) -> list[Entry]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
-    model, ask = CASES[name]
+    model, ask, answer = CASES[name]
     rng = random.Random(f"witness {name}")
     found = 0
     while found < 40:
@@ -49,9 +49,9 @@ def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
                 assert brute_force(relaxed, model), (e, core)
 
 
-@pytest.mark.parametrize("name", [n for n, (m, _) in CASES.items() if isinstance(m, Projectable)])
+@pytest.mark.parametrize("name", [n for n, (m, *_) in CASES.items() if isinstance(m, Projectable)])
 def test_dropping_a_value_never_creates_a_violation(name: str) -> None:
-    model, ask = CASES[name]
+    model, ask, answer = CASES[name]
     rng = random.Random(f"projection {name}")
     checked = 0
     while checked < 200:
@@ -153,7 +153,7 @@ def test_a_witness_holds_what_makes_it_one() -> None:
 @pytest.mark.parametrize("name", ["unique-cas-register", "cas-register", "counter", "list"])
 def test_what_a_witness_leaves_out_does_not_explain_it(name: str) -> None:
     """With every operation that it left out open, it still is a violation."""
-    model, ask = CASES[name]
+    model, ask, answer = CASES[name]
     rng = random.Random(f"context {name}")
     found = 0
     while found < 60:

@@ -8,20 +8,28 @@ them, in rounds of growing budget, so that one hard key does not hide an easy vi
 
 from __future__ import annotations
 
-import sys
+import os
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from harness.checkers.columns import OPEN, WHOLE, Columns, columns_of, rows_by_key
+from harness.checkers.letters import Letter, Letters, OutOfMemory
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Op, Pair
-from harness.models.base import ANY, INCONSISTENT, KEEP, Growing, Model, Projectable, Versioned
+from harness.history import History, Pair
+from harness.models.base import (
+    DIFFERED,
+    Growing,
+    Model,
+    Projectable,
+    Queues,
+    Registers,
+    unknown_operation,
+)
 from harness.native import _core
 
-OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
 WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
-_ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,112 +75,17 @@ class Outcome:
     stuck: int = -1
 
 
-def freeze(value: Any) -> Hashable:
-    """JSON data as a hashable value: lists become tuples."""
-    if isinstance(value, list):
-        return tuple(freeze(v) for v in value)
-    if isinstance(value, dict):
-        return tuple(sorted((k, freeze(v)) for k, v in value.items()))
-    return value  # type: ignore[no-any-return]
-
-
-def entries_of(
-    pairs: Iterable[Pair],
-    model: Model,
-    *,
-    independent: bool,
-    keep: Callable[[Pair], bool] | None = None,
-) -> dict[Hashable, list[Entry]]:
-    """The entries by key, without what failed and without reads of unknown outcome.
-
-    Raises ValueError where `independent` histories hold a value that is no [key, value].
-    """
-    by_key: dict[Hashable, list[Entry]] = {}
-    kinds: set[str] = set()
-    for pair in pairs:
-        if pair.type == "fail" or (keep is not None and not keep(pair)):
-            continue
-        known = pair.type == "ok"
-        key, value = _split(pair.invoke, pair.value) if independent else (None, pair.value)
-        entry = Entry(
-            pair.invoke.f,
-            freeze(value),
-            known,
-            pair.invoke.index,
-            pair.done.index if known and pair.done is not None else OPEN,
-            pair,
-            independent,
-        )
-        if entry.f not in kinds:  # what the model does not know it says here, not in the search
-            kinds.add(entry.f)
-            model.step(model.init(), entry.f, entry.value, entry.known)
-        if not known and _reads_only(model, entry):
-            continue
-        by_key.setdefault(freeze(key), []).append(entry)
-    return by_key
-
-
-def _split(op: Op, value: Any) -> tuple[Any, Any]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"operation {op.index} ({op.f}): {value!r} is not [key, value]")
-    return value[0], value[1]
-
-
-def _reads_only(model: Model, entry: Entry) -> bool:
-    if not isinstance(model, Versioned):
-        return False
-    versions = model.versions(entry.f, entry.value, entry.known)
-    return (versions is not None and versions[1] is KEEP) or (
-        versions is None and entry.f == "read"
+def _entry(columns: Columns, row: int, pair: Pair | None = None) -> Entry:
+    ret = columns.ret[row]
+    return Entry(
+        columns.names[columns.f[row]],
+        columns.value(row),
+        ret != OPEN,
+        columns.call[row],
+        ret,
+        pair,
+        bool(columns.keys),
     )
-
-
-class _OutOfMemory(Exception):
-    """The states of a model take more than the budget."""
-
-
-class _Interner:
-    """States and letters of one partition as dense ids, and the model's step on ids."""
-
-    def __init__(self, model: Model, entries: Sequence[Entry], bytes_max: int) -> None:
-        self.model = model
-        self.states: dict[Hashable, int] = {}
-        self.by_id: list[Hashable] = []
-        self._bytes_left = bytes_max
-        self.init = self.state(model.init())
-        letters: dict[tuple[str, Hashable, bool], int] = {}
-        self.letters = array("i")
-        for e, value in zip(entries, _merged(model, entries), strict=True):
-            self.letters.append(letters.setdefault((e.f, value, e.known), len(letters)))
-        self.requires, self.installs = array("i"), array("i")
-        self.meanings = list(letters)
-        for f, value, known in self.meanings:
-            versions = model.versions(f, value, known) if isinstance(model, Versioned) else None
-            if versions is None:
-                self.requires.append(_OPAQUE)
-                self.installs.append(_KEEP)
-                continue
-            requires, installs = versions
-            self.requires.append(_ANY if requires is ANY else self.state(requires))
-            self.installs.append(_KEEP if installs is KEEP else self.state(installs))
-
-    def state(self, state: Hashable) -> int:
-        known = self.states.get(state)
-        if known is None:
-            known = self.states[state] = len(self.by_id)
-            self.by_id.append(state)
-            self._bytes_left -= sys.getsizeof(state) + 100
-            if self._bytes_left < 0:
-                raise _OutOfMemory
-        return known
-
-    def step(self, state: int, letter: int) -> int:
-        after = self.model.step(self.by_id[state], *self.meanings[letter])
-        return -1 if after is INCONSISTENT else self.state(after)
-
-    def reaches(self, state: int, later: int) -> bool:
-        assert isinstance(self.model, Growing)
-        return self.model.reaches(self.by_id[state], self.by_id[later])
 
 
 def _merged(model: Model, entries: Sequence[Entry]) -> list[Hashable]:
@@ -195,60 +108,211 @@ def check_entries(
     entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
 ) -> Outcome:
     """Decide one partition. `zones` False forces the general search."""
-    if not entries:
-        return Outcome(True, "nothing to check")
-    try:
-        interner = _Interner(model, entries, budget.bytes)
-        valid, how, order, configurations, size, stuck = _core.check(
-            array("q", [e.call for e in entries]),
-            array("q", [e.ret for e in entries]),
-            interner.letters,
-            interner.requires,
-            interner.installs,
-            len(interner.by_id),
-            interner.init,
-            model.recurs,
-            interner.step,
-            interner.reaches if isinstance(model, Growing) else None,
-            budget.configurations,
-            budget.bytes,
-            zones,
-        )
-    except _OutOfMemory:
-        return Outcome(None, "memory", bytes=budget.bytes)
-    outcome = Outcome(None if valid < 0 else bool(valid), how, configurations, size, stuck=stuck)
-    if valid > 0:
-        outcome.order = order
-    else:
-        outcome.core = order
-    return outcome
+    return _check_keys([entries], model, budget, zones=zones, orders=True)[0]
 
 
 def check_keys(
     by_key: dict[Hashable, list[Entry]], model: Model, budget: Budget
 ) -> dict[Hashable, Outcome]:
-    """Every key in rounds: first a small budget for each, then what is left for the hard ones.
+    """Every key, in rounds: first a small budget for each, then what is left for the hard ones.
 
     Once a key is refuted, the hard ones stay undecided.
     """
-    outcomes: dict[Hashable, Outcome] = {}
-    spent = 0
-    share = 20_000
-    open_keys = sorted(by_key, key=lambda k: len(by_key[k]))
-    while open_keys and spent < budget.configurations:
-        still_open = []
-        for key in open_keys:
-            left = Budget(min(share, max(1, budget.configurations - spent)), budget.bytes)
-            outcome = outcomes[key] = check_entries(by_key[key], model, left)
-            spent += outcome.configurations
-            if outcome.valid is None and outcome.how == "configurations":
-                still_open.append(key)
-        if any(o.valid is False for o in outcomes.values()):
-            break
-        open_keys, share = still_open, share * 8
-    for key in by_key:
-        outcomes.setdefault(key, Outcome(None, "configurations"))
+    outcomes = _check_keys(list(by_key.values()), model, budget, zones=True, orders=False)
+    return dict(zip(by_key, outcomes, strict=True))
+
+
+def _check_keys(
+    keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
+) -> list[Outcome]:
+    if not zones or not isinstance(model, Queues):
+        return _search_keys(keys, model, budget, zones=zones, orders=orders)
+    outcomes = []
+    for entries in keys:
+        numbers: dict[Hashable, int] = {}
+        (outcome,) = _fifos(
+            (array("q", [e.call for e in entries]), array("q", [e.ret for e in entries])),
+            None,
+            1,
+            [_queue_role(model, e.f) for e in entries],
+            [-1 if e.value is None else numbers.setdefault(e.value, len(numbers)) for e in entries],
+        )
+        if outcome.valid is None or (outcome.valid and orders):
+            (outcome,) = _search_keys([entries], model, budget, zones=False, orders=orders)
+        outcomes.append(outcome)
     return outcomes
+
+
+def _queue_role(model: Queues, f: str) -> int:
+    if f not in model.queue_roles:
+        raise unknown_operation("fifo-queue", f, " and ".join(model.queue_roles))
+    return model.queue_roles[f]
+
+
+def _fifos(
+    times: tuple[Any, Any], key: Any, keys: int, kinds: Sequence[int], values: Sequence[int]
+) -> list[Outcome]:
+    """`values`: -1 for none. Undecided where the core has no answer by itself."""
+    decided = _core.fifo(*times, key, array("i", kinds), array("i", values), keys)
+    return [_outcome(*told) for told in decided]
+
+
+def _search_keys(
+    keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
+) -> list[Outcome]:
+    numbers: dict[Letter, int] = {}
+    letter = array("i")
+    for entries in keys:
+        for e, value in zip(entries, _merged(model, entries), strict=True):
+            letter.append(numbers.setdefault((e.f, value, e.known), len(numbers)))
+    rows = [e for entries in keys for e in entries]
+    try:
+        letters = Letters(model, list(numbers), len(rows), budget.bytes)
+    except OutOfMemory:
+        return [Outcome(None, "memory", bytes=budget.bytes) for _ in keys]
+    key = array("i", [k for k, entries in enumerate(keys) for _ in entries])
+    times = array("q", [e.call for e in rows]), array("q", [e.ret for e in rows])
+    _, outcomes = _run(
+        times, key, len(keys), model, budget, zones, orders, letter=letter, letters=letters
+    )
+    first = 0
+    for entries, outcome in zip(keys, outcomes, strict=True):
+        outcome.order = [row - first for row in outcome.order]
+        outcome.core = [row - first for row in outcome.core]
+        outcome.stuck = outcome.stuck - first if outcome.stuck >= 0 else -1
+        first += len(entries)
+    return outcomes
+
+
+def check_columns(
+    columns: Columns, model: Model, budget: Budget, *, zones: bool = True, orders: bool = False
+) -> tuple[int, list[Outcome]]:
+    """(how many operations say something, what the core said of each key); `order`, `core` and
+    `stuck` are rows. `orders`: a linearization of each valid key, too."""
+    keys = max(1, len(columns.keys))
+    times = columns.call, columns.ret
+    key = columns.key if columns.keys else None
+    if isinstance(model, Growing) and isinstance(model, Projectable):
+        rows = rows_by_key(columns)
+        outcomes = _check_keys(
+            [[_entry(columns, row) for row in of_key] for of_key in rows],
+            model, budget, zones=zones, orders=orders,
+        )  # fmt: skip
+        return len(columns), [_by_row(o, rows[k]) for k, o in enumerate(outcomes)]
+    if isinstance(model, Queues) and all(shape == WHOLE for shape in columns.shape):
+        roles = [_queue_role(model, name) for name in columns.names]
+        outcomes = _fifos(times, key, keys, [roles[f] for f in columns.f],
+                          [a - 1 for a in columns.a])  # fmt: skip
+        hard = [k for k, o in enumerate(outcomes) if o.valid is None]
+        if hard:
+            rows = rows_by_key(columns)
+            entries = [[_entry(columns, row) for row in rows[k]] for k in hard]
+            for k, outcome in zip(
+                hard, _search_keys(entries, model, budget, zones=False, orders=orders), strict=True
+            ):
+                outcomes[k] = _by_row(outcome, rows[k])
+        return len(columns), outcomes
+    if isinstance(model, Registers):
+        states = _register_states(columns, model)
+        if states is not None:
+            return _run(times, key, keys, model, budget, zones, orders,
+                        states=(*states, len(columns.values)))  # fmt: skip
+    values = columns.f, columns.shape, columns.a, columns.b, columns.c
+    letter, first_rows = _core.letters(*values, columns.ret)
+    distinct = [
+        (columns.names[columns.f[row]], columns.value(row), columns.ret[row] != OPEN)
+        for row in first_rows
+    ]
+    try:
+        letters = Letters(model, distinct, len(columns), budget.bytes)
+    except OutOfMemory:
+        outcome = Outcome(None, "memory", bytes=budget.bytes)
+        return len(columns), [outcome for _ in range(keys)]
+    return _run(times, key, keys, model, budget, zones, orders,
+                letter=memoryview(letter).cast("i"), letters=letters)  # fmt: skip
+
+
+def _outcome(
+    valid: int, how: str, rows: list[int], configurations: int, size: int, stuck: int
+) -> Outcome:
+    """What the core told of one key."""
+    outcome = Outcome(None if valid < 0 else bool(valid), how, configurations, size, stuck=stuck)
+    if valid > 0:
+        outcome.order = rows
+    else:
+        outcome.core = rows
+    return outcome
+
+
+def _by_row(outcome: Outcome, rows: Sequence[int]) -> Outcome:
+    """An outcome that names places among the rows of a key."""
+    outcome.order = [rows[i] for i in outcome.order]
+    outcome.core = [rows[i] for i in outcome.core]
+    outcome.stuck = rows[outcome.stuck] if outcome.stuck >= 0 else -1
+    return outcome
+
+
+def _register_states(columns: Columns, model: Registers) -> tuple[Any, Any] | None:
+    """(requires, installs) of each row, or None where a value is of another kind."""
+    for name in columns.names:
+        if name not in model.roles:
+            model.versions(name, None, False)  # says that it does not know it
+    roles = array("i", [model.roles[name] for name in columns.names])
+    values = columns.f, columns.shape, columns.a, columns.b, columns.c
+    try:
+        differed = columns.values.index(DIFFERED)
+    except ValueError:
+        differed = -1
+    joined = _core.registers(roles, *values, columns.ret, differed)
+    return joined and tuple(memoryview(column).cast("i") for column in joined)  # type: ignore[return-value]
+
+
+def _run(
+    times: tuple[Any, Any],
+    key: Any,
+    keys: int,
+    model: Model,
+    budget: Budget,
+    zones: bool,
+    orders: bool,
+    *,
+    letter: Any = None,
+    letters: Letters | None = None,
+    states: tuple[Any, Any, int] | None = None,
+) -> tuple[int, list[Outcome]]:
+    """Either `letter` of each row and `letters`, or (requires, installs, how many) `states`."""
+    if letters is not None:
+        states = letters.requires, letters.installs, letters.states
+    assert states is not None
+    requires, installs, count = states
+    call, ret = times
+    try:
+        operations, decided = _core.check(
+            call,
+            ret,
+            key if keys > 1 else None,
+            letter,
+            requires,
+            installs,
+            count,
+            0,
+            model.recurs,
+            letters.step if letters is not None and letters.asks else None,
+            letters.reaches if letters is not None and isinstance(model, Growing) else None,
+            budget.configurations,
+            budget.bytes,
+            zones,
+            True,
+            orders,
+            os.cpu_count() or 1,
+        )
+    except OutOfMemory:
+        outcome = Outcome(None, "memory", bytes=budget.bytes)
+        return len(times[0]), [outcome for _ in range(keys)]
+    outcomes = [_outcome(*told) for told in decided]
+    while len(outcomes) < keys:  # the last ones have nothing that says something
+        outcomes.append(Outcome(True, "nothing to check"))
+    return operations, outcomes
 
 
 def check(
@@ -260,34 +324,60 @@ def check(
     keep: Callable[[Pair], bool] | None = None,
     witnesses: int = 3,
     of_reads: bool = False,
+    observe_differed: bool = False,
 ) -> Verdict:
     """The verdict on a history, with at most so many witnesses (one a key) where it is invalid.
 
     `independent`: values are [key, value]. `keep`: which pairs belong to the claim. `of_reads`:
-    prefer witnesses in which reads contradict each other. Raises ValueError for operations that
+    prefer witnesses in which reads contradict each other. `observe_differed`: a `cas` that failed
+    without an error has compared and seen another value. Raises ValueError for operations that
     the model does not know.
     """
+    columns = columns_of(
+        history.pairs(), independent=independent, keep=keep, observe_differed=observe_differed
+    )
+    return judge(columns, model, history.pairs, budget, witnesses, of_reads=of_reads)
+
+
+def judge(
+    columns: Columns,
+    model: Model,
+    pairs: Callable[[], Sequence[Pair]],
+    budget: Budget | None = None,
+    witnesses: int = 3,
+    *,
+    of_reads: bool = False,
+) -> Verdict:
+    """The same of columns; `pairs` is asked for the operations where there is a witness to tell."""
     from harness.checkers.witness import find_witness
 
-    by_key = entries_of(history.pairs(), model, independent=independent, keep=keep)
-    operations = sum(len(entries) for entries in by_key.values())
-    budget = budget or Budget(configurations=max(5_000_000, 8 * operations))
-    outcomes = check_keys(by_key, model, budget)
-    bad = [k for k, o in outcomes.items() if o.valid is False]
-    undecided = [k for k, o in outcomes.items() if o.valid is None]
+    budget = budget or Budget(configurations=max(5_000_000, 8 * len(columns)))
+    operations, outcomes = check_columns(columns, model, budget)
+    keys = columns.keys or [None]
+    bad = [k for k, o in enumerate(outcomes) if o.valid is False]
+    undecided = [k for k, o in enumerate(outcomes) if o.valid is None]
     evidence: dict[str, Any] = {
         "operations": operations,
-        "keys": len(by_key),
+        "keys": sum(o.how != "nothing to check" for o in outcomes),
         "invalid_keys": len(bad),
-        "undecided_keys": [str(k) for k in undecided],
-        "configurations": sum(o.configurations for o in outcomes.values()),
-        "decided_by": sorted({o.how for o in outcomes.values()}),
+        "undecided_keys": [str(keys[k]) for k in undecided],
+        "configurations": sum(o.configurations for o in outcomes),
+        "decided_by": sorted({o.how for o in outcomes if o.how != "nothing to check"}),
     }
     if bad:
-        found = [
-            find_witness(by_key[k], model, outcomes[k], k, independent, of_reads=of_reads)
-            for k in bad[:WITNESS_KEYS_MAX]
-        ]
+        by_call = {p.invoke.index: p for p in pairs()}
+        rows = rows_by_key(columns)
+        found = []
+        for k in bad[:WITNESS_KEYS_MAX]:
+            place = {row: i for i, row in enumerate(rows[k])}
+            outcome = replace(outcomes[k], core=[place[row] for row in outcomes[k].core])
+            outcome.stuck = place.get(outcome.stuck, -1)
+            entries = [_entry(columns, row, by_call[columns.call[row]]) for row in rows[k]]
+            found.append(
+                find_witness(
+                    entries, model, outcome, keys[k], bool(columns.keys), of_reads=of_reads
+                )
+            )
         found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries), w.span))
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
@@ -297,15 +387,16 @@ def check(
             valid=UNKNOWN,
             evidence=evidence,
             why=(
-                f"{len(undecided)} of {len(by_key)} keys were not decided: budget of "
+                f"{len(undecided)} of {len(outcomes)} keys were not decided: budget of "
                 f"{', '.join(reasons)} spent"
             ),
         )
-    if all(e.ret == OPEN for entries in by_key.values() for e in entries):
+    if all(ret == OPEN for ret in columns.ret):
         return Verdict(valid=UNKNOWN, why="no operation completed", evidence=evidence)
-    keys = "1 key" if len(by_key) == 1 else f"{len(by_key)} keys"
+    several = evidence["keys"]
     return Verdict(
         valid=True,
         evidence=evidence,
-        why=f"{operations} operations on {keys} are linearizable",
+        why=f"{operations} operations on {'1 key' if several == 1 else f'{several} keys'} "
+        "are linearizable",
     )

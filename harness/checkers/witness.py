@@ -12,8 +12,19 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.checkers.linearizable import OPEN, Budget, Entry, Outcome, check_entries
-from harness.models.base import BOUND, GONE, KEEP, Growing, Model, Projectable, Versioned
+from harness.checkers.columns import OPEN
+from harness.checkers.linearizable import Budget, Entry, Outcome, check_entries
+from harness.models.base import (
+    BOUND,
+    DIFFERED,
+    GONE,
+    KEEP,
+    AllBut,
+    Growing,
+    Model,
+    Projectable,
+    Versioned,
+)
 
 # Of one re-check: what takes longer to refute is not simpler to read.
 CHECK_BUDGET = Budget(configurations=50_000, bytes=1 << 28)
@@ -263,7 +274,9 @@ def _nobody_needs(e: Entry, others: Sequence[Entry], model: Model) -> bool:
         return False
     for other in others:
         needed = model.versions(other.f, other.value, other.known)
-        if needed is None or (needed[0] == versions[1] and versions[1] is not KEEP):
+        if needed is None or isinstance(needed[0], AllBut):
+            return False
+        if needed[0] == versions[1] and versions[1] is not KEEP:
             return False
     return True
 
@@ -322,6 +335,8 @@ def _did(e: Entry) -> str:
             return f"read {len(recorded)} values, {_brief(value)} among them"
         return f"read {_brief(value)}"
     if e.f.startswith("cas"):
+        if e.known and len(value) == 3 and value[2] is DIFFERED:
+            return f"compared with {value[0]} and saw another value"
         if e.known and len(value) == 3 and value[2] != value[0]:
             return f"compared with {value[0]} and saw {value[2]}"
         return f"compared and set {value[0]} to {value[1]}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Final, Protocol, runtime_checkable
+from collections.abc import Hashable, Mapping
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 
 class Marker:
@@ -21,6 +21,15 @@ ANY: Final = Marker("ANY")  # legal in every state
 KEEP: Final = Marker("KEEP")  # leaves the state as it is
 GONE: Final = Marker("GONE")  # nothing is left of the operation
 BOUND: Final = Marker("BOUND")  # the value can't be dropped without losing more
+
+
+DIFFERED: Final = Marker("DIFFERED")  # what a comparison saw that failed: not what it asked for
+
+
+class AllBut(NamedTuple):
+    """Legal in every state but one, and shows no more than that."""
+
+    state: Any
 
 
 class Model(Protocol):
@@ -45,7 +54,8 @@ class Versioned(Protocol):
     """A model that can name the states which an operation joins."""
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
-        """(the one state in which it is legal, or ANY; the state that it leaves, or KEEP).
+        """(the one state in which it is legal, or ANY, or AllBut one; the state that it leaves, or
+        KEEP, as it always is with AllBut).
 
         None where that depends on the state: then `step` decides. Must agree with `step`. An
         unknown operation is legal where it takes effect.
@@ -53,12 +63,35 @@ class Versioned(Protocol):
         ...
 
 
+READ, WRITE, CAS = range(3)  # of an operation on a register, as in native/letters.hpp
+
+
+@runtime_checkable
+class Registers(Protocol):
+    """A model that is one register, whose every state is None or a value that was written. What
+    `versions` says follows from the role: the core finds it without asking."""
+
+    roles: Mapping[str, int]
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]: ...
+
+
+ENQUEUE, DEQUEUE = range(2)  # of an operation on a queue, as in native/fifo.hpp
+
+
+@runtime_checkable
+class Queues(Protocol):
+    """A model that is one FIFO queue: where no value is enqueued twice the core needs no steps."""
+
+    queue_roles: Mapping[str, int]
+
+
 @runtime_checkable
 class Growing(Protocol):
-    """A model whose states only grow."""
+    """A model whose states grow, but for operations that say what state they leave."""
 
     def reaches(self, state: Any, later: Any) -> bool:
-        """Whether some operations lead from one state to the other."""
+        """Whether operations of which `versions` knows nothing lead from one to the other."""
         ...
 
 

@@ -8,7 +8,8 @@ from harness.models.base import INCONSISTENT, KEEP, unknown_operation
 
 
 class Counter:
-    """`add`: asked for as d, completed as (d, value after it); `read`: the value. From 0."""
+    """`add`: asked for as d, completed as (d, value after it), or as d where that is not known;
+    `read`: the value. From 0."""
 
     recurs = True
 
@@ -17,7 +18,7 @@ class Counter:
 
     def step(self, state: int, f: str, value: Any, known: bool) -> Any:
         if f == "add":
-            delta, after = value if known else (value, None)
+            delta, after = value if isinstance(value, tuple) else (value, None)
             if after is not None and after != state + delta:
                 return INCONSISTENT
             return state + delta
@@ -30,5 +31,5 @@ class Counter:
             return None
         if f == "read":
             return value, KEEP
-        delta, after = value
+        delta, after = value if isinstance(value, tuple) else (value, None)
         return (after - delta, after) if after is not None else None

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
-from harness.models.base import ANY, BOUND, GONE, INCONSISTENT, KEEP, unknown_operation
+from harness.models.base import (
+    ANY,
+    BOUND,
+    CAS,
+    DIFFERED,
+    GONE,
+    INCONSISTENT,
+    KEEP,
+    READ,
+    WRITE,
+    AllBut,
+    unknown_operation,
+)
 
 
 class Register:
     """`write v`; `read v`. Initially None."""
 
     recurs = True
+    roles: Mapping[str, int] = {"read": READ, "write": WRITE}
 
     def init(self) -> None:
         return None
 
     def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
         requires, installs = self.versions(f, value, known)
+        if isinstance(requires, AllBut):
+            return INCONSISTENT if state == requires.state else state
         if requires is not ANY and requires != state:
             return INCONSISTENT
         return state if installs is KEEP else installs
@@ -41,8 +56,16 @@ class Register:
 
 class CasRegister(Register):
     """A register with `cas` (and `cas-watch`): asked for as (old, new), completed as
-    (old, new, seen). Where seen is old it swapped; else it only observed what it saw.
+    (old, new, seen). Where seen is old it swapped; else it only observed what it saw, or, where
+    seen is DIFFERED, that it was not old.
     """
+
+    roles: Mapping[str, int] = {
+        "read": READ,
+        "write": WRITE,
+        "cas": CAS,
+        "cas-watch": CAS,
+    }
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
         if f not in ("cas", "cas-watch"):
@@ -50,12 +73,16 @@ class CasRegister(Register):
         if not known:
             return value[0], value[1]
         old, new, seen = value if len(value) == 3 else (*value, value[0])
+        if seen is DIFFERED:
+            return AllBut(old), KEEP
         return (old, new) if seen == old else (seen, KEEP)
 
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         return frozenset() if f.startswith("cas") else super().mentions(f, value, known)
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
+        if f.startswith("cas") and DIFFERED in value:  # it may have differed by what is dropped
+            return GONE
         if f.startswith("cas"):  # a chain of swaps would break
             return value if dropped.isdisjoint(value) else BOUND
         return super().without(f, value, known, dropped)

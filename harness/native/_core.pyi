@@ -1,21 +1,47 @@
-from array import array
 from collections.abc import Callable
 
+from typing_extensions import Buffer
+
 def check(
-    call: array[int],
-    ret: array[int],
-    letter: array[int],
-    requires: array[int],
-    installs: array[int],
+    call: Buffer,
+    ret: Buffer,
+    key: Buffer | None,
+    letter: Buffer | None,
+    requires: Buffer,
+    installs: Buffer,
     states: int,
     init: int,
     recurs: bool,
-    step: Callable[[int, int], int],
+    step: Callable[[int, int], int] | None,
     reaches: Callable[[int, int], bool] | None,
     configurations: int,
     bytes: int,
     zones: bool,
-) -> tuple[int, str, list[int], int, int, int]: ...
+    search: bool,
+    orders: bool,
+    threads: int,
+) -> tuple[int, list[tuple[int, str, list[int], int, int, int]]]: ...
+def fifo(
+    call: Buffer,
+    ret: Buffer,
+    key: Buffer | None,
+    kind: Buffer,
+    value: Buffer,
+    keys: int,
+) -> list[tuple[int, str, list[int], int, int, int]]: ...
+def letters(
+    f: Buffer, shape: Buffer, a: Buffer, b: Buffer, c: Buffer, ret: Buffer
+) -> tuple[bytes, list[int]]: ...
+def registers(
+    roles: Buffer,
+    f: Buffer,
+    shape: Buffer,
+    a: Buffer,
+    b: Buffer,
+    c: Buffer,
+    ret: Buffer,
+    differed: int,
+) -> tuple[bytes, bytes] | None: ...
 def load(
     host: str,
     port: int,

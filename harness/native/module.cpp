@@ -1,15 +1,17 @@
 // The Python face: the search core, columns in and a plain tuple out; a load of clients.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
 
+#include "fifo.hpp"
+#include "keys.hpp"
+#include "letters.hpp"
 #include "load.hpp"
-#include "search.hpp"
-#include "zones.hpp"
 
 namespace nb = nanobind;
 using namespace harness;
@@ -19,61 +21,107 @@ using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 namespace {
 
-template <int WORDS>
-Verdict search(const Operations& ops, const Letters& letters, const Plan& plan, bool recurs,
-               const nb::callable& step, const nb::object& reaches, Budget budget) {
-  auto ask = [&](int32_t state, int32_t letter) { return nb::cast<int32_t>(step(state, letter)); };
-  typename Search<WORDS>::Reaches reach;
-  if (!reaches.is_none())
-    reach = [&](int32_t state, int32_t later) { return nb::cast<bool>(reaches(state, later)); };
-  auto poll = [] {
-    if (PyErr_CheckSignals() != 0) throw nb::python_error();
-  };
-  return Search<WORDS>(ops, letters, plan, recurs, ask, reach, poll, budget).run();
+template <typename T>
+std::span<const T> rows(const Column<T>& column, size_t n) {
+  if (column.size() != n) throw std::invalid_argument("the columns differ in length");
+  return {column.data(), n};
 }
 
-Verdict search_any_width(const Operations& ops, const Letters& letters, bool recurs,
-                         const nb::callable& step, const nb::object& reaches, Budget budget) {
-  Plan plan(ops);
-  if (plan.slots <= 64) return search<1>(ops, letters, plan, recurs, step, reaches, budget);
-  if (plan.slots <= 256) return search<4>(ops, letters, plan, recurs, step, reaches, budget);
-  if (plan.slots <= 1024) return search<16>(ops, letters, plan, recurs, step, reaches, budget);
-  Verdict verdict;
-  verdict.reason = "more than 1024 operations open at once";
-  return verdict;
+nb::list told(const std::vector<Verdict>& verdicts) {
+  nb::list all;
+  for (const Verdict& v : verdicts)
+    all.append(nb::make_tuple(v.valid, v.how, v.order, v.configurations, v.bytes, v.stuck));
+  return all;
 }
 
-nb::tuple check(Column<int64_t> call, Column<int64_t> ret, Column<int32_t> letter,
-                Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
-                bool recurs, const nb::callable& step, const nb::object& reaches, int64_t configurations, int64_t bytes,
-                bool zones) {
-  if (call.size() != ret.size() || call.size() != letter.size())
-    throw std::invalid_argument("call, ret and letter differ in length");
-  if (requires_.size() != installs.size())
-    throw std::invalid_argument("requires and installs differ in length");
-  auto n = static_cast<int32_t>(call.size());
-  Letters letters{{requires_.data(), requires_.data() + requires_.size()},
-                  {installs.data(), installs.data() + installs.size()},
-                  states,
-                  init};
-  for (int32_t i = 0; i < n; i++)
-    if (letter.data()[i] < 0 || letter.data()[i] >= static_cast<int32_t>(requires_.size()))
-      throw std::out_of_range("letter out of range");
-  Operations ops = prepare(call.data(), ret.data(), letter.data(), n);
-  std::vector<int32_t> nothing;
-  bool completed = false;
-  for (int32_t i = 0; i < n; i++) completed = completed || ops.ret[i] != NEVER;
-  if (!completed) return nb::make_tuple(1, "nothing completed", nothing, 0, 0, -1);
-  Verdict v;
-  if (zones) v = Zones(ops, letters).check();
-  const char* by = "zones";
-  if (v.valid < 0) {
-    v = search_any_width(ops, letters, recurs, step, reaches, {configurations, bytes});
-    by = v.valid < 0 ? v.reason : "search";
-  } else if (v.valid == 0) {
-    by = v.reason;
+nb::bytes as_bytes(const std::vector<int32_t>& column) {
+  return nb::bytes(reinterpret_cast<const char*>(column.data()), column.size() * sizeof(int32_t));
+}
+
+Values values_of(const Column<int32_t>& f, const Column<int32_t>& shape, const Column<int32_t>& a,
+                 const Column<int32_t>& b, const Column<int32_t>& c, const Column<int64_t>& ret) {
+  size_t n = f.size();
+  return {rows(f, n), rows(shape, n), rows(a, n), rows(b, n), rows(c, n), rows(ret, n)};
+}
+
+nb::tuple letters(Column<int32_t> f, Column<int32_t> shape, Column<int32_t> a, Column<int32_t> b,
+                  Column<int32_t> c, Column<int64_t> ret) {
+  Distinct found = distinct(values_of(f, shape, a, b, c, ret));
+  return nb::make_tuple(as_bytes(found.letter), found.first_row);
+}
+
+nb::object register_states(Column<int32_t> roles, Column<int32_t> f, Column<int32_t> shape, Column<int32_t> a,
+                           Column<int32_t> b, Column<int32_t> c, Column<int64_t> ret, int32_t differed) {
+  Values values = values_of(f, shape, a, b, c, ret);
+  for (int32_t name : values.f)
+    if (name < 0 || name >= static_cast<int32_t>(roles.size())) throw std::out_of_range("a name without a role");
+  auto joined = registers(values, {roles.data(), roles.size()}, differed);
+  if (!joined) return nb::none();
+  return nb::make_tuple(as_bytes(joined->requires_), as_bytes(joined->installs));
+}
+
+nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key,
+               std::optional<Column<int32_t>> letter, Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
+               bool recurs, const nb::object& step, const nb::object& reaches, int64_t configurations,
+               int64_t bytes, bool zones, bool search, bool orders, int threads) {
+  size_t n = call.size();
+  if (n >= NEVER / 2) throw std::invalid_argument("more than a billion operations");
+  size_t letters = letter ? requires_.size() : n;
+  Columns columns{rows(call, n), rows(ret, n), {}, {}, rows(requires_, letters), rows(installs, letters),
+                  states, init};
+  if (key) columns.key = rows(*key, n);
+  if (letter) columns.letter = rows(*letter, n);
+  for (int32_t k : columns.key)
+    if (k < 0) throw std::out_of_range("a key below 0");
+  for (int32_t x : columns.letter)
+    if (x < 0 || x >= static_cast<int32_t>(letters)) throw std::out_of_range("an operation without a letter");
+  for (size_t i = 0; i < letters; i++) {
+    int32_t r = requires_.data()[i], s = installs.data()[i];
+    if ((r == OPAQUE ? step.is_none() || s < 0 : r >= states || all_but(states) >= r || s >= states || s < KEEP) ||
+        (is_all_but(r) && s != KEEP))
+      throw std::out_of_range("an operation names a state that is none");
   }
-  return nb::make_tuple(v.valid, by, v.order, v.configurations, v.bytes, v.stuck);
+  Asked asked;
+  asked.recurs = recurs;
+  asked.step = [&](int32_t state, int32_t letter) {
+    nb::gil_scoped_acquire python;
+    return nb::cast<int32_t>(step(state, letter));
+  };
+  if (!reaches.is_none())
+    asked.reaches = [&](int32_t state, int32_t later) {
+      nb::gil_scoped_acquire python;
+      return nb::cast<bool>(reaches(state, later));
+    };
+  Poll poll = []() -> const char* {
+    nb::gil_scoped_acquire python;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    return nullptr;
+  };
+  std::vector<Verdict> verdicts;
+  size_t operations;
+  {
+    nb::gil_scoped_release others_may_work;
+    Keys keys(columns, step.is_none() ? nullptr : &asked, {{configurations, bytes}, zones, search, orders, threads});
+    operations = keys.operations();
+    verdicts = keys.check(poll);
+  }
+  return nb::make_tuple(operations, told(verdicts));
+}
+
+nb::list fifo(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key, Column<int32_t> kind,
+              Column<int32_t> value, int32_t keys) {
+  size_t n = call.size();
+  std::span<const int32_t> key_of;
+  if (key) key_of = rows(*key, n);
+  for (int32_t k : key_of)
+    if (k < 0 || k >= keys) throw std::out_of_range("an operation with a key that is none");
+  auto kinds = rows(kind, n), values = rows(value, n);
+  std::vector<Verdict> verdicts;
+  {
+    nb::gil_scoped_release others_may_work;
+    verdicts = check_fifos(rows(call, n), rows(ret, n), key_of, kinds, values, keys);
+  }
+  return told(verdicts);
 }
 
 nb::tuple quantiles(std::vector<uint32_t>& took) {
@@ -103,10 +151,20 @@ nb::tuple load(const std::string& host, int port, int clients, double seconds, i
 }  // namespace
 
 NB_MODULE(_core, m) {
-  m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("letter"), nb::arg("requires"),
-        nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"),
-        nb::arg("step"), nb::arg("reaches").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
-        "Decide one partition; returns (valid, how, order, configurations, bytes, stuck).");
+  m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("letter").none(),
+        nb::arg("requires"),
+        nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"), nb::arg("step").none(),
+        nb::arg("reaches").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
+        nb::arg("search"), nb::arg("orders"), nb::arg("threads"),
+        "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
+        "configurations, bytes, stuck).");
+  m.def("fifo", &fifo, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("kind"), nb::arg("value"),
+        nb::arg("keys"), "Decide every key of FIFO queues; see `check` for what is returned of each.");
+  m.def("letters", &letters, nb::arg("f"), nb::arg("shape"), nb::arg("a"), nb::arg("b"), nb::arg("c"),
+        nb::arg("ret"), "Distinct operations: (the letter of each row, the first row of each letter).");
+  m.def("registers", &register_states, nb::arg("roles"), nb::arg("f"), nb::arg("shape"), nb::arg("a"),
+        nb::arg("b"), nb::arg("c"), nb::arg("ret"), nb::arg("differed"),
+        "(requires, installs) of each row of a register, or None where a value has another shape.");
   m.def("load", &load, nb::arg("host"), nb::arg("port"), nb::arg("clients"), nb::arg("seconds"),
         nb::arg("read_percent"), nb::arg("value_bytes"), nb::arg("keys"), nb::arg("rate"), nb::arg("seed"),
         "Clients that GET and SET; returns (seconds, reads, writes, slices of 50 ms, errors, first error): of "

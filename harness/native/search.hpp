@@ -3,398 +3,464 @@
 //
 // Wing & Gong 1993 with Lowe's cache, but a configuration has constant size. The frontier is the
 // number of completed operations linearized in return order without a gap; the window is a bit
-// set of those linearized beyond it, by slot: slots colour the interval graph, so there are only
-// as many as operations were ever open at once. States and transitions are interned ids, so a
-// model written in Python is asked once for each (state, letter).
+// set of those linearized beyond it, by slot. States and transitions are interned ids, so a model
+// written in Python is asked once for each (state, letter). Only configurations that failed are
+// kept: none comes twice on one path.
 //
 // What prunes, each exact:
-// - an operation legal in one state only, which it keeps, is linearized as soon as it is legal;
+// - an operation that keeps every state in which it is legal is linearized as soon as it is legal;
 // - a state is not left while a completed operation still needs it and nothing can bring it back;
 // - of identical operations only the one that must return first is tried;
 // - identical operations of unknown outcome are used earliest call first, only if they change the
-//   state, and a configuration that used more of them than one already visited is dominated;
-// - where every letter names its states, one whose state nobody needs any more is not used;
+//   state, and a configuration that used more of them than one that failed fails;
+// - where every operation names its states, one whose state nobody needs any more is not used;
 // - where the model knows which states can follow which (a list that only grows), no step leads
-//   away from the state that the next completed operation needs.
+//   away from the state that the next completed operation needs, unless others lead back.
 #pragma once
-#include <array>
+#include <bit>
 #include <functional>
-#include <map>
-#include <queue>
 #include <unordered_map>
 
-#include "history.hpp"
+#include "nogoods.hpp"
+#include "plan.hpp"
 
 namespace harness {
+
+// What a model says of opaque operations; states are global, letters are those of the columns.
+struct Asked {
+  std::function<int32_t(int32_t state, int32_t letter)> step;    // -1: inconsistent
+  std::function<bool(int32_t state, int32_t later)> reaches;     // by such; empty: not known
+  bool recurs = true;                                            // whether states may come back
+};
 
 struct Budget {
   int64_t configurations, bytes;
 };
 
-// What every mask width shares: slots, return order, classes of unknown outcome.
-struct Plan {
-  std::vector<int32_t> by_return, by_call, slot;
-  std::vector<std::vector<int32_t>> classes;  // unknown outcomes, a class a letter, by call
-  int32_t slots = 0;
+// Asked now and then: why the search should end, or nullptr.
+using Poll = std::function<const char*()>;
 
-  Plan(const Operations& ops) {
-    std::map<int32_t, std::vector<int32_t>> open;
-    std::vector<std::pair<int32_t, int32_t>> events;
-    slot.assign(ops.size(), 0);
-    for (int32_t i = 0; i < ops.size(); i++) {
-      if (ops.ret[i] == NEVER) {
-        open[ops.letter[i]].push_back(i);
-        continue;
-      }
-      by_return.push_back(i);
-      events.push_back({ops.call[i], i});
-      events.push_back({ops.ret[i], ~i});
-    }
-    by_call = by_return;
-    std::sort(by_return.begin(), by_return.end(),
-              [&](int32_t a, int32_t b) { return ops.ret[a] < ops.ret[b]; });
-    auto calls_first = [&](int32_t a, int32_t b) { return ops.call[a] < ops.call[b]; };
-    std::sort(by_call.begin(), by_call.end(), calls_first);
-    for (auto& [letter, members] : open) {
-      std::sort(members.begin(), members.end(), calls_first);
-      classes.push_back(std::move(members));
-    }
-    std::sort(events.begin(), events.end());
-    std::priority_queue<int32_t, std::vector<int32_t>, std::greater<>> free;
-    for (auto [time, op] : events) {
-      if (op < 0) {
-        free.push(slot[~op]);
-      } else if (free.empty()) {
-        slot[op] = slots++;
-      } else {
-        slot[op] = free.top();
-        free.pop();
-      }
-    }
-  }
+class AnySearch {
+ public:
+  virtual ~AnySearch() = default;
+  // Until it is decided or the budget is spent, from where it was.
+  virtual Verdict run(Budget budget, const Poll& poll) = 0;
+  virtual int64_t bytes() const = 0;
 };
 
-inline uint64_t mix(uint64_t x) {
-  x ^= x >> 32;
-  x *= 0xd6e8feb86659fd93ull;
-  x ^= x >> 32;
-  x *= 0xd6e8feb86659fd93ull;
-  return x ^ (x >> 32);
-}
-
 template <int WORDS>
-class Search {
+class Search final : public AnySearch {
  public:
-  using Step = std::function<int32_t(int32_t state, int32_t letter)>;  // -1: inconsistent
-  using Reaches = std::function<bool(int32_t state, int32_t later)>;
-  using Poll = std::function<void()>;  // may throw, to interrupt
-
-  Search(const Operations& ops, const Letters& letters, const Plan& plan, bool recurs, Step step,
-         Reaches reaches, Poll poll, Budget budget)
-      : o_(ops), l_(letters), p_(plan), recurs_(recurs), ask_(std::move(step)),
-        ask_reaches_(std::move(reaches)), poll_(std::move(poll)), budget_(budget), state_(letters.init) {
+  Search(const Partition& partition, const Plan& plan, States& states, Asked* asked)
+      : o_(partition.ops), p_(plan), states_(states), asked_(asked), failed_(plan.classes.size()), opaque_(partition.opaque), all_buts_(partition.all_buts) {
     completed_ = static_cast<int32_t>(p_.by_return.size());
     used_.assign(p_.classes.size(), 0);
-    done_.assign(o_.size(), 0);
-    head_ = o_.size();
-    after_.assign(o_.size() + 1, head_);
-    before_.assign(o_.size() + 1, head_);
-    int32_t last = head_;
-    for (int32_t i : p_.by_call) {
-      after_[last] = i;
-      before_[i] = last;
-      last = i;
-    }
-    after_[last] = head_;
-    before_[head_] = last;
-    need_.assign(l_.states, 0);
-    want_.assign(l_.states, 0);
-    make_.assign(l_.states, 0);
-    for (int32_t i = 0; i < o_.size(); i++) {
-      if (l_.opaque(letter(i))) opaque_ = true;
-      count(i, +1);
-    }
+    at_.assign(p_.slots, -1);
+    before_.assign(o_.size(), -1);
+    tried_.assign(p_.letters, -1);
+    make_room();
+    for (const Op& op : o_) count(op, +1);
   }
 
-  Verdict run() {
-    if (int32_t i = thin_air(); i >= 0) return refuted(i);
-    int outcome = enter(0);
-    while (outcome != FOUND && !frames_.empty()) {
-      Frame& f = frames_.back();
-      if (f.next == f.end) {
-        candidates_.resize(f.begin);
-        size_t mark = f.mark;
+  Verdict run(Budget budget, const Poll& poll) override {
+    verdict_ = {};
+    int64_t until = configurations_ + budget.configurations;
+    if (!begun_) {
+      begun_ = true;
+      if (int32_t i = thin_air(); i >= 0) return refuted(i);
+      open_up_to(0);
+      if (enter()) return found();
+    }
+    while (!frames_.empty()) {
+      if (!next_candidate()) {
+        failed_.add(mask_, frontier_, state_, used_);
         frames_.pop_back();
-        undo_to(mark);
+        if (!frames_.empty()) undo();
         continue;
       }
-      Candidate c = candidates_[f.next++];
-      size_t mark = trail_.size();
-      take(c.op, c.to, c.cls);
-      outcome = enter(mark);
-      if (outcome == DEAD) undo_to(mark);
-      if (verdict_.configurations > budget_.configurations) return spent("configurations");
-      if (bytes_ > budget_.bytes) return spent("memory");
+      if (enter()) return found();
+      if (configurations_ > restart_at_) restart();
+      if (configurations_ > until) return spent("configurations");
+      if (bytes() > budget.bytes) return spent("memory");
+      if (configurations_ >= poll_at_) {
+        poll_at_ = configurations_ + 1024;
+        if (const char* why = poll()) return spent(why);
+      }
     }
-    verdict_.bytes = bytes_;
-    if (outcome != FOUND) return refuted(p_.by_return[deepest_]);
-    verdict_.valid = 1;
-    for (const Taken& t : trail_) verdict_.order.push_back(t.op);
-    return verdict_;
+    return refuted(p_.by_return[deepest_]);
+  }
+
+  int64_t bytes() const override {
+    return failed_.bytes() + asked_bytes_ +
+           static_cast<int64_t>(trail_.capacity() * sizeof(Taken) + frames_.capacity() * sizeof(Frame) +
+                                candidates_.capacity() * sizeof(Candidate));
   }
 
  private:
-  enum { DEAD, PUSHED, FOUND };
-  using Mask = std::array<uint64_t, WORDS>;
-  struct Key {
+  using Mask = typename Nogoods<WORDS>::Mask;
+  struct Taken {  // what was before, and what was done
     Mask mask;
-    int32_t frontier, state;
-    bool operator==(const Key&) const = default;
-  };
-  struct Hash {
-    size_t operator()(const Key& k) const {
-      uint64_t x = mix((static_cast<uint64_t>(k.frontier) << 32) ^ static_cast<uint32_t>(k.state));
-      for (uint64_t word : k.mask) x = mix(x ^ word);
-      return x;
-    }
-  };
-  using Counts = std::vector<uint32_t>;
-  struct Taken {
-    int32_t op, frontier, state, cls;
-    Mask mask;
+    int32_t state, frontier, op, cls, reads;
   };
   struct Frame {
-    size_t mark, begin, end, next;
+    int32_t begin, end, next;  // candidates; begin is FORGOTTEN where they must be found again
   };
   struct Candidate {
     int32_t op, to, cls;
   };
+  static constexpr int32_t FORGOTTEN = -1;
+  static constexpr size_t CANDIDATES_MAX = 1 << 20;
 
-  const Operations& o_;
-  const Letters& l_;
+  std::span<const Op> o_;
   const Plan& p_;
-  bool recurs_, opaque_ = false;
-  Step ask_;
-  Reaches ask_reaches_;  // empty: not known
-  Poll poll_;
-  Budget budget_;
+  States& states_;
+  Asked* asked_;
+  Nogoods<WORDS> failed_;
+  bool opaque_, all_buts_, begun_ = false;
   Verdict verdict_;
-  int32_t completed_, head_, frontier_ = 0, state_, deepest_ = 0;
-  Mask mask_{};
-  std::vector<int32_t> after_, before_;       // ring of the completed operations still to come
-  std::vector<int32_t> need_, want_, make_;   // per state: to come, completed / open / installing
-  std::vector<char> done_;
-  Counts used_;
+  int64_t configurations_ = 0, asked_bytes_ = 0, poll_at_ = 1024, scanned_ = 0;
+  static constexpr int64_t PATIENCE = 8192;
+  int64_t patience_ = PATIENCE, restart_at_ = PATIENCE;
+  int32_t order_ = 0;
+  int32_t completed_, frontier_ = 0, state_ = 0, deepest_ = 0, called_ = 0;
+  Mask mask_{}, open_{}, reads_{};            // linearized, called and not returned, read-only
+  std::vector<int32_t> at_, before_;          // operation by slot; which was in its slot before
+  std::vector<int32_t> need_, want_, make_;   // by state, of what is not linearized: completed
+                                              // and unknown that require it, all that install it
+  typename Nogoods<WORDS>::Counts used_;
   std::vector<Taken> trail_;
   std::vector<Frame> frames_;
   std::vector<Candidate> candidates_;
-  std::unordered_map<Key, std::vector<Counts>, Hash> visited_;
+  std::vector<int32_t> tried_;                // by letter: place among the present candidates
   std::unordered_map<uint64_t, int32_t> steps_;
   std::unordered_map<uint64_t, bool> reached_;
-  int32_t needed_ = -1;  // the state that the next completed operation with one needs
-  int64_t bytes_ = 0;
+  int32_t needed_ = -1;                       // state of the next completed operation with one
 
-  int32_t letter(int32_t i) const { return o_.letter[i]; }
-  int32_t deadline() const { return o_.ret[p_.by_return[frontier_]]; }
+  static bool test(const Mask& mask, int32_t slot) { return mask[slot >> 6] >> (slot & 63) & 1; }
+  static void set(Mask& mask, int32_t slot) { mask[slot >> 6] |= 1ull << (slot & 63); }
+  static void clear(Mask& mask, int32_t slot) { mask[slot >> 6] &= ~(1ull << (slot & 63)); }
+
+  Verdict& result(int valid, const char* how) {
+    verdict_.valid = valid;
+    verdict_.how = how;
+    verdict_.configurations = configurations_;
+    verdict_.bytes = bytes();
+    return verdict_;
+  }
 
   Verdict spent(const char* what) {
-    verdict_.valid = -1;
-    verdict_.reason = what;
-    verdict_.bytes = bytes_;
     verdict_.stuck = p_.by_return[std::min(deepest_, completed_ - 1)];
-    return verdict_;
+    return result(-1, what);
   }
 
   Verdict refuted(int32_t stuck) {
-    verdict_.valid = 0;
-    verdict_.reason = "search";
     verdict_.stuck = stuck;
-    return verdict_;
+    return result(0, "search");
   }
 
-  void count(int32_t i, int32_t by) {
-    int32_t x = letter(i);
-    if (l_.requires_[x] >= 0) (o_.ret[i] == NEVER ? want_ : need_)[l_.requires_[x]] += by;
-    if (l_.installs[x] >= 0) make_[l_.installs[x]] += by;
+  // The path once more, with its reads.
+  Verdict found() {
+    std::vector<Taken> path = trail_;
+    while (!trail_.empty()) undo();
+    while (frontier_ > 0) step_back();  // the first reads had no step before them
+    mask_ = {};
+    collect_ = &verdict_.order;
+    take_reads();
+    for (const Taken& t : path) {
+      verdict_.order.push_back(t.op);
+      trail_.clear();
+      take(t.op, t.cls, step(state_, o_[t.op]));
+    }
+    collect_ = nullptr;
+    return result(1, "search");
+  }
+  std::vector<int32_t>* collect_ = nullptr;
+
+  void make_room() {
+    auto states = static_cast<size_t>(states_.size());
+    if (states <= need_.size()) return;
+    need_.resize(states, 0);
+    want_.resize(states, 0);
+    make_.resize(states, 0);
+  }
+
+  void count(const Op& op, int32_t by) {
+    if (op.req >= 0) (op.ret == NEVER ? want_ : need_)[op.req] += by;
+    if (op.ins >= 0 && op.req != OPAQUE) make_[op.ins] += by;
   }
 
   // A state needed by a completed operation that nothing can ever install.
   int32_t thin_air() const {
     if (opaque_) return -1;
     for (int32_t i : p_.by_return) {
-      int32_t r = l_.requires_[letter(i)];
-      if (r >= 0 && r != l_.init && make_[r] == 0) return i;
+      int32_t r = o_[i].req;
+      if (r > 0 && make_[r] == 0) return i;
     }
     return -1;
   }
 
-  int32_t step(int32_t state, int32_t x) {
-    int32_t r = l_.requires_[x];
-    if (r != OPAQUE) {
-      if (r != ANY && r != state) return -1;
-      return l_.installs[x] == KEEP ? state : l_.installs[x];
-    }
-    uint64_t key = static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(x);
+  int32_t step(int32_t state, const Op& op) {
+    if (op.req != OPAQUE) return !op.legal(state) ? -1 : op.ins == KEEP ? state : op.ins;
+    uint64_t key = static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(op.ins);
     auto [it, fresh] = steps_.try_emplace(key, -1);
     if (fresh) {
-      int32_t to = ask_(state, x);
-      it = steps_.find(key);
+      int32_t to = asked_->step(states_.global(state), op.ins);
+      if (to >= 0) to = states_.of(to);
+      make_room();
+      asked_bytes_ += 48;
       it->second = to;
-      bytes_ += 48;
-      size_t states = static_cast<size_t>(std::max(to, state)) + 1;
-      if (states > need_.size()) {
-        need_.resize(states, 0);
-        want_.resize(states, 0);
-        make_.resize(states, 0);
-      }
     }
     return it->second;
   }
 
-  void take(int32_t i, int32_t to, int32_t cls) {
-    trail_.push_back({i, frontier_, state_, cls, mask_});
-    count(i, -1);
-    done_[i] = 1;
-    state_ = to;
-    if (cls >= 0) {
-      used_[cls]++;
-      return;
-    }
-    after_[before_[i]] = after_[i];
-    before_[after_[i]] = before_[i];
-    mask_[p_.slot[i] >> 6] |= 1ull << (p_.slot[i] & 63);
-    while (frontier_ < completed_ && done_[p_.by_return[frontier_]]) {
-      int32_t s = p_.slot[p_.by_return[frontier_++]];
-      mask_[s >> 6] &= ~(1ull << (s & 63));
+  // --- the window
+
+  void open_up_to(int32_t frontier) {
+    for (; called_ < p_.called[frontier]; called_++) {
+      int32_t i = p_.by_call[called_], s = p_.slot[i];
+      before_[i] = at_[s];
+      at_[s] = i;
+      set(open_, s);
+      if (o_[i].read_only()) set(reads_, s);
     }
   }
 
-  void undo_to(size_t mark) {
-    while (trail_.size() > mark) {
-      Taken& t = trail_.back();
-      count(t.op, +1);
-      done_[t.op] = 0;
-      frontier_ = t.frontier;
-      state_ = t.state;
-      mask_ = t.mask;
-      if (t.cls >= 0) {
-        used_[t.cls]--;
-      } else {
-        after_[before_[t.op]] = t.op;
-        before_[after_[t.op]] = t.op;
-      }
-      trail_.pop_back();
-    }
-  }
-
-  void take_reads() {
-    for (bool changed = true; changed && frontier_ < completed_;) {
-      changed = false;
-      for (int32_t i = after_[head_], next; i != head_ && o_.call[i] < deadline(); i = next) {
-        next = after_[i];
-        if (!l_.read_only(letter(i)) || l_.requires_[letter(i)] != state_) continue;
-        take(i, state_, -1);
-        changed = true;
-        if (frontier_ == completed_) return;
-      }
-    }
-  }
-
-  // False if this configuration, or one that used no more of the unknown outcomes, was visited.
-  bool visit() {
-    auto [it, fresh] = visited_.try_emplace(Key{mask_, frontier_, state_});
-    if (fresh) bytes_ += sizeof(Key) + 64;
-    if (used_.empty()) return fresh;
-    auto covers = [](const Counts& a, const Counts& b) {  // a used no more than b, class by class
-      for (size_t c = 0; c < a.size(); c++)
-        if (a[c] > b[c]) return false;
-      return true;
-    };
-    auto& seen = it->second;
-    verdict_.configurations += static_cast<int64_t>(seen.size()) / 64;  // the scan is work too
-    for (const Counts& c : seen)
-      if (covers(c, used_)) return false;
-    auto size = static_cast<int64_t>(sizeof(Counts) + 4 * used_.size());
-    bytes_ -= size * static_cast<int64_t>(
-                         std::erase_if(seen, [&](const Counts& c) { return covers(used_, c); }));
-    seen.push_back(used_);
-    bytes_ += size;
+  bool step_forward() {  // past an operation that is linearized and due; false at the end
+    int32_t s = p_.slot[p_.by_return[frontier_]];
+    clear(mask_, s);
+    clear(open_, s);
+    clear(reads_, s);
+    if (++frontier_ == completed_) return false;
+    open_up_to(frontier_);
     return true;
   }
 
-  bool may_leave(int32_t i) const {
-    if (make_[state_] > 0 || (opaque_ && recurs_)) return true;
-    bool consumes = o_.ret[i] != NEVER && l_.requires_[letter(i)] == state_;
+  void step_back() {
+    int32_t called = p_.called[frontier_ - 1];
+    if (frontier_ < completed_)
+      while (called_ > called) {
+        int32_t i = p_.by_call[--called_], s = p_.slot[i];
+        clear(open_, s);
+        clear(reads_, s);
+        at_[s] = before_[i];
+      }
+    int32_t i = p_.by_return[--frontier_], s = p_.slot[i];
+    set(open_, s);
+    if (o_[i].read_only()) set(reads_, s);
+  }
+
+  // Linearize what keeps the state; false at the end of the history.
+  int32_t take_reads() {
+    int32_t taken = 0;
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (int w = 0; w < WORDS; w++)
+        for (uint64_t bits = reads_[w] & ~mask_[w]; bits; bits &= bits - 1) {
+          int32_t i = at_[w * 64 + std::countr_zero(bits)];
+          const Op& op = o_[i];
+          if (!op.legal(state_)) continue;
+          mask_[w] |= bits & -bits;
+          if (op.req >= 0) taken++;
+          if (collect_) collect_->push_back(i);
+        }
+      while (test(mask_, p_.slot[p_.by_return[frontier_]])) {
+        changed = true;
+        if (!step_forward()) break;
+      }
+      if (frontier_ == completed_) break;
+    }
+    need_[state_] -= taken;
+    return taken;
+  }
+
+  void take(int32_t i, int32_t cls, int32_t to) {
+    trail_.push_back({mask_, state_, frontier_, i, cls, 0});
+    count(o_[i], -1);
+    state_ = to;
+    if (cls >= 0) {
+      used_[cls]++;
+    } else {
+      set(mask_, p_.slot[i]);
+    }
+    trail_.back().reads = take_reads();
+  }
+
+  void undo() {
+    const Taken& t = trail_.back();
+    need_[state_] += t.reads;
+    while (frontier_ > t.frontier) step_back();
+    mask_ = t.mask;
+    state_ = t.state;
+    count(o_[t.op], +1);
+    if (t.cls >= 0) used_[t.cls]--;
+    trail_.pop_back();
+  }
+
+  // --- candidates
+
+  // Into the configuration that was just made; true at the end of the history. One that fails at
+  // once is left again.
+  bool enter() {
+    if (frames_.empty()) take_reads();
+    if (frontier_ == completed_) return true;
+    if (frontier_ > deepest_) {
+      deepest_ = frontier_;
+      patience_ = PATIENCE;
+      restart_at_ = configurations_ + patience_;
+    }
+    if (!frames_.empty() && failed_.has(mask_, frontier_, state_, used_, scanned_)) {
+      undo();
+      return false;
+    }
+    configurations_ += 1 + (scanned_ >> 6);  // the scan is work too
+    scanned_ &= 63;
+    if (candidates_.size() > CANDIDATES_MAX) forget_candidates();
+    auto begin = static_cast<int32_t>(candidates_.size());
+    if (can_be_met()) find_candidates(begin);
+    frames_.push_back({begin, static_cast<int32_t>(candidates_.size()), 0});
+    return false;
+  }
+
+  // Whether what the next return needs can still be made before it.
+  bool can_be_met() {
+    const Op& due = o_[p_.by_return[frontier_]];
+    if (due.req < 0 || due.req == state_ || opaque_) return true;
+    for (int w = 0; w < WORDS; w++)
+      for (uint64_t bits = open_[w] & ~mask_[w] & ~reads_[w]; bits; bits &= bits - 1)
+        if (o_[at_[w * 64 + std::countr_zero(bits)]].ins == due.req) return true;
+    for (size_t c = 0; c < used_.size(); c++) {
+      if (used_[c] == p_.classes[c].size()) continue;
+      const Op& op = o_[p_.classes[c][used_[c]]];
+      if (op.ins == due.req && op.call < due.ret) return true;
+    }
+    return false;
+  }
+
+  // Take the next candidate of the configuration; false where there is none.
+  bool next_candidate() {
+    Frame& f = frames_.back();
+    if (f.begin == FORGOTTEN) {
+      f.begin = static_cast<int32_t>(candidates_.size());
+      find_candidates(f.begin);
+      f.end = static_cast<int32_t>(candidates_.size());
+    }
+    if (f.begin + f.next == f.end) {
+      candidates_.resize(f.begin);
+      return false;
+    }
+    Candidate c = candidates_[f.begin + f.next++];
+    take(c.op, c.cls, c.to);
+    return true;
+  }
+
+  // Long without progress: go back some way and try another order. What failed stays known, and
+  // the way grows, so that nothing is left out for ever.
+  void restart() {
+    patience_ += patience_ / 8;
+    restart_at_ = configurations_ + patience_;
+    int32_t back = deepest_ - (32 << (order_ % 8));
+    while (frames_.size() > 1 && frontier_ > back) {
+      Frame& f = frames_.back();
+      if (f.begin != FORGOTTEN) candidates_.resize(f.begin);
+      frames_.pop_back();
+      undo();
+    }
+    Frame& f = frames_.back();
+    if (f.begin != FORGOTTEN) candidates_.resize(f.begin);
+    f = {FORGOTTEN, 0, 0};
+    order_++;
+  }
+
+  void forget_candidates() {
+    for (Frame& f : frames_) f.begin = FORGOTTEN;
+    candidates_.clear();
+  }
+
+  bool may_leave(const Op& op) const {
+    if (make_[state_] > 0 || (opaque_ && asked_->recurs)) return true;
+    bool consumes = op.ret != NEVER && op.req == state_;
     return need_[state_] - (consumes ? 1 : 0) == 0;
   }
 
-  int32_t next_needed() const {
+  bool linearized(int32_t i) const { return at_[p_.slot[i]] == i && test(mask_, p_.slot[i]); }
+
+  // The state that the next completed operation with one needs, unless what installs states by
+  // name can lead there whatever is done now; else -1.
+  int32_t next_needed() {
     for (int32_t k = frontier_, end = std::min(completed_, frontier_ + 256); k < end; k++) {
       int32_t i = p_.by_return[k];
-      if (!done_[i] && l_.requires_[letter(i)] >= 0) return l_.requires_[letter(i)];
+      if (o_[i].req < 0 || linearized(i)) continue;
+      return is_led_to(o_[i].req, o_[i].ret) ? -1 : o_[i].req;
     }
     return -1;
   }
 
-  bool leads_away(int32_t to) {
-    if (!ask_reaches_ || needed_ < 0) return false;
-    uint64_t key = static_cast<uint64_t>(to) << 32 | static_cast<uint32_t>(needed_);
+  bool is_led_to(int32_t state, int32_t deadline) {
+    auto leads = [&](const Op& op) { return op.req != OPAQUE && op.ins >= 0 && reaches(op.ins, state); };
+    for (int w = 0; w < WORDS; w++)
+      for (uint64_t bits = open_[w] & ~mask_[w] & ~reads_[w]; bits; bits &= bits - 1)
+        if (leads(o_[at_[w * 64 + std::countr_zero(bits)]])) return true;
+    for (auto k = static_cast<size_t>(called_); k < p_.by_call.size() && o_[p_.by_call[k]].call < deadline; k++)
+      if (leads(o_[p_.by_call[k]])) return true;
+    for (size_t c = 0; c < used_.size(); c++)
+      if (used_[c] < p_.classes[c].size() && leads(o_[p_.classes[c][used_[c]]])) return true;
+    return false;
+  }
+
+  bool reaches(int32_t state, int32_t later) {
+    uint64_t key = static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(later);
     auto it = reached_.find(key);
     if (it == reached_.end()) {
-      it = reached_.emplace(key, ask_reaches_(to, needed_)).first;
-      bytes_ += 48;
+      it = reached_.emplace(key, asked_->reaches(states_.global(state), states_.global(later))).first;
+      asked_bytes_ += 48;
     }
-    return !it->second;
+    return it->second;
   }
 
-  int enter(size_t mark) {
-    take_reads();
-    deepest_ = std::max(deepest_, std::min(frontier_, completed_ - 1));
-    if (frontier_ == completed_) return FOUND;
-    if (!visit()) return DEAD;
-    if ((++verdict_.configurations & 1023) == 0) poll_();
-    if (ask_reaches_) needed_ = next_needed();
-    size_t begin = candidates_.size();
-    add_completed(begin);
-    add_open();
-    frames_.push_back({mark, begin, candidates_.size(), begin});
-    return PUSHED;
-  }
+  bool leads_away(int32_t to) { return needed_ >= 0 && !reaches(to, needed_); }
 
-  void add_completed(size_t begin) {
-    for (int32_t i = after_[head_]; i != head_ && o_.call[i] < deadline(); i = after_[i]) {
-      int32_t to = step(state_, letter(i));
-      if (to < 0 || (to != state_ && (!may_leave(i) || leads_away(to)))) continue;
-      bool known = false;
-      for (size_t k = begin; k < candidates_.size() && !known; k++) {
-        Candidate& other = candidates_[k];
-        if (letter(other.op) != letter(i)) continue;
-        known = true;
-        if (o_.ret[i] < o_.ret[other.op]) other.op = i;
-      }
-      if (!known) candidates_.push_back({i, to, -1});
-    }
+  void find_candidates(int32_t begin) {
+    if (asked_ && asked_->reaches) needed_ = next_needed();
     int32_t due = p_.by_return[frontier_];
-    int32_t needed = l_.requires_[letter(due)];
-    auto rank = [&](const Candidate& c) {
-      if (c.op == due) return 0;
-      return needed >= 0 && c.to == needed ? 1 : 2;
+    for (int w = 0; w < WORDS; w++)
+      for (uint64_t bits = open_[w] & ~mask_[w] & ~reads_[w]; bits; bits &= bits - 1) {
+        int32_t i = at_[w * 64 + std::countr_zero(bits)];
+        const Op& op = o_[i];
+        int32_t& known = tried_[p_.letter[i]];
+        if (known >= begin && known < static_cast<int32_t>(candidates_.size()) &&
+            p_.letter[candidates_[known].op] == p_.letter[i]) {
+          if (op.ret < o_[candidates_[known].op].ret) candidates_[known].op = i;
+          continue;
+        }
+        int32_t to = step(state_, op);
+        if (to < 0 || (to != state_ && (!may_leave(op) || leads_away(to)))) continue;
+        known = static_cast<int32_t>(candidates_.size());
+        candidates_.push_back({i, to, -1});
+      }
+    int32_t needed = o_[due].req;
+    auto rank = [&](const Candidate& c) -> int64_t {
+      int64_t r = c.op == due ? 0 : needed >= 0 && c.to == needed ? 1 : 2;
+      int32_t o = order_ % 4;
+      if (o == 1) r = 0;
+      uint32_t low = o < 2 ? static_cast<uint32_t>(o_[c.op].ret) : static_cast<uint32_t>(mix(static_cast<uint64_t>(c.op) << 32 ^ static_cast<uint64_t>(order_)) & 0x7fffffff);
+      if (o == 3) r = 0;
+      return r << 32 | low;
     };
-    std::sort(candidates_.begin() + static_cast<int64_t>(begin), candidates_.end(),
-              [&](const Candidate& a, const Candidate& b) {
-                int ra = rank(a), rb = rank(b);
-                return ra != rb ? ra < rb : o_.ret[a.op] < o_.ret[b.op];
-              });
+    std::sort(candidates_.begin() + begin, candidates_.end(),
+              [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+    add_unknown();
   }
 
-  void add_open() {
+  void add_unknown() {
+    int32_t deadline = o_[p_.by_return[frontier_]].ret;
     for (size_t c = 0; c < used_.size(); c++) {
       if (used_[c] == p_.classes[c].size()) continue;
       int32_t i = p_.classes[c][used_[c]];
-      if (o_.call[i] > deadline()) continue;
-      int32_t to = step(state_, letter(i));
-      if (to < 0 || to == state_ || !may_leave(i) || leads_away(to)) continue;
-      if (!opaque_ && need_[to] == 0 && want_[to] == 0) continue;
+      const Op& op = o_[i];
+      if (op.call > deadline) continue;
+      int32_t to = step(state_, op);
+      if (to < 0 || to == state_ || !may_leave(op) || leads_away(to)) continue;
+      if (!opaque_ && !all_buts_ && need_[to] == 0 && want_[to] == 0) continue;
       candidates_.push_back({i, to, static_cast<int32_t>(c)});
     }
   }

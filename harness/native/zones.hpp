@@ -1,4 +1,4 @@
-// Registers whose every state is installed at most once: zones over chains, O(n log n).
+// Registers whose every state is installed at most once: zones over chains, O(n).
 //
 // Gibbons & Korach 1997 and Golab, Li & Shah 2011, with chains of successful compare-and-set and
 // operations of unknown outcome. A block is an installed value with everything that was
@@ -12,50 +12,49 @@ namespace harness {
 
 class Zones {
  public:
-  Zones(const Operations& ops, const Letters& letters) : o_(ops), l_(letters) {}
-
-  // Undecided with reason "not unique" where a state is installed twice or a letter is opaque.
-  Verdict check() {
-    if (!find_writers()) return undecided("not unique");
-    if (!activate()) return verdict_;
-    if (!link_chains()) return verdict_;
-    if (!walk_chains()) return verdict_;
-    if (!compare_zones()) return verdict_;
+  // Undecided with "not unique" where a state is installed twice, an operation is opaque, or one
+  // knows only what the state was not; a violation among the others is one of all of them.
+  Verdict check(const Partition& partition, int32_t states) {
+    ops_ = partition.ops;
+    verdict_ = {};
+    if (partition.opaque || !find_writers(states)) return undecided();
+    if (!activate() || !link_chains() || !walk_chains() || !compare_zones()) return verdict_;
+    if (partition.all_buts) return undecided();
     verdict_.valid = 1;
+    verdict_.how = "zones";
     return verdict_;
   }
 
  private:
   static constexpr int32_t NOBODY = -1, INIT = -2;
-  struct Mark {  // an extreme of times and the operation that it belongs to
-    int32_t time, op;
+  struct State {
+    int32_t writer, next;             // operations: which installs it, which swaps it away
+    int32_t first_return, last_call;  // of those that observe it
   };
   struct Zone {
-    Mark f, s;
-    int32_t root;
+    int32_t f, s, root;
   };
 
-  const Operations& o_;
-  const Letters& l_;
+  std::span<const Op> ops_;
   Verdict verdict_;
-  std::vector<int32_t> writer_, next_, root_of_;
-  std::vector<char> active_;
-  std::vector<Mark> first_return_, last_call_;
-  std::vector<Zone> zones_;
+  std::vector<State> states_;
+  std::vector<char> active_;  // empty: all are
+  std::vector<Zone> forward_, backward_;
+  std::vector<int32_t> pending_;
 
-  int32_t req(int32_t i) const { return l_.requires_[o_.letter[i]]; }
-  int32_t ins(int32_t i) const { return l_.installs[o_.letter[i]]; }
+  int32_t size() const { return static_cast<int32_t>(ops_.size()); }
+  bool is_active(int32_t i) const { return active_.empty() || active_[i]; }
 
-  Verdict undecided(const char* reason) {
-    verdict_.valid = -1;
-    verdict_.reason = reason;
+  Verdict undecided() {
+    verdict_ = {};
+    verdict_.how = "not unique";
     return verdict_;
   }
 
   // The core is closed under writers: without the one that installed what an operation saw, it
   // would be refuted for another reason than the history.
-  bool refute(const char* reason, std::vector<int32_t> core, int32_t stuck) {
-    std::vector<char> in(o_.size(), 0);
+  bool refute(const char* how, std::vector<int32_t> core, int32_t stuck) {
+    std::vector<char> in(ops_.size(), 0);
     std::vector<int32_t> closed;
     while (!core.empty()) {
       int32_t i = core.back();
@@ -63,146 +62,171 @@ class Zones {
       if (i < 0 || in[i]) continue;
       in[i] = 1;
       closed.push_back(i);
-      if (req(i) >= 0) core.push_back(writer_[req(i)]);
+      if (ops_[i].req >= 0) core.push_back(states_[ops_[i].req].writer);
     }
     std::sort(closed.begin(), closed.end());
-    core = std::move(closed);
     verdict_.valid = 0;
-    verdict_.reason = reason;
-    verdict_.order = std::move(core);
+    verdict_.how = how;
+    verdict_.order = std::move(closed);
     verdict_.stuck = stuck;
     return false;
   }
 
-  bool find_writers() {
-    writer_.assign(l_.states, NOBODY);
-    writer_[l_.init] = INIT;
-    for (int32_t i = 0; i < o_.size(); i++) {
-      if (l_.opaque(o_.letter[i])) return false;
-      int32_t v = ins(i);
-      if (v == KEEP) continue;
-      if (writer_[v] != NOBODY) return false;
-      writer_[v] = i;
+  bool find_writers(int32_t states) {
+    states_.assign(states, {NOBODY, NOBODY, NEVER, -1});
+    states_[0].writer = INIT;
+    bool open = false;
+    for (int32_t i = 0; i < size(); i++) {
+      const Op& op = ops_[i];
+      open = open || op.ret == NEVER;
+      if (op.ins == KEEP) continue;
+      if (states_[op.ins].writer != NOBODY) return false;
+      states_[op.ins].writer = i;
     }
+    active_.clear();
+    if (open) active_.assign(ops_.size(), 0);
     return true;
   }
 
   // An operation of unknown outcome takes effect only where something observed it.
   bool activate() {
-    active_.assign(o_.size(), 0);
-    std::vector<int32_t> observed, observer;
-    auto add = [&](int32_t i) {
-      active_[i] = 1;
-      if (req(i) != ANY) {
-        observed.push_back(req(i));
-        observer.push_back(i);
+    if (active_.empty()) {
+      for (int32_t i = 0; i < size(); i++)
+        if (ops_[i].req >= 0 && states_[ops_[i].req].writer == NOBODY)
+          return refute("thin air", {i}, i);
+      return true;
+    }
+    pending_.clear();
+    for (int32_t i = 0; i < size(); i++)
+      if (ops_[i].ret != NEVER) {
+        active_[i] = 1;
+        pending_.push_back(i);
       }
-    };
-    for (int32_t i = 0; i < o_.size(); i++)
-      if (o_.ret[i] != NEVER) add(i);
-    while (!observed.empty()) {
-      int32_t v = observed.back(), by = observer.back();
-      observed.pop_back();
-      observer.pop_back();
-      int32_t w = writer_[v];
-      if (w == NOBODY) return refute("thin air", {by}, by);
-      if (w >= 0 && !active_[w]) add(w);
+    while (!pending_.empty()) {
+      int32_t i = pending_.back();
+      pending_.pop_back();
+      if (ops_[i].req < 0) continue;
+      int32_t w = states_[ops_[i].req].writer;
+      if (w == NOBODY) return refute("thin air", {i}, i);
+      if (w == INIT || active_[w]) continue;
+      active_[w] = 1;
+      pending_.push_back(w);
     }
     return true;
   }
 
   bool link_chains() {
-    first_return_.assign(l_.states, {NEVER, -1});
-    last_call_.assign(l_.states, {-1, -1});
-    next_.assign(l_.states, NOBODY);
-    for (int32_t i = 0; i < o_.size(); i++) {
-      if (!active_[i] || req(i) == ANY) continue;
-      int32_t v = req(i);
-      if (ins(i) != KEEP) {
-        if (next_[v] != NOBODY)
-          return refute("two successors", {writer_[v], next_[v], i}, i);
-        next_[v] = i;
+    for (int32_t i = 0; i < size(); i++) {
+      const Op& op = ops_[i];
+      if (op.req < 0 || !is_active(i)) continue;
+      State& v = states_[op.req];
+      if (op.ins != KEEP) {
+        if (v.next != NOBODY) return refute("two successors", {v.writer, v.next, i}, i);
+        v.next = i;
         continue;
       }
-      if (o_.ret[i] < first_return_[v].time) first_return_[v] = {o_.ret[i], i};
-      if (o_.call[i] > last_call_[v].time) last_call_[v] = {o_.call[i], i};
+      v.first_return = std::min(v.first_return, op.ret);
+      v.last_call = std::max(v.last_call, op.call);
     }
     return true;
   }
 
-  bool is_root(int32_t v) const {
-    int32_t w = writer_[v];
-    return w == INIT || (w >= 0 && active_[w] && req(w) == ANY);
+  bool is_root(const State& v) const {
+    return v.writer == INIT ||
+           (v.writer >= 0 && ops_[v.writer].req == ANY && is_active(v.writer));
   }
 
   std::vector<int32_t> chain(int32_t root) const {  // every swap of a block, and its writer
-    std::vector<int32_t> ops{writer_[root]};
-    for (int32_t v = root; next_[v] != NOBODY; v = ins(next_[v])) ops.push_back(next_[v]);
+    std::vector<int32_t> ops{states_[root].writer};
+    for (int32_t i = states_[root].next; i != NOBODY; i = states_[ops_[i].ins].next)
+      ops.push_back(i);
     return ops;
   }
 
-  bool refute_chain(Mark late, int32_t early) {
-    return refute("out of order in a chain", {late.op, early}, early);
+  // Each rank is one event's.
+  int32_t called_at(int32_t time) const {
+    for (int32_t i = 0; i < size(); i++)
+      if (ops_[i].call == time) return i;
+    return -1;
+  }
+  int32_t returned_at(int32_t time) const {
+    for (int32_t i = 0; i < size(); i++)
+      if (ops_[i].ret == time) return i;
+    return -1;
+  }
+
+  bool refute_chain(int32_t last_call, int32_t first_return) {
+    int32_t early = returned_at(first_return);
+    return refute("out of order in a chain", {called_at(last_call), early}, early);
   }
 
   bool walk_chains() {
     int32_t walked = 0, wanted = 0;
-    std::vector<char> reached(l_.states, 0);
-    for (int32_t v = 0; v < l_.states; v++)
-      if (writer_[v] == INIT || (writer_[v] >= 0 && active_[writer_[v]])) wanted++;
-    for (int32_t root = 0; root < l_.states; root++) {
-      if (!is_root(root)) continue;
-      int32_t w = writer_[root];
-      Mark f = w == INIT ? Mark{-1, -1} : Mark{o_.ret[w], w};
-      Mark m = w == INIT ? Mark{-1, -1} : Mark{o_.call[w], w};
-      for (int32_t v = root;;) {
+    forward_.clear();
+    backward_.clear();
+    for (int32_t root = 0; root < static_cast<int32_t>(states_.size()); root++) {
+      const State& first = states_[root];
+      if (first.writer == NOBODY || (first.writer >= 0 && !is_active(first.writer))) continue;
+      wanted++;
+      if (!is_root(first)) continue;
+      int32_t w = first.writer;
+      int32_t f = w == INIT ? -1 : ops_[w].ret;
+      int32_t m = w == INIT ? -1 : ops_[w].call;
+      for (int32_t at = root;;) {
+        const State& v = states_[at];
         walked++;
-        reached[v] = 1;
-        if (first_return_[v].time < m.time) return refute_chain(m, first_return_[v].op);
-        if (first_return_[v].time < f.time) f = first_return_[v];
-        if (last_call_[v].time > m.time) m = last_call_[v];
-        int32_t swap = next_[v];
-        if (swap == NOBODY) break;
-        if (o_.ret[swap] < m.time) return refute_chain(m, swap);
-        if (o_.ret[swap] < f.time) f = {o_.ret[swap], swap};
-        if (o_.call[swap] > m.time) m = {o_.call[swap], swap};
-        v = ins(swap);
+        if (v.first_return < m) return refute_chain(m, v.first_return);
+        f = std::min(f, v.first_return);
+        m = std::max(m, v.last_call);
+        if (v.next == NOBODY) break;
+        const Op& swap = ops_[v.next];
+        if (swap.ret < m) return refute_chain(m, swap.ret);
+        f = std::min(f, swap.ret);
+        m = std::max(m, swap.call);
+        at = swap.ins;
       }
-      if (w == INIT && m.time < 0) continue;  // nobody saw the initial state
-      zones_.push_back({f, m, root});
+      if (w == INIT && m < 0) continue;  // nobody saw the initial state
+      (f < m ? forward_ : backward_).push_back({f, m, root});
     }
     if (walked == wanted) return true;
+    return refute_cycle();
+  }
+
+  bool refute_cycle() {
+    std::vector<char> reached(states_.size(), 0);
+    for (int32_t root = 0; root < static_cast<int32_t>(states_.size()); root++) {
+      if (!is_root(states_[root])) continue;
+      reached[root] = 1;
+      for (int32_t i = states_[root].next; i != NOBODY; i = states_[ops_[i].ins].next)
+        reached[ops_[i].ins] = 1;
+    }
     std::vector<int32_t> swaps;
-    for (int32_t i = 0; i < o_.size(); i++)
-      if (active_[i] && ins(i) != KEEP && !reached[ins(i)]) swaps.push_back(i);
+    for (int32_t i = 0; i < size(); i++)
+      if (ops_[i].ins != KEEP && is_active(i) && !reached[ops_[i].ins]) swaps.push_back(i);
     return refute("a cycle of swaps", std::move(swaps), -1);
   }
 
   bool refute_zones(const Zone& a, const Zone& b) {
     auto core = chain(a.root);
     for (int32_t i : chain(b.root)) core.push_back(i);
-    for (int32_t i : {a.f.op, a.s.op, b.f.op, b.s.op}) core.push_back(i);
+    for (const Zone& zone : {a, b}) {
+      core.push_back(returned_at(zone.f));
+      core.push_back(called_at(zone.s));
+    }
     // The one of the two last calls that comes later is the observation that cannot be explained.
     return refute("two values each before the other", std::move(core),
-                  a.s.time > b.s.time ? a.s.op : b.s.op);
+                  called_at(std::max(a.s, b.s)));
   }
 
   bool compare_zones() {
-    std::vector<Zone> forward;
-    for (const Zone& z : zones_)
-      if (z.f.time < z.s.time) forward.push_back(z);
-    std::sort(forward.begin(), forward.end(),
-              [](const Zone& a, const Zone& b) { return a.f.time < b.f.time; });
-    for (size_t i = 1; i < forward.size(); i++)
-      if (forward[i].f.time < forward[i - 1].s.time)
-        return refute_zones(forward[i - 1], forward[i]);
-    for (const Zone& z : zones_) {
-      if (z.f.time < z.s.time) continue;
-      auto after = std::lower_bound(forward.begin(), forward.end(), z.s.time,
-                                    [](const Zone& a, int32_t t) { return a.f.time < t; });
-      if (after == forward.begin()) continue;
-      const Zone& before = *std::prev(after);
-      if (z.f.time < before.s.time) return refute_zones(before, z);
+    sort_by_rank(forward_, [](const Zone& zone) { return zone.f; });
+    for (size_t i = 1; i < forward_.size(); i++)
+      if (forward_[i].f < forward_[i - 1].s) return refute_zones(forward_[i - 1], forward_[i]);
+    sort_by_rank(backward_, [](const Zone& zone) { return zone.s; });
+    size_t next = 0;  // the first forward zone that begins after the present backward one
+    for (const Zone& zone : backward_) {
+      while (next < forward_.size() && forward_[next].f < zone.s) next++;
+      if (next > 0 && zone.f < forward_[next - 1].s) return refute_zones(forward_[next - 1], zone);
     }
     return true;
   }

@@ -1,0 +1,183 @@
+"""Histories whose verdicts are known by construction, as columns, for the checkers' benchmarks.
+
+A store that is linearizable is simulated: each operation takes effect at one instant within its
+interval. Clients are always busy, or think for a while; of `unknown` of the operations that write
+the outcome is never told: half of them take effect, some late, and their client goes on as a new
+process. `stale_at`: one read, after that share of the reads, returns what had been overwritten
+before it was called. The same families as in the papers' and Porcupine's own benchmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+READ, WRITE, CAS = 0, 1, 2
+OPEN = (1 << 63) - 1
+NOTHING = -1
+
+
+@dataclass
+class Columns:
+    """One row an operation, in order of call. `call`, `ret`: positions of events, from 0; `ret` is
+    OPEN where the outcome is unknown. `a`: what was written, read, or compared with; `b`: what was
+    to be set; `swapped`: whether a comparison held. NOTHING: the initial value."""
+
+    process: np.ndarray
+    call: np.ndarray
+    ret: np.ndarray
+    key: np.ndarray
+    f: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    swapped: np.ndarray
+    valid: bool = True
+    about: dict[str, object] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.call)
+
+
+def registers(
+    n: int,
+    clients: int,
+    *,
+    keys: int = 1,
+    values: int | None = None,
+    writes: float = 0.5,
+    swaps: float = 0.0,
+    unknown: float = 0.0,
+    think: float = 0.0,
+    stale_at: float | None = None,
+    phantom_at: float | None = None,
+    seed: int = 1,
+) -> Columns:
+    """`values`: so many; None: each is written once."""
+    rng = np.random.default_rng(seed)
+    each = n // clients + 1
+    shape = (clients, each)
+    f = np.full(shape, READ, np.int8)
+    draw = rng.random(shape)
+    f[draw < writes + swaps] = CAS
+    f[draw < writes] = WRITE
+    takes = rng.exponential(1.0, shape) + 0.05
+    lost = (f != READ) & (rng.random(shape) < unknown)
+    pause = rng.exponential(think, shape) if think else 1e-6 * rng.random(shape)
+    step = np.where(lost, 5.0, takes) + pause
+    call = np.cumsum(step, axis=1) - step + rng.random((clients, 1))
+    ret = call + takes
+    effect = call + takes * rng.random(shape)
+    lag = rng.exponential(1.0, shape) * np.where(rng.random(shape) < 0.1, 50, 1)
+    effect = np.where(lost, np.where(rng.random(shape) < 0.5, call + lag, np.inf), effect)
+    ret = np.where(lost, np.inf, ret)
+    process = np.arange(clients)[:, None] + clients * np.cumsum(lost, axis=1) - clients * lost
+    order = np.argsort(call, axis=None, kind="stable")[:n]
+    f, call, ret, effect, process, lost = (
+        x.reshape(-1)[order] for x in (f, call, ret, effect, process, lost)
+    )
+    key = rng.integers(keys, size=n, dtype=np.int32) if keys > 1 else np.zeros(n, np.int32)
+    a, b = np.full(n, NOTHING, np.int64), np.full(n, NOTHING, np.int64)
+    if values is None:
+        a = np.where(f == WRITE, np.arange(n), a)
+        b = np.where(f == CAS, np.arange(n), b)
+    else:
+        a = np.where(f != READ, rng.integers(values, size=n), a)
+        b = np.where(f == CAS, rng.integers(values, size=n), b)
+    swapped = np.zeros(n, bool)
+    if swaps:
+        _apply(
+            np.argsort(effect, kind="stable"), effect, f, key, a, b, swapped, values is None, rng
+        )
+    else:
+        _read_back(effect, f, key, a)
+    call, ret = _positions(call, ret)
+    made = Columns(process, call, ret, key, f, a, b, swapped)
+    if stale_at is not None:
+        _make_stale(made, stale_at)
+    if phantom_at is not None:
+        reads = np.flatnonzero((f == READ) & (ret != OPEN))
+        a[reads[int(len(reads) * phantom_at)]] = n + 1
+        made.valid = False
+    keep = (f != READ) | (ret != OPEN)
+    assert keep.all()
+    return made
+
+
+def _read_back(effect: np.ndarray, f: np.ndarray, key: np.ndarray, a: np.ndarray) -> None:
+    """What reads see, where nothing depends on what was there."""
+    order = np.lexsort((effect, key))
+    order = order[np.isfinite(effect[order])]
+    place = np.arange(len(order))
+    first = np.r_[True, key[order][1:] != key[order][:-1]]
+    begin = np.maximum.accumulate(np.where(first, place, 0))
+    last = np.maximum.accumulate(np.where(f[order] == WRITE, place, -1))
+    seen = np.where(last >= begin, a[order[np.maximum(last, 0)]], NOTHING)
+    reads = f[order] == READ
+    a[order[reads]] = seen[reads]
+
+
+def _apply(
+    order: np.ndarray,
+    effect: np.ndarray,
+    f: np.ndarray,
+    key: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    swapped: np.ndarray,
+    unique: bool,
+    rng: np.random.Generator,
+) -> None:
+    """One after the other. With unique values half of the comparisons are with what was seen by
+    some earlier operation, and so mostly fail."""
+    state: dict[int, int] = {}
+    before: dict[int, int] = {}
+    stale = rng.random(len(order)) < 0.6
+    kinds, keys_of, compared, new = f.tolist(), key.tolist(), a.tolist(), b.tolist()
+    never = ~np.isfinite(effect)
+    late = never.tolist()
+    for i in order.tolist():
+        k = keys_of[i]
+        now = state.get(k, NOTHING)
+        if kinds[i] == READ:
+            compared[i] = now
+            continue
+        if kinds[i] == CAS:
+            if unique:
+                compared[i] = before.get(k, NOTHING) if stale[i] else now
+            if late[i] or compared[i] != now:
+                continue
+            swapped[i] = True
+        elif late[i]:
+            continue
+        before[k] = now
+        state[k] = new[i] if kinds[i] == CAS else compared[i]
+    a[:] = compared
+
+
+def _positions(call: np.ndarray, ret: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n = len(call)
+    times = np.concatenate([call, ret])
+    order = np.argsort(times, kind="stable")
+    rank = np.empty(2 * n, np.int64)
+    rank[order] = np.arange(2 * n)
+    return rank[:n].copy(), np.where(np.isfinite(ret), rank[n:], OPEN)
+
+
+def _make_stale(made: Columns, at: float) -> None:
+    """One read, of a key that was written often: what was there before what was there."""
+    reads = np.flatnonzero((made.f == READ) & (made.ret != OPEN))
+    for i in reads[int(len(reads) * at) :]:
+        writes = (
+            (made.key[:i] == made.key[i]) & (made.f[:i] == WRITE) & (made.ret[:i] < made.call[i])
+        )
+        done = np.flatnonzero(writes)
+        if len(done) < 4:
+            continue
+        last = done[np.argmax(made.call[done])]
+        earlier = done[made.ret[done] < made.call[last]]
+        if len(earlier):
+            made.a[i] = made.a[earlier[np.argmax(made.ret[earlier])]]
+            made.valid = False
+            return
+    raise ValueError("no read could be made stale")

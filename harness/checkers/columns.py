@@ -1,0 +1,170 @@
+"""Client operations as columns: a row an operation, with no object for it.
+
+    columns = columns_of(history.pairs(), independent=True)
+
+A value is up to three scalars of a table, or one composite one, so that what reaches the core are
+numbers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from harness.history import Op, Pair
+from harness.models.base import DIFFERED
+
+OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
+WHOLE: Final = 0  # the shape of a value that is `a` as it is
+_PARTS: Final = (2, 3)  # shapes of lists of scalars: so many of a, b, c
+_PLAIN: Final = (int, str, type(None))  # what can't be equal to a value of another type
+_SCALAR: Final = (*_PLAIN, bool, float)
+
+
+@dataclass(slots=True)
+class Columns:
+    """`call`, `ret`: where in the history an operation was invoked and completed; `ret` is OPEN
+    where the outcome is unknown. `f`: in `names`. `key`: in `keys`. `shape`, `a`, `b`, `c`: the
+    value, of what is in `values`; lists as tuples; the first is None."""
+
+    call: array[int] = field(default_factory=lambda: array("q"))
+    ret: array[int] = field(default_factory=lambda: array("q"))
+    key: array[int] = field(default_factory=lambda: array("i"))
+    f: array[int] = field(default_factory=lambda: array("i"))
+    shape: array[int] = field(default_factory=lambda: array("i"))
+    a: array[int] = field(default_factory=lambda: array("i"))
+    b: array[int] = field(default_factory=lambda: array("i"))
+    c: array[int] = field(default_factory=lambda: array("i"))
+    keys: list[Hashable] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    values: list[Hashable] = field(default_factory=lambda: [None])
+
+    def __len__(self) -> int:
+        return len(self.call)
+
+    def value(self, row: int) -> Hashable:
+        """Of an operation, as a model sees it."""
+        shape, values = self.shape[row], self.values
+        if shape == WHOLE:
+            return values[self.a[row]]
+        parts = (values[self.a[row]], values[self.b[row]], values[self.c[row]])
+        return parts[:shape]
+
+
+def freeze(value: Any) -> Hashable:
+    """JSON data as a hashable value: lists become tuples."""
+    if isinstance(value, list):
+        return tuple(freeze(v) for v in value)
+    if isinstance(value, dict):
+        return tuple(sorted((k, freeze(v)) for k, v in value.items()))
+    return value  # type: ignore[no-any-return]
+
+
+class _Table:
+    """Distinct values by number. Those that are equal but not of one type are two: 1 and true."""
+
+    def __init__(self, values: list[Hashable]) -> None:
+        self.values = values
+        self._numbers: dict[Hashable, int] = {}
+        for value in values:
+            self._numbers[value] = len(self._numbers)
+
+    def number(self, value: Any) -> int:
+        at: Hashable = value if type(value) in _PLAIN else (type(value), value)
+        known = self._numbers.get(at)
+        if known is None:
+            known = self._numbers[at] = len(self.values)
+            self.values.append(value)
+        return known
+
+
+def columns_of(
+    pairs: Iterable[Pair],
+    *,
+    independent: bool = False,
+    keep: Callable[[Pair], bool] | None = None,
+    observe_differed: bool = False,
+) -> Columns:
+    """Of what did not fail. Raises ValueError where `independent` histories hold a value that is
+    no [key, value].
+
+    `observe_differed`: a `cas` that failed without an error has compared and seen another value.
+    """
+    columns = Columns()
+    rows = _Rows(columns, independent)
+    for pair in pairs:
+        if keep is not None and not keep(pair):
+            continue
+        invoke, done = pair.invoke, pair.done
+        if done is None or done.type == "info":
+            rows.add(invoke, invoke.value, OPEN)
+        elif done.type == "ok":
+            rows.add(invoke, done.value, done.index)
+        elif observe_differed and done.error is None and invoke.f.startswith("cas"):
+            rows.add_differed(invoke, done)
+    return columns
+
+
+class _Rows:
+    """Adds operations to columns."""
+
+    def __init__(self, columns: Columns, independent: bool) -> None:
+        self._columns = columns
+        self._independent = independent
+        self._values = _Table(columns.values)
+        self._keys = _Table(columns.keys)
+        self._names: dict[str, int] = {}
+
+    def add(self, invoke: Op, value: Any, ret: int) -> None:
+        columns = self._columns
+        if self._independent:
+            key, value = split(invoke, value)
+            columns.key.append(self._keys.number(key if type(key) in _SCALAR else freeze(key)))
+        f = self._names.get(invoke.f)
+        if f is None:
+            f = self._names[invoke.f] = len(columns.names)
+            columns.names.append(invoke.f)
+        columns.call.append(invoke.index)
+        columns.ret.append(ret)
+        columns.f.append(f)
+        number = self._values.number
+        a = b = c = 0
+        if type(value) is list and len(value) in _PARTS and all(type(v) in _SCALAR for v in value):
+            shape = len(value)
+            a, b = number(value[0]), number(value[1])
+            if shape == 3:
+                c = number(value[2])
+        else:
+            shape = WHOLE
+            a = number(value if type(value) in _SCALAR else freeze(value))
+        columns.shape.append(shape)
+        columns.a.append(a)
+        columns.b.append(b)
+        columns.c.append(c)
+
+    def add_differed(self, invoke: Op, done: Op) -> None:
+        """A comparison of (old, new) that saw neither."""
+        self.add(invoke, invoke.value, done.index)
+        columns = self._columns
+        if columns.shape[-1] != 2:
+            raise ValueError(f"operation {invoke.index} (cas): {invoke.value!r} is not [old, new]")
+        columns.shape[-1], columns.c[-1] = 3, self._values.number(DIFFERED)
+
+
+def split(op: Op, value: Any) -> tuple[Any, Any]:
+    """The key and the value of an operation on independent keys."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(f"operation {op.index} ({op.f}): {value!r} is not [key, value]")
+    return value[0], value[1]
+
+
+def rows_by_key(columns: Columns) -> Sequence[Sequence[int]]:
+    """Rows of each key, in order; of all where there are no keys."""
+    if not columns.key:
+        return [range(len(columns))] if len(columns) else []
+    rows: list[list[int]] = [[] for _ in columns.keys]
+    for row, key in enumerate(columns.key):
+        rows[key].append(row)
+    return rows

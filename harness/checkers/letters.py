@@ -1,0 +1,120 @@
+"""Distinct operations of a model as numbers: what the native core takes of it.
+
+A letter is a distinct (f, value, known). Of each the core wants to know the one state in which it
+is legal and the state that it leaves, where the model can say so; else it asks the model, once for
+a (state, letter).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Hashable, Sequence
+from typing import Any, Final
+
+from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Growing, Model, Versioned
+
+Letter = tuple[str, Hashable, bool]
+_ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
+_STATES_MAX: Final = 64  # of a model that is explored
+
+
+class OutOfMemory(Exception):
+    """The states of a model take more than the budget."""
+
+
+class Letters:
+    """`requires`, `installs`: by letter, as in native/history.hpp. State 0 is the initial one."""
+
+    def __init__(
+        self, model: Model, letters: Sequence[Letter], operations: int, bytes_max: int
+    ) -> None:
+        """`operations`: how many there are. Raises `OutOfMemory`, and what the model raises."""
+        self._model = model
+        self._letters = letters
+        self._states: dict[Hashable, int] = {}
+        self._by_id: list[Hashable] = []
+        self._bytes_left = bytes_max
+        self._state(model.init())
+        self.requires, self.installs = array("i"), array("i")
+        for letter in range(len(letters)):
+            requires, installs = self._versions(letter)
+            self.requires.append(requires)
+            self.installs.append(installs)
+        if _OPAQUE in self.requires and getattr(model, "cost", 1) == 1 and model.recurs:
+            self._explore(4 * operations)
+        self.asks = _OPAQUE in self.requires
+
+    @property
+    def states(self) -> int:
+        return len(self._by_id)
+
+    def step(self, state: int, letter: int) -> int:
+        after = self._model.step(self._by_id[state], *self._letters[letter])
+        return -1 if after is INCONSISTENT else self._state(after)
+
+    def reaches(self, state: int, later: int) -> bool:
+        assert isinstance(self._model, Growing)
+        return self._model.reaches(self._by_id[state], self._by_id[later])
+
+    def _versions(self, letter: int) -> tuple[int, int]:
+        model = self._model
+        f, value, known = self._letters[letter]
+        versions = model.versions(f, value, known) if isinstance(model, Versioned) else None
+        if versions is None:
+            if not known and f == "read":  # tells nothing
+                return _ANY, _KEEP
+            return _OPAQUE, letter
+        requires, installs = versions
+        return self._required(requires), _KEEP if installs is KEEP else self._state(installs)
+
+    def _required(self, requires: Any) -> int:
+        if isinstance(requires, AllBut):
+            return -3 - self._state(requires.state)
+        return _ANY if requires is ANY else self._state(requires)
+
+    def _state(self, state: Hashable) -> int:
+        known = self._states.get(state)
+        if known is None:
+            known = self._states[state] = len(self._by_id)
+            self._by_id.append(state)
+            self._bytes_left -= sys.getsizeof(state) + 100
+            if self._bytes_left < 0:
+                raise OutOfMemory
+        return known
+
+    def _explore(self, steps_max: int) -> None:
+        """A model with few states need not say how its operations join them: that is found by
+        trying each in each, until there are no new states."""
+        after: list[list[int]] = []
+        letters = range(len(self._letters))
+        steps = 0
+        while len(after) < len(self._by_id):
+            steps += len(letters)
+            if steps > steps_max or len(self._by_id) > _STATES_MAX:
+                return
+            state = len(after)
+            after.append([self.step(state, letter) for letter in letters])
+        for letter in letters:
+            if self.requires[letter] == _OPAQUE:
+                joined = _joined([of_state[letter] for of_state in after])
+                if joined is not None:
+                    self.requires[letter], self.installs[letter] = joined
+
+
+def _joined(after: Sequence[int]) -> tuple[int, int] | None:
+    """(requires, installs) of an operation by the states that it leaves in each; -1: illegal."""
+    legal = [state for state, to in enumerate(after) if to >= 0]
+    if not legal:
+        return None
+    to = {after[state] for state in legal}
+    if all(after[state] == state for state in legal):
+        if len(legal) == len(after):
+            return _ANY, _KEEP
+        if len(legal) == 1:
+            return legal[0], _KEEP
+        others = [state for state in range(len(after)) if after[state] < 0]
+        return (-3 - others[0], _KEEP) if len(others) == 1 else None
+    if len(to) == 1 and len(legal) in (1, len(after)):
+        return (legal[0] if len(legal) == 1 else _ANY), to.pop()
+    return None

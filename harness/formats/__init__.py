@@ -1,0 +1,56 @@
+"""Histories of others, in and out: Jepsen's EDN and JSON, the logs and texts of Porcupine.
+
+A reader takes a file and gives a `History`; values are as JSON has them, keywords are strings.
+Errors name file and line, and what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.errors import UsageError
+from harness.formats import jepsen, porcupine
+from harness.history import History, read_history
+
+
+class Format(NamedTuple):
+    """`keyed`: values are always [key, value]. `read` takes a path and whether a read of nil shows
+    something; it raises `HistoryError`, and returns warnings, too."""
+
+    about: str
+    suffix: str
+    read: Callable[[Path, bool], tuple[History, list[str]]]
+    keyed: bool = False
+
+
+FORMATS: Mapping[str, Format] = {
+    "jsonl": Format("the harness' own", ".jsonl", lambda path, _: read_history(path)),
+    "edn": Format(
+        "Jepsen, EDN", ".edn", lambda path, nil: (jepsen.read_edn(path, nil_is_a_value=nil), [])
+    ),
+    "json": Format(
+        "Jepsen, elle-cli: JSON", ".json",
+        lambda path, nil: (jepsen.read_json(path, nil_is_a_value=nil), []),
+    ),
+    "jepsen-log": Format(
+        "Jepsen's log of etcd, as Porcupine has it", ".log",
+        lambda path, _: (porcupine.read_log(path), []),
+    ),
+    "kv": Format(
+        "Porcupine's texts of a key-value store", ".txt",
+        lambda path, _: (porcupine.read_kv(path), []), keyed=True,
+    ),
+}  # fmt: skip
+
+
+def format_of(path: Path, name: str | None) -> Format:
+    """The one that is named, or that of the file's suffix. Raises `UsageError`."""
+    if name is not None:
+        return FORMATS[name]
+    for known in FORMATS.values():
+        if path.suffix == known.suffix:
+            return known
+    suffixes = ", ".join(f"{f.suffix} ({n})" for n, f in FORMATS.items())
+    raise UsageError(f"{path}: name its --format; known by their suffixes are {suffixes}")

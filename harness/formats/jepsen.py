@@ -1,0 +1,131 @@
+"""Jepsen's histories: maps of :process, :type, :f and :value, as EDN or as JSON.
+
+One map a line or one list of them. What a file leaves out is what elle-cli takes it for: `txn`
+where there is no :f; where there is no :process each operation ends before the next begins. The
+nemesis is left out. As in Knossos, a read that completed with nil says nothing, unless
+`nil_is_a_value`. Locks that are not told who asks for them are told: the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import HistoryError
+from harness.formats import edn
+from harness.formats.assembly import Assembly
+from harness.history import History, Op
+
+_TYPES = ("invoke", "ok", "fail", "info")
+
+
+def read_edn(path: Path, *, nil_is_a_value: bool = False) -> History:
+    """Raises `HistoryError`."""
+    try:
+        return _assemble(path, _each(edn.read(_text(path))), nil_is_a_value)
+    except edn.EdnError as e:
+        raise HistoryError(f"{path}:{e.line}: not EDN: {e}") from e
+
+
+def read_json(path: Path, *, nil_is_a_value: bool = False) -> History:
+    """Raises `HistoryError`."""
+    text = _text(path)
+    if text.lstrip().startswith("["):
+        try:
+            maps = msgspec.json.decode(text)
+        except msgspec.DecodeError as e:
+            raise HistoryError(f"{path}: not JSON: {e}") from e
+        return _assemble(path, _numbered(maps), nil_is_a_value)
+    return _assemble(path, _json_lines(path, text), nil_is_a_value)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as e:
+        raise HistoryError(f"can't read {path}: {getattr(e, 'strerror', None) or e}") from e
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield number, msgspec.json.decode(line)
+            except msgspec.DecodeError as e:
+                raise HistoryError(f"{path}:{number}: not JSON: {e}") from e
+
+
+def _numbered(maps: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """A list in one text: its elements are numbered as if each had a line."""
+    return enumerate(maps, 1)
+
+
+def _each(forms: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    for line, form in forms:
+        if isinstance(form, list):
+            yield from ((line, each) for each in form)
+        else:
+            yield line, form
+
+
+def _assemble(path: Path, maps: Iterable[tuple[int, Any]], nil_is_a_value: bool) -> History:
+    assembly = Assembly(path)
+    for line, op in maps:
+        if not isinstance(op, dict) or op.get("type") not in _TYPES:
+            raise HistoryError(
+                f"{path}:{line}: expected an operation with :type invoke, ok, fail or info"
+            )
+        process = op.get("process", 0)
+        if not isinstance(process, int) or isinstance(process, bool):
+            continue  # the nemesis
+        f, value = str(op.get("f", "txn")), op.get("value")
+        if value is None and f in ("acquire", "release"):
+            value = process
+        if f == "read" and op["type"] == "ok" and value is None and not nil_is_a_value:
+            assembly.drop(line, process)
+            continue
+        error = op.get("error")
+        time = op.get("time")
+        assembly.add(
+            line,
+            Op(0, time if isinstance(time, int) else 0, op["type"], process, f, value,
+               None if error is None else str(error)),
+        )  # fmt: skip
+    return assembly.history()
+
+
+def write_edn(history: Iterable[Op]) -> Iterator[str]:
+    """A line an operation, as Jepsen reads them; the nemesis' are of type :info."""
+    for op in history:
+        client = isinstance(op.process, int)
+        fields: dict[str, str] = {
+            "index": str(op.index),
+            "time": str(op.time),
+            "type": f":{op.type if client else 'info'}",
+            "process": str(op.process) if client else f":{op.process}",
+            "f": edn.write(op.f, keyword=True),
+            "value": edn.write(op.value),
+        }
+        if op.error is not None:
+            fields["error"] = edn.write(op.error)
+        yield "{" + ", ".join(f":{name} {value}" for name, value in fields.items()) + "}"
+
+
+def write_json(history: Iterable[Op]) -> Iterator[str]:
+    """A line an operation, as elle-cli reads them."""
+    for op in history:
+        client = isinstance(op.process, int)
+        told = {
+            "index": op.index,
+            "time": op.time,
+            "type": op.type if client else "info",
+            "process": op.process,
+            "f": op.f,
+            "value": op.value,
+        }
+        if op.error is not None:
+            told["error"] = op.error
+        yield msgspec.json.encode(told).decode()

@@ -1,0 +1,45 @@
+"""Locks: one that anybody may release, and one with an owner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.models.base import INCONSISTENT, unknown_operation
+
+
+class Mutex:
+    """`acquire`, `release`: of one lock, which is free at first."""
+
+    recurs = True
+
+    def init(self) -> bool:
+        return False
+
+    def step(self, state: bool, f: str, value: Any, known: bool) -> Any:
+        requires, installs = self.versions(f, value, known)
+        return installs if state is requires else INCONSISTENT
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[bool, bool]:
+        if f not in ("acquire", "release"):
+            raise unknown_operation("mutex", f, "acquire and release")
+        return f == "release", f == "acquire"
+
+
+class OwnedLock:
+    """`acquire o`, `release o`: only its owner o may release a lock, which is free at first."""
+
+    recurs = True
+
+    def init(self) -> None:
+        return None
+
+    def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
+        requires, installs = self.versions(f, value, known)
+        return installs if state == requires else INCONSISTENT
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
+        if f not in ("acquire", "release"):
+            raise unknown_operation("lock", f, "acquire and release")
+        if value is None:
+            raise ValueError(f"model lock: {f} without an owner")
+        return (None, value) if f == "acquire" else (value, None)

@@ -1,0 +1,290 @@
+// A history key by key: the zones first, then the search, in rounds of growing budget, so that one
+// hard key does not hide an easy violation in another. The verdicts do not depend on how many
+// threads there are.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "search.hpp"
+#include "zones.hpp"
+
+namespace harness {
+
+struct Columns {
+  std::span<const int64_t> call, ret;  // INT64_MAX: of unknown outcome
+  std::span<const int32_t> key;        // from 0; empty: there is one
+  std::span<const int32_t> letter;     // of each operation; empty: each has its own
+  std::span<const int32_t> requires_, installs;  // by letter
+  int32_t states, init;
+};
+
+struct Options {
+  Budget budget;
+  bool zones, search, orders;
+  int threads;
+};
+
+class Keys {
+ public:
+  Keys(const Columns& columns, Asked* asked, const Options& options)
+      : c_(columns), asked_(asked), options_(options) {
+    split();
+  }
+
+  // Without those that have no effect and show nothing.
+  size_t operations() const { return ops_.size(); }
+
+  // `poll` may throw, to interrupt; it is called by this thread only.
+  std::vector<Verdict> check(const Poll& poll) {
+    verdicts_.assign(keys_, {});
+    searches_.resize(keys_);
+    std::vector<int32_t> open(keys_);
+    std::iota(open.begin(), open.end(), 0);
+    std::stable_sort(open.begin(), open.end(), [&](int32_t a, int32_t b) { return size(a) < size(b); });
+    int64_t share = FIRST_SHARE, spent = 0;
+    bool first = true;
+    while (!open.empty()) {
+      int64_t left = options_.budget.configurations - spent;
+      if (left <= 0) break;
+      Budget budget{std::min(share, std::max<int64_t>(1, left / static_cast<int64_t>(open.size()))),
+                    options_.budget.bytes / static_cast<int64_t>(first ? 1 : open.size())};
+      if (first) budget.configurations = std::min(share, left);
+      round(open, budget, first, poll);
+      bool refuted = false;
+      std::vector<int32_t> still;
+      int64_t kept = 0;
+      spent = 0;
+      for (int32_t k : open) {
+        const Verdict& v = verdicts_[k];
+        refuted = refuted || v.valid == 0;
+        if (v.valid < 0 && std::string_view(v.how) == "configurations") {
+          still.push_back(k);
+          kept += searches_[k]->search->bytes();
+          if (kept <= options_.budget.bytes) continue;
+          verdicts_[k].how = "memory";
+          still.pop_back();
+          searches_[k].reset();
+        } else {
+          searches_[k].reset();
+        }
+      }
+      for (const Verdict& v : verdicts_) spent += v.configurations;
+      if (refuted) break;
+      open = std::move(still);
+      share *= 8;
+      first = false;
+    }
+    return std::move(verdicts_);
+  }
+
+ private:
+  static constexpr int64_t FIRST_SHARE = 20'000;
+  static constexpr size_t ALONE = 20'000;  // operations: fewer are not worth a thread
+
+  struct Deciding {  // a search and what it refers to
+    Partition partition;
+    States states;
+    Plan plan;
+    std::unique_ptr<AnySearch> search;
+  };
+  struct Worker {
+    Zones zones;
+    std::unique_ptr<Deciding> spare;
+  };
+
+  const Columns& c_;
+  Asked* asked_;
+  Options options_;
+  int32_t keys_ = 1;
+  std::vector<Op> ops_;
+  std::vector<int32_t> rows_, begin_;
+  std::vector<Verdict> verdicts_;
+  std::vector<std::unique_ptr<Deciding>> searches_;
+
+  int32_t size(int32_t k) const { return begin_[k + 1] - begin_[k]; }
+
+  // What has no effect and shows nothing is left out.
+  void split() {
+    size_t n = c_.call.size();
+    std::vector<int32_t> calls, rets;
+    rank(c_.call, c_.ret, calls, rets);
+    for (int32_t k : c_.key) keys_ = std::max(keys_, k + 1);
+    begin_.assign(keys_ + 1, 0);
+    auto letter = [&](size_t i) { return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]); };
+    auto idle = [&](size_t i) {
+      if (rets[i] != NEVER) return false;
+      int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
+      return requires_ != OPAQUE && (installs == KEEP || installs == requires_);
+    };
+    for (size_t i = 0; i < n; i++)
+      if (!idle(i)) begin_[(c_.key.empty() ? 0 : c_.key[i]) + 1]++;
+    for (int32_t k = 0; k < keys_; k++) begin_[k + 1] += begin_[k];
+    ops_.resize(begin_[keys_]);
+    rows_.resize(begin_[keys_]);
+    std::vector<int32_t> next(begin_.begin(), begin_.end() - 1);
+    for (size_t i = 0; i < n; i++) {
+      if (idle(i)) continue;
+      int32_t at = next[c_.key.empty() ? 0 : c_.key[i]]++;
+      int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
+      ops_[at] = {calls[i], rets[i], requires_,
+                  installs == requires_ && requires_ >= 0 ? KEEP : installs};
+      rows_[at] = static_cast<int32_t>(i);
+    }
+  }
+
+  Partition partition(int32_t k, States& states) {
+    Partition p;
+    auto n = static_cast<size_t>(size(k));
+    p.ops = std::span(ops_).subspan(begin_[k], n);
+    p.row = std::span(rows_).subspan(begin_[k], n);
+    auto by_call = [](const Op& a, const Op& b) { return a.call < b.call; };
+    if (!std::is_sorted(p.ops.begin(), p.ops.end(), by_call)) {
+      std::vector<std::pair<Op, int32_t>> both;
+      for (size_t i = 0; i < n; i++) both.push_back({p.ops[i], p.row[i]});
+      std::sort(both.begin(), both.end(), [&](auto& a, auto& b) { return by_call(a.first, b.first); });
+      for (size_t i = 0; i < n; i++) std::tie(p.ops[i], p.row[i]) = both[i];
+    }
+    bool all = keys_ == 1 && c_.init == 0;
+    if (all) {
+      states.begin_with_all(c_.states);
+    } else {
+      states.begin(c_.init);
+    }
+    for (Op& op : p.ops) {
+      if (op.req == OPAQUE) {
+        p.opaque = true;
+        continue;
+      }
+      p.all_buts = p.all_buts || is_all_but(op.req);
+      if (all) continue;
+      if (is_all_but(op.req)) {
+        op.req = all_but(states.of(-3 - op.req));
+      } else if (op.req >= 0) {
+        op.req = states.of(op.req);
+      }
+      if (op.ins >= 0) op.ins = states.of(op.ins);
+    }
+    return p;
+  }
+
+  template <int WORDS>
+  static std::unique_ptr<AnySearch> make(Deciding& d, Asked* asked) {
+    return std::make_unique<Search<WORDS>>(d.partition, d.plan, d.states, asked);
+  }
+
+  static std::unique_ptr<AnySearch> make_any(Deciding& d, Asked* asked) {
+    if (d.plan.slots <= 64) return make<1>(d, asked);
+    if (d.plan.slots <= 128) return make<2>(d, asked);
+    if (d.plan.slots <= 256) return make<4>(d, asked);
+    if (d.plan.slots <= 1024) return make<16>(d, asked);
+    return nullptr;
+  }
+
+  Verdict begin(int32_t k, Worker& worker, Budget budget, const Poll& poll) {
+    if (!worker.spare) worker.spare = std::make_unique<Deciding>();
+    Deciding& d = *worker.spare;
+    d.partition = partition(k, d.states);
+    Verdict v;
+    v.how = "not decided";
+    bool completed = false;
+    for (const Op& op : d.partition.ops) completed = completed || op.ret != NEVER;
+    if (!completed) {
+      v.valid = 1;
+      v.how = size(k) ? "nothing completed" : "nothing to check";
+      return v;
+    }
+    if (options_.zones) v = worker.zones.check(d.partition, d.states.size());
+    if (v.valid >= 0 || !options_.search) return v;
+    d.plan.make(d.partition);
+    d.search = make_any(d, asked_);
+    if (!d.search) {
+      v.how = "more than 1024 operations open at once";
+      return v;
+    }
+    v = d.search->run(budget, poll);
+    if (v.valid < 0 && std::string_view(v.how) == "configurations") {
+      searches_[k] = std::move(worker.spare);
+    } else {
+      d.search.reset();
+    }
+    return v;
+  }
+
+  void decide(int32_t k, Worker& worker, Budget budget, bool first, const Poll& poll) {
+    Verdict v = first ? begin(k, worker, budget, poll) : searches_[k]->search->run(budget, poll);
+    if (v.valid > 0 && !options_.orders) v.order.clear();
+    for (int32_t& i : v.order) i = rows_[begin_[k] + i];
+    if (v.stuck >= 0) v.stuck = rows_[begin_[k] + v.stuck];
+    verdicts_[k] = std::move(v);
+  }
+
+  // Every open key once. After the first round, which tries all, what comes after one that is
+  // refuted is not begun: which keys are decided does not depend on the threads.
+  void round(const std::vector<int32_t>& open, Budget budget, bool first, const Poll& poll) {
+    auto threads = asked_ ? 1 : std::min<size_t>(options_.threads, open.size());
+    if (threads <= 1 || ops_.size() < ALONE) {
+      Worker worker;
+      for (int32_t k : open) {
+        decide(k, worker, budget, first, poll);
+        if (!first && verdicts_[k].valid == 0) return;
+      }
+      return;
+    }
+    auto before = verdicts_;
+    std::atomic<size_t> next = 0, refuted = open.size();
+    std::atomic<bool> stop = false;
+    std::mutex mutex;
+    std::condition_variable done;
+    size_t running = threads;
+    std::exception_ptr failed;
+    auto work = [&] {
+      Worker worker;
+      try {
+        for (size_t at; (at = next++) < open.size() && at < refuted && !stop;) {
+          Poll ends = [&, at]() -> const char* {
+            return stop || at > refuted ? "stopped" : nullptr;
+          };
+          decide(open[at], worker, budget, first, ends);
+          if (first || verdicts_[open[at]].valid != 0) continue;
+          size_t known = refuted;
+          while (at < known && !refuted.compare_exchange_weak(known, at)) {
+          }
+        }
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!failed) failed = std::current_exception();
+        stop = true;
+      }
+      std::lock_guard lock(mutex);
+      running--;
+      done.notify_one();
+    };
+    std::vector<std::jthread> pool;
+    for (size_t i = 0; i < threads; i++) pool.emplace_back(work);
+    std::unique_lock lock(mutex);
+    while (running > 0) {
+      done.wait_for(lock, std::chrono::milliseconds(50));
+      lock.unlock();
+      try {
+        const char* why = poll();
+        if (why) stop = true;
+      } catch (...) {
+        stop = true;
+        lock.lock();
+        if (!failed) failed = std::current_exception();
+        lock.unlock();
+      }
+      lock.lock();
+    }
+    lock.unlock();
+    pool.clear();
+    if (failed) std::rethrow_exception(failed);
+    if (first) return;
+    for (size_t at = refuted + 1; at < open.size(); at++) verdicts_[open[at]] = before[open[at]];
+  }
+};
+
+}  // namespace harness
