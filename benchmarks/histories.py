@@ -63,7 +63,7 @@ def registers(
     f[draw < writes] = WRITE
     takes = rng.exponential(1.0, shape) + 0.05
     lost = (f != READ) & (rng.random(shape) < unknown)
-    pause = rng.exponential(think, shape) if think else 1e-6 * rng.random(shape)
+    pause = rng.exponential(think, shape) if think else 1e-6 * (0.1 + rng.random(shape))
     step = np.where(lost, 5.0, takes) + pause
     call = np.cumsum(step, axis=1) - step + rng.random((clients, 1))
     ret = call + takes

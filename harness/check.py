@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.checkers.linearizable import check
+from harness import columns_file
+from harness.checkers.columns import Columns, columns_of
+from harness.checkers.linearizable import judge
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Verdict
 from harness.errors import HistoryError, UsageError
-from harness.formats import format_of
+from harness.formats import Format, format_of
+from harness.history import History, Pair
 from harness.targets import load
+
+KEPT_FROM = 100_000  # operations: columns of shorter histories are made anew in no time
 
 
 def check_alone(
@@ -25,27 +31,59 @@ def check_alone(
     workloads have independent keys. Raises `UsageError`."""
     file = path / "history.jsonl" if path.is_dir() else path
     form = format_of(file, format_name)
+    ours = (file.parent / "test.json").exists()
+    how = [form.about, ours, independent, nil_is_a_value, observe_differed]
+    source = _Source(file, form, nil_is_a_value, independent)
     try:
-        history, warnings = form.read(file, nil_is_a_value)
-        pairs = history.pairs()
+        columns = columns_file.load(file, how)
+        if columns is None:
+            columns = _columns(
+                source, ours=ours, independent=independent, observe_differed=observe_differed
+            )
+            if len(columns) >= KEPT_FROM and not source.warnings:
+                columns_file.save(file, how, columns)
+        verdict = judge(columns, load("harness.models", model)(), source.pairs)
     except HistoryError as e:
         raise UsageError(str(e)) from e
-    ours = (file.parent / "test.json").exists()
-    keyed = [isinstance(p.invoke.value, list) and len(p.invoke.value) == 2 for p in pairs]
-    if not independent and pairs and all(keyed):
-        if not ours and not form.keyed:
+    except (ValueError, TypeError, LookupError, OverflowError) as e:
+        raise UsageError(f"{file}: a value that model {model} can't take: {e}") from e
+    return verdict, source.warnings
+
+
+class _Source:
+    """A file that is read when it is asked for."""
+
+    def __init__(self, file: Path, form: Format, nil_is_a_value: bool, keyed: bool) -> None:
+        self.file = file
+        self.form = form
+        self.warnings: list[str] = []
+        self._how = nil_is_a_value, keyed
+        self._history: History | None = None
+
+    def pairs(self) -> Sequence[Pair]:
+        """Raises `HistoryError`."""
+        if self._history is None:
+            self._history, self.warnings = self.form.read(self.file, *self._how)
+        return self._history.pairs()
+
+
+def _columns(source: _Source, *, ours: bool, independent: bool, observe_differed: bool) -> Columns:
+    pairs = source.pairs()
+    keyed = [_may_be_keyed(p.invoke.value) for p in pairs]
+    bare = any(not p.invoke.f.startswith(("cas", "txn")) for p in pairs)  # no pairs by themselves
+    if not independent and pairs and all(keyed) and (ours or bare or source.form.keyed):
+        if not ours and not source.form.keyed:
             raise UsageError(
-                f"{file}: every value is a pair: if it is [key, value], add --independent"
+                f"{source.file}: every value is a pair: if it is [key, value], add --independent"
             )
         independent = True
-    try:
-        verdict = check(
-            history,
-            load("harness.models", model)(),
-            independent=independent,
-            keep=is_primary_operation if ours else None,
-            observe_differed=observe_differed,
-        )
-    except (ValueError, TypeError) as e:
-        raise UsageError(f"{file}: {e}") from e
-    return verdict, warnings
+    return columns_of(
+        pairs,
+        independent=independent,
+        keep=is_primary_operation if ours else None,
+        observe_differed=observe_differed,
+    )
+
+
+def _may_be_keyed(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)

@@ -46,6 +46,9 @@ def test_what_is_written_as_edn_is_read_back(data: object) -> None:
         (":jepsen.txn/rw", "jepsen.txn/rw"),
         ("{[1 2] 3}", {(1, 2): 3}),
         ("1e3", 1000.0),
+        ("[##Inf ##-Inf]", [float("inf"), float("-inf")]),
+        ("{{:a [1]} 2, {:a 1, 2 3} 4}", {(("a", (1,)),): 2, (("a", 1), (2, 3)): 4}),
+        ('"a\u2028b"', "a\u2028b"),
     ],
 )  # fmt: skip
 def test_edn(text: str, expected: object) -> None:
@@ -62,6 +65,7 @@ def test_edn(text: str, expected: object) -> None:
         ("\n12x", 2, "12x is no number"),
         ('\n\n"abc', 3, "can't read"),
         ("#_", 1, "ends where a value was expected"),
+        (r"\hello", 1, "hello is no character"),
     ],
 )
 def test_what_is_no_edn_is_named(text: str, line: int, why: str) -> None:
@@ -109,9 +113,43 @@ def test_a_read_of_nil_says_nothing_unless_it_is_a_value(tmp_path: Path) -> None
     assert len(jepsen.read_edn(path, nil_is_a_value=True)) == 2
 
 
+def test_a_read_of_nil_of_a_key_says_nothing_either(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.edn",
+                   "{:process 0 :type :invoke :f :write :value [7 1]}"
+                   "{:process 0 :type :ok :f :write :value [7 1]}"
+                   "{:process 0 :type :invoke :f :read :value [7 nil]}"
+                   "{:process 0 :type :ok :f :read :value [7 nil]}")  # fmt: skip
+    check = ["check", "--model", "register", "--independent", str(path)]
+    assert run_command(check) == 0
+    assert run_command([*check, "--nil-is-a-value"]) == 1
+
+
+def test_comparisons_alone_are_no_keys(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.edn",
+                   "{:process 0 :type :invoke :f :cas :value [nil 1]}"
+                   "{:process 0 :type :ok :f :cas :value [nil 1]}")  # fmt: skip
+    assert run_command(["check", "--model", "cas-register", str(path)]) == 0
+
+
+@pytest.mark.parametrize("value", ["[1]", "[]", "7"])
+def test_a_value_that_a_model_cannot_take_is_the_users_mistake(
+    tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a.edn", f"{{:process 0 :type :invoke :f :cas :value {value}}}")
+    assert run_command(["check", "--model", "cas-register", str(path)]) == 254
+    assert "a value that model cas-register can't take" in capsys.readouterr().err
+
+
 def test_times_that_go_back_are_replaced_by_places(tmp_path: Path) -> None:
     text = "{:process 0 :type :invoke :f :read :time 9}{:process 1 :type :invoke :f :read :time 3}"
     assert [op.time for op in jepsen.read_edn(written(tmp_path, "a.edn", text))] == [0, 1]
+
+
+def test_processes_have_names_but_for_the_nemesis(tmp_path: Path) -> None:
+    text = '{:process "a" :type :invoke :f :read} {:process :nemesis :type :info :f :kill}'
+    assert told(jepsen.read_edn(written(tmp_path, "a.edn", text))) == [
+        ("invoke", "a", "read", None)
+    ]
 
 
 def test_locks_are_told_who_asks(tmp_path: Path) -> None:
@@ -160,6 +198,11 @@ def test_a_text_of_keys_and_values(tmp_path: Path, capsys: pytest.CaptureFixture
          "a.edn:1: expected an operation with :type invoke, ok, fail or info"),
         ("a.edn", "\n[1 2", "a.edn:2: not EDN"),
         ("a.json", '{"type":"invoke","process":0}\n{"type"', "a.json:2: not JSON"),
+        ("a.json", "[" * 20_000, "a.json: not JSON"),
+        ("a.edn", "[" * 20_000, "a.edn: not EDN that we can read"),
+        ("a.edn", "{:type :invoke :process [1]}", r"a.edn:1: \[1\] is no :process"),
+        ("a.txt", '{:process 0, :type :okay, :f :put, :key "k", :value "x"}', "a.txt:1: expected"),
+        ("a.txt", '{:process [1], :type :ok, :f :put, :key "k", :value "x"}', "a.txt:1: expected"),
         ("a.json", '[{"type"', "a.json: not JSON"),
         ("a.log", "nothing", "expected lines like"),
         ("a.log", "INFO  jepsen.util - 0\t:invoke\t:write\t(", "a.log:1: '\\(' is no value"),
@@ -173,7 +216,7 @@ def test_what_does_not_fit_is_named(
     path = written(tmp_path, name, text)
     read = next(f for f in FORMATS.values() if f.suffix == path.suffix).read
     with pytest.raises(HistoryError, match=why):
-        read(path, False)
+        read(path, False, False)
     assert run_command(["check", "--model", "register", str(path)]) == 254
     assert re.search(why, capsys.readouterr().err)
 

@@ -150,6 +150,46 @@ def history(*ops: tuple) -> History:
     return History(Op(i, i, *op) for i, op in enumerate(ops))
 
 
+def test_many_hard_keys_share_the_memory_and_are_decided_one_after_the_other() -> None:
+    keys = {
+        k: [w(k % 5 + 1, i, 30_000 + (i * 7919) % 21_001) for i in range(300)] for k in range(20)
+    }
+    alone = check_keys({0: keys[0]}, Register(), Budget())
+    together = check_keys(keys, Register(), Budget(bytes=2 * max(1 << 20, alone[0].bytes)))
+    assert {o.valid for o in together.values()} == {alone[0].valid}
+
+
+def test_an_order_that_changes_midway_leaves_nothing_untried() -> None:
+    """More candidates than are kept, then another order, then the way back to where some were
+    forgotten: a reader without context found this falsely invalid."""
+    clock = iter(range(10**6))
+
+    def now() -> int:
+        return next(clock)
+
+    def swap(old: object, new: object, call: int, ret: int) -> Entry:
+        return Entry("cas", (old, new, old), True, call, ret)
+
+    links, others = 28_000, 60
+    first_call, call = now(), now()
+    begun = w("x0", call, now())
+    calls = [now() for _ in range(others)]
+    chain = [swap(f"x{i}", f"x{i + 1}", now(), now()) for i in range(links)]
+    end = swap(f"x{links}", None, now(), now())
+    first = swap(None, "b", first_call, now())
+    last = swap(None, "z", now(), now())
+    written = [w(f"w{k}", calls[k], now()) for k in range(others)]
+    late = [w(f"x{i}", now(), now()) for i in range(links + 1)]
+    order = [first, begun, *chain, end, last, *written, *late]
+    state, latest = None, -1
+    for e in order:  # it is a linearization
+        state = CasRegister().step(state, e.f, e.value, True)
+        assert state is not INCONSISTENT
+        assert e.ret > latest
+        latest = max(latest, e.call)
+    assert check_entries(order, CasRegister(), Budget(configurations=10_000_000)).valid is True
+
+
 def test_failed_operations_did_not_happen_and_unknown_reads_say_nothing() -> None:
     verdict = check(history(
         ("invoke", 0, "write", 1), ("fail", 0, "write", 1),
@@ -203,6 +243,22 @@ def test_a_model_of_ten_lines_is_enough() -> None:
     flip, seen = Entry("flip", None, True, 0, 1), Entry("read", True, True, 2, 3)
     assert check_entries([flip, seen], Toggle(), BUDGET).valid is True
     assert check_entries([flip, flip, seen], Toggle(), BUDGET).valid is False
+
+
+def test_a_growing_model_may_name_what_an_operation_grows_from() -> None:
+    class Named(ListAppend):
+        def versions(self, f, value, known):
+            if f == "append" and known and isinstance(value[1], tuple):
+                return value[1][:-1], value[1]
+            return super().versions(f, value, known)
+
+        def step(self, state, f, value, known):
+            if f == "append" and known and isinstance(value[1], tuple):
+                return value[1] if state == value[1][:-1] else INCONSISTENT
+            return super().step(state, f, value, known)
+
+    entries = [Entry("append", ("a", ("a",)), True, 0, 1), Entry("append", ("b", None), True, 2, 3)]
+    assert check_entries(entries, Named(), BUDGET).valid is True
 
 
 def test_a_model_that_raises_is_not_swallowed() -> None:

@@ -59,7 +59,7 @@ def test_known_verdict(case: dict) -> None:
     model = model_of(case)
     assert model is not None
     name = OURS[case["format"]]
-    history, warnings = FORMATS[name].read(path, False)
+    history, warnings = FORMATS[name].read(path, False, False)
     assert not warnings
     verdict = check(history, model, independent=FORMATS[name].keyed)
     expected = "unknown" if path.stem in SILENT else case["expected_valid"]

@@ -19,8 +19,7 @@ from harness.models.base import DIFFERED
 OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
 WHOLE: Final = 0  # the shape of a value that is `a` as it is
 _PARTS: Final = (2, 3)  # shapes of lists of scalars: so many of a, b, c
-_PLAIN: Final = (int, str, type(None))  # what can't be equal to a value of another type
-_SCALAR: Final = (*_PLAIN, bool, float)
+_SCALAR: Final = (int, str, type(None), bool, float)
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ def freeze(value: Any) -> Hashable:
 
 
 class _Table:
-    """Distinct values by number. Those that are equal but not of one type are two: 1 and true."""
+    """Distinct values by number; as to the models, those that Python takes for equal are one."""
 
     def __init__(self, values: list[Hashable]) -> None:
         self.values = values
@@ -72,10 +71,9 @@ class _Table:
             self._numbers[value] = len(self._numbers)
 
     def number(self, value: Any) -> int:
-        at: Hashable = value if type(value) in _PLAIN else (type(value), value)
-        known = self._numbers.get(at)
+        known = self._numbers.get(value)
         if known is None:
-            known = self._numbers[at] = len(self.values)
+            known = self._numbers[value] = len(self.values)
             self.values.append(value)
         return known
 

@@ -12,7 +12,16 @@ from array import array
 from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
-from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Growing, Model, Versioned
+from harness.models.base import (
+    ANY,
+    INCONSISTENT,
+    KEEP,
+    AllBut,
+    Growing,
+    Model,
+    Texts,
+    Versioned,
+)
 
 Letter = tuple[str, Hashable, bool]
 _ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
@@ -56,6 +65,17 @@ class Letters:
     def reaches(self, state: int, later: int) -> bool:
         assert isinstance(self._model, Growing)
         return self._model.reaches(self._by_id[state], self._by_id[later])
+
+    def texts(self) -> tuple[list[str], list[str]] | None:
+        """(states, what each letter appends) of a model that is a string, so that nobody need be
+        asked; None for others."""
+        if not isinstance(self._model, Texts):
+            return None
+        states = self._by_id
+        suffixes = [self._model.appended(f, value) for f, value, _ in self._letters]
+        if not all(type(s) is str for s in (*states, *suffixes)):
+            return None
+        return list(map(str, states)), suffixes
 
     def _versions(self, letter: int) -> tuple[int, int]:
         model = self._model

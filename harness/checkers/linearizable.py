@@ -25,10 +25,10 @@ from harness.models.base import (
     Projectable,
     Queues,
     Registers,
-    unknown_operation,
 )
 from harness.native import _core
 
+BUDGETS: Final = ("configurations", "memory")
 WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
 
 
@@ -134,19 +134,13 @@ def _check_keys(
             (array("q", [e.call for e in entries]), array("q", [e.ret for e in entries])),
             None,
             1,
-            [_queue_role(model, e.f) for e in entries],
+            [model.queue_roles[e.f] for e in entries],
             [-1 if e.value is None else numbers.setdefault(e.value, len(numbers)) for e in entries],
         )
         if outcome.valid is None or (outcome.valid and orders):
             (outcome,) = _search_keys([entries], model, budget, zones=False, orders=orders)
         outcomes.append(outcome)
     return outcomes
-
-
-def _queue_role(model: Queues, f: str) -> int:
-    if f not in model.queue_roles:
-        raise unknown_operation("fifo-queue", f, " and ".join(model.queue_roles))
-    return model.queue_roles[f]
 
 
 def _fifos(
@@ -187,8 +181,12 @@ def _search_keys(
 def check_columns(
     columns: Columns, model: Model, budget: Budget, *, zones: bool = True, orders: bool = False
 ) -> tuple[int, list[Outcome]]:
-    """(how many operations say something, what the core said of each key); `order`, `core` and
-    `stuck` are rows. `orders`: a linearization of each valid key, too."""
+    """(how many operations there are, but for those that say nothing; what the core said of each
+    key); `order`, `core` and `stuck` are rows. `orders`: a linearization, too, of each valid key
+    that the search decided."""
+    for f in range(len(columns.names)):  # what the model does not know it says here
+        row = columns.f.index(f)
+        model.step(model.init(), columns.names[f], columns.value(row), columns.ret[row] != OPEN)
     keys = max(1, len(columns.keys))
     times = columns.call, columns.ret
     key = columns.key if columns.keys else None
@@ -200,7 +198,7 @@ def check_columns(
         )  # fmt: skip
         return len(columns), [_by_row(o, rows[k]) for k, o in enumerate(outcomes)]
     if isinstance(model, Queues) and all(shape == WHOLE for shape in columns.shape):
-        roles = [_queue_role(model, name) for name in columns.names]
+        roles = [model.queue_roles[name] for name in columns.names]
         outcomes = _fifos(times, key, keys, [roles[f] for f in columns.f],
                           [a - 1 for a in columns.a])  # fmt: skip
         hard = [k for k, o in enumerate(outcomes) if o.valid is None]
@@ -254,9 +252,6 @@ def _by_row(outcome: Outcome, rows: Sequence[int]) -> Outcome:
 
 def _register_states(columns: Columns, model: Registers) -> tuple[Any, Any] | None:
     """(requires, installs) of each row, or None where a value is of another kind."""
-    for name in columns.names:
-        if name not in model.roles:
-            model.versions(name, None, False)  # says that it does not know it
     roles = array("i", [model.roles[name] for name in columns.names])
     values = columns.f, columns.shape, columns.a, columns.b, columns.c
     try:
@@ -286,6 +281,9 @@ def _run(
     assert states is not None
     requires, installs, count = states
     call, ret = times
+    step = letters.step if letters is not None and letters.asks else None
+    reaches = letters.reaches if letters is not None and isinstance(model, Growing) else None
+    texts = letters.texts() if letters is not None and step is not None else None
     try:
         operations, decided = _core.check(
             call,
@@ -297,8 +295,9 @@ def _run(
             count,
             0,
             model.recurs,
-            letters.step if letters is not None and letters.asks else None,
-            letters.reaches if letters is not None and isinstance(model, Growing) else None,
+            step if texts is None else None,
+            reaches if texts is None else None,
+            texts,
             budget.configurations,
             budget.bytes,
             zones,
@@ -382,13 +381,13 @@ def judge(
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:
-        reasons = sorted({outcomes[k].how for k in undecided})
+        how = sorted({outcomes[k].how for k in undecided})
+        reasons = [f"budget of {h} spent" if h in BUDGETS else h for h in how]
         return Verdict(
             valid=UNKNOWN,
             evidence=evidence,
             why=(
-                f"{len(undecided)} of {len(outcomes)} keys were not decided: budget of "
-                f"{', '.join(reasons)} spent"
+                f"{len(undecided)} of {len(outcomes)} keys were not decided: {', '.join(reasons)}"
             ),
         )
     if all(ret == OPEN for ret in columns.ret):

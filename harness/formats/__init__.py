@@ -16,31 +16,36 @@ from harness.history import History, read_history
 
 
 class Format(NamedTuple):
-    """`keyed`: values are always [key, value]. `read` takes a path and whether a read of nil shows
-    something; it raises `HistoryError`, and returns warnings, too."""
+    """`keyed`: values are always [key, value]. `read` takes a path, whether a read of nil shows
+    something, and whether values are [key, value]; it raises `HistoryError`. It returns warnings,
+    too."""
 
     about: str
     suffix: str
-    read: Callable[[Path, bool], tuple[History, list[str]]]
+    read: Callable[[Path, bool, bool], tuple[History, list[str]]]
     keyed: bool = False
 
 
 FORMATS: Mapping[str, Format] = {
-    "jsonl": Format("the harness' own", ".jsonl", lambda path, _: read_history(path)),
+    "jsonl": Format("the harness' own", ".jsonl", lambda path, *_: read_history(path)),
     "edn": Format(
-        "Jepsen, EDN", ".edn", lambda path, nil: (jepsen.read_edn(path, nil_is_a_value=nil), [])
+        "Jepsen, EDN", ".edn", lambda path, nil, keyed: (
+            jepsen.read_edn(path, nil_is_a_value=nil, independent=keyed), []
+        )
     ),
     "json": Format(
         "Jepsen, elle-cli: JSON", ".json",
-        lambda path, nil: (jepsen.read_json(path, nil_is_a_value=nil), []),
+        lambda path, nil, keyed: (
+            jepsen.read_json(path, nil_is_a_value=nil, independent=keyed), []
+        ),
     ),
     "jepsen-log": Format(
         "Jepsen's log of etcd, as Porcupine has it", ".log",
-        lambda path, _: (porcupine.read_log(path), []),
+        lambda path, *_: (porcupine.read_log(path), []),
     ),
     "kv": Format(
         "Porcupine's texts of a key-value store", ".txt",
-        lambda path, _: (porcupine.read_kv(path), []), keyed=True,
+        lambda path, *_: (porcupine.read_kv(path), []), keyed=True,
     ),
 }  # fmt: skip
 

@@ -13,9 +13,9 @@ from typing import Any
 
 _TOKEN = re.compile(
     r"""[\s,]+ | ;[^\n]*
-    | (?P<string>"(?:[^"\\]|\\.)*") | (?P<char>\\(?:[a-z]{2,}|u[0-9a-fA-F]{4}|.))
-    | (?P<discard>\#_) | (?P<open>\#?\{|[\[\(]) | (?P<close>[\]\)\}])
-    | (?P<tag>\#[^\s,;"\[\](){}]+)
+    | (?P<string>"(?:[^"\\]|\\.)*") | (?P<char>\\(?:u[0-9a-fA-F]{4}|[a-z]{2,}|.))
+    | (?P<symbolic>\#\#-?(?:Inf|NaN)) | (?P<discard>\#_)
+    | (?P<open>\#?\{|[\[\(]) | (?P<close>[\]\)\}]) | (?P<tag>\#[^\s,;"\[\](){}]+)
     | (?P<atom>[^\s,;"\[\](){}\\\#][^\s,;"\[\](){}\\]*)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -83,10 +83,19 @@ class _Reader:
             case "string":
                 return re.sub(r"\\(u[0-9a-fA-F]{4}|.)", _unescape, text[1:-1], flags=re.DOTALL)
             case "char":
-                return _CHARS.get(text[1:]) or _unescape_code(text[1:])
+                return self._char(text[1:], token.start())
+            case "symbolic":
+                return float(text[2:].lower())
             case "tag":
                 return self._form()
         return self._atom(text, token.start())
+
+    def _char(self, name: str, start: int) -> str:
+        if len(name) == 1 or name in _CHARS:
+            return _CHARS.get(name, name)
+        if len(name) != 5 or name[0] != "u":
+            raise self._error(start, f"\\{name} is no character")
+        return chr(int(name[1:], 16))
 
     def _sequence(self, opening: str, start: int) -> Any:
         items = []
@@ -148,16 +157,14 @@ class _Reader:
 def _as_key(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_as_key(v) for v in value)
-    return tuple(sorted(value.items())) if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return tuple((k, _as_key(v)) for k, v in value.items())
+    return value
 
 
 def _unescape(match: re.Match[str]) -> str:
     code = match.group(1)
-    return _ESCAPES.get(code) or _unescape_code(code)
-
-
-def _unescape_code(code: str) -> str:
-    return chr(int(code[1:], 16)) if len(code) == 5 else code
+    return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
 
 
 def write(value: Any, *, keyword: bool = False) -> str:

@@ -17,44 +17,49 @@ import msgspec
 from harness.errors import HistoryError
 from harness.formats import edn
 from harness.formats.assembly import Assembly
-from harness.history import History, Op
+from harness.history import NEMESIS, History, Op
 
-_TYPES = ("invoke", "ok", "fail", "info")
+LOCKING = ("acquire", "release")
+TYPES = ("invoke", "ok", "fail", "info")
 
 
-def read_edn(path: Path, *, nil_is_a_value: bool = False) -> History:
-    """Raises `HistoryError`."""
+def read_edn(path: Path, *, nil_is_a_value: bool = False, independent: bool = False) -> History:
+    """`independent`: values are [key, value]. Raises `HistoryError`."""
     try:
-        return _assemble(path, _each(edn.read(_text(path))), nil_is_a_value)
+        forms = _each(edn.read(read_text(path)))
+        return _assemble(path, forms, nil_is_a_value, independent)
     except edn.EdnError as e:
         raise HistoryError(f"{path}:{e.line}: not EDN: {e}") from e
+    except (ValueError, RecursionError) as e:
+        raise HistoryError(f"{path}: not EDN that we can read: {e}") from e
 
 
-def read_json(path: Path, *, nil_is_a_value: bool = False) -> History:
-    """Raises `HistoryError`."""
-    text = _text(path)
+def read_json(path: Path, *, nil_is_a_value: bool = False, independent: bool = False) -> History:
+    """`independent`: values are [key, value]. Raises `HistoryError`."""
+    text = read_text(path)
     if text.lstrip().startswith("["):
         try:
             maps = msgspec.json.decode(text)
-        except msgspec.DecodeError as e:
+        except (msgspec.DecodeError, RecursionError) as e:
             raise HistoryError(f"{path}: not JSON: {e}") from e
-        return _assemble(path, _numbered(maps), nil_is_a_value)
-    return _assemble(path, _json_lines(path, text), nil_is_a_value)
+        return _assemble(path, _numbered(maps), nil_is_a_value, independent)
+    return _assemble(path, _json_lines(path, text), nil_is_a_value, independent)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Of a file in UTF-8. Raises `HistoryError`."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise HistoryError(f"can't read {path}: {getattr(e, 'strerror', None) or e}") from e
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield number, msgspec.json.decode(line)
-            except msgspec.DecodeError as e:
+            except (msgspec.DecodeError, RecursionError) as e:
                 raise HistoryError(f"{path}:{number}: not JSON: {e}") from e
 
 
@@ -71,20 +76,29 @@ def _each(forms: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
             yield line, form
 
 
-def _assemble(path: Path, maps: Iterable[tuple[int, Any]], nil_is_a_value: bool) -> History:
+def _assemble(
+    path: Path, maps: Iterable[tuple[int, Any]], nil_is_a_value: bool, independent: bool
+) -> History:
     assembly = Assembly(path)
     for line, op in maps:
-        if not isinstance(op, dict) or op.get("type") not in _TYPES:
+        if not isinstance(op, dict) or op.get("type") not in TYPES:
             raise HistoryError(
                 f"{path}:{line}: expected an operation with :type invoke, ok, fail or info"
             )
         process = op.get("process", 0)
-        if not isinstance(process, int) or isinstance(process, bool):
-            continue  # the nemesis
+        if process in (None, NEMESIS):
+            continue
+        if isinstance(process, bool) or not isinstance(process, (int, str)):
+            raise HistoryError(f"{path}:{line}: {process!r} is no :process")
         f, value = str(op.get("f", "txn")), op.get("value")
-        if value is None and f in ("acquire", "release"):
+        inner = value
+        if independent and isinstance(value, list) and len(value) == 2:
+            inner = value[1]
+            if inner is None and f in LOCKING:
+                value = [value[0], process]
+        elif value is None and f in LOCKING:
             value = process
-        if f == "read" and op["type"] == "ok" and value is None and not nil_is_a_value:
+        if f == "read" and op["type"] == "ok" and inner is None and not nil_is_a_value:
             assembly.drop(line, process)
             continue
         error = op.get("error")

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.errors import HistoryError
 from harness.formats import edn
 from harness.formats.assembly import Assembly
+from harness.formats.jepsen import TYPES, read_text
 from harness.history import History, Op
 
 _LINE = re.compile(r"INFO\s+jepsen\.util - (\S+)\s+:(invoke|ok|fail|info)\s+:(\w+)\s*(.*)\Z")
@@ -53,7 +54,13 @@ def read_kv(path: Path) -> History:
             raise HistoryError(f"{path}:{number}: not EDN: {e}") from e
         if form is None:
             continue
-        if not isinstance(form, dict) or not {"process", "type", "f", "key", "value"} <= set(form):
+        if (
+            not isinstance(form, dict)
+            or not {"f", "key", "value"} <= set(form)
+            or form.get("type") not in TYPES
+            or type(form.get("process")) is not int
+            or type(form["f"]) is not str
+        ):
             raise HistoryError(
                 f"{path}:{number}: expected an operation with :process, :type, :f, :key and :value"
             )
@@ -63,7 +70,4 @@ def read_kv(path: Path) -> History:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise HistoryError(f"can't read {path}: {getattr(e, 'strerror', None) or e}") from e
+    return read_text(path).split("\n")

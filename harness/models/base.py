@@ -87,6 +87,15 @@ class Queues(Protocol):
 
 
 @runtime_checkable
+class Texts(Protocol):
+    """A model that is one string: operations of which `versions` knows nothing append to it."""
+
+    def appended(self, f: str, value: Any) -> Any:
+        """What an operation appends; of others whatever is a string."""
+        ...
+
+
+@runtime_checkable
 class Growing(Protocol):
     """A model whose states grow, but for operations that say what state they leave."""
 

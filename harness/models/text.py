@@ -29,5 +29,8 @@ class Text:
             return (value or "" if known else ANY), KEEP
         return (ANY, value) if f == "put" else None
 
+    def appended(self, f: str, value: Any) -> Any:
+        return value if f == "append" else ""
+
     def reaches(self, state: str, later: str) -> bool:
         return later.startswith(state)

@@ -14,6 +14,7 @@ def check(
     recurs: bool,
     step: Callable[[int, int], int] | None,
     reaches: Callable[[int, int], bool] | None,
+    texts: tuple[list[str], list[str]] | None,
     configurations: int,
     bytes: int,
     zones: bool,

@@ -107,8 +107,8 @@ class Fifo {
       if (v.in_ret != NEVER) by_in_ret.push_back(&v);
       if (v.dequeue >= 0) by_in_call.push_back(&v);
     }
-    std::sort(by_in_ret.begin(), by_in_ret.end(), [](auto a, auto b) { return a->in_ret < b->in_ret; });
-    std::sort(by_in_call.begin(), by_in_call.end(), [](auto a, auto b) { return a->in_call < b->in_call; });
+    sort_by_rank(by_in_ret, [](auto v) { return v->in_ret; });
+    sort_by_rank(by_in_call, [](auto v) { return v->in_call; });
     const Value* last = nullptr;  // of those that came in before, the one that went out last
     size_t next = 0;
     for (const Value* b : by_in_call) {
@@ -168,8 +168,8 @@ inline std::vector<Verdict> check_fifos(std::span<const int64_t> call, std::span
                                         std::span<const int32_t> key, std::span<const int32_t> kind,
                                         std::span<const int32_t> value, int32_t keys) {
   size_t n = call.size();
-  std::vector<int32_t> calls, rets, begin(keys + 1, 0), row(n);
-  rank(call, ret, calls, rets);
+  std::vector<int32_t> begin(keys + 1, 0), row(n);
+  Ranks ranks(call, ret);
   auto key_of = [&](size_t i) { return key.empty() ? 0 : key[i]; };
   for (size_t i = 0; i < n; i++) begin[key_of(i) + 1]++;
   for (int32_t k = 0; k < keys; k++) begin[k + 1] += begin[k];
@@ -177,7 +177,7 @@ inline std::vector<Verdict> check_fifos(std::span<const int64_t> call, std::span
   std::vector<QueueOp> ops(n);
   for (size_t i = 0; i < n; i++) {
     int32_t at = next[key_of(i)]++;
-    ops[at] = {calls[i], rets[i], kind[i], value[i]};
+    ops[at] = {ranks.call(i), ranks.ret(i), kind[i], value[i]};
     row[at] = static_cast<int32_t>(i);
   }
   std::vector<Verdict> verdicts;

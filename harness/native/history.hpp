@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstdint>
-#include <numeric>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -15,6 +14,14 @@ constexpr int32_t NEVER = INT32_MAX;  // the return of an operation of unknown o
 constexpr int32_t ANY = -1;           // requires: legal in every state
 constexpr int32_t OPAQUE = -2;        // requires: only the model's step knows; installs: its letter
 constexpr int32_t KEEP = -1;          // installs: leaves the state as it is
+
+inline uint64_t mix(uint64_t x) {
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93ull;
+  x ^= x >> 32;
+  x *= 0xd6e8feb86659fd93ull;
+  return x ^ (x >> 32);
+}
 
 // requires: legal in every state but one, which is kept.
 constexpr int32_t all_but(int32_t state) { return -3 - state; }
@@ -30,119 +37,142 @@ struct Op {
   }
 };
 
-// Sort by ranks, which are distinct: linear where they are dense, nearly so where the items are
-// nearly sorted.
+// Sort by ranks, which are distinct: in place where the items are nearly sorted, else in linear
+// time where the ranks are dense.
 template <typename T, typename RankOf>
 void sort_by_rank(std::vector<T>& items, RankOf rank_of) {
-  if (items.empty()) return;
-  int32_t low = INT32_MAX, high = INT32_MIN;
-  bool sorted = true;
-  for (size_t i = 0; i < items.size(); i++) {
-    int32_t rank = rank_of(items[i]);
-    sorted = sorted && rank >= high;
-    low = std::min(low, rank);
-    high = std::max(high, rank);
-  }
-  if (sorted) return;
-  auto range = static_cast<size_t>(static_cast<int64_t>(high) - low) + 1;
-  if (range <= 8 * items.size()) {
-    std::vector<int32_t> at(range, -1);
-    for (size_t i = 0; i < items.size(); i++)
-      at[static_cast<size_t>(rank_of(items[i]) - low)] = static_cast<int32_t>(i);
-    std::vector<T> sorted_items;
-    sorted_items.reserve(items.size());
-    for (int32_t i : at)
-      if (i >= 0) sorted_items.push_back(items[static_cast<size_t>(i)]);
-    items = std::move(sorted_items);
-    return;
-  }
-  int64_t moves = 8 * static_cast<int64_t>(items.size());
+  int64_t moves = 4 * static_cast<int64_t>(items.size());
   for (size_t i = 1; i < items.size(); i++) {
+    if (rank_of(items[i - 1]) <= rank_of(items[i])) continue;
     T item = items[i];
     size_t k = i;
     for (; k > 0 && rank_of(item) < rank_of(items[k - 1]); k--, moves--) items[k] = items[k - 1];
     items[k] = item;
-    if (moves < 0)
-      return std::sort(items.begin(), items.end(),
-                       [&](const T& a, const T& b) { return rank_of(a) < rank_of(b); });
+    if (moves < 0) break;
   }
+  if (moves >= 0) return;
+  auto [low, high] = std::minmax_element(
+      items.begin(), items.end(), [&](const T& a, const T& b) { return rank_of(a) < rank_of(b); });
+  int32_t first = rank_of(*low);
+  auto range = static_cast<size_t>(static_cast<int64_t>(rank_of(*high)) - first) + 1;
+  if (range > 8 * items.size())
+    return std::sort(items.begin(), items.end(),
+                     [&](const T& a, const T& b) { return rank_of(a) < rank_of(b); });
+  std::vector<int32_t> at(range, -1);
+  for (size_t i = 0; i < items.size(); i++)
+    at[static_cast<size_t>(rank_of(items[i]) - first)] = static_cast<int32_t>(i);
+  std::vector<T> sorted;
+  sorted.reserve(items.size());
+  for (int32_t i : at)
+    if (i >= 0) sorted.push_back(items[static_cast<size_t>(i)]);
+  items = std::move(sorted);
 }
 
 // Ranks keep the order of times; a call at the instant of a return comes first, so that both
-// ends of an operation's interval are closed and equal stamps never order two operations.
-inline void rank(std::span<const int64_t> call, std::span<const int64_t> ret,
-                 std::vector<int32_t>& calls, std::vector<int32_t>& rets) {
-  size_t n = call.size();
-  calls.resize(n);
-  rets.resize(n);
-  int64_t first = INT64_MAX, last = INT64_MIN;
-  for (size_t i = 0; i < n; i++) {
-    if (ret[i] < call[i]) throw std::invalid_argument("an operation returns before it is called");
-    first = std::min(first, call[i]);
-    last = std::max(last, ret[i] == INT64_MAX ? call[i] : ret[i]);
-  }
-  uint64_t range = n ? static_cast<uint64_t>(last) - static_cast<uint64_t>(first) : 0;
-  if (range < 16 * n + 64 && range < NEVER / 2) {  // dense already; unless there are ties
-    std::vector<bool> taken(range + 1);
-    bool tie = false;
-    auto place = [&](int64_t time) {
-      auto at = static_cast<size_t>(time - first);
-      tie = tie || taken[at];
-      taken[at] = true;
-      return static_cast<int32_t>(at);
-    };
-    for (size_t i = 0; i < n && !tie; i++) {
-      calls[i] = place(call[i]);
-      rets[i] = ret[i] == INT64_MAX ? NEVER : place(ret[i]);
+// ends of an operation's interval are closed and equal stamps never order two operations. Times
+// that are distinct and dense, as places in a history are, are their own ranks.
+class Ranks {
+ public:
+  Ranks(std::span<const int64_t> call, std::span<const int64_t> ret) : call_(call), ret_(ret) {
+    size_t n = call.size();
+    int64_t first = INT64_MAX, last = INT64_MIN;
+    bool backwards = false;
+    for (size_t i = 0; i < n; i++) {
+      backwards |= ret[i] < call[i];
+      first = std::min(first, call[i]);
+      last = std::max(last, ret[i] == INT64_MAX ? call[i] : ret[i]);
     }
-    if (!tie) return;
+    if (backwards) throw std::invalid_argument("an operation returns before it is called");
+    first_ = first;
+    uint64_t range = n ? static_cast<uint64_t>(last) - static_cast<uint64_t>(first) : 0;
+    if (range >= 16 * n + 64 || range >= NEVER / 2 || has_ties(range)) sort();
   }
-  struct Event {
-    int64_t time;
-    int32_t is_return;
-    int32_t op;
-  };
-  std::vector<Event> events;
-  events.reserve(2 * n);
-  for (size_t i = 0; i < n; i++) {
-    events.push_back({call[i], 0, static_cast<int32_t>(i)});
-    if (ret[i] != INT64_MAX) events.push_back({ret[i], 1, static_cast<int32_t>(i)});
+
+  int32_t call(size_t i) const {
+    return calls_.empty() ? static_cast<int32_t>(call_[i] - first_) : calls_[i];
   }
-  std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
-    if (a.time != b.time) return a.time < b.time;
-    if (a.is_return != b.is_return) return a.is_return < b.is_return;
-    return a.op < b.op;
-  });
-  rets.assign(n, NEVER);
-  for (size_t k = 0; k < events.size(); k++)
-    (events[k].is_return ? rets : calls)[events[k].op] = static_cast<int32_t>(k);
-}
+  int32_t ret(size_t i) const {
+    if (ret_[i] == INT64_MAX) return NEVER;
+    return calls_.empty() ? static_cast<int32_t>(ret_[i] - first_) : rets_[i];
+  }
+
+ private:
+  std::span<const int64_t> call_, ret_;
+  int64_t first_;
+  std::vector<int32_t> calls_, rets_;  // empty: the times are the ranks
+
+  bool has_ties(uint64_t range) const {
+    std::vector<uint64_t> taken(range / 64 + 1);
+    uint64_t tie = 0;
+    auto take = [&](int64_t time) {
+      auto at = static_cast<uint64_t>(time - first_);
+      tie |= taken[at >> 6] >> (at & 63) & 1;
+      taken[at >> 6] |= 1ull << (at & 63);
+    };
+    for (size_t i = 0; i < call_.size(); i++) {
+      take(call_[i]);
+      if (ret_[i] != INT64_MAX) take(ret_[i]);
+    }
+    return tie;
+  }
+
+  void sort() {
+    size_t n = call_.size();
+    struct Event {
+      int64_t time;
+      int32_t is_return;
+      int32_t op;
+    };
+    std::vector<Event> events;
+    events.reserve(2 * n);
+    for (size_t i = 0; i < n; i++) {
+      events.push_back({call_[i], 0, static_cast<int32_t>(i)});
+      if (ret_[i] != INT64_MAX) events.push_back({ret_[i], 1, static_cast<int32_t>(i)});
+    }
+    std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
+      if (a.time != b.time) return a.time < b.time;
+      if (a.is_return != b.is_return) return a.is_return < b.is_return;
+      return a.op < b.op;
+    });
+    calls_.resize(n);
+    rets_.resize(n);
+    for (size_t k = 0; k < events.size(); k++)
+      (events[k].is_return ? rets_ : calls_)[events[k].op] = static_cast<int32_t>(k);
+  }
+};
 
 // Global states to dense ones of a partition, without clearing anything between partitions.
 class States {
  public:
   void begin(int32_t init) {
+    identity_ = false;
     dense_.clear();
+    size_ = 0;
     of(init);
   }
-  void begin_with_all(int32_t states) {
-    dense_.resize(states);
-    std::iota(dense_.begin(), dense_.end(), 0);
-    sparse_ = dense_;
+  void begin_with_all(int32_t states) {  // each its own
+    identity_ = true;
+    size_ = states;
   }
   int32_t of(int32_t state) {
+    if (identity_) {
+      size_ = std::max(size_, state + 1);
+      return state;
+    }
     auto s = static_cast<size_t>(state);
     if (s >= sparse_.size()) sparse_.resize(std::max(s + 1, 2 * sparse_.size()));
     int32_t known = sparse_[s];
-    if (known < size() && dense_[known] == state) return known;
-    sparse_[s] = size();
+    if (known < size_ && dense_[known] == state) return known;
     dense_.push_back(state);
-    return sparse_[s];
+    return sparse_[s] = size_++;
   }
-  int32_t global(int32_t state) const { return dense_[state]; }
-  int32_t size() const { return static_cast<int32_t>(dense_.size()); }
+  int32_t global(int32_t state) const { return identity_ ? state : dense_[state]; }
+  int32_t size() const { return size_; }
+  int64_t bytes() const { return 4 * static_cast<int64_t>(sparse_.size() + dense_.size()); }
 
  private:
+  bool identity_ = false;
+  int32_t size_ = 0;
   std::vector<int32_t> sparse_, dense_;
 };
 

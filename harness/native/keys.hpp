@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include "search.hpp"
@@ -49,27 +50,16 @@ class Keys {
     while (!open.empty()) {
       int64_t left = options_.budget.configurations - spent;
       if (left <= 0) break;
-      Budget budget{std::min(share, std::max<int64_t>(1, left / static_cast<int64_t>(open.size()))),
-                    options_.budget.bytes / static_cast<int64_t>(first ? 1 : open.size())};
-      if (first) budget.configurations = std::min(share, left);
+      int64_t most = first ? left : std::max<int64_t>(1, left / static_cast<int64_t>(open.size()));
+      Budget budget{std::min(share, most), options_.budget.bytes};
       round(open, budget, first, poll);
       bool refuted = false;
       std::vector<int32_t> still;
-      int64_t kept = 0;
       spent = 0;
       for (int32_t k : open) {
         const Verdict& v = verdicts_[k];
         refuted = refuted || v.valid == 0;
-        if (v.valid < 0 && std::string_view(v.how) == "configurations") {
-          still.push_back(k);
-          kept += searches_[k]->search->bytes();
-          if (kept <= options_.budget.bytes) continue;
-          verdicts_[k].how = "memory";
-          still.pop_back();
-          searches_[k].reset();
-        } else {
-          searches_[k].reset();
-        }
+        if (is_spent(v)) still.push_back(k);
       }
       for (const Verdict& v : verdicts_) spent += v.configurations;
       if (refuted) break;
@@ -89,6 +79,7 @@ class Keys {
     States states;
     Plan plan;
     std::unique_ptr<AnySearch> search;
+    int64_t kept = 0;  // bytes when it was put aside
   };
   struct Worker {
     Zones zones;
@@ -99,23 +90,25 @@ class Keys {
   Asked* asked_;
   Options options_;
   int32_t keys_ = 1;
+  bool plain_ = false;  // no letter is opaque or legal in all states but one
   std::vector<Op> ops_;
   std::vector<int32_t> rows_, begin_;
   std::vector<Verdict> verdicts_;
   std::vector<std::unique_ptr<Deciding>> searches_;
+  std::atomic<int64_t> kept_ = 0;  // bytes of `searches_` when they were put there
 
   int32_t size(int32_t k) const { return begin_[k + 1] - begin_[k]; }
 
   // What has no effect and shows nothing is left out.
   void split() {
     size_t n = c_.call.size();
-    std::vector<int32_t> calls, rets;
-    rank(c_.call, c_.ret, calls, rets);
+    plain_ = std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
+    Ranks ranks(c_.call, c_.ret);
     for (int32_t k : c_.key) keys_ = std::max(keys_, k + 1);
     begin_.assign(keys_ + 1, 0);
     auto letter = [&](size_t i) { return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]); };
     auto idle = [&](size_t i) {
-      if (rets[i] != NEVER) return false;
+      if (c_.ret[i] != INT64_MAX) return false;
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
       return requires_ != OPAQUE && (installs == KEEP || installs == requires_);
     };
@@ -129,7 +122,7 @@ class Keys {
       if (idle(i)) continue;
       int32_t at = next[c_.key.empty() ? 0 : c_.key[i]]++;
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
-      ops_[at] = {calls[i], rets[i], requires_,
+      ops_[at] = {ranks.call(i), ranks.ret(i), requires_,
                   installs == requires_ && requires_ >= 0 ? KEEP : installs};
       rows_[at] = static_cast<int32_t>(i);
     }
@@ -153,6 +146,7 @@ class Keys {
     } else {
       states.begin(c_.init);
     }
+    if (all && plain_) return p;
     for (Op& op : p.ops) {
       if (op.req == OPAQUE) {
         p.opaque = true;
@@ -189,9 +183,8 @@ class Keys {
     d.partition = partition(k, d.states);
     Verdict v;
     v.how = "not decided";
-    bool completed = false;
-    for (const Op& op : d.partition.ops) completed = completed || op.ret != NEVER;
-    if (!completed) {
+    if (std::all_of(d.partition.ops.begin(), d.partition.ops.end(),
+                    [](const Op& op) { return op.ret == NEVER; })) {
       v.valid = 1;
       v.how = size(k) ? "nothing completed" : "nothing to check";
       return v;
@@ -205,16 +198,52 @@ class Keys {
       return v;
     }
     v = d.search->run(budget, poll);
-    if (v.valid < 0 && std::string_view(v.how) == "configurations") {
-      searches_[k] = std::move(worker.spare);
+    if (is_spent(v)) {
+      put_aside(k, std::move(worker.spare));
     } else {
       d.search.reset();
     }
     return v;
   }
 
+  static bool is_spent(const Verdict& v) {
+    return v.valid < 0 && std::string_view(v.how) == "configurations";
+  }
+
+  // Until the next round; where there is no room for it, it begins anew then.
+  void put_aside(int32_t k, std::unique_ptr<Deciding> d) {
+    d->kept = d->search->bytes() + d->states.bytes();
+    if ((kept_ += d->kept) <= options_.budget.bytes) {
+      searches_[k] = std::move(d);
+    } else {
+      kept_ -= d->kept;
+      restore(d->partition, d->states);
+    }
+  }
+
+  // The operations as they were before they were a partition.
+  static void restore(Partition& p, const States& states) {
+    for (Op& op : p.ops) {
+      if (op.req == OPAQUE) continue;
+      if (is_all_but(op.req)) {
+        op.req = all_but(states.global(-3 - op.req));
+      } else if (op.req >= 0) {
+        op.req = states.global(op.req);
+      }
+      if (op.ins >= 0) op.ins = states.global(op.ins);
+    }
+  }
+
   void decide(int32_t k, Worker& worker, Budget budget, bool first, const Poll& poll) {
-    Verdict v = first ? begin(k, worker, budget, poll) : searches_[k]->search->run(budget, poll);
+    Verdict v;
+    if (auto d = std::move(searches_[k])) {
+      kept_ -= d->kept;
+      v = d->search->run(budget, poll);
+      if (is_spent(v)) put_aside(k, std::move(d));
+    } else {
+      if (!first) budget.configurations += verdicts_[k].configurations;  // those are lost
+      v = begin(k, worker, budget, poll);
+    }
     if (v.valid > 0 && !options_.orders) v.order.clear();
     for (int32_t& i : v.order) i = rows_[begin_[k] + i];
     if (v.stuck >= 0) v.stuck = rows_[begin_[k] + v.stuck];

@@ -30,8 +30,8 @@ inline Distinct distinct(const Values& v) {
     uint64_t hash = static_cast<uint64_t>(v.f[i]) << 3 ^ static_cast<uint64_t>(v.shape[i]) ^
                     static_cast<uint64_t>(v.ret[i] == INT64_MAX) << 2;
     for (int32_t part : {v.a[i], v.b[i], v.c[i]})
-      hash = (hash ^ static_cast<uint32_t>(part)) * 0x9e3779b97f4a7c15ull;
-    for (size_t at = (hash >> 20) & (size - 1);; at = (at + 1) & (size - 1)) {
+      hash = mix(hash << 32 ^ hash >> 32 ^ static_cast<uint32_t>(part));
+    for (size_t at = hash & (size - 1);; at = (at + 1) & (size - 1)) {
       int32_t other = table[at];
       if (other >= 0 && !same(i, static_cast<size_t>(other))) continue;
       if (other < 0) {

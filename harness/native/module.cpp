@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -11,6 +12,7 @@
 #include "fifo.hpp"
 #include "keys.hpp"
 #include "letters.hpp"
+#include "texts.hpp"
 #include "load.hpp"
 
 namespace nb = nanobind;
@@ -62,7 +64,9 @@ nb::object register_states(Column<int32_t> roles, Column<int32_t> f, Column<int3
 
 nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key,
                std::optional<Column<int32_t>> letter, Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
-               bool recurs, const nb::object& step, const nb::object& reaches, int64_t configurations,
+               bool recurs, const nb::object& step, const nb::object& reaches,
+               const std::optional<std::pair<std::vector<std::string>, std::vector<std::string>>>& texts,
+               int64_t configurations,
                int64_t bytes, bool zones, bool search, bool orders, int threads) {
   size_t n = call.size();
   if (n >= NEVER / 2) throw std::invalid_argument("more than a billion operations");
@@ -71,19 +75,24 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
                   states, init};
   if (key) columns.key = rows(*key, n);
   if (letter) columns.letter = rows(*letter, n);
+  if (states < 1 || init < 0 || init >= states) throw std::out_of_range("no such initial state");
   for (int32_t k : columns.key)
-    if (k < 0) throw std::out_of_range("a key below 0");
+    if (k < 0 || k == INT32_MAX) throw std::out_of_range("a key below 0");
   for (int32_t x : columns.letter)
     if (x < 0 || x >= static_cast<int32_t>(letters)) throw std::out_of_range("an operation without a letter");
   for (size_t i = 0; i < letters; i++) {
     int32_t r = requires_.data()[i], s = installs.data()[i];
-    if ((r == OPAQUE ? step.is_none() || s < 0 : r >= states || all_but(states) >= r || s >= states || s < KEEP) ||
+    if ((r == OPAQUE ? s < 0 || (texts ? s >= static_cast<int32_t>(texts->second.size()) : step.is_none()) : r >= states || all_but(states) >= r || s >= states || s < KEEP) ||
         (is_all_but(r) && s != KEEP))
       throw std::out_of_range("an operation names a state that is none");
   }
+  if (texts && texts->first.size() != static_cast<size_t>(states))
+    throw std::invalid_argument("not as many texts as states");
+  std::optional<Texts> native;
   Asked asked;
+  if (texts) asked = native.emplace(texts->first, texts->second).asked();
   asked.recurs = recurs;
-  asked.step = [&](int32_t state, int32_t letter) {
+  if (!step.is_none()) asked.step = [&](int32_t state, int32_t letter) {
     nb::gil_scoped_acquire python;
     return nb::cast<int32_t>(step(state, letter));
   };
@@ -101,7 +110,7 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
   size_t operations;
   {
     nb::gil_scoped_release others_may_work;
-    Keys keys(columns, step.is_none() ? nullptr : &asked, {{configurations, bytes}, zones, search, orders, threads});
+    Keys keys(columns, step.is_none() && !texts ? nullptr : &asked, {{configurations, bytes}, zones, search, orders, threads});
     operations = keys.operations();
     verdicts = keys.check(poll);
   }
@@ -116,6 +125,9 @@ nb::list fifo(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<in
   for (int32_t k : key_of)
     if (k < 0 || k >= keys) throw std::out_of_range("an operation with a key that is none");
   auto kinds = rows(kind, n), values = rows(value, n);
+  for (size_t i = 0; i < n; i++)
+    if ((kinds[i] != ENQUEUE && kinds[i] != DEQUEUE) || values[i] < -1 || values[i] >= NEVER / 2)
+      throw std::out_of_range("an operation of a queue that is none");
   std::vector<Verdict> verdicts;
   {
     nb::gil_scoped_release others_may_work;
@@ -154,7 +166,7 @@ NB_MODULE(_core, m) {
   m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("letter").none(),
         nb::arg("requires"),
         nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"), nb::arg("step").none(),
-        nb::arg("reaches").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
+        nb::arg("reaches").none(), nb::arg("texts").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
         nb::arg("search"), nb::arg("orders"), nb::arg("threads"),
         "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
         "configurations, bytes, stuck).");

@@ -5,15 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace harness {
+#include "history.hpp"
 
-inline uint64_t mix(uint64_t x) {
-  x ^= x >> 32;
-  x *= 0xd6e8feb86659fd93ull;
-  x ^= x >> 32;
-  x *= 0xd6e8feb86659fd93ull;
-  return x ^ (x >> 32);
-}
+namespace harness {
 
 // With `classes` of operations of unknown outcome a configuration also has a count of each that
 // it used; one that used no fewer of any than a nogood is one, too.

@@ -17,6 +17,11 @@ struct Plan {
   std::vector<int32_t> letter_of_class;
   int32_t slots = 0, letters = 0;
 
+  int64_t bytes() const {
+    return 4 * static_cast<int64_t>(by_return.size() + by_call.size() + called.size() + slot.size() + letter.size() +
+                                    table_.size());
+  }
+
   void make(const Partition& partition) {
     std::span<const Op> ops = partition.ops;
     auto n = static_cast<int32_t>(ops.size());
@@ -75,7 +80,7 @@ struct Plan {
     for (size_t i = 0; i < ops.size(); i++) {
       uint64_t both = static_cast<uint64_t>(static_cast<uint32_t>(ops[i].req)) << 32 |
                       static_cast<uint32_t>(ops[i].ins);
-      for (size_t at = (both * 0x9e3779b97f4a7c15ull >> 20) & (size - 1);; at = (at + 1) & (size - 1)) {
+      for (size_t at = mix(both) & (size - 1);; at = (at + 1) & (size - 1)) {
         int32_t other = table_[at];
         if (other < 0) {
           table_[at] = static_cast<int32_t>(i);

@@ -60,6 +60,9 @@ class Search final : public AnySearch {
     tried_.assign(p_.letters, -1);
     make_room();
     for (const Op& op : o_) count(op, +1);
+    if (asked_ && asked_->reaches)
+      for (int32_t i = 0; i < static_cast<int32_t>(o_.size()); i++)
+        if (o_[i].req != OPAQUE && o_[i].ins >= 0) named_.push_back(i);
   }
 
   Verdict run(Budget budget, const Poll& poll) override {
@@ -91,7 +94,8 @@ class Search final : public AnySearch {
   }
 
   int64_t bytes() const override {
-    return failed_.bytes() + asked_bytes_ +
+    return failed_.bytes() + asked_bytes_ + p_.bytes() + 4 * static_cast<int64_t>(
+               at_.size() + before_.size() + tried_.size() + 3 * need_.size() + named_.size()) +
            static_cast<int64_t>(trail_.capacity() * sizeof(Taken) + frames_.capacity() * sizeof(Frame) +
                                 candidates_.capacity() * sizeof(Candidate));
   }
@@ -109,6 +113,7 @@ class Search final : public AnySearch {
     int32_t op, to, cls;
   };
   static constexpr int32_t FORGOTTEN = -1;
+  static constexpr size_t NAMED_MAX = 4096;  // more are not looked through
   static constexpr size_t CANDIDATES_MAX = 1 << 20;
 
   std::span<const Op> o_;
@@ -134,6 +139,8 @@ class Search final : public AnySearch {
   std::vector<int32_t> tried_;                // by letter: place among the present candidates
   std::unordered_map<uint64_t, int32_t> steps_;
   std::unordered_map<uint64_t, bool> reached_;
+  std::vector<int32_t> named_;                // operations that install a state by name, by call
+  std::unordered_map<int32_t, std::vector<int32_t>> leading_;  // by state: those that can lead to it
   int32_t needed_ = -1;                       // state of the next completed operation with one
 
   static bool test(const Mask& mask, int32_t slot) { return mask[slot >> 6] >> (slot & 63) & 1; }
@@ -339,7 +346,8 @@ class Search final : public AnySearch {
   // Take the next candidate of the configuration; false where there is none.
   bool next_candidate() {
     Frame& f = frames_.back();
-    if (f.begin == FORGOTTEN) {
+    if (f.begin == FORGOTTEN) {  // what was tried has failed, and the order may be another
+      f.next = 0;
       f.begin = static_cast<int32_t>(candidates_.size());
       find_candidates(f.begin);
       f.end = static_cast<int32_t>(candidates_.size());
@@ -376,10 +384,25 @@ class Search final : public AnySearch {
     candidates_.clear();
   }
 
-  bool may_leave(const Op& op) const {
-    if (make_[state_] > 0 || (opaque_ && asked_->recurs)) return true;
+  bool may_leave(const Op& op, int32_t to) {
     bool consumes = op.ret != NEVER && op.req == state_;
-    return need_[state_] - (consumes ? 1 : 0) == 0;
+    return need_[state_] - (consumes ? 1 : 0) == 0 || make_[state_] > 0 || (opaque_ && may_return(to));
+  }
+
+  // Whether the present state may come back after another, or after what installs one by name.
+  bool may_return(int32_t to) {
+    if (!asked_->recurs) return false;
+    if (!asked_->reaches || named_.size() > NAMED_MAX || reaches(to, state_)) return true;
+    auto [it, fresh] = leading_.try_emplace(state_);
+    if (fresh) {
+      for (int32_t i : named_)
+        if (reaches(o_[i].ins, state_)) it->second.push_back(i);
+      asked_bytes_ += 64 + 4 * static_cast<int64_t>(it->second.size());
+    }
+    int32_t due = o_[p_.by_return[frontier_]].ret;
+    return std::any_of(it->second.rbegin(), it->second.rend(), [&](int32_t i) {
+      return o_[i].ret == NEVER || (o_[i].ret >= due && !linearized(i));
+    });
   }
 
   bool linearized(int32_t i) const { return at_[p_.slot[i]] == i && test(mask_, p_.slot[i]); }
@@ -390,6 +413,7 @@ class Search final : public AnySearch {
     for (int32_t k = frontier_, end = std::min(completed_, frontier_ + 256); k < end; k++) {
       int32_t i = p_.by_return[k];
       if (o_[i].req < 0 || linearized(i)) continue;
+      if (o_[i].ins != KEEP) return -1;  // it may be what is done now
       return is_led_to(o_[i].req, o_[i].ret) ? -1 : o_[i].req;
     }
     return -1;
@@ -408,6 +432,7 @@ class Search final : public AnySearch {
   }
 
   bool reaches(int32_t state, int32_t later) {
+    if (state == later) return true;
     uint64_t key = static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(later);
     auto it = reached_.find(key);
     if (it == reached_.end()) {
@@ -433,7 +458,7 @@ class Search final : public AnySearch {
           continue;
         }
         int32_t to = step(state_, op);
-        if (to < 0 || (to != state_ && (!may_leave(op) || leads_away(to)))) continue;
+        if (to < 0 || (to != state_ && (!may_leave(op, to) || leads_away(to)))) continue;
         known = static_cast<int32_t>(candidates_.size());
         candidates_.push_back({i, to, -1});
       }
@@ -459,7 +484,7 @@ class Search final : public AnySearch {
       const Op& op = o_[i];
       if (op.call > deadline) continue;
       int32_t to = step(state_, op);
-      if (to < 0 || to == state_ || !may_leave(op) || leads_away(to)) continue;
+      if (to < 0 || to == state_ || !may_leave(op, to) || leads_away(to)) continue;
       if (!opaque_ && !all_buts_ && need_[to] == 0 && want_[to] == 0) continue;
       candidates_.push_back({i, to, static_cast<int32_t>(c)});
     }

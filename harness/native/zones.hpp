@@ -90,12 +90,7 @@ class Zones {
 
   // An operation of unknown outcome takes effect only where something observed it.
   bool activate() {
-    if (active_.empty()) {
-      for (int32_t i = 0; i < size(); i++)
-        if (ops_[i].req >= 0 && states_[ops_[i].req].writer == NOBODY)
-          return refute("thin air", {i}, i);
-      return true;
-    }
+    if (active_.empty()) return true;
     pending_.clear();
     for (int32_t i = 0; i < size(); i++)
       if (ops_[i].ret != NEVER) {
@@ -120,6 +115,7 @@ class Zones {
       const Op& op = ops_[i];
       if (op.req < 0 || !is_active(i)) continue;
       State& v = states_[op.req];
+      if (v.writer == NOBODY) return refute("thin air", {i}, i);
       if (op.ins != KEEP) {
         if (v.next != NOBODY) return refute("two successors", {v.writer, v.next, i}, i);
         v.next = i;

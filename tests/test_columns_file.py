@@ -1,0 +1,117 @@
+"""Columns beside a history: used where they are of it, taken for nothing where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import check, columns_file
+from harness.check import check_alone
+from harness.checkers.columns import Columns, columns_of
+from harness.history import History, HistoryWriter, Op
+from harness.models.base import DIFFERED
+
+HOW = {"independent": False, "format_name": None, "nil_is_a_value": False,
+       "observe_differed": False}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "KEPT_FROM", 1)
+
+
+def recorded(path: Path, *ops: tuple) -> Path:
+    path.unlink(missing_ok=True)
+    writer = HistoryWriter(path)
+    for i, op in enumerate(ops):
+        writer.append(Op(i, i, *op))
+    writer.close()
+    return path
+
+
+GOOD = [("invoke", 0, "write", 1), ("ok", 0, "write", 1), ("invoke", 1, "read", None),
+        ("ok", 1, "read", 1), ("invoke", 0, "cas", [1, 2]), ("fail", 0, "cas", [1, 2])]  # fmt: skip
+BAD = [*GOOD[:3], ("ok", 1, "read", None)]
+
+
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*args: object) -> None:
+        raise AssertionError("the history was read")
+
+    monkeypatch.setattr("harness.formats.read_history", read)
+
+
+def valid(path: Path, **how: object) -> object:
+    return check_alone(path, "cas-register", **HOW | how)[0].valid
+
+
+def test_a_second_check_does_not_read_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    assert valid(path) is True
+    assert columns_file.beside(path).exists()
+    assert not list(tmp_path.glob("*.part"))
+    refuse_to_read(monkeypatch)
+    assert valid(path) is True
+    with pytest.raises(AssertionError, match="was read"):  # made otherwise
+        valid(path, observe_differed=True)
+
+
+def test_another_history_has_other_columns(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    assert valid(path) is True
+    recorded(path, *BAD)
+    assert valid(path) is False
+
+
+def test_a_violation_is_told_from_the_history(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "history.jsonl", *BAD)
+    told = [check_alone(path, "cas-register", **HOW)[0] for _ in range(2)]
+    assert told[0].why == told[1].why
+    assert told[1].evidence["witnesses"]
+
+
+@pytest.mark.parametrize("changed", [b"", b"x", None])
+def test_damaged_columns_are_made_anew(tmp_path: Path, changed: bytes | None) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    assert valid(path) is True
+    beside = columns_file.beside(path)
+    whole = beside.read_bytes()
+    beside.write_bytes(whole[: len(whole) // 2] if changed is None else changed)
+    assert valid(path) is True
+    assert beside.read_bytes() == whole
+
+
+def test_a_torn_history_is_not_kept(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    with path.open("ab") as file:
+        file.write(b'{"index":6')
+    verdict, warnings = check_alone(path, "cas-register", **HOW)
+    assert (verdict.valid, len(warnings)) == (True, 1)
+    assert not columns_file.beside(path).exists()
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    made = History(Op(i, i, *op) for i, op in enumerate([
+        ("invoke", 0, "write", ["k", {"a": [1, None]}]), ("ok", 0, "write", ["k", {"a": [1]}]),
+        ("invoke", 0, "write", [["k", 2], True]), ("info", 0, "write", None),
+        ("invoke", 0, "cas", [1.5, [1, 2]]), ("fail", 0, "cas", [1.5, [1, 2]]),
+        ("invoke", 0, "cas", ["k", [1, 2, 3]]), ("ok", 0, "cas", ["k", [1, 2, 3]]),
+    ]))  # fmt: skip
+    columns = columns_of(made.pairs(), independent=True, observe_differed=True)
+    columns_file.save(path, [True], columns)
+    loaded = columns_file.load(path, [True])
+    assert isinstance(loaded, Columns)
+    assert loaded == columns
+    assert DIFFERED in loaded.values
+    assert columns_file.load(path, [False]) is None
+
+
+def test_a_folder_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    columns_file.beside(path).with_suffix(".part").mkdir()
+    assert valid(path) is True
+    assert not columns_file.beside(path).exists()
