@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from conftest import processes_of, require, server
 from live import Redis, redis_server
+from real.test_command_line import heed_ctrl_c
 
 from harness.bench.measure import Away, Latency, Plan, Point, Results, Spike
 from harness.bench.page import render
@@ -241,7 +242,7 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
          "--sizes", "10", "--keys", "10", "--snapshot-mb", "0", "--results", str(folder / "r"),
          *words],
         env=os.environ | {"TMPDIR": str(folder)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout is not None
     assert "10 keys" in process.stdout.readline()
