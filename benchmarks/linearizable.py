@@ -89,8 +89,8 @@ def check(made: Columns, threads: int, rounds: int) -> tuple[int, str, float, fl
     for _ in range(rounds):
         began = time.perf_counter()
         _, result = _core.check(
-            call, ret, key, None, requires, installs, states, 0, True, None, None, None,
-            20_000_000, 4 << 30, True, True, False, threads,
+            call, ret, key, None, requires, installs, states, True, None, None, None,
+            20_000_000, 4 << 30, True, False, threads,
         )  # fmt: skip
         took.append(time.perf_counter() - began)
     how = sorted({r[1] for r in result})
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="nothing longer than a million")
     given = parser.parse_args()
     _core.check(array("q", [0]), array("q", [1]), None, None, array("i", [0]), array("i", [-1]),
-                1, 0, True, None, None, None, 1, 1 << 20, True, True, False, 1)  # fmt: skip
+                1, True, None, None, None, 1, 1 << 20, True, False, 1)  # fmt: skip
     print(f"{'':42}{'operations':>11}{'verdict':>9}{'ms':>9}{'goal':>7}{'MB':>7}{'Porcupine s':>13}"
           f"{'ratio':>9}  how")  # fmt: skip
     for c in CASES:

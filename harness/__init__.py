@@ -6,6 +6,7 @@
     interpreter    generator x workers x nemesis -> history
     models/        sequential specifications
     checkers/      history in, verdict out; native/ is the search core in C++
+    formats/       histories of others, in and out; check: a file against a model
     environments/  where nodes live: local processes behind a fault proxy, or external servers
     nemesis/       what breaks them, and when
     workloads/     generator + client operations + claims

@@ -377,7 +377,10 @@ def check(
               show_default=True, help="Of Jepsen.")  # fmt: skip
 def export(file: Path, name: str) -> int:
     """A history of ours (FILE, or the folder of a run) as others read it, to standard output."""
-    history, warnings = read_history(file / "history.jsonl" if file.is_dir() else file)
+    try:
+        history, warnings = read_history(file / "history.jsonl" if file.is_dir() else file)
+    except HistoryError as e:
+        raise UsageError(str(e)) from e
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     for line in (write_edn if name == "edn" else write_json)(history):

@@ -2,7 +2,7 @@
 
 `history.jsonl` has `history.jsonl.columns`. It names the checksum of the history that it was made
 of and is taken for nothing where that is another one, where it was made otherwise, or where it is
-damaged.
+damaged: it begins with a checksum of itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ import anycrc
 import msgspec
 
 from harness.checkers.columns import Columns, freeze
+from harness.errors import HistoryError
 from harness.models.base import DIFFERED
+from harness.results import write_whole
 
 VERSION = 1
+_CRC = anycrc.Model("CRC64-XZ")
 _NUMBERS = {
     "call": "q",
     "ret": "q",
@@ -54,7 +57,10 @@ def beside(history: Path) -> Path:
 def load(history: Path, how: list[Any]) -> Columns | None:
     """None where there is no file, or not one of this history made this way."""
     try:
-        stored = msgspec.msgpack.decode(beside(history).read_bytes(), type=_Stored)
+        kept = memoryview(beside(history).read_bytes())
+        if _CRC.calc(kept[8:]) != int.from_bytes(kept[:8], "little"):
+            return None
+        stored = msgspec.msgpack.decode(kept[8:], type=_Stored)
         if (stored.version, stored.how) != (VERSION, how) or stored.of != _checksum(history):
             return None
     except (OSError, msgspec.MsgspecError):
@@ -84,12 +90,11 @@ def save(history: Path, how: list[Any], columns: Columns) -> None:
     if differed >= 0:
         values[differed] = None
     numbers = {name: getattr(columns, name).tobytes() for name in _NUMBERS}
-    temporary = beside(history).with_suffix(".part")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, HistoryError):
         stored = _Stored(VERSION, _checksum(history), how, len(columns), numbers,
                          list(columns.keys), columns.names, values, differed)  # fmt: skip
-        temporary.write_bytes(msgspec.msgpack.encode(stored))
-        temporary.replace(beside(history))
+        body = msgspec.msgpack.encode(stored)
+        write_whole(beside(history), _CRC.calc(body).to_bytes(8, "little") + body)
 
 
 def _checksum(history: Path) -> int:
@@ -97,4 +102,4 @@ def _checksum(history: Path) -> int:
         if not history.stat().st_size:
             return 0
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return int(anycrc.Model("CRC64-XZ").calc(data))
+            return int(_CRC.calc(data))

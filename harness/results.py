@@ -68,11 +68,11 @@ class Run:
             raise UsageError(f"can't read {path}: {e}") from e
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str | bytes) -> None:
     """Replace a file, or leave it as it is. Raises `HistoryError` on a full disk."""
     partial = path.with_suffix(".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(text.encode() if isinstance(text, str) else text)
         partial.replace(path)
     except OSError as e:
         raise HistoryError(f"can't write {path}: {e.strerror}") from e

@@ -52,7 +52,7 @@ def test_a_second_check_does_not_read_the_history(
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
     assert columns_file.beside(path).exists()
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.partial"))
     refuse_to_read(monkeypatch)
     assert valid(path) is True
     with pytest.raises(AssertionError, match="was read"):  # made otherwise
@@ -71,6 +71,20 @@ def test_a_violation_is_told_from_the_history(tmp_path: Path) -> None:
     told = [check_alone(path, "cas-register", **HOW)[0] for _ in range(2)]
     assert told[0].why == told[1].why
     assert told[1].evidence["witnesses"]
+
+
+def test_any_byte_that_was_changed_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    assert valid(path) is True
+    beside = columns_file.beside(path)
+    whole = beside.read_bytes()
+    refuse_to_read(monkeypatch)
+    for at in range(len(whole)):
+        beside.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(AssertionError, match="was read"):
+            valid(path)
 
 
 @pytest.mark.parametrize("changed", [b"", b"x", None])
@@ -112,6 +126,6 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
-    columns_file.beside(path).with_suffix(".part").mkdir()
+    columns_file.beside(path).with_suffix(".partial").mkdir()
     assert valid(path) is True
     assert not columns_file.beside(path).exists()

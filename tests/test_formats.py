@@ -252,6 +252,11 @@ def test_what_we_write_others_can_read(tmp_path: Path) -> None:
     assert told(jepsen.read_json(path)) == clients
 
 
+def test_export_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["export", str(tmp_path / "no.jsonl")]) == 254
+    assert "can't read" in capsys.readouterr().err
+
+
 def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "history.jsonl"
     writer = HistoryWriter(path)

@@ -169,13 +169,12 @@ def _search_keys(
     _, outcomes = _run(
         times, key, len(keys), model, budget, zones, orders, letter=letter, letters=letters
     )
+    moved: list[Outcome] = []
     first = 0
     for entries, outcome in zip(keys, outcomes, strict=True):
-        outcome.order = [row - first for row in outcome.order]
-        outcome.core = [row - first for row in outcome.core]
-        outcome.stuck = outcome.stuck - first if outcome.stuck >= 0 else -1
+        moved.append(_moved(outcome, (-first).__add__))
         first += len(entries)
-    return outcomes
+    return moved
 
 
 def check_columns(
@@ -196,7 +195,7 @@ def check_columns(
             [[_entry(columns, row) for row in of_key] for of_key in rows],
             model, budget, zones=zones, orders=orders,
         )  # fmt: skip
-        return len(columns), [_by_row(o, rows[k]) for k, o in enumerate(outcomes)]
+        return len(columns), [_moved(o, rows[k].__getitem__) for k, o in enumerate(outcomes)]
     if isinstance(model, Queues) and all(shape == WHOLE for shape in columns.shape):
         roles = [model.queue_roles[name] for name in columns.names]
         outcomes = _fifos(times, key, keys, [roles[f] for f in columns.f],
@@ -208,7 +207,7 @@ def check_columns(
             for k, outcome in zip(
                 hard, _search_keys(entries, model, budget, zones=False, orders=orders), strict=True
             ):
-                outcomes[k] = _by_row(outcome, rows[k])
+                outcomes[k] = _moved(outcome, rows[k].__getitem__)
         return len(columns), outcomes
     if isinstance(model, Registers):
         states = _register_states(columns, model)
@@ -242,12 +241,14 @@ def _outcome(
     return outcome
 
 
-def _by_row(outcome: Outcome, rows: Sequence[int]) -> Outcome:
-    """An outcome that names places among the rows of a key."""
-    outcome.order = [rows[i] for i in outcome.order]
-    outcome.core = [rows[i] for i in outcome.core]
-    outcome.stuck = rows[outcome.stuck] if outcome.stuck >= 0 else -1
-    return outcome
+def _moved(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
+    """The same outcome, with other numbers for its operations."""
+    return replace(
+        outcome,
+        order=[to(i) for i in outcome.order],
+        core=[to(i) for i in outcome.core],
+        stuck=to(outcome.stuck) if outcome.stuck >= 0 else -1,
+    )
 
 
 def _register_states(columns: Columns, model: Registers) -> tuple[Any, Any] | None:
@@ -293,7 +294,6 @@ def _run(
             requires,
             installs,
             count,
-            0,
             model.recurs,
             step if texts is None else None,
             reaches if texts is None else None,
@@ -301,7 +301,6 @@ def _run(
             budget.configurations,
             budget.bytes,
             zones,
-            True,
             orders,
             os.cpu_count() or 1,
         )
@@ -369,8 +368,7 @@ def judge(
         found = []
         for k in bad[:WITNESS_KEYS_MAX]:
             place = {row: i for i, row in enumerate(rows[k])}
-            outcome = replace(outcomes[k], core=[place[row] for row in outcomes[k].core])
-            outcome.stuck = place.get(outcome.stuck, -1)
+            outcome = _moved(outcomes[k], place.__getitem__)
             entries = [_entry(columns, row, by_call[columns.call[row]]) for row in rows[k]]
             found.append(
                 find_witness(

@@ -1,28 +1,10 @@
-"""Locks: one that anybody may release, and one with an owner."""
+"""Locks: one with an owner, and one that anybody may release."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from harness.models.base import INCONSISTENT, unknown_operation
-
-
-class Mutex:
-    """`acquire`, `release`: of one lock, which is free at first."""
-
-    recurs = True
-
-    def init(self) -> bool:
-        return False
-
-    def step(self, state: bool, f: str, value: Any, known: bool) -> Any:
-        requires, installs = self.versions(f, value, known)
-        return installs if state is requires else INCONSISTENT
-
-    def versions(self, f: str, value: Any, known: bool) -> tuple[bool, bool]:
-        if f not in ("acquire", "release"):
-            raise unknown_operation("mutex", f, "acquire and release")
-        return f == "release", f == "acquire"
 
 
 class OwnedLock:
@@ -43,3 +25,10 @@ class OwnedLock:
         if value is None:
             raise ValueError(f"model lock: {f} without an owner")
         return (None, value) if f == "acquire" else (value, None)
+
+
+class Mutex(OwnedLock):
+    """`acquire`, `release`: of one lock, which is free at first. All are one owner."""
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
+        return super().versions(f, "anybody", known)

@@ -10,7 +10,6 @@ def check(
     requires: Buffer,
     installs: Buffer,
     states: int,
-    init: int,
     recurs: bool,
     step: Callable[[int, int], int] | None,
     reaches: Callable[[int, int], bool] | None,
@@ -18,7 +17,6 @@ def check(
     configurations: int,
     bytes: int,
     zones: bool,
-    search: bool,
     orders: bool,
     threads: int,
 ) -> tuple[int, list[tuple[int, str, list[int], int, int, int]]]: ...

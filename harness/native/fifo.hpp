@@ -185,7 +185,7 @@ inline std::vector<Verdict> check_fifos(std::span<const int64_t> call, std::span
   Fifo fifo;
   for (int32_t k = 0; k < keys; k++) {
     std::span<QueueOp> mine = std::span(ops).subspan(begin[k], begin[k + 1] - begin[k]);
-    values.begin(0);
+    values.begin();
     for (QueueOp& op : mine)
       if (op.value >= 0) op.value = values.of(op.value);
     Verdict v = fifo.check(mine, values.size());

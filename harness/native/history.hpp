@@ -144,11 +144,11 @@ class Ranks {
 // Global states to dense ones of a partition, without clearing anything between partitions.
 class States {
  public:
-  void begin(int32_t init) {
+  void begin() {  // with the initial one
     identity_ = false;
     dense_.clear();
     size_ = 0;
-    of(init);
+    of(0);
   }
   void begin_with_all(int32_t states) {  // each its own
     identity_ = true;

@@ -19,12 +19,12 @@ struct Columns {
   std::span<const int32_t> key;        // from 0; empty: there is one
   std::span<const int32_t> letter;     // of each operation; empty: each has its own
   std::span<const int32_t> requires_, installs;  // by letter
-  int32_t states, init;
+  int32_t states;                      // 0 is the initial one
 };
 
 struct Options {
   Budget budget;
-  bool zones, search, orders;
+  bool zones, orders;
   int threads;
 };
 
@@ -140,11 +140,11 @@ class Keys {
       std::sort(both.begin(), both.end(), [&](auto& a, auto& b) { return by_call(a.first, b.first); });
       for (size_t i = 0; i < n; i++) std::tie(p.ops[i], p.row[i]) = both[i];
     }
-    bool all = keys_ == 1 && c_.init == 0;
+    bool all = keys_ == 1;
     if (all) {
       states.begin_with_all(c_.states);
     } else {
-      states.begin(c_.init);
+      states.begin();
     }
     if (all && plain_) return p;
     for (Op& op : p.ops) {
@@ -190,7 +190,7 @@ class Keys {
       return v;
     }
     if (options_.zones) v = worker.zones.check(d.partition, d.states.size());
-    if (v.valid >= 0 || !options_.search) return v;
+    if (v.valid >= 0) return v;
     d.plan.make(d.partition);
     d.search = make_any(d, asked_);
     if (!d.search) {

@@ -63,19 +63,19 @@ nb::object register_states(Column<int32_t> roles, Column<int32_t> f, Column<int3
 }
 
 nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key,
-               std::optional<Column<int32_t>> letter, Column<int32_t> requires_, Column<int32_t> installs, int32_t states, int32_t init,
+               std::optional<Column<int32_t>> letter, Column<int32_t> requires_, Column<int32_t> installs, int32_t states,
                bool recurs, const nb::object& step, const nb::object& reaches,
                const std::optional<std::pair<std::vector<std::string>, std::vector<std::string>>>& texts,
                int64_t configurations,
-               int64_t bytes, bool zones, bool search, bool orders, int threads) {
+               int64_t bytes, bool zones, bool orders, int threads) {
   size_t n = call.size();
   if (n >= NEVER / 2) throw std::invalid_argument("more than a billion operations");
   size_t letters = letter ? requires_.size() : n;
   Columns columns{rows(call, n), rows(ret, n), {}, {}, rows(requires_, letters), rows(installs, letters),
-                  states, init};
+                  states};
   if (key) columns.key = rows(*key, n);
   if (letter) columns.letter = rows(*letter, n);
-  if (states < 1 || init < 0 || init >= states) throw std::out_of_range("no such initial state");
+  if (states < 1) throw std::out_of_range("no initial state");
   for (int32_t k : columns.key)
     if (k < 0 || k == INT32_MAX) throw std::out_of_range("a key below 0");
   for (int32_t x : columns.letter)
@@ -110,7 +110,7 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
   size_t operations;
   {
     nb::gil_scoped_release others_may_work;
-    Keys keys(columns, step.is_none() && !texts ? nullptr : &asked, {{configurations, bytes}, zones, search, orders, threads});
+    Keys keys(columns, step.is_none() && !texts ? nullptr : &asked, {{configurations, bytes}, zones, orders, threads});
     operations = keys.operations();
     verdicts = keys.check(poll);
   }
@@ -165,9 +165,9 @@ nb::tuple load(const std::string& host, int port, int clients, double seconds, i
 NB_MODULE(_core, m) {
   m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("letter").none(),
         nb::arg("requires"),
-        nb::arg("installs"), nb::arg("states"), nb::arg("init"), nb::arg("recurs"), nb::arg("step").none(),
+        nb::arg("installs"), nb::arg("states"), nb::arg("recurs"), nb::arg("step").none(),
         nb::arg("reaches").none(), nb::arg("texts").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
-        nb::arg("search"), nb::arg("orders"), nb::arg("threads"),
+        nb::arg("orders"), nb::arg("threads"),
         "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
         "configurations, bytes, stuck).");
   m.def("fifo", &fifo, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("kind"), nb::arg("value"),

@@ -5,7 +5,8 @@
 // number of completed operations linearized in return order without a gap; the window is a bit
 // set of those linearized beyond it, by slot. States and transitions are interned ids, so a model
 // written in Python is asked once for each (state, letter). Only configurations that failed are
-// kept: none comes twice on one path.
+// kept: none comes twice on one path. Long without progress, it goes back some way and tries
+// another order; what failed stays known.
 //
 // What prunes, each exact:
 // - an operation that keeps every state in which it is legal is linearized as soon as it is legal;
@@ -14,6 +15,7 @@
 // - identical operations of unknown outcome are used earliest call first, only if they change the
 //   state, and a configuration that used more of them than one that failed fails;
 // - where every operation names its states, one whose state nobody needs any more is not used;
+// - what the next return needs must still be there to be made;
 // - where the model knows which states can follow which (a list that only grows), no step leads
 //   away from the state that the next completed operation needs, unless others lead back.
 #pragma once
@@ -463,13 +465,13 @@ class Search final : public AnySearch {
         candidates_.push_back({i, to, -1});
       }
     int32_t needed = o_[due].req;
+    // By turns: what is due, then what makes it legal, then by return; by return alone; the first
+    // with chance for return; chance alone.
+    bool by_demand = order_ % 4 == 0 || order_ % 4 == 2, by_chance = order_ % 4 >= 2;
     auto rank = [&](const Candidate& c) -> int64_t {
-      int64_t r = c.op == due ? 0 : needed >= 0 && c.to == needed ? 1 : 2;
-      int32_t o = order_ % 4;
-      if (o == 1) r = 0;
-      uint32_t low = o < 2 ? static_cast<uint32_t>(o_[c.op].ret) : static_cast<uint32_t>(mix(static_cast<uint64_t>(c.op) << 32 ^ static_cast<uint64_t>(order_)) & 0x7fffffff);
-      if (o == 3) r = 0;
-      return r << 32 | low;
+      int64_t first = !by_demand || c.op == due ? 0 : needed >= 0 && c.to == needed ? 1 : 2;
+      uint64_t chance = mix(static_cast<uint64_t>(c.op) << 32 ^ static_cast<uint64_t>(order_)) & INT32_MAX;
+      return first << 32 | (by_chance ? static_cast<int64_t>(chance) : o_[c.op].ret);
     };
     std::sort(candidates_.begin() + begin, candidates_.end(),
               [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
