@@ -8,14 +8,19 @@ from dataclasses import replace
 import pytest
 from brute_force import linearizable as brute_force
 from brute_force import random_history
+from conftest import SHARED_HISTORIES
 from model_cases import CASES
 
+from harness.checkers import shrink
 from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries
-from harness.checkers.witness import find_witness
+from harness.checkers.prefixes import longest_prefixes
+from harness.checkers.shrink import beginning_with, shrunk
+from harness.formats import FORMATS
 from harness.history import History, Op, Pair
-from harness.models.base import GONE, Projectable
+from harness.models.base import GONE, INCONSISTENT, Projectable
 from harness.models.list_append import ListAppend
 from harness.models.register import CasRegister, Register
+from harness.models.text import Text
 
 
 def with_pairs(entries: list[Entry]) -> list[Entry]:
@@ -34,12 +39,14 @@ def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
     rng = random.Random(f"witness {name}")
     found = 0
     while found < 40:
-        entries = with_pairs(random_history(model, ask, answer, rng, 8))
+        entries = sorted(
+            with_pairs(random_history(model, ask, answer, rng, 8)), key=lambda e: e.call
+        )
         outcome = check_entries(entries, model, Budget())
         if outcome.valid is not False:
             continue
         found += 1
-        core = find_witness(entries, model, outcome, "k", False).entries
+        core = shrunk(entries, model, outcome).entries
         assert not brute_force(core, model), core
         for e in core:
             if e.f == "read":
@@ -126,7 +133,7 @@ def test_a_lost_append_is_two_operations() -> None:
 
 def test_a_value_that_nobody_wrote_is_said_to_be_that() -> None:
     verdict = check(history(operation(0, "read", 9, 0, 10)), Register(), independent=True)
-    assert verdict.why == "key k: process 0 read 9 at n1 at 0.000 s, a value that nobody wrote"
+    assert verdict.why == "key k: process 0 read 9 at n1 at event 0, a value that nobody wrote"
 
 
 def test_a_failed_comparison_is_told_as_one() -> None:
@@ -146,7 +153,7 @@ def test_a_witness_holds_what_makes_it_one() -> None:
         Entry("write", 1, True, 0, 1), cas(1, 2, 1, 2, 3), cas(2, 3, 2, 4, 5), cas(2, 4, 2, 6, 7),
     ])  # fmt: skip
     outcome = check_entries(entries, CasRegister(), Budget())
-    core = find_witness(entries, CasRegister(), outcome, "k", False).entries
+    core = shrunk(entries, CasRegister(), outcome).entries
     assert {e.value for e in core if e.f == "cas"} == {(1, 2, 1), (2, 3, 2), (2, 4, 2)}
 
 
@@ -161,13 +168,13 @@ def test_what_a_witness_leaves_out_does_not_explain_it(name: str) -> None:
         entries = [
             replace(e, value=(*e.value[:2], rng.choice([e.value[0], e.value[2]])))
             if e.f == "cas" and e.known else e
-            for e in history
+            for e in sorted(history, key=lambda e: e.call)
         ]  # fmt: skip
         outcome = check_entries(entries, model, Budget())
         if outcome.valid is not False:
             continue
         found += 1
-        core = find_witness(entries, model, outcome, "k", False).entries
+        core = shrunk(entries, model, outcome).entries
         inside = {id(e.pair) for e in core}
         context = [replace(e, ret=OPEN) for e in entries
                    if e.f != "read" and id(e.pair) not in inside]  # fmt: skip
@@ -180,7 +187,7 @@ def test_shrinking_a_large_violation_is_bounded() -> None:
     entries = with_pairs([*appends, *reads])
     outcome = check_entries(entries, ListAppend(), Budget())
     assert outcome.valid is False
-    witness = find_witness(entries, ListAppend(), outcome, "k", False)
+    witness = shrunk(entries, ListAppend(), outcome)
     assert len(witness.entries) <= 3
 
 
@@ -190,3 +197,91 @@ def test_values_that_are_lists_are_told_as_values() -> None:
     verdict = check(history(*ops), Register(), independent=True)
     assert verdict.valid is False
     assert "was not among them" not in verdict.why
+
+
+def test_of_a_long_history_only_the_end_is_told_where_it_suffices() -> None:
+    entries = []
+    for i in range(3000):
+        entries.append(Entry("write", i % 5, True, 4 * i, 4 * i + 1))
+        entries.append(Entry("read", i % 5, True, 4 * i + 2, 4 * i + 3))
+    entries[-101] = replace(entries[-101], value=0)
+    entries = with_pairs(entries)
+    outcome = check_entries(entries, Register(), Budget())
+    core = shrunk(entries, Register(), outcome, work=40_000)
+    assert core.minimal
+    assert core.initial is not None
+    assert [(e.f, e.value) for e in core.entries] == [("write", 4), ("read", 0)]
+    for state in core.initial:
+        assert not brute_force(core.entries, beginning_with(Register(), state))
+
+
+@pytest.mark.parametrize("name", ["register", "cas-register", "mutex", "lock",
+                                  "cas-register-that-keeps-to-itself"])  # fmt: skip
+def test_a_linearizable_history_has_no_window_that_is_not(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it says of what came before."""
+    monkeypatch.setattr(shrink, "WINDOWS", (2, 4, 6))
+    model, ask, answer = CASES[name]
+    rng = random.Random(f"window {name}")
+    checked = refuted = 0
+    while checked < 400:
+        entries = sorted(random_history(model, ask, answer, rng, 9), key=lambda e: e.call)
+        ends = [e.ret for e in entries if e.ret != OPEN]
+        if not ends:
+            continue
+        shrinker = shrink._Shrinker(entries, model, 100_000)
+        found = shrinker._is_in_a_window(entries, len(entries), max(ends))
+        if brute_force(entries, model):
+            assert not found, (entries, shrinker.core)
+            checked += 1
+        refuted += found
+    assert refuted > 20
+
+
+@pytest.mark.skipif(not SHARED_HISTORIES.exists(), reason="../shared/histories is not here")
+def test_the_history_that_porcupine_does_not_explain() -> None:
+    path = SHARED_HISTORIES / "porcupine/test_data/kv/c50-bad.txt"
+    recorded, _ = FORMATS["kv"].read(path, False, True)
+    verdict = check(recorded, Text(), independent=True, witnesses=10)
+    assert verdict.evidence["invalid_keys"] == len(verdict.evidence["witnesses"]) == 10
+    for witness in verdict.evidence["witnesses"]:
+        assert witness["minimal"], witness
+        assert len(witness["operations"]) < 20
+        assert witness["prefixes"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_longest_prefixes_are_legal_and_can_not_go_on(name: str) -> None:
+    model, ask, answer = CASES[name]
+    rng = random.Random(f"prefix {name}")
+    found = 0
+    while found < 30:
+        entries = with_pairs(sorted(random_history(model, ask, answer, rng, 8),
+                                    key=lambda e: e.call))  # fmt: skip
+        outcome = check_entries(entries, model, Budget())
+        if outcome.valid is not False:
+            continue
+        found += 1
+        core = shrunk(entries, model, outcome)
+        for prefix in longest_prefixes(core, model):
+            assert prefix.rejected
+            state = model.init()
+            for e in prefix.order:
+                state = model.step(state, e.f, e.value, e.known)
+                assert state is not INCONSISTENT
+            for e, why in prefix.rejected:
+                assert model.step(state, e.f, e.value, e.known) is INCONSISTENT
+                assert why
+
+
+def test_why_nothing_comes_next_is_told() -> None:
+    verdict = check(history(
+        operation(0, "write", 1, 0, 10), operation(1, "write", 2, 20, 30),
+        operation(2, "read", 1, 40, 50),
+    ), Register(), independent=True)  # fmt: skip
+    (prefix,) = verdict.evidence["witnesses"][0]["prefixes"]
+    assert prefix["words"] == (
+        "process 0 wrote 1, process 1 wrote 2; next can't be: process 2 read 1, as it needs to "
+        "find 1, and there was 2"
+    )

@@ -66,6 +66,18 @@ class Letters:
         assert isinstance(self._model, Growing)
         return self._model.reaches(self._by_id[state], self._by_id[later])
 
+    def joined(self, requires: int, installs: int) -> tuple[Any, Any] | None:
+        """The same as a model would say it; None where that depends on the state."""
+        if requires == _OPAQUE:
+            return None
+        state = self._by_id
+        if requires < _OPAQUE:
+            return AllBut(state[_OPAQUE - 1 - requires]), KEEP
+        return (
+            ANY if requires == _ANY else state[requires],
+            KEEP if installs == _KEEP else state[installs],
+        )
+
     def texts(self) -> tuple[list[str], list[str]] | None:
         """(states, what each letter appends) of a model that is a string, so that nobody need be
         asked; None for others."""

@@ -12,7 +12,7 @@ import os
 from array import array
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.checkers.columns import OPEN, WHOLE, Columns, columns_of, rows_by_key
 from harness.checkers.letters import Letter, Letters, OutOfMemory
@@ -27,6 +27,9 @@ from harness.models.base import (
     Registers,
 )
 from harness.native import _core
+
+if TYPE_CHECKING:
+    from harness.checkers.witness import Witness
 
 BUDGETS: Final = ("configurations", "memory")
 WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
@@ -347,8 +350,6 @@ def judge(
     of_reads: bool = False,
 ) -> Verdict:
     """The same of columns; `pairs` is asked for the operations where there is a witness to tell."""
-    from harness.checkers.witness import find_witness
-
     budget = budget or Budget(configurations=max(5_000_000, 8 * len(columns)))
     operations, outcomes = check_columns(columns, model, budget)
     keys = columns.keys or [None]
@@ -363,19 +364,8 @@ def judge(
         "decided_by": sorted({o.how for o in outcomes if o.how != "nothing to check"}),
     }
     if bad:
-        by_call = {p.invoke.index: p for p in pairs()}
-        rows = rows_by_key(columns)
-        found = []
-        for k in bad[:WITNESS_KEYS_MAX]:
-            place = {row: i for i, row in enumerate(rows[k])}
-            outcome = _moved(outcomes[k], place.__getitem__)
-            entries = [_entry(columns, row, by_call[columns.call[row]]) for row in rows[k]]
-            found.append(
-                find_witness(
-                    entries, model, outcome, keys[k], bool(columns.keys), of_reads=of_reads
-                )
-            )
-        found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries), w.span))
+        found = _witnesses(columns, model, outcomes, bad[: max(WITNESS_KEYS_MAX, witnesses)], pairs,
+                           of_reads=of_reads)  # fmt: skip
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:
@@ -397,3 +387,49 @@ def judge(
         why=f"{operations} operations on {'1 key' if several == 1 else f'{several} keys'} "
         "are linearizable",
     )
+
+
+def _witnesses(
+    columns: Columns,
+    model: Model,
+    outcomes: Sequence[Outcome],
+    bad: Sequence[int],
+    pairs: Callable[[], Sequence[Pair]],
+    *,
+    of_reads: bool,
+) -> list[Witness]:
+    """One of each bad key, those that are told most easily first."""
+    from harness.checkers.shrink import shrunk
+    from harness.checkers.witness import witness_of
+
+    rows = rows_by_key(columns)
+    cores = []
+    for k in bad:
+        place = {row: i for i, row in enumerate(rows[k])}
+        outcome = _moved(outcomes[k], place.__getitem__)
+        cores.append(shrunk(_Rows(columns, rows[k]), model, outcome, of_reads=of_reads))
+    wanted = {e.call for core in cores for e in core.entries}
+    by_call = {p.invoke.index: p for p in pairs() if p.invoke.index in wanted}
+    found = []
+    for k, core in zip(bad, cores, strict=True):
+        entries = [replace(e, pair=by_call[e.call]) for e in core.entries]
+        key = columns.keys[k] if columns.keys else None
+        found.append(witness_of(replace(core, entries=entries), model, key, bool(columns.keys)))
+    found.sort(key=lambda w: (-len(w.read_at), w.stuck.value is None, len(w.entries), w.span))
+    return found
+
+
+class _Rows(Sequence[Entry]):
+    """Entries of some rows, made when they are asked for."""
+
+    def __init__(self, columns: Columns, rows: Sequence[int]) -> None:
+        self._columns = columns
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [_entry(self._columns, row) for row in self._rows[i]]
+        return _entry(self._columns, self._rows[i])

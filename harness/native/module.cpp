@@ -90,7 +90,7 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
     throw std::invalid_argument("not as many texts as states");
   std::optional<Texts> native;
   Asked asked;
-  if (texts) asked = native.emplace(texts->first, texts->second).asked();
+  if (texts) asked = native.emplace(texts->first, columns.requires_, texts->second).asked();
   asked.recurs = recurs;
   if (!step.is_none()) asked.step = [&](int32_t state, int32_t letter) {
     nb::gil_scoped_acquire python;

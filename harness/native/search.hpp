@@ -72,7 +72,10 @@ class Search final : public AnySearch {
     int64_t until = configurations_ + budget.configurations;
     if (!begun_) {
       begun_ = true;
-      if (int32_t i = thin_air(); i >= 0) return refuted(i);
+      if (int32_t i = thin_air(); i >= 0) {
+        verdict_.order = {i};
+        return refuted(i);
+      }
       open_up_to(0);
       if (enter()) return found();
     }

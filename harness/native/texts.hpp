@@ -8,15 +8,21 @@
 
 namespace harness {
 
-// `states`: by id, as the operations name them. `suffixes`: of each letter, what it appends.
+// `states`: by id, as the operations name them. `required`: what each requires.
+// `suffixes`: of each letter, what it appends. All strings that begin no required one are as one:
+// what is appended to them nobody sees.
 class Texts {
  public:
-  Texts(const std::vector<std::string>& states, std::vector<std::string> suffixes)
+  Texts(const std::vector<std::string>& states, std::span<const int32_t> required,
+        std::vector<std::string> suffixes)
       : suffixes_(std::move(suffixes)) {
     for (const std::string& state : states) {
       states_.push_back(state);
       ids_.emplace(states_.back(), static_cast<int32_t>(states_.size()) - 1);
     }
+    for (int32_t state : required)
+      if (state != ANY && state != OPAQUE) required_.push_back(states_[state >= 0 ? state : -3 - state]);
+    std::sort(required_.begin(), required_.end());
   }
 
   Asked asked() {
@@ -31,15 +37,25 @@ class Texts {
  private:
   std::deque<std::string> states_;  // stay where they are: `ids_` refers to them
   std::unordered_map<std::string_view, int32_t> ids_;
+  std::vector<std::string_view> required_;  // sorted
   std::vector<std::string> suffixes_;
+  int32_t unseen_ = -1;
+
+  bool begins_a_required(const std::string& text) const {
+    auto at = std::lower_bound(required_.begin(), required_.end(), std::string_view(text));
+    return at != required_.end() && at->starts_with(text);
+  }
 
   int32_t append(int32_t state, int32_t letter) {
     std::string text = states_[state] + suffixes_[letter];
     auto known = ids_.find(text);
     if (known != ids_.end()) return known->second;
+    bool unseen = !begins_a_required(text);
+    if (unseen && unseen_ >= 0) return unseen_;
     states_.push_back(std::move(text));
     auto id = static_cast<int32_t>(states_.size()) - 1;
     ids_.emplace(states_.back(), id);
+    if (unseen) unseen_ = id;
     return id;
   }
 };

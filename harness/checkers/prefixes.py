@@ -1,0 +1,99 @@
+"""How far an order of a core's operations gets, and what can't come next: the picture of
+Porcupine's partial linearizations, with reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness.checkers.columns import OPEN
+from harness.checkers.linearizable import Entry
+from harness.checkers.shrink import OTHER, Core
+from harness.models.base import ANY, INCONSISTENT, AllBut, Model, Versioned
+
+CONFIGURATIONS_MAX: Final = 20_000
+KEPT: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """An order that no other operation can prolong. `leaves`: the state after it. `rejected`: what
+    could come next by its time, and why it can't."""
+
+    order: list[Entry]
+    leaves: str
+    rejected: list[tuple[Entry, str]]
+
+
+def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
+    """Those with the most completed operations, at most three; of a core that is small enough to
+    be tried out, else of what was tried."""
+    entries = core.entries
+    completed = sum(1 << i for i, e in enumerate(entries) if e.ret != OPEN)
+    ends: list[tuple[int, int, list[int], Any]] = []
+    tried = 0
+    for state in core.initial if core.initial is not None else [model.init()]:
+        seen: set[tuple[int, Hashable]] = set()
+        stack: list[tuple[int, Any, list[int]]] = [(0, state, [])]
+        while stack and tried < CONFIGURATIONS_MAX:
+            done, state, order = stack.pop()
+            if (done, state) in seen:
+                continue
+            seen.add((done, state))
+            tried += 1
+            placed = False
+            for i in reversed(_next(entries, done)):
+                e = entries[i]
+                after = model.step(state, e.f, e.value, e.known)
+                if after is not INCONSISTENT:
+                    placed = placed or e.ret != OPEN
+                    stack.append((done | 1 << i, after, [*order, i]))
+            if not placed:
+                ends.append(((done & completed).bit_count(), -len(order), order, state))
+    ends.sort(key=lambda end: end[:2], reverse=True)
+    kept: list[Prefix] = []
+    most = ends[0][0] if ends else 0
+    for count, _, order, state in ends:
+        if count < most or len(kept) == KEPT:
+            break
+        left = [i for i in _next(entries, sum(1 << i for i in order)) if entries[i].ret != OPEN]
+        prefix = Prefix(
+            [entries[i] for i in order],
+            said(state),
+            [(entries[i], _why(model, state, entries[i])) for i in left],
+        )
+        if all(other.order != prefix.order or other.leaves != prefix.leaves for other in kept):
+            kept.append(prefix)
+    return kept
+
+
+def _next(entries: list[Entry], done: int) -> list[int]:
+    """What may take effect next, as to real time."""
+    left = [i for i in range(len(entries)) if not done >> i & 1]
+    deadline = min((entries[i].ret for i in left), default=OPEN)
+    return [i for i in left if entries[i].call <= deadline]
+
+
+def _why(model: Model, state: Any, e: Entry) -> str:
+    versions = model.versions(e.f, e.value, e.known) if isinstance(model, Versioned) else None
+    if versions is None or versions[0] is ANY:
+        return f"it is not possible with {said(state)} there"
+    if isinstance(versions[0], AllBut):
+        return f"it needs to find another value than {said(versions[0].state)}, which was there"
+    return f"it needs to find {said(versions[0])}, and there was {said(state)}"
+
+
+def said(state: Any) -> str:
+    """A state or a value, in few words."""
+    if state is OTHER:
+        return "something else"
+    if state is None or state == "" or state == ():
+        return "nothing"
+    if isinstance(state, (tuple, frozenset)):
+        items = sorted(state, key=repr) if isinstance(state, frozenset) else list(state)
+        if len(items) > 6:
+            return f"[… {len(items) - 3} more, {', '.join(str(v) for v in items[-3:])}]"
+        return "[" + ", ".join(said(v) for v in items) + "]"
+    text = str(state)
+    return text if len(text) <= 60 else f"{len(text)} characters that end in …{text[-40:]}"

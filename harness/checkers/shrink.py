@@ -1,0 +1,422 @@
+"""The fewest operations that still show a violation.
+
+Shrinking only relaxes, so it can't create a violation: drop a read, forget an outcome (the
+operation may then take effect at any later time), forget an answer, remove every trace of one
+value, begin later with whatever state there may have been (checkers.md 7.6). The result is
+1-minimal: no single relaxation leaves a violation. Every step is re-checked. The work has a bound;
+where it is spent, what is left is a violation but perhaps not minimal.
+"""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.checkers.columns import OPEN
+from harness.checkers.letters import Letters, OutOfMemory
+from harness.checkers.linearizable import Budget, Entry, Outcome, check_entries
+from harness.models.base import (
+    ANY,
+    BOUND,
+    GONE,
+    KEEP,
+    AllBut,
+    Marker,
+    Model,
+    Projectable,
+    Registers,
+    Texts,
+    Versioned,
+)
+
+# Of one re-check: what takes longer to refute is not simpler to read.
+CONFIGURATIONS_MAX = 50_000
+BYTES_MAX = 1 << 28
+OTHER = Marker("OTHER")  # a state that nothing requires
+WINDOWS = (32, 128, 512, 2048)  # operations; a longer core is first looked for in one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Operations, by call, that no order explains.
+
+    `initial`: the states of which each may have been there before the first of them, where what
+    came before is left out; None: the model's own. `minimal`: whether nothing of it can go.
+    """
+
+    entries: list[Entry]
+    initial: Sequence[Hashable] | None
+    minimal: bool
+
+
+def shrunk(
+    entries: Sequence[Entry],
+    model: Model,
+    outcome: Outcome,
+    *,
+    of_reads: bool = False,
+    work: int = 400_000,
+) -> Core:
+    """A 1-minimal core of a refuted partition. `entries`: by call.
+
+    `of_reads`: prefer one in which it is reads that contradict each other, over one with an
+    acknowledged write. `work`: bounds all re-checks together: entries looked at plus
+    configurations.
+    """
+    shrinker = _Shrinker([], model, work)
+    short = len(entries) <= WINDOWS[-1]
+    if short:
+        shrinker.core = list(entries)
+    if not (short and of_reads and shrinker.open_all()) and not (short and shrinker.forget_all()):
+        shrinker.start(entries, outcome)
+    shrinker.shrink()
+    core = sorted(shrinker.core, key=lambda e: (e.call, e.ret))
+    return Core(core, shrinker.initial, not shrinker.spent and not shrinker.undecided)
+
+
+class _Shrinker:
+    """Tries relaxations of a violation and keeps those that leave one."""
+
+    def __init__(self, core: list[Entry], model: Model, work: int) -> None:
+        self.core = core
+        self.model = model
+        self.initial: Sequence[Hashable] | None = None
+        self.left = work // getattr(model, "cost", 1)
+        self.patience = CONFIGURATIONS_MAX  # configurations of one re-check
+        self.undecided = False  # whether one was given up
+        self.hardest = CONFIGURATIONS_MAX  # what refuting the present core took
+
+    @property
+    def spent(self) -> bool:
+        return self.left <= 0
+
+    def refuted(self, candidate: list[Entry], initial: Sequence[Hashable] | None) -> bool:
+        models = [self.model]
+        if initial is not None:
+            models = [beginning_with(self.model, state) for state in initial]
+        hardest = 0
+        for model in models:
+            if self.spent:
+                return False
+            budget = Budget(min(self.patience, self.left), BYTES_MAX)
+            outcome = check_entries(candidate, model, budget)
+            self.left -= len(candidate) + outcome.configurations
+            self.undecided = self.undecided or outcome.valid is None
+            if outcome.valid is not False:
+                return False
+            hardest = max(hardest, outcome.configurations)
+        self.hardest = hardest
+        return True
+
+    def attempt(self, candidate: list[Entry] | None) -> bool:
+        """Take a relaxed violation if it still is one."""
+        if candidate is None or candidate == self.core:
+            return False
+        if not self.refuted(candidate, self.initial):
+            return False
+        self.core = candidate
+        return True
+
+    def start(self, entries: Sequence[Entry], outcome: Outcome) -> None:
+        """The algorithm's own core, or everything up to the return that nothing explains; of many
+        operations only the last ones, where those suffice."""
+        named = sorted((entries[i] for i in outcome.core), key=lambda e: e.call)
+        if named and len(named) <= WINDOWS[0] and self.attempt(named):
+            return
+        stuck = entries[outcome.stuck] if outcome.stuck >= 0 else None
+        if stuck is not None and stuck.ret != OPEN:
+            end = stuck.ret
+        else:
+            end = max((e.ret for e in named or entries if e.ret != OPEN), default=OPEN)
+        many = bisect_right(range(len(entries)), end, key=lambda i: entries[i].call)
+        if self._is_in_a_window(entries, many, end) or (named and self.attempt(named)):
+            return
+        self.core = list(entries)
+        self.attempt(self._until(self.core[:many], end))
+
+    def _until(self, entries: Sequence[Entry], end: int) -> list[Entry]:
+        """What had returned by then, and what writes and may still take effect."""
+        return [
+            e if e.ret <= end else replace(e, ret=OPEN)
+            for e in entries
+            if e.ret <= end or not self._reads(e)
+        ]
+
+    def _is_in_a_window(self, entries: Sequence[Entry], many: int, end: int) -> bool:
+        """Whether the last of so many suffice, whatever there was before them; as few as do."""
+        fewest = 1
+        for size in WINDOWS:
+            if size >= many:
+                return False
+            if self._suffices(entries, many - size, many, end):
+                break
+            fewest = size + 1
+        else:
+            return False
+        while fewest < size:  # what suffices does so with more before it
+            half = (fewest + size) // 2
+            if self._suffices(entries, many - half, many, end):
+                size = half
+            else:
+                fewest = half + 1
+        return True
+
+    def _suffices(self, entries: Sequence[Entry], begin: int, many: int, end: int) -> bool:
+        """Any state may have been left by what came before `begin`, and what was open then may
+        still take effect, or has."""
+        if not isinstance(self.model, Versioned):
+            return False
+        since = entries[begin].call
+        straddling = [e for e in (entries[i] for i in range(begin)) if e.ret >= since]
+        opened = [replace(e, ret=OPEN) for e in straddling if not self._reads(e)]
+        candidate = [
+            *_few_of_each(opened, many - begin),
+            *self._until(entries[begin:many], end),
+        ]
+        states = _required(candidate, self.model)
+        if states is None or not self.refuted(candidate, states):
+            return False
+        self.core, self.initial = candidate, states
+        return True
+
+    def shrink(self) -> None:
+        """First by what is refuted as quickly as the core itself is, then by anything."""
+        self.refuted(self.core, self.initial)
+        quickly = True
+        while not self.spent:
+            before = self.core
+            self.undecided = False
+            if quickly:
+                self.patience = min(CONFIGURATIONS_MAX, 2 * self.hardest + 1000)
+            else:
+                self.patience = CONFIGURATIONS_MAX
+            self._drop_reads()
+            self._forget_answers()
+            self._drop_values()
+            self._open_outcomes()
+            self._drop_unneeded()
+            if self.core == before:
+                if not quickly or not self.undecided:
+                    return
+                quickly = False
+
+    def forget_all(self) -> bool:
+        """Whether what was read suffices, whatever writers were answered: the shortest story."""
+        model = self.model
+        return isinstance(model, Projectable) and self.attempt(
+            [replace(e, value=model.forget(e.f, e.value, e.known)) for e in self.core]
+        )
+
+    def open_all(self) -> bool:
+        """Whether what was read suffices, whenever writers took effect."""
+        return self.attempt([e if self._reads(e) else replace(e, ret=OPEN) for e in self.core])
+
+    def _relax_all(self, items: Sequence[Any], relax: Callable[[Any], list[Entry] | None]) -> None:
+        """Relax by all the items, by halves, quarters, … and one by one (delta debugging)."""
+        pending = list(items)
+        size = len(pending)
+        while pending:
+            kept: list[Any] = []
+            for start in range(0, len(pending), size):
+                chunk = pending[start : start + size]
+                if not self.attempt(relax(chunk)):
+                    kept += chunk
+            if size == 1:
+                return
+            pending, size = kept, max(1, size // 2)
+
+    def _reads(self, e: Entry) -> bool:
+        if not isinstance(self.model, Versioned):
+            return False
+        versions = self.model.versions(e.f, e.value, e.known)
+        return versions is not None and versions[1] is KEEP
+
+    def _drop_reads(self) -> None:
+        joins = _joins(self.core, self.model)
+        reads = [e for e in self.core if (joined := joins(e)) and joined[1] is KEEP]
+
+        def drop(chunk: list[Entry]) -> list[Entry]:
+            dropped = {id(e) for e in chunk}
+            return [e for e in self.core if id(e) not in dropped]
+
+        self._relax_all(reads, drop)
+
+    def _forget_answers(self) -> None:
+        model = self.model
+        if not isinstance(model, Projectable):
+            return
+
+        def forget(chunk: list[Entry]) -> list[Entry]:
+            answered = {id(e) for e in chunk}
+            return [
+                replace(e, value=model.forget(e.f, e.value, e.known)) if id(e) in answered else e
+                for e in self.core
+            ]
+
+        answered = [e for e in self.core if model.forget(e.f, e.value, e.known) != e.value]
+        self._relax_all(answered, forget)
+
+    def _drop_values(self) -> None:
+        model = self.model
+        if not isinstance(model, Projectable):
+            return
+        values = {
+            v: None
+            for e in self.core
+            for v in sorted(model.mentions(e.f, e.value, e.known), key=repr)
+        }
+        self._relax_all(list(values), lambda chunk: _project(self.core, model, chunk))
+
+    def _open_outcomes(self) -> None:
+        returned = [e for e in self.core if e.ret != OPEN and not self._reads(e)]
+
+        def opened(chunk: list[Entry]) -> list[Entry]:
+            among = {id(e) for e in chunk}
+            return [replace(e, ret=OPEN) if id(e) in among else e for e in self.core]
+
+        self._relax_all(returned, opened)
+
+    def _drop_unneeded(self) -> None:
+        """Open operations without which nothing would become legal."""
+        needed = _needed(self.core, self.model)
+        unneeded = [e for e in self.core if e.ret == OPEN and not needed(e)]
+
+        def drop(chunk: list[Entry]) -> list[Entry]:
+            dropped = {id(e) for e in chunk}
+            return [e for e in self.core if id(e) not in dropped]
+
+        self._relax_all(unneeded, drop)
+
+
+def beginning_with(model: Model, state: Hashable) -> Model:
+    """The same model with another initial state."""
+    other = copy.copy(model)
+    other.init = lambda: state  # type: ignore[method-assign]
+    return other
+
+
+def _few_of_each(opened: list[Entry], most: int) -> list[Entry]:
+    """Between two operations that require a state nothing need take effect twice: that many are
+    as good as more."""
+    kept: list[Entry] = []
+    count: dict[Any, int] = {}
+    for e in opened:
+        letter = (e.f, e.value, e.known)
+        count[letter] = count.get(letter, 0) + 1
+        if count[letter] <= most:
+            kept.append(e)
+    return kept
+
+
+def _required(entries: Sequence[Entry], model: Versioned) -> list[Hashable] | None:
+    """The states that some operation requires, and another one for all others; None where not all
+    operations say which."""
+    required: dict[Hashable, None] = {}
+    for e in entries:
+        versions = model.versions(e.f, e.value, e.known)
+        if versions is None:
+            return None
+        needed = versions[0].state if isinstance(versions[0], AllBut) else versions[0]
+        if needed is not ANY:
+            required[needed] = None
+    return [*required, OTHER]
+
+
+Joined = tuple[Any, Any]
+
+
+def _joins(core: Sequence[Entry], model: Model) -> Callable[[Entry], Joined | None]:
+    """What each operation requires and installs, said by the model or found by trying it out in
+    all its states."""
+    if isinstance(model, Versioned):
+        versioned = model
+        return lambda e: versioned.versions(e.f, e.value, e.known)
+    distinct = list({(e.f, e.value, e.known): None for e in core})
+    try:
+        letters = Letters(model, distinct, len(core), BYTES_MAX)
+    except OutOfMemory:
+        return lambda e: None
+    found: dict[Any, Joined | None] = {}
+    for letter, requires, installs in zip(
+        distinct, letters.requires, letters.installs, strict=True
+    ):
+        found[letter] = letters.joined(requires, installs)
+    return lambda e: found[e.f, e.value, e.known]
+
+
+def _project(
+    core: list[Entry], model: Projectable, dropped: Sequence[Hashable]
+) -> list[Entry] | None:
+    entries = []
+    gone = frozenset(dropped)
+    for e in core:
+        value = model.without(e.f, e.value, e.known, gone)
+        if value is BOUND:
+            return None
+        if value is not GONE:
+            entries.append(e if value == e.value else replace(e, value=value))
+    return entries
+
+
+def _needed(core: Sequence[Entry], model: Model) -> Callable[[Entry], bool]:
+    """Of an open operation: whether the history may be linearizable with it and not without.
+
+    Not where no other operation requires the state that it leaves; nor in a collection where
+    nobody shows its element and no known answer counts it; nor in a string where no reader sees
+    what it puts or appends.
+    """
+    if isinstance(model, Projectable) and not isinstance(model, Registers):
+        return _needed_in_a_collection(core, model)
+    if isinstance(model, Texts):
+        return _needed_in_a_text(core, model)
+    joins = _joins(core, model)
+    required: dict[Any, int] = {}
+    for e in core:
+        joined = joins(e)
+        if joined is None or isinstance(joined[0], AllBut):
+            return lambda e: True
+        if joined[0] is not ANY:
+            required[joined[0]] = required.get(joined[0], 0) + 1
+
+    def needed(e: Entry) -> bool:
+        joined = joins(e)
+        assert joined is not None
+        requires, installs = joined
+        mine = 1 if requires is not ANY and requires == installs else 0
+        return installs is not KEEP and required.get(installs, 0) > mine
+
+    return needed
+
+
+def _needed_in_a_collection(core: Sequence[Entry], model: Any) -> Callable[[Entry], bool]:
+    mentioned: dict[Hashable, int] = {}
+    counted = 0
+    for e in core:
+        for v in model.mentions(e.f, e.value, e.known):
+            mentioned[v] = mentioned.get(v, 0) + 1
+        counted += model.forget(e.f, e.value, e.known) != e.value
+
+    def needed(e: Entry) -> bool:
+        mine = model.mentions(e.f, e.value, e.known)
+        own = int(model.forget(e.f, e.value, e.known) != e.value)
+        return not mine or counted > own or any(mentioned[v] > 1 for v in mine)
+
+    return needed
+
+
+def _needed_in_a_text(core: Sequence[Entry], model: Any) -> Callable[[Entry], bool]:
+    contents = []
+    for e in core:
+        versions = model.versions(e.f, e.value, e.known)
+        if versions is not None and versions[0] is not ANY:
+            contents.append(versions[0])
+
+    def needed(e: Entry) -> bool:
+        versions = model.versions(e.f, e.value, e.known)
+        text = model.appended(e.f, e.value) if versions is None else versions[1]
+        return any(text in content for content in contents)
+
+    return needed
