@@ -9,7 +9,9 @@ before it was called. The same families as in the papers' and Porcupine's own be
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -102,6 +104,70 @@ def registers(
     keep = (f != READ) | (ret != OPEN)
     assert keep.all()
     return made
+
+
+INSERT, REMOVE = 0, 1
+
+
+@dataclass
+class Contents:
+    """One row an operation on a container, in order of call; `value` NOTHING: it was empty."""
+
+    call: np.ndarray
+    ret: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+    valid: bool = True
+
+    def __len__(self) -> int:
+        return len(self.call)
+
+
+def contents(
+    n: int, clients: int, goes_next: str, *, swapped_at: float | None = None, seed: int = 1
+) -> Contents:
+    """Values inserted once and removed, half of each, clients always busy. `goes_next`: first,
+    last or least. `swapped_at`: after that share of the removals, the results of one and
+    of another that came before it, when both values were inside, are exchanged."""
+    rng = np.random.default_rng(seed)
+    each = n // clients + 1
+    takes = rng.exponential(1.0, (clients, each)) + 0.05
+    step = takes + 1e-6 * (0.1 + rng.random((clients, each)))
+    call = np.cumsum(step, axis=1) - step + rng.random((clients, 1))
+    effect = call + takes * rng.random((clients, each))
+    ret = call + takes
+    order = np.argsort(call, axis=None, kind="stable")[:n]
+    call, ret, effect = (x.reshape(-1)[order] for x in (call, ret, effect))
+    kind = (rng.random(n) < 0.5).astype(np.int32)
+    value = np.where(kind == INSERT, rng.permutation(n), NOTHING)
+    values, kinds = value.tolist(), kind.tolist()
+    inside: deque[int] | list[int] = deque() if goes_next == "first" else []
+    for i in np.argsort(effect, kind="stable").tolist():
+        if kinds[i] == INSERT:
+            heappush(inside, values[i]) if goes_next == "least" else inside.append(values[i])
+        elif inside:
+            values[i] = (
+                heappop(inside) if goes_next == "least"
+                else inside.popleft() if goes_next == "first" else inside.pop()
+            )  # fmt: skip
+    value = np.array(values, np.int64)
+    valid = swapped_at is None
+    if swapped_at is not None:
+        inserted = np.full(n, n, np.int64)
+        inserted[value[kind == INSERT]] = np.flatnonzero(kind == INSERT)
+        taken = np.flatnonzero((kind == REMOVE) & (value != NOTHING))
+        for at in range(int(len(taken) * swapped_at), len(taken)):
+            a, earlier = taken[at], taken[max(0, at - 100 * clients) : at]
+            since = ret[inserted[value[a]]]  # it is inside, and long before it goes out
+            others = earlier[(call[earlier] > since) & (ret[earlier] < call[a])]
+            came = inserted[value[others]]
+            above = (call[came] > since) & (ret[came] < call[others])
+            others = others[above if goes_next == "last" else ret[came] < since]
+            if len(others) and (goes_next != "least" or value[others[-1]] < value[a]):
+                value[a], value[others[-1]] = value[others[-1]], value[a]
+                break
+    call, ret = _positions(call, ret)
+    return Contents(call, ret, kind, value, valid)
 
 
 def _read_back(effect: np.ndarray, f: np.ndarray, key: np.ndarray, a: np.ndarray) -> None:

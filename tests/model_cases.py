@@ -11,8 +11,10 @@ from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
 from harness.models.multi_register import MultiRegister
 from harness.models.mutex import Mutex, OwnedLock
+from harness.models.priority_queue import PriorityQueue
 from harness.models.register import CasRegister, Register
 from harness.models.set import GrowSet
+from harness.models.stack import Stack
 from harness.models.text import Text
 
 
@@ -71,6 +73,30 @@ def answer_queue(f: str, value: Any, before: Any, after: Any) -> Any:
     return (before[0] if before else None) if f == "dequeue" else value
 
 
+def ask_stack(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("pop", None) if rng.random() < 0.5 else ("push", rng.randrange(3))
+
+
+def ask_unique_stack(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("pop", None) if rng.random() < 0.5 else ("push", i + 1)
+
+
+def answer_stack(f: str, value: Any, before: Any, after: Any) -> Any:
+    return (before[-1] if before else None) if f == "pop" else value
+
+
+def ask_priority_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("remove-min", None) if rng.random() < 0.5 else ("insert", rng.randrange(3))
+
+
+def ask_unique_priority_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("remove-min", None) if rng.random() < 0.5 else ("insert", (rng.randrange(3), i))
+
+
+def answer_priority_queue(f: str, value: Any, before: Any, after: Any) -> Any:
+    return (before[0] if before else None) if f == "remove-min" else value
+
+
 def ask_lock(rng: random.Random, i: int) -> tuple[str, Any]:
     """Of three owners; `answer` is what was asked for."""
     return rng.choice(["acquire", "release"]), rng.randrange(3)
@@ -123,6 +149,10 @@ CASES = {
     "multi-register": (MultiRegister(2), ask_transaction, answer),
     "fifo-queue": (FifoQueue(), ask_queue, answer_queue),
     "unique-fifo-queue": (FifoQueue(), ask_unique_queue, answer_queue),
+    "stack": (Stack(), ask_stack, answer_stack),
+    "unique-stack": (Stack(), ask_unique_stack, answer_stack),
+    "priority-queue": (PriorityQueue(), ask_priority_queue, answer_priority_queue),
+    "unique-priority-queue": (PriorityQueue(), ask_unique_priority_queue, answer_priority_queue),
     "mutex": (Mutex(), ask_lock, answer),
     "lock": (OwnedLock(), ask_lock, answer),
     "text": (Text(), ask_text, answer_text),

@@ -20,10 +20,11 @@ from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 from harness.models.base import (
     DIFFERED,
+    LEAST,
+    Container,
     Growing,
     Model,
     Projectable,
-    Queues,
     Registers,
 )
 from harness.native import _core
@@ -128,17 +129,17 @@ def check_keys(
 def _check_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
-    if not zones or not isinstance(model, Queues):
+    if not zones or not isinstance(model, Container):
         return _search_keys(keys, model, budget, zones=zones, orders=orders)
     outcomes = []
     for entries in keys:
-        numbers: dict[Hashable, int] = {}
-        (outcome,) = _fifos(
+        (outcome,) = _contained(
+            model,
             (array("q", [e.call for e in entries]), array("q", [e.ret for e in entries])),
             None,
             1,
-            [model.queue_roles[e.f] for e in entries],
-            [-1 if e.value is None else numbers.setdefault(e.value, len(numbers)) for e in entries],
+            [model.container_roles[e.f] for e in entries],
+            _numbered([e.value for e in entries], model),
         )
         if outcome.valid is None or (outcome.valid and orders):
             (outcome,) = _search_keys([entries], model, budget, zones=False, orders=orders)
@@ -146,11 +147,27 @@ def _check_keys(
     return outcomes
 
 
-def _fifos(
-    times: tuple[Any, Any], key: Any, keys: int, kinds: Sequence[int], values: Sequence[int]
+def _numbered(values: Sequence[Any], model: Container) -> list[int]:
+    """A number of each value, by rank where the model compares them; -1 of none."""
+    distinct = list(dict.fromkeys(v for v in values if v is not None))
+    if model.discipline == LEAST:
+        distinct.sort()
+    numbers = {v: i for i, v in enumerate(distinct)}
+    return [-1 if v is None else numbers[v] for v in values]
+
+
+def _contained(
+    model: Container,
+    times: tuple[Any, Any],
+    key: Any,
+    keys: int,
+    kinds: Sequence[int],
+    values: Sequence[int],
 ) -> list[Outcome]:
-    """`values`: -1 for none. Undecided where the core has no answer by itself."""
-    decided = _core.fifo(*times, key, array("i", kinds), array("i", values), keys)
+    """`values`: numbers. Undecided where the core has no answer by itself."""
+    decided = _core.containers(
+        model.discipline, *times, key, array("i", kinds), array("i", values), keys
+    )
     return [_outcome(*told) for told in decided]
 
 
@@ -199,10 +216,10 @@ def check_columns(
             model, budget, zones=zones, orders=orders,
         )  # fmt: skip
         return len(columns), [_moved(o, rows[k].__getitem__) for k, o in enumerate(outcomes)]
-    if isinstance(model, Queues) and all(shape == WHOLE for shape in columns.shape):
-        roles = [model.queue_roles[name] for name in columns.names]
-        outcomes = _fifos(times, key, keys, [roles[f] for f in columns.f],
-                          [a - 1 for a in columns.a])  # fmt: skip
+    if isinstance(model, Container):
+        roles = [model.container_roles[name] for name in columns.names]
+        outcomes = _contained(model, times, key, keys, [roles[f] for f in columns.f],
+                              _container_values(columns, model))  # fmt: skip
         hard = [k for k, o in enumerate(outcomes) if o.valid is None]
         if hard:
             rows = rows_by_key(columns)
@@ -230,6 +247,14 @@ def check_columns(
         return len(columns), [outcome for _ in range(keys)]
     return _run(times, key, keys, model, budget, zones, orders,
                 letter=memoryview(letter).cast("i"), letters=letters)  # fmt: skip
+
+
+def _container_values(columns: Columns, model: Container) -> list[int]:
+    """The number of each row's value."""
+    if all(shape == WHOLE for shape in columns.shape):
+        numbers = _numbered(columns.values, model)
+        return [numbers[a] for a in columns.a]
+    return _numbered([columns.value(row) for row in range(len(columns))], model)
 
 
 def _outcome(

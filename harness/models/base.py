@@ -76,14 +76,17 @@ class Registers(Protocol):
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]: ...
 
 
-ENQUEUE, DEQUEUE = range(2)  # of an operation on a queue, as in native/fifo.hpp
+INSERT, REMOVE = range(2)  # of an operation on a container, as in native/insertions.hpp
+FIRST, LAST, LEAST = range(3)  # which value of a container goes next, as in native/containers.hpp
 
 
 @runtime_checkable
-class Queues(Protocol):
-    """A model that is one FIFO queue: where no value is enqueued twice the core needs no steps."""
+class Container(Protocol):
+    """A model that is a queue, a stack or a priority queue: where no value is inserted twice the
+    core needs no steps. A removal's value is what it took, None where there was nothing."""
 
-    queue_roles: Mapping[str, int]
+    discipline: int
+    container_roles: Mapping[str, int]
 
 
 @runtime_checkable

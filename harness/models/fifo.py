@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.models.base import DEQUEUE, ENQUEUE, INCONSISTENT, unknown_operation
+from harness.models.base import FIRST, INCONSISTENT, INSERT, REMOVE, unknown_operation
+from harness.models.containers import Contents
 
 
-class FifoQueue:
+class FifoQueue(Contents):
     """`enqueue v`; `dequeue`, completed with a value, or None where the queue was empty. Empty at
     first."""
 
-    recurs = True
-    queue_roles: Mapping[str, int] = {"enqueue": ENQUEUE, "dequeue": DEQUEUE}
-
-    def init(self) -> tuple[Any, ...]:
-        return ()
+    discipline = FIRST
+    container_roles: Mapping[str, int] = {"enqueue": INSERT, "dequeue": REMOVE}
 
     def step(self, state: tuple[Any, ...], f: str, value: Any, known: bool) -> Any:
         if f == "enqueue":

@@ -20,7 +20,8 @@ def check(
     orders: bool,
     threads: int,
 ) -> tuple[int, list[tuple[int, str, list[int], int, int, int]]]: ...
-def fifo(
+def containers(
+    discipline: int,
     call: Buffer,
     ret: Buffer,
     key: Buffer | None,

@@ -105,26 +105,21 @@ class Keys {
     plain_ = std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
     Ranks ranks(c_.call, c_.ret);
     for (int32_t k : c_.key) keys_ = std::max(keys_, k + 1);
-    begin_.assign(keys_ + 1, 0);
     auto letter = [&](size_t i) { return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]); };
-    auto idle = [&](size_t i) {
-      if (c_.ret[i] != INT64_MAX) return false;
+    auto says = [&](size_t i) {
+      if (c_.ret[i] != INT64_MAX) return true;
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
-      return requires_ != OPAQUE && (installs == KEEP || installs == requires_);
+      return requires_ == OPAQUE || (installs != KEEP && installs != requires_);
     };
-    for (size_t i = 0; i < n; i++)
-      if (!idle(i)) begin_[(c_.key.empty() ? 0 : c_.key[i]) + 1]++;
-    for (int32_t k = 0; k < keys_; k++) begin_[k + 1] += begin_[k];
-    ops_.resize(begin_[keys_]);
-    rows_.resize(begin_[keys_]);
-    std::vector<int32_t> next(begin_.begin(), begin_.end() - 1);
-    for (size_t i = 0; i < n; i++) {
-      if (idle(i)) continue;
-      int32_t at = next[c_.key.empty() ? 0 : c_.key[i]]++;
+    Groups groups(c_.key, keys_, n, says);
+    begin_ = std::move(groups.begin);
+    rows_ = std::move(groups.row);
+    ops_.resize(rows_.size());
+    for (size_t at = 0; at < rows_.size(); at++) {
+      auto i = static_cast<size_t>(rows_[at]);
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
       ops_[at] = {ranks.call(i), ranks.ret(i), requires_,
                   installs == requires_ && requires_ >= 0 ? KEEP : installs};
-      rows_[at] = static_cast<int32_t>(i);
     }
   }
 

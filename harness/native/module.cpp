@@ -9,7 +9,7 @@
 #include <optional>
 #include <stdexcept>
 
-#include "fifo.hpp"
+#include "containers.hpp"
 #include "keys.hpp"
 #include "letters.hpp"
 #include "texts.hpp"
@@ -117,21 +117,23 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
   return nb::make_tuple(operations, told(verdicts));
 }
 
-nb::list fifo(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key, Column<int32_t> kind,
-              Column<int32_t> value, int32_t keys) {
+nb::list containers(int discipline, Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key,
+                    Column<int32_t> kind, Column<int32_t> value, int32_t keys) {
   size_t n = call.size();
+  if (discipline < FIRST || discipline > LEAST) throw std::out_of_range("a discipline that is none");
   std::span<const int32_t> key_of;
   if (key) key_of = rows(*key, n);
   for (int32_t k : key_of)
     if (k < 0 || k >= keys) throw std::out_of_range("an operation with a key that is none");
   auto kinds = rows(kind, n), values = rows(value, n);
   for (size_t i = 0; i < n; i++)
-    if ((kinds[i] != ENQUEUE && kinds[i] != DEQUEUE) || values[i] < -1 || values[i] >= NEVER / 2)
-      throw std::out_of_range("an operation of a queue that is none");
+    if ((kinds[i] != INSERT && kinds[i] != REMOVE) || values[i] < -1 || values[i] >= NEVER / 2)
+      throw std::out_of_range("an operation of a container that is none");
   std::vector<Verdict> verdicts;
   {
     nb::gil_scoped_release others_may_work;
-    verdicts = check_fifos(rows(call, n), rows(ret, n), key_of, kinds, values, keys);
+    verdicts = check_containers(static_cast<Discipline>(discipline), rows(call, n), rows(ret, n), key_of, kinds,
+                                values, keys);
   }
   return told(verdicts);
 }
@@ -170,8 +172,9 @@ NB_MODULE(_core, m) {
         nb::arg("orders"), nb::arg("threads"),
         "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
         "configurations, bytes, stuck).");
-  m.def("fifo", &fifo, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("kind"), nb::arg("value"),
-        nb::arg("keys"), "Decide every key of FIFO queues; see `check` for what is returned of each.");
+  m.def("containers", &containers, nb::arg("discipline"), nb::arg("call"), nb::arg("ret"), nb::arg("key").none(),
+        nb::arg("kind"), nb::arg("value"), nb::arg("keys"),
+        "Decide every key of queues, stacks or priority queues; see `check` for what is returned of each.");
   m.def("letters", &letters, nb::arg("f"), nb::arg("shape"), nb::arg("a"), nb::arg("b"), nb::arg("c"),
         nb::arg("ret"), "Distinct operations: (the letter of each row, the first row of each letter).");
   m.def("registers", &register_states, nb::arg("roles"), nb::arg("f"), nb::arg("shape"), nb::arg("a"),

@@ -1,0 +1,65 @@
+// Queues, stacks and priority queues, key by key.
+#pragma once
+#include "fifo.hpp"
+#include "priority.hpp"
+#include "stack.hpp"
+
+namespace harness {
+
+enum Discipline : int32_t { FIRST, LAST, LEAST };  // which value goes next
+
+// The ranks of a key's values among themselves; returns how many there are.
+inline int32_t rank(std::span<ContainerOp> ops, std::vector<int32_t>& present) {
+  present.clear();
+  for (const ContainerOp& op : ops)
+    if (op.value >= 0) present.push_back(op.value);
+  std::sort(present.begin(), present.end());
+  present.erase(std::unique(present.begin(), present.end()), present.end());
+  for (ContainerOp& op : ops)
+    if (op.value >= 0)
+      op.value = static_cast<int32_t>(std::lower_bound(present.begin(), present.end(), op.value) - present.begin());
+  return static_cast<int32_t>(present.size());
+}
+
+// Every key of a history by itself; the operations that a verdict names are rows. `value`: a number
+// from 0, which is its rank where the least goes first; -1: none.
+inline std::vector<Verdict> check_containers(Discipline discipline, std::span<const int64_t> call,
+                                             std::span<const int64_t> ret, std::span<const int32_t> key,
+                                             std::span<const int32_t> kind, std::span<const int32_t> value,
+                                             int32_t keys) {
+  size_t n = call.size();
+  Ranks ranks(call, ret);
+  Groups groups(key, keys, n, [](size_t) { return true; });
+  std::vector<ContainerOp> ops(n);
+  for (size_t at = 0; at < n; at++) {
+    auto i = static_cast<size_t>(groups.row[at]);
+    ops[at] = {ranks.call(i), ranks.ret(i), kind[i], value[i]};
+  }
+  std::vector<Verdict> verdicts;
+  States values;
+  std::vector<int32_t> present;
+  Fifo fifo;
+  Stack stack;
+  PriorityQueue priority;
+  for (int32_t k = 0; k < keys; k++) {
+    std::span<ContainerOp> mine = std::span(ops).subspan(groups.begin[k], groups.begin[k + 1] - groups.begin[k]);
+    int32_t many = 0;
+    if (discipline == LEAST) {
+      many = rank(mine, present);
+    } else {
+      values.begin();
+      for (ContainerOp& op : mine)
+        if (op.value >= 0) op.value = values.of(op.value);
+      many = values.size();
+    }
+    Verdict v = discipline == FIRST ? fifo.check(mine, many)
+                : discipline == LAST ? stack.check(mine, many)
+                                     : priority.check(mine, many);
+    for (int32_t& i : v.order) i = groups.row[groups.begin[k] + i];
+    if (v.stuck >= 0) v.stuck = groups.row[groups.begin[k] + v.stuck];
+    verdicts.push_back(std::move(v));
+  }
+  return verdicts;
+}
+
+}  // namespace harness
