@@ -36,6 +36,7 @@ def linearizable(entries: list[Entry], model: Model) -> bool:
 
 
 READING = ("read", "get", "dequeue", "pop", "remove-min", "contains", "score")
+ANSWERED = ("add", "remove", "contains", "set", "delete", "score")  # by the last of a tuple
 # Draws (f, value) to ask for, and turns (f, asked, state before, state after) into a result.
 Ask = Callable[[random.Random, int], tuple[str, Any]]
 Answer = Callable[[str, Any, Any, Any], Any]
@@ -73,11 +74,23 @@ def random_history(
         else:
             entries.append(Entry(f, result, True, spans[i][0], spans[i][1]))
     reads = [k for k, e in enumerate(entries) if e.f in READING and e.known]
-    if len(reads) > 1 and rng.random() < 0.8:
-        a, b = rng.sample(reads, 2)
+    a = rng.choice(reads) if reads else 0
+    alike = [k for k in reads if k != a and entries[k].f == entries[a].f]
+    if alike and rng.random() < 0.8:
+        b = rng.choice(alike)
         first, second = entries[a], entries[b]
         entries[a] = replace(first, value=second.value)
         if first.f != "read" and rng.random() < 0.7:  # what was taken twice is easily refuted
             entries[b] = replace(second, value=first.value)
+    told = [
+        k
+        for k, e in enumerate(entries)
+        if e.f in ANSWERED and e.known and isinstance(e.value, tuple)
+    ]
+    a = rng.choice(told) if told else 0
+    alike = [k for k in told if entries[k].f == entries[a].f]
+    if alike and rng.random() < 0.4:
+        other = entries[rng.choice(alike)]
+        entries[a] = replace(entries[a], value=(*entries[a].value[:-1], other.value[-1]))
     rng.shuffle(entries)
     return entries

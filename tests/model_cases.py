@@ -7,13 +7,14 @@ from typing import Any
 
 from harness.models.base import DIFFERED
 from harness.models.counter import Counter
+from harness.models.fields import Hash, SortedSet
 from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
 from harness.models.multi_register import MultiRegister
 from harness.models.mutex import Mutex, OwnedLock
 from harness.models.priority_queue import PriorityQueue
 from harness.models.register import CasRegister, Register
-from harness.models.set import GrowSet
+from harness.models.set import GrowSet, Set
 from harness.models.stack import Stack
 from harness.models.text import Text
 
@@ -48,6 +49,10 @@ def ask_set(rng: random.Random, i: int) -> tuple[str, Any]:
 
 def ask_counter(rng: random.Random, i: int) -> tuple[str, Any]:
     return ("read", None) if rng.random() < 0.4 else ("add", rng.choice([1, 1, 2, -1]))
+
+
+def ask_unit_counter(rng: random.Random, i: int) -> tuple[str, Any]:
+    return ("read", None) if rng.random() < 0.3 else ("add", -2)
 
 
 def ask_transaction(rng: random.Random, i: int) -> tuple[str, Any]:
@@ -97,6 +102,52 @@ def answer_priority_queue(f: str, value: Any, before: Any, after: Any) -> Any:
     return (before[0] if before else None) if f == "remove-min" else value
 
 
+def ask_full_set(rng: random.Random, i: int) -> tuple[str, Any]:
+    f = rng.choice(["add", "remove", "contains", "contains", "read"])
+    return f, None if f == "read" else rng.randrange(2)
+
+
+def ask_members(rng: random.Random, i: int) -> tuple[str, Any]:
+    return rng.choice(["add", "remove", "contains", "contains"]), rng.randrange(2)
+
+
+def answer_set(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f == "read":
+        return tuple(sorted(after))
+    return (value, value in before if f == "contains" else before != after)
+
+
+def ask_hash(rng: random.Random, i: int) -> tuple[str, Any]:
+    f = rng.choice(["set", "get", "get", "delete", "read"])
+    field = rng.choice("ab")
+    return f, None if f == "read" else (field, rng.randrange(2)) if f == "set" else field
+
+
+def ask_fields(rng: random.Random, i: int) -> tuple[str, Any]:
+    f, value = ask_hash(rng, i)
+    return ("get", "a") if f == "read" else (f, value)
+
+
+def answer_hash(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f == "read":
+        return tuple(sorted(after))
+    if f in ("get", "score"):
+        return (value, dict(before).get(value))
+    if f == "pop-min":
+        return min(before, key=lambda pair: (pair[1], pair[0]), default=None)
+    field = value[0] if f in ("set", "add") else value
+    was = field in dict(before)
+    return (*value, not was) if f in ("set", "add") else (value, was)
+
+
+def ask_sorted_set(rng: random.Random, i: int) -> tuple[str, Any]:
+    f = rng.choice(["add", "add", "score", "remove", "pop-min", "read"])
+    member = rng.choice("ab")
+    if f in ("pop-min", "read"):
+        return f, None
+    return f, (member, rng.randrange(2)) if f == "add" else member
+
+
 def ask_lock(rng: random.Random, i: int) -> tuple[str, Any]:
     """Of three owners; `answer` is what was asked for."""
     return rng.choice(["acquire", "release"]), rng.randrange(3)
@@ -144,8 +195,15 @@ CASES = {
     "unique-cas-register": (CasRegister(), ask_unique_cas, answer),
     "unique-cas-register-that-keeps-to-itself": (CasRegister(), ask_unique_cas, answer_differing),
     "list": (ListAppend(), ask_list, answer),
-    "set": (GrowSet(), ask_set, answer),
+    "growing-set": (GrowSet(), ask_set, answer),
+    "set": (Set(), ask_full_set, answer_set),
+    "set-that-is-added-to": (Set(), ask_set, answer_set),
+    "set-of-members": (Set(), ask_members, answer_set),
+    "hash": (Hash(), ask_hash, answer_hash),
+    "hash-of-fields": (Hash(), ask_fields, answer_hash),
+    "sorted-set": (SortedSet(), ask_sorted_set, answer_hash),
     "counter": (Counter(), ask_counter, answer),
+    "unit-counter": (Counter(), ask_unit_counter, answer),
     "multi-register": (MultiRegister(2), ask_transaction, answer),
     "fifo-queue": (FifoQueue(), ask_queue, answer_queue),
     "unique-fifo-queue": (FifoQueue(), ask_unique_queue, answer_queue),

@@ -6,9 +6,13 @@ import pytest
 
 from harness.models.base import ANY, INCONSISTENT, KEEP, Versioned
 from harness.models.counter import Counter
+from harness.models.fields import Hash, SortedSet
+from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
+from harness.models.priority_queue import PriorityQueue
 from harness.models.register import CasRegister, Register
-from harness.models.set import GrowSet
+from harness.models.set import GrowSet, Set
+from harness.models.stack import Stack
 
 NO = INCONSISTENT
 STEPS = [
@@ -44,10 +48,49 @@ STEPS = [
     (GrowSet(), frozenset({1}), "add", 1, True, frozenset({1})),
     (GrowSet(), frozenset({1, 2}), "read", (2, 1), True, frozenset({1, 2})),
     (GrowSet(), frozenset({1, 2}), "read", (1,), True, NO),
+    (Set(), frozenset(), "add", (1, True), True, frozenset({1})),
+    (Set(), frozenset({1}), "add", (1, True), True, NO),
+    (Set(), frozenset({1, 2}), "remove", 1, True, frozenset({2})),
+    (Set(), frozenset({2}), "remove", (1, False), True, frozenset({2})),
+    (Set(), frozenset({2}), "contains", (1, True), True, NO),
+    (Set(), frozenset({2}), "contains", 1, False, frozenset({2})),
+    (Hash(), frozenset(), "set", ("a", 1), True, frozenset({("a", 1)})),
+    (Hash(), frozenset({("a", 1)}), "set", ("a", 2, False), True, frozenset({("a", 2)})),
+    (Hash(), frozenset({("a", 1)}), "set", ("a", 2, True), True, NO),
+    (Hash(), frozenset({("a", 1)}), "get", ("a", 1), True, frozenset({("a", 1)})),
+    (Hash(), frozenset({("a", 1)}), "get", ("b", None), True, frozenset({("a", 1)})),
+    (Hash(), frozenset({("a", 1)}), "delete", ("a", True), True, frozenset()),
+    (Hash(), frozenset({("a", 1)}), "delete", ("b", True), True, NO),
+    (Hash(), frozenset({("a", 1)}), "read", (("a", 1),), True, frozenset({("a", 1)})),
+    (
+        SortedSet(),
+        frozenset({("a", 2), ("b", 1)}),
+        "pop-min",
+        ("b", 1),
+        True,
+        frozenset({("a", 2)}),
+    ),
+    (SortedSet(), frozenset({("a", 1), ("b", 1)}), "pop-min", ("b", 1), True, NO),
+    (SortedSet(), frozenset(), "pop-min", None, True, frozenset()),
+    (SortedSet(), frozenset({("a", 2)}), "score", ("a", 2), True, frozenset({("a", 2)})),
+    (SortedSet(), frozenset({("a", 2)}), "add", ("a", 3, False), True, frozenset({("a", 3)})),
+    (SortedSet(), frozenset({("a", 2)}), "remove", "a", True, frozenset()),
+]
+
+CONTENTS = [
+    (Stack(), (1, 2), "pop", 2, True, (1,)),
+    (Stack(), (1, 2), "pop", 1, True, NO),
+    (Stack(), (), "pop", None, True, ()),
+    (Stack(), (1,), "push", 2, True, (1, 2)),
+    (PriorityQueue(), (1, 3), "insert", 2, True, (1, 2, 3)),
+    (PriorityQueue(), (1, 3), "remove-min", 1, True, (3,)),
+    (PriorityQueue(), (1, 3), "remove-min", 3, True, NO),
+    (FifoQueue(), (1, 2), "dequeue", 1, True, (2,)),
+    (FifoQueue(), (), "dequeue", None, True, ()),
 ]
 
 
-@pytest.mark.parametrize(("model", "state", "f", "value", "known", "after"), STEPS)
+@pytest.mark.parametrize(("model", "state", "f", "value", "known", "after"), STEPS + CONTENTS)
 def test_step(model, state, f, value, known, after) -> None:
     assert model.step(state, f, value, known) == after
 

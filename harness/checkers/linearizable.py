@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,9 +24,12 @@ from harness.models.base import (
     Container,
     Growing,
     Model,
+    Parted,
     Projectable,
     Registers,
+    Suited,
 )
+from harness.models.counter import Counter
 from harness.native import _core
 
 if TYPE_CHECKING:
@@ -93,18 +96,24 @@ def _entry(columns: Columns, row: int, pair: Pair | None = None) -> Entry:
 
 
 def _merged(model: Model, entries: Sequence[Entry]) -> list[Hashable]:
-    """The entries' values, with all open operations on elements that nobody read made equal.
+    """The entries' values, with all open operations on elements of which nobody was told made
+    equal.
 
     In a collection that only grows nothing tells them apart, so they are one class to the search.
     """
     if not (isinstance(model, Growing) and isinstance(model, Projectable)):
         return [e.value for e in entries]
-    read = {v for e in entries if e.f == "read" for v in model.mentions(e.f, e.value, e.known)}
+    told = {
+        v
+        for e in entries
+        if e.f == "read" or model.forget(e.f, e.value, e.known) != e.value
+        for v in model.mentions(e.f, e.value, e.known)
+    }
     stand_in: dict[str, Hashable] = {}
     values = []
     for e in entries:
-        unread = not e.known and read.isdisjoint(model.mentions(e.f, e.value, e.known))
-        values.append(stand_in.setdefault(e.f, e.value) if unread else e.value)
+        untold = not e.known and told.isdisjoint(model.mentions(e.f, e.value, e.known))
+        values.append(stand_in.setdefault(e.f, e.value) if untold else e.value)
     return values
 
 
@@ -112,6 +121,7 @@ def check_entries(
     entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
 ) -> Outcome:
     """Decide one partition. `zones` False forces the general search."""
+    model = suited(model, {e.f for e in entries})
     return _check_keys([entries], model, budget, zones=zones, orders=True)[0]
 
 
@@ -122,13 +132,25 @@ def check_keys(
 
     Once a key is refuted, the hard ones stay undecided.
     """
+    model = suited(model, {e.f for entries in by_key.values() for e in entries})
     outcomes = _check_keys(list(by_key.values()), model, budget, zones=True, orders=False)
     return dict(zip(by_key, outcomes, strict=True))
+
+
+def suited(model: Model, names: Collection[str]) -> Model:
+    """The model that is used for histories of these operations."""
+    return model.suited(names) if isinstance(model, Suited) else model
 
 
 def _check_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
+    if zones and not orders and isinstance(model, Parted):
+        outcomes = _check_parts(keys, model, budget)
+        if outcomes is not None:
+            return outcomes
+    if zones and not orders and isinstance(model, Counter):
+        return _check_counters(keys, model, budget)
     if not zones or not isinstance(model, Container):
         return _search_keys(keys, model, budget, zones=zones, orders=orders)
     outcomes = []
@@ -145,6 +167,59 @@ def _check_keys(
             (outcome,) = _search_keys([entries], model, budget, zones=False, orders=orders)
         outcomes.append(outcome)
     return outcomes
+
+
+def _check_counters(keys: Sequence[Sequence[Entry]], model: Model, budget: Budget) -> list[Outcome]:
+    from harness.checkers.counters import Tally, as_register
+
+    tallies = [as_register(entries) for entries in keys]
+    outcomes = iter(
+        _search_keys([t for t in tallies if t is not None], Tally(), budget,
+                     zones=True, orders=False)
+    )  # fmt: skip
+    others = iter(
+        _search_keys([entries for entries, t in zip(keys, tallies, strict=True) if t is None],
+                     model, budget, zones=True, orders=False)
+    )  # fmt: skip
+    return [next(others if t is None else outcomes) for t in tallies]
+
+
+def _check_parts(
+    keys: Sequence[Sequence[Entry]], model: Parted, budget: Budget
+) -> list[Outcome] | None:
+    """None where an operation is not on one part."""
+    parts: dict[Hashable, tuple[int, list[int], list[Entry]]] = {}
+    for k, entries in enumerate(keys):
+        for i, e in enumerate(entries):
+            found = model.part(e.f, e.value, e.known)
+            if found is None:
+                return None
+            name, value = found
+            _, places, of_part = parts.setdefault((k, name), (k, [], []))
+            places.append(i)
+            of_part.append(replace(e, value=value))
+    decided = _check_keys(
+        [of_part for _, _, of_part in parts.values()], model.part_model, budget,
+        zones=True, orders=False,
+    )  # fmt: skip
+    outcomes = [Outcome(True, "nothing to check") for _ in keys]
+    for (k, places, _), outcome in zip(parts.values(), decided, strict=True):
+        outcomes[k] = _worse(outcomes[k], _moved(outcome, places.__getitem__))
+    return outcomes
+
+
+def _worse(one: Outcome, other: Outcome) -> Outcome:
+    """Of two parts: a violation before what is undecided, and that before what is valid."""
+    worst = max(
+        one, other, key=lambda o: (o.valid is False, o.valid is None, bool(o.configurations))
+    )
+    if one.how == "nothing to check":
+        worst = other
+    return replace(
+        worst,
+        configurations=one.configurations + other.configurations,
+        bytes=max(one.bytes, other.bytes),
+    )
 
 
 def _numbered(values: Sequence[Any], model: Container) -> list[int]:
@@ -174,6 +249,8 @@ def _contained(
 def _search_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
+    if not keys:
+        return []
     numbers: dict[Letter, int] = {}
     letter = array("i")
     for entries in keys:
@@ -209,7 +286,12 @@ def check_columns(
     keys = max(1, len(columns.keys))
     times = columns.call, columns.ret
     key = columns.key if columns.keys else None
-    if isinstance(model, Growing) and isinstance(model, Projectable):
+    model = suited(model, columns.names)
+    if (
+        isinstance(model, Parted)
+        or (isinstance(model, Growing) and isinstance(model, Projectable))
+        or (isinstance(model, Counter) and OPEN in columns.ret)
+    ):
         rows = rows_by_key(columns)
         outcomes = _check_keys(
             [[_entry(columns, row) for row in of_key] for of_key in rows],
@@ -375,6 +457,7 @@ def judge(
     of_reads: bool = False,
 ) -> Verdict:
     """The same of columns; `pairs` is asked for the operations where there is a witness to tell."""
+    model = suited(model, columns.names)
     budget = budget or Budget(configurations=max(5_000_000, 8 * len(columns)))
     operations, outcomes = check_columns(columns, model, budget)
     keys = columns.keys or [None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 
@@ -95,6 +95,27 @@ class Texts(Protocol):
 
     def appended(self, f: str, value: Any) -> Any:
         """What an operation appends; of others whatever is a string."""
+        ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A model of parts that are independent, but for operations on all of it: histories without
+    those are judged part by part (Horn & Kroening 2015)."""
+
+    part_model: Model
+
+    def part(self, f: str, value: Any, known: bool) -> tuple[Hashable, Any] | None:
+        """(which part, what the operation's value is there), or None for one on all of it."""
+        ...
+
+
+@runtime_checkable
+class Suited(Protocol):
+    """A model that is simpler where some operations do not occur."""
+
+    def suited(self, names: Collection[str]) -> Model:
+        """For histories with no others."""
         ...
 
 

@@ -1,43 +1,99 @@
-"""A set that only grows."""
+"""Sets: one that only grows, and one from which elements are removed."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any
 
-from harness.models.base import GONE, INCONSISTENT, KEEP, unknown_operation
+from harness.models.base import ANY, GONE, INCONSISTENT, KEEP, Model, unknown_operation
 
 
-class GrowSet:
-    """`add e`; `read`: all members, in any order."""
+def _split(value: Any) -> tuple[Any, Any]:
+    """(element, what was answered)."""
+    return value if isinstance(value, tuple) else (value, None)
 
-    recurs = False
+
+class _Elements:
+    """What the two have in common: a state is the set of its elements."""
 
     def init(self) -> frozenset[Any]:
         return frozenset()
 
     def step(self, state: frozenset[Any], f: str, value: Any, known: bool) -> Any:
-        if f == "add":
-            return state | {value}
         if f == "read":
             return state if not known or frozenset(value) == state else INCONSISTENT
-        raise unknown_operation("set", f, "add and read")
+        if f not in ("add", "remove", "contains"):
+            raise unknown_operation("set", f, "add, remove, contains and read")
+        element, answer = _split(value)
+        inside = element in state
+        if f == "contains":
+            return state if not known or answer is None or answer == inside else INCONSISTENT
+        if known and answer is not None and answer == (inside if f == "add" else not inside):
+            return INCONSISTENT
+        return state | {element} if f == "add" else state - {element}
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
+        if f == "contains" and not known:
+            return ANY, KEEP
         return (frozenset(value), KEEP) if f == "read" and known else None
+
+    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
+        if f == "read":
+            return frozenset(value) if known else frozenset()
+        return frozenset({_split(value)[0]})
+
+    def forget(self, f: str, value: Any, known: bool) -> Any:
+        return _split(value)[0] if f in ("add", "remove") else value
+
+    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
+        if f == "read":
+            return tuple(v for v in value if v not in dropped) if known else value
+        return GONE if _split(value)[0] in dropped else value
+
+
+class GrowSet(_Elements):
+    """`add e`; `read`: all members, in any order."""
+
+    recurs = False
 
     def reaches(self, state: frozenset[Any], later: frozenset[Any]) -> bool:
         return state <= later
 
-    def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
-        if f == "add":
-            return frozenset({value})
-        return frozenset(value) if known else frozenset()
 
-    def forget(self, f: str, value: Any, known: bool) -> Any:
-        return value
+class Set(_Elements):
+    """`add e` and `remove e`, completed as e or as [e, whether it changed anything]; `contains`
+    [e, whether it was inside]; `read`: all members, in any order. Empty at first."""
 
-    def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        if f == "add":
-            return GONE if value in dropped else value
-        return tuple(v for v in value if v not in dropped) if known else value
+    recurs = True
+
+    def __init__(self) -> None:
+        self.part_model: Model = _Member()
+
+    def suited(self, names: Collection[str]) -> Model:
+        return GrowSet() if {"add", "read"}.issuperset(names) else self
+
+    def part(self, f: str, value: Any, known: bool) -> tuple[Hashable, Any] | None:
+        return None if f == "read" else _split(value)
+
+
+class _Member:
+    """One element: whether it is inside. A value is what was answered."""
+
+    recurs = True
+
+    def init(self) -> bool:
+        return False
+
+    def step(self, state: bool, f: str, value: Any, known: bool) -> Any:
+        requires, installs = self.versions(f, value, known)
+        if requires is not ANY and requires != state:
+            return INCONSISTENT
+        return state if installs is KEEP else installs
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
+        if f == "contains":
+            return (value if known and value is not None else ANY), KEEP
+        inside = f == "add"
+        if not known or value is None:
+            return ANY, inside
+        return (not inside, inside) if value else (inside, KEEP)
