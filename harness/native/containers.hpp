@@ -1,6 +1,7 @@
 // Queues, stacks and priority queues, key by key.
 #pragma once
 #include "fifo.hpp"
+#include "grouped.hpp"
 #include "priority.hpp"
 #include "stack.hpp"
 
@@ -29,12 +30,9 @@ inline std::vector<Verdict> check_containers(Discipline discipline, std::span<co
                                              int32_t keys) {
   size_t n = call.size();
   Ranks ranks(call, ret);
-  Groups groups(key, keys, n, [](size_t) { return true; });
-  std::vector<ContainerOp> ops(n);
-  for (size_t at = 0; at < n; at++) {
-    auto i = static_cast<size_t>(groups.row[at]);
-    ops[at] = {ranks.call(i), ranks.ret(i), kind[i], value[i]};
-  }
+  Grouped<ContainerOp> grouped(
+      key, keys, n, 1, [](size_t) { return true; },
+      [&](size_t i) -> ContainerOp { return {ranks.call(i), ranks.ret(i), kind[i], value[i]}; });
   std::vector<Verdict> verdicts;
   States values;
   std::vector<int32_t> present;
@@ -42,7 +40,7 @@ inline std::vector<Verdict> check_containers(Discipline discipline, std::span<co
   Stack stack;
   PriorityQueue priority;
   for (int32_t k = 0; k < keys; k++) {
-    std::span<ContainerOp> mine = std::span(ops).subspan(groups.begin[k], groups.begin[k + 1] - groups.begin[k]);
+    std::span<ContainerOp> mine = std::span(grouped.items).subspan(grouped.begin[k], grouped.begin[k + 1] - grouped.begin[k]);
     int32_t many = 0;
     if (discipline == LEAST) {
       many = rank(mine, present);
@@ -55,8 +53,8 @@ inline std::vector<Verdict> check_containers(Discipline discipline, std::span<co
     Verdict v = discipline == FIRST ? fifo.check(mine, many)
                 : discipline == LAST ? stack.check(mine, many)
                                      : priority.check(mine, many);
-    for (int32_t& i : v.order) i = groups.row[groups.begin[k] + i];
-    if (v.stuck >= 0) v.stuck = groups.row[groups.begin[k] + v.stuck];
+    for (int32_t& i : v.order) i = grouped.row[grouped.begin[k] + i];
+    if (v.stuck >= 0) v.stuck = grouped.row[grouped.begin[k] + v.stuck];
     verdicts.push_back(std::move(v));
   }
   return verdicts;

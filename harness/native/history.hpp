@@ -141,23 +141,6 @@ class Ranks {
   }
 };
 
-// Rows by key, in order.
-struct Groups {
-  std::vector<int32_t> begin, row;  // of each key, and one more; of each place
-
-  template <typename Wanted>
-  Groups(std::span<const int32_t> key, int32_t keys, size_t n, Wanted wanted) : begin(keys + 1, 0) {
-    auto of = [&](size_t i) { return key.empty() ? 0 : key[i]; };
-    for (size_t i = 0; i < n; i++)
-      if (wanted(i)) begin[of(i) + 1]++;
-    for (int32_t k = 0; k < keys; k++) begin[k + 1] += begin[k];
-    row.resize(begin[keys]);
-    std::vector<int32_t> next(begin.begin(), begin.end() - 1);
-    for (size_t i = 0; i < n; i++)
-      if (wanted(i)) row[next[of(i)]++] = static_cast<int32_t>(i);
-  }
-};
-
 // Global states to dense ones of a partition, without clearing anything between partitions.
 class States {
  public:

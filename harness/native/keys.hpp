@@ -9,6 +9,7 @@
 #include <numeric>
 #include <thread>
 
+#include "grouped.hpp"
 #include "search.hpp"
 #include "zones.hpp"
 
@@ -31,12 +32,10 @@ struct Options {
 class Keys {
  public:
   Keys(const Columns& columns, Asked* asked, const Options& options)
-      : c_(columns), asked_(asked), options_(options) {
-    split();
-  }
+      : c_(columns), asked_(asked), options_(options), split_(split()) {}
 
   // Without those that have no effect and show nothing.
-  size_t operations() const { return ops_.size(); }
+  size_t operations() const { return split_.items.size(); }
 
   // `poll` may throw, to interrupt; it is called by this thread only.
   std::vector<Verdict> check(const Poll& poll) {
@@ -91,16 +90,16 @@ class Keys {
   Options options_;
   int32_t keys_ = 1;
   bool plain_ = false;  // no letter is opaque or legal in all states but one
-  std::vector<Op> ops_;
-  std::vector<int32_t> rows_, begin_;
+  Grouped<Op> split_;
   std::vector<Verdict> verdicts_;
   std::vector<std::unique_ptr<Deciding>> searches_;
   std::atomic<int64_t> kept_ = 0;  // bytes of `searches_` when they were put there
 
-  int32_t size(int32_t k) const { return begin_[k + 1] - begin_[k]; }
+  int32_t size(int32_t k) const { return split_.begin[k + 1] - split_.begin[k]; }
+  int32_t row(int32_t k, int32_t i) const { return split_.row[split_.begin[k] + i]; }
 
   // What has no effect and shows nothing is left out.
-  void split() {
+  Grouped<Op> split() {
     size_t n = c_.call.size();
     plain_ = std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
     Ranks ranks(c_.call, c_.ret);
@@ -111,23 +110,17 @@ class Keys {
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
       return requires_ == OPAQUE || (installs != KEEP && installs != requires_);
     };
-    Groups groups(c_.key, keys_, n, says);
-    begin_ = std::move(groups.begin);
-    rows_ = std::move(groups.row);
-    ops_.resize(rows_.size());
-    for (size_t at = 0; at < rows_.size(); at++) {
-      auto i = static_cast<size_t>(rows_[at]);
+    return Grouped<Op>(c_.key, keys_, n, options_.threads, says, [&](size_t i) -> Op {
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
-      ops_[at] = {ranks.call(i), ranks.ret(i), requires_,
-                  installs == requires_ && requires_ >= 0 ? KEEP : installs};
-    }
+      return {ranks.call(i), ranks.ret(i), requires_, installs == requires_ && requires_ >= 0 ? KEEP : installs};
+    });
   }
 
   Partition partition(int32_t k, States& states) {
     Partition p;
     auto n = static_cast<size_t>(size(k));
-    p.ops = std::span(ops_).subspan(begin_[k], n);
-    p.row = std::span(rows_).subspan(begin_[k], n);
+    p.ops = split_.items.subspan(split_.begin[k], n);
+    p.row = split_.row.subspan(split_.begin[k], n);
     auto by_call = [](const Op& a, const Op& b) { return a.call < b.call; };
     if (!std::is_sorted(p.ops.begin(), p.ops.end(), by_call)) {
       std::vector<std::pair<Op, int32_t>> both;
@@ -240,8 +233,8 @@ class Keys {
       v = begin(k, worker, budget, poll);
     }
     if (v.valid > 0 && !options_.orders) v.order.clear();
-    for (int32_t& i : v.order) i = rows_[begin_[k] + i];
-    if (v.stuck >= 0) v.stuck = rows_[begin_[k] + v.stuck];
+    for (int32_t& i : v.order) i = row(k, i);
+    if (v.stuck >= 0) v.stuck = row(k, v.stuck);
     verdicts_[k] = std::move(v);
   }
 
@@ -249,7 +242,7 @@ class Keys {
   // refuted is not begun: which keys are decided does not depend on the threads.
   void round(const std::vector<int32_t>& open, Budget budget, bool first, const Poll& poll) {
     auto threads = asked_ ? 1 : std::min<size_t>(options_.threads, open.size());
-    if (threads <= 1 || ops_.size() < ALONE) {
+    if (threads <= 1 || operations() < ALONE) {
       Worker worker;
       for (int32_t k : open) {
         decide(k, worker, budget, first, poll);
