@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.checkers.linearizable import Entry
+from harness.checkers.entries import Entry
 from harness.models.register import CasRegister
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.checkers.columns import OPEN
-from harness.checkers.linearizable import Entry
+from harness.checkers.entries import Entry
 from harness.checkers.shrink import OTHER, Core
 from harness.models.base import ANY, INCONSISTENT, AllBut, Model, Versioned
 

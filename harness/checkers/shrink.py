@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.checkers.columns import OPEN
+from harness.checkers.entries import Budget, Entry, Outcome
 from harness.checkers.letters import Letters, OutOfMemory
-from harness.checkers.linearizable import Budget, Entry, Outcome, check_entries
+from harness.checkers.linearizable import check_entries
 from harness.models.base import (
     ANY,
     BOUND,

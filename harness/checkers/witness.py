@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checkers.columns import OPEN
-from harness.checkers.linearizable import Entry
+from harness.checkers.entries import Entry
 from harness.checkers.prefixes import Prefix, longest_prefixes
 from harness.checkers.shrink import Core
 from harness.checkers.words import Words, prefix_words, recorded_value

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 from harness.checkers.columns import OPEN
-from harness.checkers.linearizable import Entry
+from harness.checkers.entries import Entry
 from harness.checkers.prefixes import Prefix, said
 from harness.checkers.shrink import Core
 from harness.models.base import DIFFERED, Growing, Model, Projectable

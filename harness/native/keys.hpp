@@ -153,15 +153,15 @@ class Keys {
   }
 
   template <int WORDS>
-  static std::unique_ptr<AnySearch> make(Deciding& d, Asked* asked) {
-    return std::make_unique<Search<WORDS>>(d.partition, d.plan, d.states, asked);
+  std::unique_ptr<AnySearch> make(Deciding& d) const {
+    return std::make_unique<Search<WORDS>>(d.partition, d.plan, d.states, asked_, options_.orders);
   }
 
-  static std::unique_ptr<AnySearch> make_any(Deciding& d, Asked* asked) {
-    if (d.plan.slots <= 64) return make<1>(d, asked);
-    if (d.plan.slots <= 128) return make<2>(d, asked);
-    if (d.plan.slots <= 256) return make<4>(d, asked);
-    if (d.plan.slots <= 1024) return make<16>(d, asked);
+  std::unique_ptr<AnySearch> make_any(Deciding& d) const {
+    if (d.plan.slots <= 64) return make<1>(d);
+    if (d.plan.slots <= 128) return make<2>(d);
+    if (d.plan.slots <= 256) return make<4>(d);
+    if (d.plan.slots <= 1024) return make<16>(d);
     return nullptr;
   }
 
@@ -180,7 +180,7 @@ class Keys {
     if (options_.zones) v = worker.zones.check(d.partition, d.states.size());
     if (v.valid >= 0) return v;
     d.plan.make(d.partition);
-    d.search = make_any(d, asked_);
+    d.search = make_any(d);
     if (!d.search) {
       v.how = "more than 1024 operations open at once";
       return v;
@@ -232,7 +232,6 @@ class Keys {
       if (!first) budget.configurations += verdicts_[k].configurations;  // those are lost
       v = begin(k, worker, budget, poll);
     }
-    if (v.valid > 0 && !options_.orders) v.order.clear();
     for (int32_t& i : v.order) i = row(k, i);
     if (v.stuck >= 0) v.stuck = row(k, v.stuck);
     verdicts_[k] = std::move(v);

@@ -53,8 +53,10 @@ class AnySearch {
 template <int WORDS>
 class Search final : public AnySearch {
  public:
-  Search(const Partition& partition, const Plan& plan, States& states, Asked* asked)
-      : o_(partition.ops), p_(plan), states_(states), asked_(asked), failed_(plan.classes.size()), opaque_(partition.opaque), all_buts_(partition.all_buts) {
+  // `orders`: whether a linearization is wanted, too.
+  Search(const Partition& partition, const Plan& plan, States& states, Asked* asked, bool orders)
+      : o_(partition.ops), p_(plan), states_(states), asked_(asked), failed_(plan.classes.size()),
+        opaque_(partition.opaque), all_buts_(partition.all_buts), orders_(orders) {
     completed_ = static_cast<int32_t>(p_.by_return.size());
     used_.assign(p_.classes.size(), 0);
     at_.assign(p_.slots, -1);
@@ -126,7 +128,7 @@ class Search final : public AnySearch {
   States& states_;
   Asked* asked_;
   Nogoods<WORDS> failed_;
-  bool opaque_, all_buts_, begun_ = false;
+  bool opaque_, all_buts_, orders_, begun_ = false;
   Verdict verdict_;
   int64_t configurations_ = 0, asked_bytes_ = 0, poll_at_ = 1024, scanned_ = 0;
   static constexpr int64_t PATIENCE = 8192;
@@ -172,6 +174,7 @@ class Search final : public AnySearch {
 
   // The path once more, with its reads.
   Verdict found() {
+    if (!orders_) return result(1, "search");
     std::vector<Taken> path = trail_;
     while (!trail_.empty()) undo();
     while (frontier_ > 0) step_back();  // the first reads had no step before them

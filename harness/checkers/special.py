@@ -1,0 +1,132 @@
+"""Histories that need no search, or a smaller one: containers whose values are inserted once,
+counters by equal steps, objects of independent parts."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.checkers.columns import WHOLE, Columns
+from harness.checkers.counters import Tally, as_register
+from harness.checkers.entries import Budget, Entry, Outcome, moved
+from harness.checkers.search import outcome_of, search_keys
+from harness.models.base import LEAST, Container, Model, Parted, Suited
+from harness.models.counter import Counter
+from harness.native import _core
+
+
+def suited(model: Model, names: Collection[str]) -> Model:
+    """The model that is used for histories of these operations."""
+    return model.suited(names) if isinstance(model, Suited) else model
+
+
+def decide_keys(
+    keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
+) -> list[Outcome]:
+    if zones and not orders and isinstance(model, Parted):
+        outcomes = _by_parts(keys, model, budget)
+        if outcomes is not None:
+            return outcomes
+    if zones and not orders and isinstance(model, Counter):
+        return _by_gaps(keys, model, budget)
+    if not zones or not isinstance(model, Container):
+        return search_keys(keys, model, budget, zones=zones, orders=orders)
+    outcomes = []
+    for entries in keys:
+        (outcome,) = contained(
+            model,
+            (array("q", [e.call for e in entries]), array("q", [e.ret for e in entries])),
+            None,
+            1,
+            [model.container_roles[e.f] for e in entries],
+            numbered([e.value for e in entries], model),
+        )
+        if outcome.valid is None or (outcome.valid and orders):
+            (outcome,) = search_keys([entries], model, budget, zones=False, orders=orders)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _by_gaps(keys: Sequence[Sequence[Entry]], model: Model, budget: Budget) -> list[Outcome]:
+    tallies = [as_register(entries) for entries in keys]
+    outcomes = iter(
+        search_keys([t for t in tallies if t is not None], Tally(), budget,
+                     zones=True, orders=False)
+    )  # fmt: skip
+    others = iter(
+        search_keys([entries for entries, t in zip(keys, tallies, strict=True) if t is None],
+                     model, budget, zones=True, orders=False)
+    )  # fmt: skip
+    return [next(others if t is None else outcomes) for t in tallies]
+
+
+def _by_parts(
+    keys: Sequence[Sequence[Entry]], model: Parted, budget: Budget
+) -> list[Outcome] | None:
+    """None where an operation is not on one part."""
+    parts: dict[Hashable, tuple[int, list[int], list[Entry]]] = {}
+    for k, entries in enumerate(keys):
+        for i, e in enumerate(entries):
+            found = model.part(e.f, e.value, e.known)
+            if found is None:
+                return None
+            name, value = found
+            _, places, of_part = parts.setdefault((k, name), (k, [], []))
+            places.append(i)
+            of_part.append(replace(e, value=value))
+    decided = decide_keys(
+        [of_part for _, _, of_part in parts.values()], model.part_model, budget,
+        zones=True, orders=False,
+    )  # fmt: skip
+    outcomes = [Outcome(True, "nothing to check") for _ in keys]
+    for (k, places, _), outcome in zip(parts.values(), decided, strict=True):
+        outcomes[k] = _worse(outcomes[k], moved(outcome, places.__getitem__))
+    return outcomes
+
+
+def _worse(one: Outcome, other: Outcome) -> Outcome:
+    """Of two parts: a violation before what is undecided, and that before what is valid."""
+    worst = max(
+        one, other, key=lambda o: (o.valid is False, o.valid is None, bool(o.configurations))
+    )
+    if one.how == "nothing to check":
+        worst = other
+    return replace(
+        worst,
+        configurations=one.configurations + other.configurations,
+        bytes=max(one.bytes, other.bytes),
+    )
+
+
+def numbered(values: Sequence[Any], model: Container) -> list[int]:
+    """A number of each value, by rank where the model compares them; -1 of none."""
+    distinct = list(dict.fromkeys(v for v in values if v is not None))
+    if model.discipline == LEAST:
+        distinct.sort()
+    numbers = {v: i for i, v in enumerate(distinct)}
+    return [-1 if v is None else numbers[v] for v in values]
+
+
+def contained(
+    model: Container,
+    times: tuple[Any, Any],
+    key: Any,
+    keys: int,
+    kinds: Sequence[int],
+    values: Sequence[int],
+) -> list[Outcome]:
+    """`values`: numbers. Undecided where the core has no answer by itself."""
+    decided = _core.containers(
+        model.discipline, *times, key, array("i", kinds), array("i", values), keys
+    )
+    return [outcome_of(*told) for told in decided]
+
+
+def container_values(columns: Columns, model: Container) -> list[int]:
+    """The number of each row's value."""
+    if all(shape == WHOLE for shape in columns.shape):
+        numbers = numbered(columns.values, model)
+        return [numbers[a] for a in columns.a]
+    return numbered([columns.value(row) for row in range(len(columns))], model)
