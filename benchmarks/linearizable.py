@@ -90,7 +90,7 @@ def check(made: Columns, threads: int, rounds: int) -> tuple[int, str, float, fl
         began = time.perf_counter()
         _, result = _core.check(
             call, ret, key, None, requires, installs, states, True, None, None, None,
-            20_000_000, 4 << 30, True, False, threads,
+            20_000_000, 4 << 30, None, True, False, threads,
         )  # fmt: skip
         took.append(time.perf_counter() - began)
     how = sorted({r[1] for r in result})
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="nothing longer than a million")
     given = parser.parse_args()
     _core.check(array("q", [0]), array("q", [1]), None, None, array("i", [0]), array("i", [-1]),
-                1, True, None, None, None, 1, 1 << 20, True, False, 1)  # fmt: skip
+                1, True, None, None, None, 1, 1 << 20, None, True, False, 1)  # fmt: skip
     print(f"{'':42}{'operations':>11}{'verdict':>9}{'ms':>9}{'goal':>7}{'MB':>7}{'Porcupine s':>13}"
           f"{'ratio':>9}  how")  # fmt: skip
     for c in CASES:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import columns_file
 from harness.checkers.columns import Columns, columns_of
+from harness.checkers.entries import budget_of
 from harness.checkers.linearizable import judge
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Verdict
@@ -15,6 +17,7 @@ from harness.formats import Format, format_of
 from harness.history import History, Pair
 from harness.targets import load
 
+UNBOUNDED = 1 << 60  # configurations
 KEPT_FROM = 100_000  # operations: columns of shorter histories are made anew in no time
 
 
@@ -26,9 +29,12 @@ def check_alone(
     format_name: str | None,
     nil_is_a_value: bool,
     observe_differed: bool,
+    seconds: float | None = None,
+    memory_mb: int | None = None,
 ) -> tuple[Verdict, list[str]]:
     """(the verdict on a file, or on the history of a run's folder; warnings). Histories of our own
-    workloads have independent keys. Raises `UsageError`."""
+    workloads have independent keys. `seconds`, `memory_mb`: the budget; None: the usual one. Raises
+    `UsageError`."""
     file = path / "history.jsonl" if path.is_dir() else path
     form = format_of(file, format_name)
     ours = (file.parent / "test.json").exists()
@@ -42,7 +48,12 @@ def check_alone(
             )
             if len(columns) >= KEPT_FROM and not source.warnings:
                 columns_file.save(file, how, columns)
-        verdict = judge(columns, load("harness.models", model)(), source.pairs)
+        budget = budget_of(len(columns))
+        if seconds is not None:  # who gives seconds means to spend them
+            budget = replace(budget, seconds=seconds, configurations=UNBOUNDED)
+        if memory_mb is not None:
+            budget = replace(budget, bytes=memory_mb << 20)
+        verdict = judge(columns, load("harness.models", model)(), source.pairs, budget)
     except HistoryError as e:
         raise UsageError(str(e)) from e
     except (ValueError, TypeError, LookupError, OverflowError) as e:
@@ -87,3 +98,12 @@ def _columns(source: _Source, *, ours: bool, independent: bool, observe_differed
 
 def _may_be_keyed(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
+
+
+def explained(verdict: Verdict) -> list[str]:
+    """Lines of the witness that is told most easily."""
+    witness = next(iter(verdict.evidence.get("witnesses", [])), None)
+    if witness is None:
+        return []
+    gets = [f"as far as an order gets: {prefix['words']}" for prefix in witness["prefixes"]]
+    return [*witness["words"], *gets]

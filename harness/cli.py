@@ -22,7 +22,7 @@ from harness.bench.page import WORDS
 from harness.bench.page import write as write_bench
 from harness.bench.servers import choose
 from harness.bench.shapes import shapes
-from harness.check import check_alone
+from harness.check import check_alone, explained
 from harness.checkers.verdict import UNKNOWN, Valid
 from harness.demo import DEMO, judge_story, tell
 from harness.doctor import examine
@@ -336,6 +336,24 @@ def worst_code(codes: list[int]) -> int:
     show_default=True,
     help="What a cas that failed without an error tells: that it saw another value, or nothing.",
 )
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Budget of time, with --model.  [default: one of search steps]",
+)
+@click.option(
+    "--memory",
+    "memory_mb",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Budget of memory in MB, with --model.  [default: 1024]",
+)
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="With --model: of an invalid FILE also the fewest operations that show it.",
+)
 def check(
     files: tuple[Path, ...],
     model: str | None,
@@ -343,6 +361,9 @@ def check(
     format_name: str | None,
     nil_is_a_value: bool,
     differed: str,
+    seconds: float | None,
+    memory_mb: int | None,
+    explain: bool,
 ) -> int:
     """Judge histories again: one line a FILE (a history, or the folder of a run).
 
@@ -351,6 +372,7 @@ def check(
     """
     codes = []
     for path in files:
+        told: list[str] = []
         if model is None:
             results = recheck(find_run(path))
             valid, why, code = results.valid, results.why, results.exit_code
@@ -362,11 +384,14 @@ def check(
                 format_name=format_name,
                 nil_is_a_value=nil_is_a_value,
                 observe_differed=differed == "observe",
+                seconds=seconds,
+                memory_mb=memory_mb,
             )
             for warning in warnings:
                 click.echo(f"warning: {warning}", err=True)
             valid, why, code = verdict.valid, verdict.why, CODE[verdict.valid]
-        click.echo(f"{WORD[valid]}  {path}  {why}")
+            told = explained(verdict) if explain else []
+        click.echo("\n    ".join([f"{WORD[valid]}  {path}  {why}", *told]))
         codes.append(code)
     return worst_code(codes)
 

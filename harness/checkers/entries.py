@@ -37,6 +37,11 @@ class Budget:
     seconds: float | None = None
 
 
+def budget_of(operations: int) -> Budget:
+    """The usual one."""
+    return Budget(configurations=max(5_000_000, 8 * operations))
+
+
 @dataclass(slots=True)
 class Outcome:
     """What the core said of one partition. `valid` None: undecided, `how` says what ran out.

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.checkers.columns import OPEN, Columns, columns_of, rows_by_key
-from harness.checkers.entries import Budget, Entry, Outcome, entry_of, moved
+from harness.checkers.entries import Budget, Entry, Outcome, budget_of, entry_of, moved
+from harness.checkers.hardness import hardness, hardness_words
 from harness.checkers.letters import Letters, OutOfMemory
 from harness.checkers.search import register_states, run, search_keys
 from harness.checkers.special import contained, container_values, decide_keys, suited
@@ -40,6 +41,7 @@ __all__ = [
 
 BUDGETS: Final = ("configurations", "memory", "time")
 WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
+HARD_KEYS_MAX: Final = 3
 
 
 def check_entries(
@@ -154,7 +156,7 @@ def judge(
 ) -> Verdict:
     """The same of columns; `pairs` is asked for the operations where there is a witness to tell."""
     model = suited(model, columns.names)
-    budget = budget or Budget(configurations=max(5_000_000, 8 * len(columns)))
+    budget = budget or budget_of(len(columns))
     operations, outcomes = check_columns(columns, model, budget)
     keys = columns.keys or [None]
     bad = [k for k, o in enumerate(outcomes) if o.valid is False]
@@ -175,11 +177,18 @@ def judge(
     if undecided:
         how = sorted({outcomes[k].how for k in undecided})
         reasons = [f"budget of {h} spent" if h in BUDGETS else h for h in how]
+        rows = rows_by_key(columns)
+        hard = {
+            str(keys[k]): hardness(columns, rows[k], outcomes[k]) for k in undecided[:HARD_KEYS_MAX]
+        }
+        evidence["hard"] = hard
         return Verdict(
             valid=UNKNOWN,
             evidence=evidence,
             why=(
-                f"{len(undecided)} of {len(outcomes)} keys were not decided: {', '.join(reasons)}"
+                f"{len(undecided)} of {len(outcomes)} keys were not decided: {', '.join(reasons)}; "
+                f"{'key ' + next(iter(hard)) + ': ' if columns.keys else ''}"
+                f"{hardness_words(next(iter(hard.values())))}"
             ),
         )
     if all(ret == OPEN for ret in columns.ret):

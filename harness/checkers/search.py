@@ -113,6 +113,7 @@ def run(
             texts,
             budget.configurations,
             budget.bytes,
+            budget.seconds,
             zones,
             orders,
             os.cpu_count() or 1,

@@ -16,6 +16,7 @@ def check(
     texts: tuple[list[str], list[str]] | None,
     configurations: int,
     bytes: int,
+    seconds: float | None,
     zones: bool,
     orders: bool,
     threads: int,

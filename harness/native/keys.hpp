@@ -261,7 +261,7 @@ class Keys {
       try {
         for (size_t at; (at = next++) < open.size() && at < refuted && !stop;) {
           Poll ends = [&, at]() -> const char* {
-            return stop || at > refuted ? "stopped" : nullptr;
+            return stop ? "time" : at > refuted ? "stopped" : nullptr;
           };
           decide(open[at], worker, budget, first, ends);
           if (first || verdicts_[open[at]].valid != 0) continue;

@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <chrono>
 #include <optional>
 #include <stdexcept>
 
@@ -66,8 +67,8 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
                std::optional<Column<int32_t>> letter, Column<int32_t> requires_, Column<int32_t> installs, int32_t states,
                bool recurs, const nb::object& step, const nb::object& reaches,
                const std::optional<std::pair<std::vector<std::string>, std::vector<std::string>>>& texts,
-               int64_t configurations,
-               int64_t bytes, bool zones, bool orders, int threads) {
+               int64_t configurations, int64_t bytes, std::optional<double> seconds, bool zones, bool orders,
+               int threads) {
   size_t n = call.size();
   if (n >= NEVER / 2) throw std::invalid_argument("more than a billion operations");
   size_t letters = letter ? requires_.size() : n;
@@ -101,10 +102,12 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
       nb::gil_scoped_acquire python;
       return nb::cast<bool>(reaches(state, later));
     };
-  Poll poll = []() -> const char* {
+  using Clock = std::chrono::steady_clock;
+  auto until = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds.value_or(0)));
+  Poll poll = [&]() -> const char* {
     nb::gil_scoped_acquire python;
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    return nullptr;
+    return seconds && Clock::now() >= until ? "time" : nullptr;
   };
   std::vector<Verdict> verdicts;
   size_t operations;
@@ -168,8 +171,8 @@ NB_MODULE(_core, m) {
   m.def("check", &check, nb::arg("call"), nb::arg("ret"), nb::arg("key").none(), nb::arg("letter").none(),
         nb::arg("requires"),
         nb::arg("installs"), nb::arg("states"), nb::arg("recurs"), nb::arg("step").none(),
-        nb::arg("reaches").none(), nb::arg("texts").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("zones"),
-        nb::arg("orders"), nb::arg("threads"),
+        nb::arg("reaches").none(), nb::arg("texts").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("seconds").none(),
+        nb::arg("zones"), nb::arg("orders"), nb::arg("threads"),
         "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
         "configurations, bytes, stuck).");
   m.def("containers", &containers, nb::arg("discipline"), nb::arg("call"), nb::arg("ret"), nb::arg("key").none(),

@@ -372,9 +372,9 @@ class Search final : public AnySearch {
   // Long without progress: go back some way and try another order. What failed stays known, and
   // the way grows, so that nothing is left out for ever.
   void restart() {
-    patience_ += patience_ / 8;
+    patience_ += patience_ / 64;
     restart_at_ = configurations_ + patience_;
-    int32_t back = deepest_ - (32 << (order_ % 8));
+    int32_t back = deepest_ - (16 << (order_ % 8));
     while (frames_.size() > 1 && frontier_ > back) {
       Frame& f = frames_.back();
       if (f.begin != FORGOTTEN) candidates_.resize(f.begin);
