@@ -117,6 +117,7 @@ class Contents:
     ret: np.ndarray
     kind: np.ndarray
     value: np.ndarray
+    goes_next: str
     valid: bool = True
 
     def __len__(self) -> int:
@@ -167,7 +168,7 @@ def contents(
                 value[a], value[others[-1]] = value[others[-1]], value[a]
                 break
     call, ret = _positions(call, ret)
-    return Contents(call, ret, kind, value, valid)
+    return Contents(call, ret, kind, value, goes_next, valid)
 
 
 def _read_back(effect: np.ndarray, f: np.ndarray, key: np.ndarray, a: np.ndarray) -> None:

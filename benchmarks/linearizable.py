@@ -1,24 +1,27 @@
 """The linearizability checker on the families of histories that Porcupine's authors and we use.
 
-    python benchmarks/linearizable.py [--rounds 5] [--quick]
+    python benchmarks/linearizable.py [--rounds 5] [--quick] [--porcupine FOLDER] [--only TEXT]
 
 Each line: operations, what was decided and how, the median time of a check on one thread without
-building the columns, how much memory it took beyond them, the goal, and the ratio to Porcupine:
-figures marked * were recorded on a machine like this one, > where it did not finish. Needs numpy.
+building the columns, how much memory it took beyond them, the goal, and the ratio to Porcupine,
+whose source is in FOLDER; else to figures that were recorded on a machine like this one, marked *.
+> where it did not finish in 20 s and 8 GB. Needs `.[bench]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import time
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from histories import CAS, NOTHING, OPEN, READ, WRITE, Columns, registers
+from histories import CAS, NOTHING, OPEN, READ, WRITE, Columns, Contents, contents, registers
+from peer import Porcupine
 
 from harness.native import _core
 
@@ -32,7 +35,7 @@ class Case:
     20 s or 8 GB."""
 
     name: str
-    make: Callable[[], Columns]
+    make: Callable[[], Columns | Contents]
     goal_ms: float | None = None
     porcupine_s: float | None = None
     threads: int = 1
@@ -43,6 +46,11 @@ def case(name: str, goal_ms: float | None, porcupine_s: float | None, n: int, cl
          threads: int = 1, **more: Any) -> Case:  # fmt: skip
     return Case(name, lambda: registers(n, clients, **more), goal_ms, porcupine_s, threads,
                 n <= 1_000_000)  # fmt: skip
+
+
+def container(name: str, goal_ms: float | None, n: int, clients: int, goes_next: str,
+              **more: Any) -> Case:  # fmt: skip
+    return Case(name, lambda: contents(n, clients, goes_next, **more), goal_ms, None, 1, True)
 
 
 CASES = [
@@ -66,7 +74,29 @@ CASES = [
     case("I 1000 keys, unique, c50, 1e6, 2 threads", 30, 3.5, 1_000_000, 50, 2, keys=1000),
     case("J 10 keys, 1 % unknown, c20, 1e6", None, None, 1_000_000, 20, keys=10, unknown=0.01),
     case("K 100 keys, five values, c20, 1e6", None, 6.8, 1_000_000, 20, keys=100, **FIVE),
+    case("L 100 keys, one stale read, c20, 1e6", None, 5.7, 1_000_000, 20, keys=100, stale_at=0.9),
+    container("FIFO queue, c20, 1e6", 120, 1_000_000, 20, "first"),
+    container("FIFO queue, two exchanged, c20, 1e6", 120, 1_000_000, 20, "first", swapped_at=0.9),
+    container("stack, c20, 1e6", None, 1_000_000, 20, "last"),
+    container("stack, two exchanged, c20, 1e6", None, 1_000_000, 20, "last", swapped_at=0.9),
+    container("priority queue, c20, 1e6", None, 1_000_000, 20, "least"),
+    container("priority queue, two exchanged, c20, 1e6", None, 1_000_000, 20, "least",
+              swapped_at=0.9),
 ]  # fmt: skip
+
+
+DISCIPLINES = {"first": 0, "last": 1, "least": 2}
+
+
+@dataclass
+class Measured:
+    """`verdict`: 1 linearizable, 0 not, -1 undecided. `mb`: the most that the process grew."""
+
+    verdict: int
+    how: str
+    seconds: float
+    mb: float
+    configurations: int
 
 
 def joined(made: Columns) -> tuple[Any, Any, int]:
@@ -80,45 +110,80 @@ def joined(made: Columns) -> tuple[Any, Any, int]:
     return requires.astype(np.int32), installs.astype(np.int32), states
 
 
-def check(made: Columns, threads: int, rounds: int) -> tuple[int, str, float, float]:
-    """(verdict, how, median seconds, MB of the search)."""
-    requires, installs, states = joined(made)
+def prepared(
+    made: Columns | Contents, threads: int, configurations: int
+) -> Callable[[], list[Any]]:
+    """A check of columns that are there."""
     call, ret = made.call.astype(np.int64), made.ret.astype(np.int64)
+    if isinstance(made, Contents):
+        kind, value = made.kind.astype(np.int32), made.value.astype(np.int32)
+        discipline = DISCIPLINES[made.goes_next]
+        return lambda: _core.containers(discipline, call, ret, None, kind, value, 1)
+    requires, installs, states = joined(made)
     key = made.key.astype(np.int32) if made.key.max() else None
-    took, result = [], []
+    return lambda: _core.check(
+        call, ret, key, None, requires, installs, states, True, None, None, None,
+        configurations, 4 << 30, None, True, False, threads,
+    )[1]  # fmt: skip
+
+
+def measure(
+    made: Columns | Contents, threads: int = 1, rounds: int = 5, configurations: int = 20_000_000
+) -> Measured:
+    """The median of so many checks."""
+    check = prepared(made, threads, configurations)
+    ctypes.CDLL(None).malloc_trim(0)  # what making the history took is not the check's
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
+    before = _status("VmRSS")
+    result = check()
+    mb = _status("VmHWM") - before
+    took = []
     for _ in range(rounds):
         began = time.perf_counter()
-        _, result = _core.check(
-            call, ret, key, None, requires, installs, states, True, None, None, None,
-            20_000_000, 4 << 30, None, True, False, threads,
-        )  # fmt: skip
+        result = check()
         took.append(time.perf_counter() - began)
-    how = sorted({r[1] for r in result})
-    return (min(r[0] for r in result), ", ".join(how), statistics.median(took),
-            sum(r[4] for r in result) / 1e6)  # fmt: skip
+    how = ", ".join(sorted({r[1] for r in result}))
+    return Measured(min(r[0] for r in result), how, statistics.median(took), mb,
+                    sum(r[3] for r in result))  # fmt: skip
+
+
+def _status(name: str) -> float:
+    """In MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1000
+    raise LookupError(name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="nothing longer than a million")
+    parser.add_argument("--only", default="", help="cases whose names contain this")
+    parser.add_argument("--porcupine", type=Path, help="folder of its source")
     given = parser.parse_args()
-    _core.check(array("q", [0]), array("q", [1]), None, None, array("i", [0]), array("i", [-1]),
-                1, True, None, None, None, 1, 1 << 20, None, True, False, 1)  # fmt: skip
+    peer = Porcupine(given.porcupine) if given.porcupine else None
     print(f"{'':42}{'operations':>11}{'verdict':>9}{'ms':>9}{'goal':>7}{'MB':>7}{'Porcupine s':>13}"
           f"{'ratio':>9}  how")  # fmt: skip
     for c in CASES:
-        if given.quick and not c.quick:
+        if (given.quick and not c.quick) or given.only not in c.name:
             continue
         made = c.make()
-        valid, how, seconds, mb = check(made, c.threads, given.rounds)
-        assert valid < 0 or bool(valid) is made.valid, f"{c.name}: {valid}"
-        word = {1: "valid", 0: "invalid", -1: "unknown"}[valid]
-        theirs = f"{c.porcupine_s}*" if c.porcupine_s else "> 20*"
-        ratio = f"{(c.porcupine_s or 20) / seconds:,.0f}"
-        print(f"{c.name:42}{len(made):>11,}{word:>9}{seconds * 1e3:>9.2f}"
-              f"{c.goal_ms if c.goal_ms else '':>7}{mb:>7.1f}{theirs:>13}"
-              f"{ratio if c.porcupine_s else '> ' + ratio:>9}  {how}")  # fmt: skip
+        got = measure(made, c.threads, given.rounds)
+        assert got.verdict < 0 or bool(got.verdict) is made.valid, f"{c.name}: {got}"
+        word = {1: "valid", 0: "invalid", -1: "unknown"}[got.verdict]
+        seconds, mark = c.porcupine_s, "*"
+        if peer is not None and isinstance(made, Columns):
+            theirs = peer.check(made, c.threads)
+            seconds, mark = theirs.seconds, ""
+            assert theirs.verdict in ("Unknown", "Ok" if made.valid else "Illegal"), theirs
+        if isinstance(made, Contents):  # it can't do a thousand of a queue in 15 s
+            seconds, mark = None, "*"
+        told = f"{seconds:.3g}{mark}" if seconds else f"> 20{mark}"
+        ratio = f"{(seconds or 20) / got.seconds:,.0f}"
+        print(f"{c.name:42}{len(made):>11,}{word:>9}{got.seconds * 1e3:>9.2f}"
+              f"{c.goal_ms if c.goal_ms else '':>7}{got.mb:>7.0f}{told:>13}"
+              f"{ratio if seconds else '> ' + ratio:>9}  {got.how}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
