@@ -184,7 +184,13 @@ def test_a_text_of_keys_and_values(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.startswith("valid ")
     path.write_text(text[: text.rindex('"x"')] + '"z"}\n')
     assert run_command(["check", "--model", "text", str(path)]) == 1
-    assert "key k: process 0 get z" in capsys.readouterr().out
+    assert "key k: process 0 got z" in capsys.readouterr().out
+    assert run_command(["check", "--model", "text", "--explain", "--seconds", "5", "--memory", "64",
+                        str(path)]) == 1  # fmt: skip
+    line, *told = capsys.readouterr().out.splitlines()
+    assert line.startswith("invalid ")
+    assert told[0] == "    event 2 to event 3: process 0 got z"
+    assert told[-1].startswith("    as far as an order gets: nothing; next can't be: process 0 got")
 
 
 @pytest.mark.parametrize(

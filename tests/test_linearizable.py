@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 
 import pytest
 from brute_force import linearizable as brute_force
@@ -140,6 +141,48 @@ def test_a_spent_budget_is_unknown_and_says_of_what(budget: Budget) -> None:
     assert outcome.valid is None
     assert outcome.how in ("configurations", "memory")
     assert check_entries(hard_history(), CasRegister(), BUDGET, zones=False).valid is False
+
+
+def endless_history() -> list[Entry]:
+    """Of twenty values none ever comes back, and what is read last is none of them: every order of
+    thirty concurrent writes is as good as another."""
+    entries = [Entry("cas", (i % 5, 5 + i), True, i, 1000 + i) for i in range(30)]
+    entries += [w(i % 5, 100 + i, 2000 + i) for i in range(40)]
+    return [*entries, r(99, 3000, 3001), Entry("write", 99, False, 2999, OPEN), r(3, 3002, 3003),
+            r(99, 3004, 3005)]  # fmt: skip
+
+
+def as_history(entries: list[Entry]) -> History:
+    events = []
+    for i, e in enumerate(entries):
+        value = list(e.value) if isinstance(e.value, tuple) else e.value
+        events.append((e.call, "invoke", i, e.f, None if e.f == "read" else value))
+        if e.ret != OPEN:
+            events.append((e.ret, "ok", i, e.f, value))
+    events.sort(key=lambda event: event[0])
+    return history(*(event[1:] for event in events))
+
+
+def test_time_is_a_budget_too() -> None:
+    begun = time.monotonic()
+    budget = Budget(configurations=1 << 60, seconds=0.2)
+    outcome = check_entries(endless_history(), CasRegister(), budget, zones=False)
+    assert (outcome.valid, outcome.how) == (None, "time")
+    assert time.monotonic() - begun < 5
+
+
+def test_what_was_not_decided_is_described() -> None:
+    verdict = check(
+        as_history(endless_history()), CasRegister(), budget=Budget(configurations=2000)
+    )
+    assert verdict.valid == "unknown"
+    (hard,) = verdict.evidence["hard"].values()
+    assert hard["operations"] == 74
+    assert hard["at_once"] == 70
+    assert hard["unknown"] == 1
+    assert hard["spent"] == "configurations"
+    assert 0 < hard["explained"] < 73
+    assert "configurations spent; 74 operations, 70 at once, 1 of unknown outcome" in verdict.why
 
 
 def test_one_hard_key_does_not_hide_an_easy_violation() -> None:

@@ -39,7 +39,7 @@ class Budget:
 
 def budget_of(operations: int) -> Budget:
     """The usual one."""
-    return Budget(configurations=max(5_000_000, 8 * operations))
+    return Budget(configurations=max(5_000_000, 32 * operations))
 
 
 @dataclass(slots=True)
