@@ -25,7 +25,7 @@ def check_alone(
     path: Path,
     model: str,
     *,
-    independent: bool,
+    independent: bool | None,
     format_name: str | None,
     nil_is_a_value: bool,
     observe_differed: bool,
@@ -33,13 +33,16 @@ def check_alone(
     memory_mb: int | None = None,
 ) -> tuple[Verdict, list[str]]:
     """(the verdict on a file, or on the history of a run's folder; warnings). Histories of our own
-    workloads have independent keys. `seconds`, `memory_mb`: the budget; None: the usual one. Raises
-    `UsageError`."""
+    workloads have independent keys. Raises `UsageError`.
+
+    `independent`: whether values are [key, value]; None: as they look. `seconds`, `memory_mb`: the
+    budget; None: the usual one.
+    """
     file = path / "history.jsonl" if path.is_dir() else path
     form = format_of(file, format_name)
     ours = (file.parent / "test.json").exists()
     how = [form.about, ours, independent, nil_is_a_value, observe_differed]
-    source = _Source(file, form, nil_is_a_value, independent)
+    source = _Source(file, form, nil_is_a_value, bool(independent))
     try:
         columns = columns_file.load(file, how)
         if columns is None:
@@ -78,19 +81,22 @@ class _Source:
         return self._history.pairs()
 
 
-def _columns(source: _Source, *, ours: bool, independent: bool, observe_differed: bool) -> Columns:
+def _columns(
+    source: _Source, *, ours: bool, independent: bool | None, observe_differed: bool
+) -> Columns:
     pairs = source.pairs()
     keyed = [_may_be_keyed(p.invoke.value) for p in pairs]
     bare = any(not p.invoke.f.startswith(("cas", "txn")) for p in pairs)  # no pairs by themselves
-    if not independent and pairs and all(keyed) and (ours or bare or source.form.keyed):
+    if independent is None and pairs and all(keyed) and (ours or bare or source.form.keyed):
         if not ours and not source.form.keyed:
             raise UsageError(
-                f"{source.file}: every value is a pair: if it is [key, value], add --independent"
+                f"{source.file}: every value is a pair: add --independent if it is [key, value], "
+                "else --no-independent"
             )
         independent = True
     return columns_of(
         pairs,
-        independent=independent,
+        independent=bool(independent),
         keep=is_primary_operation if ours else None,
         observe_differed=observe_differed,
     )

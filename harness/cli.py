@@ -320,7 +320,7 @@ def worst_code(codes: list[int]) -> int:
     help="Check linearizability against this model, see "
     "`harness list`.  [default: all claims of the run that the file belongs to]",
 )
-@click.option("--independent", is_flag=True, help="Values are [key, value].")
+@click.option("--independent/--no-independent", default=None, help="Values are [key, value].")
 @click.option(
     "--format",
     "format_name",
@@ -357,7 +357,7 @@ def worst_code(codes: list[int]) -> int:
 def check(
     files: tuple[Path, ...],
     model: str | None,
-    independent: bool,
+    independent: bool | None,
     format_name: str | None,
     nil_is_a_value: bool,
     differed: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from harness.models.bank import Bank
 from harness.models.base import DIFFERED
 from harness.models.counter import Counter
 from harness.models.fields import Hash, SortedSet
@@ -17,6 +18,7 @@ from harness.models.register import CasRegister, Register
 from harness.models.set import GrowSet, Set
 from harness.models.stack import Stack
 from harness.models.text import Text
+from harness.models.transactions import Transactions
 
 
 def ask_register(rng: random.Random, i: int) -> tuple[str, Any]:
@@ -148,6 +150,43 @@ def ask_sorted_set(rng: random.Random, i: int) -> tuple[str, Any]:
     return f, (member, rng.randrange(2)) if f == "add" else member
 
 
+def ask_lists(rng: random.Random, i: int) -> tuple[str, Any]:
+    """On two lists and a register."""
+    steps = []
+    for step in range(rng.randint(1, 3)):
+        key = rng.choice("xyz")
+        writes = ("w", key, i) if key == "z" else ("append", key, 10 * i + step)
+        steps.append(("r", key, None) if rng.random() < 0.5 else writes)
+    return ("read" if all(what == "r" for what, _, _ in steps) else "txn"), tuple(steps)
+
+
+def answer_lists(f: str, value: Any, before: Any, after: Any) -> Any:
+    contents, seen = dict(before), []
+    for what, key, each in value:
+        if what == "append":
+            contents[key] = (*contents.get(key, ()), each)
+        elif what == "w":
+            contents[key] = each
+        seen.append((what, key, contents.get(key) if what == "r" else each))
+    return tuple(seen)
+
+
+def ask_bank(rng: random.Random, i: int) -> tuple[str, Any]:
+    if rng.random() < 0.5:
+        return "read", None
+    start = rng.randrange(2)
+    return "transfer", (("amount", rng.randint(1, 3)), ("from", start), ("to", 1 - start))
+
+
+def answer_bank(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f != "read":
+        return value
+    told, balances = before
+    changed = dict(balances)
+    return tuple(sorted(changed.items() if told else {a: 3 + changed.get(a, 0)
+                                                      for a in range(2)}.items()))  # fmt: skip
+
+
 def ask_lock(rng: random.Random, i: int) -> tuple[str, Any]:
     """Of three owners; `answer` is what was asked for."""
     return rng.choice(["acquire", "release"]), rng.randrange(3)
@@ -211,6 +250,8 @@ CASES = {
     "unique-stack": (Stack(), ask_unique_stack, answer_stack),
     "priority-queue": (PriorityQueue(), ask_priority_queue, answer_priority_queue),
     "unique-priority-queue": (PriorityQueue(), ask_unique_priority_queue, answer_priority_queue),
+    "transactions": (Transactions(), ask_lists, answer_lists),
+    "bank": (Bank(), ask_bank, answer_bank),
     "mutex": (Mutex(), ask_lock, answer),
     "lock": (OwnedLock(), ask_lock, answer),
     "text": (Text(), ask_text, answer_text),

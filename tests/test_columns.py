@@ -180,7 +180,7 @@ def busy_keys(keys: int, bad: int | None = None) -> tuple[array, array, array, a
 def test_verdicts_do_not_depend_on_the_number_of_threads(bad: int | None) -> None:
     told = [
         _core.check(*busy_keys(60, bad)[:3], None, *busy_keys(60, bad)[3:], 7, True, None, None,
-                    None, 5_000_000, 1 << 30, True, True, threads)
+                    None, 5_000_000, 1 << 30, None, True, True, threads)
         for threads in (1, 2, 5)
     ]  # fmt: skip
     assert told[0] == told[1] == told[2]
@@ -204,7 +204,7 @@ def test_others_work_while_the_core_does() -> None:
         began = time.monotonic()
         while time.monotonic() - began < 0.2:
             _core.check(*made[:3], None, *made[3:], 7, True, None, None, None, 5_000_000,
-                        1 << 30, False, False, 1)  # fmt: skip
+                        1 << 30, None, False, False, 1)  # fmt: skip
         assert counted[0] > before + 1000
     finally:
         stop.set()
@@ -229,7 +229,7 @@ def test_columns_that_do_not_fit_are_refused(changed: dict, error: str | None) -
         "call": array("q", [0, 2]), "ret": array("q", [1, 3]), "key": None, "letter": None,
         "requires": array("i", [-1, 1]), "installs": array("i", [1, -1]), "states": 2,
         "recurs": True, "step": None, "reaches": None, "texts": None, "configurations": 100,
-        "bytes": 1 << 20, "zones": True, "orders": False, "threads": 1,
+        "bytes": 1 << 20, "seconds": None, "zones": True, "orders": False, "threads": 1,
     } | changed  # fmt: skip
     if error is None:
         assert _core.check(**given)[0] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.models.bank import Bank
 from harness.models.base import ANY, INCONSISTENT, KEEP, Versioned
 from harness.models.counter import Counter
 from harness.models.fields import Hash, SortedSet
@@ -13,6 +14,7 @@ from harness.models.priority_queue import PriorityQueue
 from harness.models.register import CasRegister, Register
 from harness.models.set import GrowSet, Set
 from harness.models.stack import Stack
+from harness.models.transactions import Transactions
 
 NO = INCONSISTENT
 STEPS = [
@@ -78,6 +80,49 @@ STEPS = [
 ]
 
 CONTENTS = [
+    (
+        Transactions(),
+        frozenset({("x", (1,))}),
+        "txn",
+        (("append", "x", 2), ("r", "x", (1, 2))),
+        True,
+        frozenset({("x", (1, 2))}),
+    ),
+    (Transactions(), frozenset({("x", (1,))}), "txn", (("r", "x", (2,)),), True, NO),
+    (
+        Transactions(),
+        frozenset(),
+        "txn",
+        (("r", "x", ()), ("w", "y", 0)),
+        True,
+        frozenset({("y", 0)}),
+    ),
+    (Transactions(), frozenset({("y", 0)}), "txn", (("r", "y", None),), True, NO),
+    (
+        Bank(),
+        (False, frozenset()),
+        "read",
+        ((0, 5), (1, 1)),
+        True,
+        (True, frozenset({(0, 5), (1, 1)})),
+    ),
+    (
+        Bank(),
+        (True, frozenset({(0, 5), (1, 1)})),
+        "transfer",
+        (("amount", 5), ("from", 0), ("to", 1)),
+        True,
+        (True, frozenset({(0, 0), (1, 6)})),
+    ),
+    (
+        Bank(),
+        (True, frozenset({(0, 5), (1, 1)})),
+        "transfer",
+        (("amount", 6), ("from", 0), ("to", 1)),
+        True,
+        NO,
+    ),
+    (Bank(), (True, frozenset({(0, 5), (1, 1)})), "read", ((0, 4), (1, 2)), True, NO),
     (Stack(), (1, 2), "pop", 2, True, (1,)),
     (Stack(), (1, 2), "pop", 1, True, NO),
     (Stack(), (), "pop", None, True, ()),

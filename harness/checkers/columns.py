@@ -8,6 +8,7 @@ numbers.
 
 from __future__ import annotations
 
+import reprlib
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -154,7 +155,9 @@ class _Rows:
 def split(op: Op, value: Any) -> tuple[Any, Any]:
     """The key and the value of an operation on independent keys."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(f"operation {op.index} ({op.f}): {value!r} is not [key, value]")
+        raise ValueError(
+            f"operation {op.index} ({op.f}): {reprlib.repr(value)} is not [key, value]"
+        )
     return value[0], value[1]
 
 

@@ -88,7 +88,7 @@ def said(state: Any) -> str:
     """A state or a value, in few words."""
     if state is OTHER:
         return "something else"
-    if state is None or state == "" or state == ():
+    if state is None or state in ("", (), frozenset()):
         return "nothing"
     if isinstance(state, (tuple, frozenset)):
         items = sorted(state, key=repr) if isinstance(state, frozenset) else list(state)

@@ -28,6 +28,7 @@ from harness.models.base import (
     Marker,
     Model,
     Projectable,
+    Reading,
     Registers,
     Texts,
     Versioned,
@@ -230,6 +231,8 @@ class _Shrinker:
             pending, size = kept, max(1, size // 2)
 
     def _reads(self, e: Entry) -> bool:
+        if isinstance(self.model, Reading) and self.model.reads(e.f, e.value):
+            return True
         if not isinstance(self.model, Versioned):
             return False
         versions = self.model.versions(e.f, e.value, e.known)
@@ -237,7 +240,10 @@ class _Shrinker:
 
     def _drop_reads(self) -> None:
         joins = _joins(self.core, self.model)
-        reads = [e for e in self.core if (joined := joins(e)) and joined[1] is KEEP]
+        reads = [
+            e for e in self.core
+            if self._reads(e) or ((joined := joins(e)) and joined[1] is KEEP)
+        ]  # fmt: skip
 
         def drop(chunk: list[Entry]) -> list[Entry]:
             dropped = {id(e) for e in chunk}

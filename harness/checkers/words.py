@@ -17,6 +17,7 @@ PAST: Final = {
     "remove": "removed", "enqueue": "enqueued", "dequeue": "dequeued", "push": "pushed",
     "pop": "popped", "insert": "inserted", "acquire": "acquired", "release": "released",
     "set": "set", "delete": "deleted", "contains": "asked for",
+    "txn": "did", "transfer": "transferred",
 }  # fmt: skip
 TOLD_MAX: Final = 4  # operations of an order
 OPEN_MAX: Final = 8  # operations of unknown outcome that are told one by one

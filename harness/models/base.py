@@ -99,6 +99,14 @@ class Texts(Protocol):
 
 
 @runtime_checkable
+class Reading(Protocol):
+    """A model that can tell which operations only look, where `versions` can't name what they
+    see."""
+
+    def reads(self, f: str, value: Any) -> bool: ...
+
+
+@runtime_checkable
 class Parted(Protocol):
     """A model of parts that are independent, but for operations on all of it: histories without
     those are judged part by part (Horn & Kroening 2015)."""

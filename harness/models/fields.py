@@ -48,6 +48,9 @@ class _Fields:
             return (_pairs(value) if known else ANY), KEEP
         return None
 
+    def reads(self, f: str, value: Any) -> bool:
+        return f in ("read", self.names[1])
+
     def part(self, f: str, value: Any, known: bool) -> tuple[Hashable, Any] | None:
         put, get, delete = self.names
         if f == put:

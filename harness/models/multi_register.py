@@ -30,6 +30,9 @@ class MultiRegister:
                 return INCONSISTENT
         return tuple(registers)
 
+    def reads(self, f: str, value: Any) -> bool:
+        return all(what == "r" for what, _, _ in value)
+
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         """Where a transaction only reads all of them, or only writes all of them."""
         registers = [register for _, register, _ in value]

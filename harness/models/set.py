@@ -10,7 +10,9 @@ from harness.models.base import ANY, GONE, INCONSISTENT, KEEP, Model, unknown_op
 
 def _split(value: Any) -> tuple[Any, Any]:
     """(element, what was answered)."""
-    return value if isinstance(value, tuple) else (value, None)
+    if isinstance(value, tuple) and len(value) == 2 and value[1] in (None, False, True):
+        return value
+    return value, None
 
 
 class _Elements:
@@ -31,6 +33,9 @@ class _Elements:
         if known and answer is not None and answer == (inside if f == "add" else not inside):
             return INCONSISTENT
         return state | {element} if f == "add" else state - {element}
+
+    def reads(self, f: str, value: Any) -> bool:
+        return f in ("contains", "read")
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         if f == "contains" and not known:
@@ -62,7 +67,8 @@ class GrowSet(_Elements):
 
 class Set(_Elements):
     """`add e` and `remove e`, completed as e or as [e, whether it changed anything]; `contains`
-    [e, whether it was inside]; `read`: all members, in any order. Empty at first."""
+    [e, whether it was inside]; `read`: all members, in any order. Elements are no lists. Empty at
+    first."""
 
     recurs = True
 

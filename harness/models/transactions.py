@@ -1,0 +1,42 @@
+"""Transactions on lists and registers with names: strictly serializable where they are
+linearizable, each taking effect as a whole at one instant."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+from harness.models.base import ANY, INCONSISTENT, KEEP
+
+
+class Transactions:
+    """Any `f`, with steps in order: (`append`, key, element) to a list, (`w`, key, value) to a
+    register, (`r`, key, what was seen) of either. What an unknown transaction saw is not known.
+    Every list is empty and every register None at first."""
+
+    recurs = True
+
+    def init(self) -> frozenset[Any]:
+        return frozenset()
+
+    def step(self, state: frozenset[Any], f: str, value: Any, known: bool) -> Any:
+        contents = dict(state)
+        for what, key, each in value or ():
+            now = contents.get(key)
+            if what == "append":
+                if not isinstance(now, tuple | NoneType):
+                    raise ValueError(f"an append to {key!r}, which holds {now!r}")
+                contents[key] = (*(now or ()), each)
+            elif what == "w":
+                contents[key] = each
+            elif what != "r":
+                raise ValueError(f"{what!r} is none of append, w and r")
+            elif known and now != (None if each == () else each):
+                return INCONSISTENT
+        return frozenset((key, each) for key, each in contents.items() if each is not None)
+
+    def reads(self, f: str, value: Any) -> bool:
+        return all(what == "r" for what, _, _ in value or ())
+
+    def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
+        return (ANY, KEEP) if not known and self.reads(f, value) else None
