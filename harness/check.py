@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import columns_file
 from harness.checkers.columns import Columns, columns_of
 from harness.checkers.entries import budget_of
+from harness.checkers.isolation import LEVELS, judge_isolation
 from harness.checkers.linearizable import judge
 from harness.checkers.replicas import is_primary_operation
 from harness.checkers.verdict import Verdict
@@ -44,6 +45,12 @@ def check_alone(
     how = [form.about, ours, independent, nil_is_a_value, observe_differed]
     source = _Source(file, form, nil_is_a_value, bool(independent))
     try:
+        if model in LEVELS:
+            return judge_isolation(source.pairs(), model), source.warnings
+        if not form.timed:
+            raise UsageError(
+                f"{file}: there are no times in it: --model must be one of {', '.join(LEVELS)}"
+            )
         columns = columns_file.load(file, how)
         if columns is None:
             columns = _columns(

@@ -31,14 +31,13 @@ from harness.formats import FORMATS
 from harness.formats.jepsen import write_edn, write_json
 from harness.history import read_history
 from harness.junit import write_junit
-from harness.nemesis.faults import registry
+from harness.listing import listing
 from harness.replay import Hashes
 from harness.replay import replay as repeat
 from harness.report.page import write_report
 from harness.results import Run, find_run, plan_run
 from harness.runner import execute
 from harness.spec import Spec, parse_concurrency, parse_counts, parse_options
-from harness.targets import load, names
 
 USAGE, CRASH, INTERRUPTED = 254, 255, 130
 CODE = {True: 0, False: 1, UNKNOWN: 2}
@@ -317,7 +316,7 @@ def worst_code(codes: list[int]) -> int:
 @click.option(
     "--model",
     default=None,
-    help="Check linearizability against this model, see "
+    help="Check linearizability against this model, or this isolation level of transactions, see "
     "`harness list`.  [default: all claims of the run that the file belongs to]",
 )
 @click.option("--independent/--no-independent", default=None, help="Values are [key, value].")
@@ -476,22 +475,10 @@ def _hashes(hashes: Hashes) -> str:
 
 @cli.command(name="list")
 def list_() -> int:
-    """What there is: targets, workloads, faults, models."""
-    for group in ("targets", "workloads", "models"):
-        click.echo(click.style(group, bold=True))
-        for name in names(f"harness.{group}"):
-            made = load(f"harness.{group}", name)
-            text = made.__doc__ if group != "workloads" else sys.modules[made.__module__].__doc__
-            click.echo(f"  {name:18} {_first_sentence(text)}")
-    click.echo(click.style("faults (--nemesis)", bold=True))
-    for name, fault in registry().items():
-        where = " (simulated only)" if fault.needs & {"loss", "clock", "power"} else ""
-        click.echo(f"  {name:18} {_first_sentence(type(fault).__doc__)}{where}")
+    """What there is: targets, workloads, faults, models, isolation levels."""
+    for line in listing():
+        click.echo(line)
     return 0
-
-
-def _first_sentence(text: str | None) -> str:
-    return " ".join((text or "").split()).split(". ")[0].rstrip(".")
 
 
 @cli.command()

@@ -22,15 +22,17 @@ class Tally(CasRegister):
 
 
 def as_register(entries: Sequence[Entry]) -> list[Entry] | None:
-    """A counter's operations as those of a `Tally`, in the same order. None where the steps differ
-    or a completed addition has no answer."""
+    """A counter's operations as those of a `Tally`, in the same order. None where the steps differ,
+    a completed addition has no answer, or something else than a number was read."""
     steps: set[int] = set()
     left: set[int] = set()
     unknown: list[int] = []
     for i, e in enumerate(entries):
         if e.f != "add":
             if e.known:
-                left.add(e.value)  # type: ignore[arg-type]
+                if type(e.value) is not int:
+                    return None
+                left.add(e.value)
             continue
         by, after = e.value if isinstance(e.value, tuple) else (e.value, None)
         if type(by) is not int or (e.known and type(after) is not int):
@@ -44,7 +46,7 @@ def as_register(entries: Sequence[Entry]) -> list[Entry] | None:
         return None
     (by,) = steps
     answered = {e.value[1] for e in entries if e.f == "add" and e.known}  # type: ignore[index]
-    furthest = max((v // by for v in left if type(v) is int and v % by == 0), default=0)
+    furthest = max((v // by for v in left if v % by == 0), default=0)
     gaps = (n * by for n in range(1, furthest + 1) if n * by not in answered)
     fills = dict(zip(sorted(unknown, key=lambda i: entries[i].call), gaps, strict=False))
     register = []

@@ -170,8 +170,12 @@ def judge(
         "decided_by": sorted({o.how for o in outcomes if o.how != "nothing to check"}),
     }
     if bad:
-        found = _witnesses(columns, model, outcomes, bad[: max(WITNESS_KEYS_MAX, witnesses)], pairs,
-                           of_reads=of_reads)  # fmt: skip
+        try:
+            found = _witnesses(columns, model, outcomes, bad[: max(WITNESS_KEYS_MAX, witnesses)],
+                               pairs, of_reads=of_reads)  # fmt: skip
+        except Exception as e:
+            why = f"key {keys[bad[0]]}: not linearizable, which could not be told: {e!r}"
+            return Verdict(valid=False, why=why, evidence=evidence)
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
     if undecided:

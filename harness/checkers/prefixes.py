@@ -10,10 +10,11 @@ from typing import Any, Final
 from harness.checkers.columns import OPEN
 from harness.checkers.entries import Entry
 from harness.checkers.shrink import OTHER, Core
-from harness.models.base import ANY, INCONSISTENT, AllBut, Model, Versioned
+from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Model, Versioned
 
 CONFIGURATIONS_MAX: Final = 20_000
 KEPT: Final = 3
+ENTRIES_MAX: Final = 64  # of a core; of more nobody would read an order
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,11 @@ class Prefix:
 
 
 def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
-    """Those with the most completed operations, at most three; of a core that is small enough to
-    be tried out, else of what was tried."""
+    """Those with the most completed operations, at most three, of a small core. Where not all
+    orders can be tried out, of those that were."""
     entries = core.entries
+    if len(entries) > ENTRIES_MAX:
+        return []
     completed = sum(1 << i for i, e in enumerate(entries) if e.ret != OPEN)
     ends: list[tuple[int, int, list[int], Any]] = []
     tried = 0
@@ -45,7 +48,7 @@ def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
             placed = False
             for i in reversed(_next(entries, done)):
                 e = entries[i]
-                after = model.step(state, e.f, e.value, e.known)
+                after = _step(model, state, e)
                 if after is not INCONSISTENT:
                     placed = placed or e.ret != OPEN
                     stack.append((done | 1 << i, after, [*order, i]))
@@ -73,6 +76,15 @@ def _next(entries: list[Entry], done: int) -> list[int]:
     left = [i for i in range(len(entries)) if not done >> i & 1]
     deadline = min((entries[i].ret for i in left), default=OPEN)
     return [i for i in left if entries[i].call <= deadline]
+
+
+def _step(model: Model, state: Any, e: Entry) -> Any:
+    if state is not OTHER:
+        return model.step(state, e.f, e.value, e.known)
+    versions = model.versions(e.f, e.value, e.known) if isinstance(model, Versioned) else None
+    if versions is None or not (versions[0] is ANY or isinstance(versions[0], AllBut)):
+        return INCONSISTENT
+    return state if versions[1] is KEEP else versions[1]
 
 
 def _why(model: Model, state: Any, e: Entry) -> str:

@@ -18,15 +18,17 @@ from typing import Any
 from harness.checkers.columns import OPEN
 from harness.checkers.entries import Budget, Entry, Outcome
 from harness.checkers.letters import Letters, OutOfMemory
-from harness.checkers.linearizable import check_entries
+from harness.checkers.special import decide_keys, suited
 from harness.models.base import (
     ANY,
     BOUND,
     GONE,
     KEEP,
     AllBut,
+    Growing,
     Marker,
     Model,
+    Parted,
     Projectable,
     Reading,
     Registers,
@@ -37,6 +39,7 @@ from harness.models.base import (
 # Of one re-check: what takes longer to refute is not simpler to read.
 CONFIGURATIONS_MAX = 50_000
 BYTES_MAX = 1 << 28
+COST_OF_ASKING = 20  # of a model in Python that does not say what operations join
 OTHER = Marker("OTHER")  # a state that nothing requires
 WINDOWS = (32, 128, 512, 2048)  # operations; a longer core is first looked for in one of them
 
@@ -68,6 +71,7 @@ def shrunk(
     acknowledged write. `work`: bounds all re-checks together: entries looked at plus
     configurations.
     """
+    model = suited(model, {e.f for e in entries})
     shrinker = _Shrinker([], model, work)
     short = len(entries) <= WINDOWS[-1]
     if short:
@@ -86,7 +90,8 @@ class _Shrinker:
         self.core = core
         self.model = model
         self.initial: Sequence[Hashable] | None = None
-        self.left = work // getattr(model, "cost", 1)
+        asked = 1 if isinstance(model, Versioned) else COST_OF_ASKING
+        self.left = work // (getattr(model, "cost", 1) * asked)
         self.patience = CONFIGURATIONS_MAX  # configurations of one re-check
         self.undecided = False  # whether one was given up
         self.hardest = CONFIGURATIONS_MAX  # what refuting the present core took
@@ -104,7 +109,7 @@ class _Shrinker:
             if self.spent:
                 return False
             budget = Budget(min(self.patience, self.left), BYTES_MAX)
-            outcome = check_entries(candidate, model, budget)
+            (outcome,) = decide_keys([candidate], model, budget, zones=True, orders=False)
             self.left -= len(candidate) + outcome.configurations
             self.undecided = self.undecided or outcome.valid is None
             if outcome.valid is not False:
@@ -168,8 +173,8 @@ class _Shrinker:
 
     def _suffices(self, entries: Sequence[Entry], begin: int, many: int, end: int) -> bool:
         """Any state may have been left by what came before `begin`, and what was open then may
-        still take effect, or has."""
-        if not isinstance(self.model, Versioned):
+        still take effect, or has. Not of collections: without a value their states are others."""
+        if not isinstance(self.model, Versioned) or isinstance(self.model, (Growing, Parted)):
             return False
         since = entries[begin].call
         straddling = [e for e in (entries[i] for i in range(begin)) if e.ret >= since]

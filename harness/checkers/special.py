@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.checkers.columns import WHOLE, Columns
+from harness.checkers.columns import WHOLE, Columns, rows_by_key
 from harness.checkers.counters import Tally, as_register
 from harness.checkers.entries import Budget, Entry, Outcome, moved
 from harness.checkers.search import outcome_of, search_keys
@@ -29,7 +29,7 @@ def decide_keys(
         outcomes = _by_parts(keys, model, budget)
         if outcomes is not None:
             return outcomes
-    if zones and not orders and isinstance(model, Counter):
+    if zones and not orders and type(model) is Counter and model.init() == 0:
         return _by_gaps(keys, model, budget)
     if not zones or not isinstance(model, Container):
         return search_keys(keys, model, budget, zones=zones, orders=orders)
@@ -59,7 +59,8 @@ def _by_gaps(keys: Sequence[Sequence[Entry]], model: Model, budget: Budget) -> l
         search_keys([entries for entries, t in zip(keys, tallies, strict=True) if t is None],
                      model, budget, zones=True, orders=False)
     )  # fmt: skip
-    return [next(others if t is None else outcomes) for t in tallies]
+    # A core of the chain leaves out additions that fill no gap, but might fill one of the core's.
+    return [next(others) if t is None else replace(next(outcomes), core=[]) for t in tallies]
 
 
 def _by_parts(
@@ -70,6 +71,8 @@ def _by_parts(
     for k, entries in enumerate(keys):
         for i, e in enumerate(entries):
             found = model.part(e.f, e.value, e.known)
+            if found is None and not e.known and e.f == "read":  # it says nothing
+                continue
             if found is None:
                 return None
             name, value = found
@@ -125,7 +128,14 @@ def contained(
 
 
 def container_values(columns: Columns, model: Container) -> list[int]:
-    """The number of each row's value."""
+    """The number of each row's value; ranks are those among the values of one key."""
+    if model.discipline == LEAST and columns.keys:
+        ranks = [-1] * len(columns)
+        for rows in rows_by_key(columns):
+            of_key = numbered([columns.value(row) for row in rows], model)
+            for row, number in zip(rows, of_key, strict=True):
+                ranks[row] = number
+        return ranks
     if all(shape == WHOLE for shape in columns.shape):
         numbers = numbered(columns.values, model)
         return [numbers[a] for a in columns.a]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Final
 
-from harness.checkers.columns import OPEN
+from harness.checkers.columns import OPEN, freeze
 from harness.checkers.entries import Entry
 from harness.checkers.prefixes import Prefix, said
 from harness.checkers.shrink import Core
@@ -20,6 +20,7 @@ PAST: Final = {
     "txn": "did", "transfer": "transferred",
 }  # fmt: skip
 TOLD_MAX: Final = 4  # operations of an order
+LINES_MAX: Final = 60
 OPEN_MAX: Final = 8  # operations of unknown outcome that are told one by one
 
 
@@ -38,13 +39,16 @@ class Words:
             lines.append(f"before {self._called(core[0])}: whatever it was")
         unknown = [e for e in core if e.ret == OPEN]
         left_out = unknown[3:-1] if len(unknown) > OPEN_MAX else []
+        if len(core) > LINES_MAX:
+            left_out = core[3 : 3 - LINES_MAX]
+        hidden = {id(e) for e in left_out}
         for e in core:
             if left_out and e is left_out[0]:
                 lines.append(
-                    f"… {len(left_out)} more operations like that, from "
+                    f"… {len(left_out)} more operations, from "
                     f"{self._called(left_out[0])} to {self._called(left_out[-1])} …"
                 )
-            if not any(e is other for other in left_out):
+            if id(e) not in hidden:
                 lines.append(self._line(e))
         return lines
 
@@ -55,9 +59,8 @@ class Words:
         before = sorted((e for e in core if e.ret < stuck.call), key=lambda e: e.ret)
         if stuck.f == "read" and isinstance(model, Growing) and isinstance(model, Projectable):
             for e in reversed(before):
-                missing = model.mentions(e.f, e.value, e.known) - frozenset(
-                    recorded_value(stuck) or ()
-                )
+                there: Any = freeze(recorded_value(stuck)) or ()
+                missing = model.mentions(e.f, e.value, e.known) - frozenset(there)
                 if missing:
                     what = "a value that was read" if e.f == "read" else "an acknowledged write"
                     return (
@@ -78,8 +81,10 @@ class Words:
                 f"{head}, after {who(last)} {did(last)}{at_node(last)} and was told so by "
                 f"{self._returned(last)}: no order of these operations explains both"
             )
-        if stuck.f in READING and not any(
-            e.f not in READING and _brings(e, stuck.value) for e in core
+        if (
+            stuck.f in ("read", "get")
+            and not isinstance(stuck.value, tuple)
+            and not any(e.f not in READING and _brings(e, stuck.value) for e in core)
         ):
             return f"{head}, a value that nobody wrote"
         return f"{head}: no order of these {len(core)} operations explains it"
@@ -135,13 +140,15 @@ def did(e: Entry) -> str:
                 return f"read {len(recorded)} other values"
             return f"read {len(recorded)} values, {said(value)} among them"
         return f"read {said(value)}"
-    if e.f.startswith("cas"):
+    if e.f.startswith("cas") and isinstance(value, tuple) and len(value) in (2, 3):
         if e.known and len(value) == 3 and value[2] is DIFFERED:
             return f"compared with {value[0]} and saw another value"
         if e.known and len(value) == 3 and value[2] != value[0]:
             return f"compared with {value[0]} and saw {value[2]}"
         return f"compared and set {value[0]} to {value[1]}"
-    if e.f in ("append", "add") and e.known and isinstance(value, tuple):
+    if e.f == "contains" and e.known and isinstance(value, tuple) and len(value) == 2:
+        return f"asked for {value[0]} and was told {'yes' if value[1] else 'no'}"
+    if e.f in ("append", "add") and e.known and isinstance(value, tuple) and len(value) == 2:
         answer = f" (answer {value[1]})" if value[1] is not None else ""
         return f"{PAST[e.f]} {value[0]}{answer}"
     verb = PAST.get(e.f, e.f)

@@ -1,4 +1,5 @@
-"""Histories of others, in and out: Jepsen's EDN and JSON, the logs and texts of Porcupine.
+"""Histories of others, in and out: Jepsen's EDN and JSON, the logs and texts of Porcupine, texts of
+transactions.
 
 A reader takes a file and gives a `History`; values are as JSON has them, keywords are strings.
 Errors name file and line, and what was expected.
@@ -11,19 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import UsageError
-from harness.formats import jepsen, porcupine
+from harness.formats import jepsen, porcupine, transactions
 from harness.history import History, read_history
 
 
 class Format(NamedTuple):
     """`keyed`: values are always [key, value]. `read` takes a path, whether a read of nil shows
     something, and whether values are [key, value]; it raises `HistoryError`. It returns warnings,
-    too."""
+    too. `timed`: whether the order of operations is that of real time."""
 
     about: str
     suffix: str
     read: Callable[[Path, bool, bool], tuple[History, list[str]]]
     keyed: bool = False
+    timed: bool = True
 
 
 FORMATS: Mapping[str, Format] = {
@@ -46,6 +48,14 @@ FORMATS: Mapping[str, Format] = {
     "kv": Format(
         "Porcupine's texts of a key-value store", ".txt",
         lambda path, *_: (porcupine.read_kv(path), []), keyed=True,
+    ),
+    "awdit": Format(
+        "AWDIT's texts of transactions in sessions", ".txt",
+        lambda path, *_: (transactions.read_awdit(path), []), timed=False,
+    ),
+    "plume": Format(
+        "texts of transactions as Plume, IsoVista and PolySI have them", ".txt",
+        lambda path, *_: (transactions.read_plume(path), []), timed=False,
     ),
 }  # fmt: skip
 

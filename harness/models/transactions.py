@@ -31,7 +31,7 @@ class Transactions:
                 contents[key] = each
             elif what != "r":
                 raise ValueError(f"{what!r} is none of append, w and r")
-            elif known and now != (None if each == () else each):
+            elif known and _seen(now) != _seen(each):
                 return INCONSISTENT
         return frozenset((key, each) for key, each in contents.items() if each is not None)
 
@@ -40,3 +40,8 @@ class Transactions:
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         return (ANY, KEEP) if not known and self.reads(f, value) else None
+
+
+def _seen(contents: Any) -> Any:
+    """An empty list is none."""
+    return None if contents == () else contents

@@ -39,7 +39,9 @@ class Keys {
 
   // `poll` may throw, to interrupt; it is called by this thread only.
   std::vector<Verdict> check(const Poll& poll) {
-    verdicts_.assign(keys_, {});
+    Verdict not_begun;
+    not_begun.how = "time";
+    verdicts_.assign(keys_, not_begun);
     searches_.resize(keys_);
     std::vector<int32_t> open(keys_);
     std::iota(open.begin(), open.end(), 0);
@@ -49,6 +51,10 @@ class Keys {
     while (!open.empty()) {
       int64_t left = options_.budget.configurations - spent;
       if (left <= 0) break;
+      if (const char* why = first ? nullptr : poll()) {
+        for (int32_t k : open) verdicts_[k].how = why;
+        break;
+      }
       int64_t most = first ? left : std::max<int64_t>(1, left / static_cast<int64_t>(open.size()));
       Budget budget{std::min(share, most), options_.budget.bytes};
       round(open, budget, first, poll);
@@ -63,14 +69,14 @@ class Keys {
       for (const Verdict& v : verdicts_) spent += v.configurations;
       if (refuted) break;
       open = std::move(still);
-      share *= 8;
+      if (share < SHARE_MAX) share *= 8;
       first = false;
     }
     return std::move(verdicts_);
   }
 
  private:
-  static constexpr int64_t FIRST_SHARE = 20'000;
+  static constexpr int64_t FIRST_SHARE = 20'000, SHARE_MAX = 1ll << 50;
   static constexpr size_t ALONE = 20'000;  // operations: fewer are not worth a thread
 
   struct Deciding {  // a search and what it refers to

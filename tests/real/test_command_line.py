@@ -164,7 +164,7 @@ BAD = {
     "fly": "No such command 'fly'",
     "check missing.jsonl": "missing.jsonl is not a run",
     "check missing.jsonl --model register": "can't read missing.jsonl: No such file",
-    "check torn.jsonl --model chess": "unknown model 'chess'; there are: cas-register",
+    "check torn.jsonl --model chess": "unknown model 'chess'; there are: bank, cas-register",
     "check torn.jsonl --model list": "model list knows append and read, not 'write'",
     "check broken.jsonl --model register": "broken.jsonl:1: not an operation",
     "check torn.jsonl --model register --independent": "is not [key, value]",

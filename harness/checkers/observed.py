@@ -1,0 +1,230 @@
+"""What transactions saw of each other: who read whose writes, and in what order versions came.
+
+Every value is written once to a register, or appended once to a list, so that a read tells whose
+write it saw. Vocabulary and anomalies: Adya 1999; Kingsbury & Alvaro 2020 (Elle).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from harness.checkers.columns import freeze
+from harness.history import Pair
+
+INITIAL: Final = 0  # the transaction that wrote whatever there was at first
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """`steps`: (`w`, key, value), (`append`, key, element), (`r`, key, what it saw). Of an unknown
+    one it is not known what it saw."""
+
+    name: str
+    session: Hashable
+    steps: tuple[Any, ...]
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    reader: int
+    key: Hashable
+    writer: int
+    value: Any
+
+
+@dataclass(slots=True)
+class Observed:
+    """`transactions`: those that took effect; [INITIAL] is not one of them. `writers`: of each key,
+    without INITIAL. `versions`: (writer, next writer, key) as far as lists show it. `anomalies`:
+    what no isolation level allows."""
+
+    transactions: list[Transaction]
+    reads: list[Read] = field(default_factory=list)
+    writers: dict[Hashable, list[int]] = field(default_factory=dict)
+    versions: list[tuple[int, int, Hashable]] = field(default_factory=list)
+    anomalies: list[str] = field(default_factory=list)
+
+
+def observe(pairs: Iterable[Pair]) -> Observed:
+    """Raises ValueError where a value is written twice, or a step is none."""
+    done, aborted = _transactions(pairs)
+    writer_of, dead = _writers(done), _writers(aborted)
+    seen = _observed_unknowns(done, writer_of)
+    kept = [i for i, t in enumerate(done) if t.known or i in seen]
+    number = {old: new for new, old in enumerate(kept, 1)}
+    observed = Observed(
+        [Transaction("the initial state", None, (), True), *(done[i] for i in kept)]
+    )
+    for old, new in number.items():
+        for key in dict.fromkeys(s[1] for s in done[old].steps if s[0] != "r"):
+            observed.writers.setdefault(key, []).append(new)
+    alive = {v: (number[i], last) for v, (i, last) in writer_of.items() if i in number}
+    lists: dict[Hashable, dict[tuple[Any, ...], str]] = {}
+    for new, t in enumerate(observed.transactions):
+        if t.known:
+            _Reader(observed, new, alive, dead, lists).read_all()
+    for key, contents in lists.items():
+        _order_list(observed, key, contents, alive)
+    return observed
+
+
+def _transactions(pairs: Iterable[Pair]) -> tuple[list[Transaction], list[Transaction]]:
+    """(those that may have taken effect, those that did not)."""
+    done: list[Transaction] = []
+    aborted: list[Transaction] = []
+    for pair in pairs:
+        kind = pair.done.type if pair.done is not None else "info"
+        steps = freeze(pair.value) or ()
+        if not isinstance(steps, tuple):
+            raise ValueError(f"operation {pair.invoke.index}: {steps!r} are no steps")
+        for step in steps:
+            if not isinstance(step, tuple) or len(step) != 3 or step[0] not in ("r", "w", "append"):
+                raise ValueError(
+                    f"operation {pair.invoke.index}: {step!r} is none of [r, key, seen], "
+                    "[w, key, value] and [append, key, element]"
+                )
+        process = pair.invoke.process
+        name = f"process {process}'s {_brief(steps)} (event {pair.invoke.index})"
+        made = Transaction(name, process, steps, kind == "ok")
+        (aborted if kind == "fail" else done).append(made)
+    return done, aborted
+
+
+def _brief(steps: Sequence[Any]) -> str:
+    words = [f"{what} {key} {_value(value)}" for what, key, value in steps[:6]]
+    return f"[{', '.join(words)}{', …' if len(steps) > 6 else ''}]"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + " ".join(str(v) for v in value) + "]"
+    return "nil" if value is None else str(value)
+
+
+Writers = dict[tuple[Hashable, Any], tuple[int, bool]]
+
+
+def _writers(transactions: Sequence[Transaction]) -> Writers:
+    """By (key, value): who wrote it, and whether it was the last that it wrote there."""
+    found: Writers = {}
+    for i, t in enumerate(transactions):
+        last: dict[Hashable, Any] = {}
+        for what, key, value in t.steps:
+            if what == "r":
+                continue
+            if (key, value) in found:
+                raise ValueError(f"{value!r} is written twice to {key!r}: see {t.name}")
+            if key in last:
+                found[key, last[key]] = i, False
+            found[key, value] = i, True
+            last[key] = value
+    return found
+
+
+def _observed_unknowns(transactions: Sequence[Transaction], writer_of: Writers) -> set[int]:
+    """Those of unknown outcome that took effect, as somebody saw what they wrote."""
+    seen: set[int] = set()
+    for t in transactions:
+        if not t.known:
+            continue
+        for what, key, value in t.steps:
+            if what == "r":
+                for each in value if isinstance(value, tuple) else (value,):
+                    if (key, each) in writer_of:
+                        seen.add(writer_of[key, each][0])
+    return seen
+
+
+class _Reader:
+    """One transaction's reads."""
+
+    def __init__(
+        self,
+        observed: Observed,
+        number: int,
+        alive: Writers,
+        dead: Writers,
+        lists: dict[Hashable, dict[tuple[Any, ...], str]],
+    ) -> None:
+        self._observed = observed
+        self._number = number
+        self._name = observed.transactions[number].name
+        self._alive, self._dead = alive, dead
+        self._lists = lists
+
+    def read_all(self) -> None:
+        own: dict[Hashable, list[Any]] = {}  # what it wrote so far
+        for what, key, value in self._observed.transactions[self._number].steps:
+            if what != "r":
+                own.setdefault(key, []).append(value)
+            elif isinstance(value, tuple) or (value is None and _is_list(self._observed, key)):
+                self._read_list(key, value or (), own.get(key, []))
+            elif key in own:
+                if value != own[key][-1]:
+                    self._wrong(f"read {_value(value)} from {key} after it wrote {own[key][-1]}")
+            else:
+                self._read(key, value)
+
+    def _read_list(self, key: Hashable, seen: tuple[Any, ...], own: list[Any]) -> None:
+        self._lists.setdefault(key, {}).setdefault(seen, self._name)
+        if own and seen[-len(own) :] != tuple(own):
+            self._wrong(f"read {_value(seen)} from {key} after it appended {_value(tuple(own))}")
+            return
+        before = seen[: len(seen) - len(own)]
+        self._read(key, before[-1] if before else None)
+        for element in before[:-1]:
+            self._check_is_written(key, element)
+
+    def _check_is_written(self, key: Hashable, value: Any) -> bool:
+        if (key, value) in self._alive:
+            return True
+        aborted = (key, value) in self._dead
+        what = "which was aborted (G1a)" if aborted else "which nobody wrote"
+        self._wrong(f"read {_value(value)} from {key}, {what}")
+        return False
+
+    def _read(self, key: Hashable, value: Any) -> None:
+        if value is None:
+            self._observed.reads.append(Read(self._number, key, INITIAL, value))
+        elif self._check_is_written(key, value):
+            writer, last = self._alive[key, value]
+            if writer == self._number:
+                self._wrong(f"read {_value(value)} from {key} before it wrote it")
+            elif not last:
+                self._wrong(f"read {_value(value)} from {key}, which its writer replaced (G1b)")
+            else:
+                self._observed.reads.append(Read(self._number, key, writer, value))
+
+    def _wrong(self, what: str) -> None:
+        self._observed.anomalies.append(f"{self._name} {what}")
+
+
+def _is_list(observed: Observed, key: Hashable) -> bool:
+    return any(
+        what == "append" and each == key
+        for writer in observed.writers.get(key, [])[:1]
+        for what, each, _ in observed.transactions[writer].steps
+    )
+
+
+def _order_list(
+    observed: Observed, key: Hashable, contents: dict[tuple[Any, ...], str], alive: Writers
+) -> None:
+    """What was read shows the order of versions; what nobody read came later."""
+    longest = max(contents, key=len)
+    for seen, name in contents.items():
+        if longest[: len(seen)] != seen:
+            observed.anomalies.append(
+                f"{name} read {_value(seen)} from {key}, and {contents[longest]} read "
+                f"{_value(longest)}: neither begins the other"
+            )
+    chain = [alive[key, element][0] for element in longest if (key, element) in alive]
+    chain = list(dict.fromkeys(chain))
+    later = [w for w in observed.writers.get(key, []) if w not in chain]
+    observed.versions += [(a, b, key) for a, b in pairwise(chain)]
+    if chain:
+        observed.versions += [(chain[-1], w, key) for w in later]
