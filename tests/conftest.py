@@ -13,6 +13,7 @@ import pytest
 from harness.errors import UsageError
 from targets.vanilla.binaries import find_server, version_of, wheel_binaries
 
+REAL = {"nothing_left", "any_server", "redis_server"}  # fixtures of tests with real processes
 SHARED_HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "histories"
 
 
@@ -41,6 +42,14 @@ def server(name: str) -> Path:
             return path
     require(False, f"no {kind}-server {wanted} on PATH or in a wheel")
     raise AssertionError
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with real processes run one after the other, beside the others: `-n 2`."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "/real/" in item.nodeid or REAL.intersection(fixtures):
+            item.add_marker(pytest.mark.xdist_group("real"))
 
 
 @pytest.fixture(params=["redis-7.0", "redis-6.2", "valkey-9.1"])

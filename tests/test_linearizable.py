@@ -21,8 +21,11 @@ from harness.checkers.linearizable import (
 )
 from harness.history import History, Op
 from harness.models.base import INCONSISTENT
+from harness.models.counter import Counter
 from harness.models.list_append import ListAppend
+from harness.models.priority_queue import PriorityQueue
 from harness.models.register import CasRegister, Register
+from harness.models.transactions import Transactions
 
 BUDGET = Budget()
 HISTORIES = int(os.environ.get("HARNESS_HISTORIES", "1500"))  # of each model
@@ -169,6 +172,36 @@ def test_time_is_a_budget_too() -> None:
     outcome = check_entries(endless_history(), CasRegister(), budget, zones=False)
     assert (outcome.valid, outcome.how) == (None, "time")
     assert time.monotonic() - begun < 5
+
+
+def test_the_end_of_time_is_the_end_however_many_keys_are_hard() -> None:
+    """More than enough for threads; a reader without context found that it never ended."""
+    begun = time.monotonic()
+    budget = Budget(configurations=1 << 60, seconds=0.3)
+    outcomes = check_keys({k: endless_history() for k in range(300)}, CasRegister(), budget)
+    assert {o.how for o in outcomes.values()} == {"time"}
+    assert time.monotonic() - begun < 20
+
+
+def test_a_number_that_is_no_int_is_counted_too() -> None:
+    entries = [Entry("add", 1, False, 0, OPEN), Entry("add", 1, False, 1, OPEN),
+               Entry("read", 2.0, True, 5, 6)]  # fmt: skip
+    assert check_keys({1: entries}, Counter(), BUDGET)[1].valid is True
+
+
+def test_values_are_ranked_among_those_of_their_key() -> None:
+    ops = []
+    for key, value in (("a", 1), ("b", "x")):
+        for f, result in (("insert", value), ("remove-min", value)):
+            ops += [("invoke", 0, f, [key, None if f == "remove-min" else value]),
+                    ("ok", 0, f, [key, result])]  # fmt: skip
+    assert check(history(*ops), PriorityQueue(), independent=True).valid is True
+
+
+def test_an_empty_list_that_is_written_is_read_as_one() -> None:
+    steps = [[["w", "x", []]], [["r", "x", []]]]
+    ops = [(kind, 0, "txn", each) for each in steps for kind in ("invoke", "ok")]
+    assert check(history(*ops), Transactions()).valid is True
 
 
 def test_what_was_not_decided_is_described() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,14 +13,18 @@ from conftest import SHARED_HISTORIES
 from model_cases import CASES
 
 from harness.checkers import shrink
-from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries
+from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries, check_keys
 from harness.checkers.prefixes import longest_prefixes
 from harness.checkers.shrink import beginning_with, shrunk
+from harness.checkers.verdict import Verdict
 from harness.formats import FORMATS
 from harness.history import History, Op, Pair
-from harness.models.base import GONE, INCONSISTENT, Projectable
+from harness.models.base import GONE, INCONSISTENT, Model, Projectable
+from harness.models.counter import Counter
 from harness.models.list_append import ListAppend
+from harness.models.multi_register import MultiRegister
 from harness.models.register import CasRegister, Register
+from harness.models.set import Set
 from harness.models.text import Text
 
 
@@ -285,3 +290,107 @@ def test_why_nothing_comes_next_is_told() -> None:
         "process 0 wrote 1, process 1 wrote 2; next can't be: process 2 read 1, as it needs to "
         "find 1, and there was 2"
     )
+
+
+def told(model: Model, *operations: tuple) -> Verdict:
+    """One after the other, each (f, value)."""
+    events = []
+    for f, value in operations:
+        at = 2 * len(events)
+        events += [Op(at, at, "invoke", 0, f, value), Op(at + 1, at + 1, "ok", 0, f, value)]
+    made = History(events)
+    for index, op in enumerate(made):
+        op.index = op.time = index
+    return check(made, model)
+
+
+def test_a_window_of_transactions_is_told() -> None:
+    """Some of them can't name the state that they need."""
+    writes = [("txn", [["w", 0, i], ["w", 1, i], ["w", 2, i]]) for i in range(40)]
+    verdict = told(MultiRegister(), *writes, ("read", [["r", 0, 38], ["r", 1, 38], ["r", 2, 38]]),
+                   ("txn", [["w", 0, 1], ["r", 1, 7]]))  # fmt: skip
+    assert verdict.valid is False
+    assert verdict.evidence["witnesses"]
+
+
+def test_elements_may_be_lists() -> None:
+    verdict = told(ListAppend(), ("append", [[1, 2], None]), ("append", [[3, 4], None]),
+                   ("read", [[3, 4]]))  # fmt: skip
+    assert verdict.valid is False
+    assert "is gone" in verdict.why
+
+
+def test_a_window_of_a_set_does_not_begin_empty() -> None:
+    verdict = told(
+        Set(), ("add", 1), ("contains", [1, True]), ("add", 2), ("remove", 2), ("add", 2),
+        *[("read", [1, 2])] * 40, ("read", [1]),
+    )  # fmt: skip
+    assert verdict.valid is False
+    (witness,) = verdict.evidence["witnesses"]
+    assert len(witness["operations"]) > 1
+    assert witness["whatever_came_before"] is False
+
+
+def test_a_core_of_a_counter_keeps_what_may_explain_it() -> None:
+    entries = with_pairs([
+        Entry("read", -2, True, 0, 3), Entry("add", -2, False, 1, OPEN),
+        Entry("add", (-2, -2), True, 4, 5),
+    ])  # fmt: skip
+    (outcome,) = check_keys({1: entries}, Counter(), Budget()).values()
+    assert outcome.valid is False
+    core = shrunk(entries, Counter(), outcome)
+    assert core.minimal
+    left_out = [replace(e, ret=OPEN) for e in entries
+                if e.f == "add" and all(e.pair is not x.pair for x in core.entries)]  # fmt: skip
+    assert not brute_force([*core.entries, *left_out], Counter())
+
+
+class Odd:
+    """What a user may write: names of ours, values of their own."""
+
+    recurs = True
+
+    def init(self) -> int:
+        return 0
+
+    def step(self, state: int, f: str, value: object, known: bool) -> object:
+        return INCONSISTENT if f == "read" else state + 1
+
+
+@pytest.mark.parametrize(("f", "value"), [("append", [5]), ("add", []), ("cas", 5), ("cas", [1])])
+def test_operations_of_other_shapes_are_told(f: str, value: object) -> None:
+    verdict = told(Odd(), (f, value), ("read", 9))
+    assert verdict.valid is False
+    assert "could not be told" not in verdict.why
+    assert f in "".join(verdict.evidence["witnesses"][0]["words"]) or verdict.why
+
+
+class Register5:
+    """The one of the documents: it says nothing of itself."""
+
+    recurs = True
+
+    def init(self) -> None:
+        return None
+
+    def step(self, state: object, f: str, value: object, known: bool) -> object:
+        return value if f == "write" else state if value == state else INCONSISTENT
+
+
+def test_a_model_that_says_nothing_has_a_witness_in_time() -> None:
+    begun = time.monotonic()
+    writes = [("write", i) for i in range(2000)]
+    verdict = told(Register5(), *writes, ("read", 7))
+    assert verdict.valid is False
+    assert len(verdict.evidence["witnesses"][0]["words"]) < 100
+    assert time.monotonic() - begun < 20
+
+
+def test_a_verdict_outlives_a_witness_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("a model of somebody's own")
+
+    monkeypatch.setattr(shrink, "shrunk", broken)
+    verdict = told(Register(), ("write", 1), ("read", 2))
+    assert verdict.valid is False
+    assert "could not be told: TypeError" in verdict.why

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.checkers.columns import OPEN
 from harness.checkers.entries import Entry
 from harness.models.register import CasRegister
 
@@ -36,6 +37,8 @@ def as_register(entries: Sequence[Entry]) -> list[Entry] | None:
             continue
         by, after = e.value if isinstance(e.value, tuple) else (e.value, None)
         if type(by) is not int or (e.known and type(after) is not int):
+            return None
+        if e.known and e.ret == OPEN:  # its answer is known, but not whether it happened
             return None
         steps.add(by)
         if e.known:
