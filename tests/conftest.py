@@ -13,7 +13,8 @@ import pytest
 from harness.errors import UsageError
 from targets.vanilla.binaries import find_server, version_of, wheel_binaries
 
-REAL = {"nothing_left", "any_server", "redis_server"}  # fixtures of tests with real processes
+# Whatever is started by these tests inherits it: another half of them may be running beside us.
+os.environ["HARNESS_TESTS"] = str(os.getpid())
 SHARED_HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "histories"
 
 
@@ -42,14 +43,6 @@ def server(name: str) -> Path:
             return path
     require(False, f"no {kind}-server {wanted} on PATH or in a wheel")
     raise AssertionError
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with real processes run one after the other, beside the others: `-n 2`."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if "/real/" in item.nodeid or REAL.intersection(fixtures):
-            item.add_marker(pytest.mark.xdist_group("real"))
 
 
 @pytest.fixture(params=["redis-7.0", "redis-6.2", "valkey-9.1"])
@@ -96,14 +89,15 @@ def nothing_left(tmp_path: Path) -> Iterator[Path]:
 
 
 def _proxies() -> set[str]:
-    """Those that were started here: somebody else may be running the harness beside us."""
+    """Those that were started by these tests."""
+    mark = f"HARNESS_TESTS={os.getpid()}".encode()
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes()
-            directory = os.readlink(entry / "cwd")
+            environment = (entry / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"harness.environments.proxy" in command and directory == os.getcwd():
+        if b"harness.environments.proxy" in command and mark in environment:
             found.add(entry.name)
     return found

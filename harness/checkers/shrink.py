@@ -32,6 +32,7 @@ from harness.models.base import (
     Projectable,
     Reading,
     Registers,
+    Suited,
     Texts,
     Versioned,
 )
@@ -71,7 +72,8 @@ def shrunk(
     acknowledged write. `work`: bounds all re-checks together: entries looked at plus
     configurations.
     """
-    model = suited(model, {e.f for e in entries})
+    if isinstance(model, Suited):
+        model = suited(model, {e.f for e in entries})
     shrinker = _Shrinker([], model, work)
     short = len(entries) <= WINDOWS[-1]
     if short:
