@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     lengths = [n for n in (1_000, 10_000, 100_000, 1_000_000) if n <= given.longest]
-    print(f"{'unknown':>8}{'operations':>12}" + "".join(f"{f'c{c}':>30}" for c in CLIENTS))
+    print(f"{'unknown':>8}{'operations':>12}" + "".join(f"{f'c{c}':>42}" for c in CLIENTS))
     for unknown in (0.01, 0.05):
         for n in lengths:
             cells = []
@@ -40,7 +40,7 @@ def main() -> None:
                 worst = max(runs, key=lambda r: (r.verdict < 0, r.seconds))
                 word = WORDS[worst.verdict] + (f" ({worst.how})" if worst.verdict < 0 else "")
                 cells.append(f"{worst.seconds * 1e3:,.1f} ms {worst.mb:,.0f} MB {word}")
-            print(f"{unknown:>8.0%}{n:>12,}" + "".join(f"{c:>30}" for c in cells), flush=True)
+            print(f"{unknown:>8.0%}{n:>12,}" + "".join(f"{c:>42}" for c in cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Texts {
   std::unordered_map<std::string_view, int32_t> ids_;
   std::vector<std::string_view> required_;  // sorted
   std::vector<std::string> suffixes_;
+  std::string text_;     // kept for its room
   int32_t unseen_ = -1;
 
   bool begins_a_required(const std::string& text) const {
@@ -47,15 +48,22 @@ class Texts {
   }
 
   int32_t append(int32_t state, int32_t letter) {
-    std::string text = states_[state] + suffixes_[letter];
+    if (state == unseen_) return unseen_;
+    text_.assign(states_[state]);
+    text_ += suffixes_[letter];
+    bool unseen = !begins_a_required(text_);
+    if (unseen && unseen_ >= 0) return unseen_;
+    int32_t id = named(text_);
+    if (unseen) unseen_ = id;
+    return id;
+  }
+
+  int32_t named(const std::string& text) {
     auto known = ids_.find(text);
     if (known != ids_.end()) return known->second;
-    bool unseen = !begins_a_required(text);
-    if (unseen && unseen_ >= 0) return unseen_;
-    states_.push_back(std::move(text));
+    states_.push_back(text);
     auto id = static_cast<int32_t>(states_.size()) - 1;
     ids_.emplace(states_.back(), id);
-    if (unseen) unseen_ = id;
     return id;
   }
 };
