@@ -25,6 +25,8 @@ def suited(model: Model, names: Collection[str]) -> Model:
 def decide_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
+    """Every key, by what the model allows. `zones` False: by the search alone; `orders`: with a
+    linearization of what is valid, which only the search finds."""
     if zones and not orders and isinstance(model, Parted):
         outcomes = _by_parts(keys, model, budget)
         if outcomes is not None:
