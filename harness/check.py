@@ -66,7 +66,7 @@ def check_alone(
         verdict = judge(columns, load("harness.models", model)(), source.pairs, budget)
     except HistoryError as e:
         raise UsageError(str(e)) from e
-    except (ValueError, TypeError, LookupError, OverflowError) as e:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as e:
         raise UsageError(f"{file}: a value that model {model} can't take: {e}") from e
     return verdict, source.warnings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ ALL = set(LEVELS)
         # Two reads of one list of which neither begins the other; a value that nobody wrote.
         ([[[(A, "x", 1)], [(A, "x", 2)]], [[(R, "x", [1])]], [[(R, "x", [2])]]], set()),
         ([[[(R, "x", 9)]]], set()),
+        # Lists: another's within one's, an element lost, one's out of order, half, twice.
+        ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [1, 3, 2])]]], set()),
+        ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [1, 3])]]], set()),
+        ([[[(A, "x", 1), (A, "x", 2)]], [[(R, "x", [2, 1])]]], set()),
+        ([[[(A, "x", 1), (A, "x", 2)]], [[(R, "x", [2])]]], set()),
+        ([[[(A, "x", 1)], [(A, "x", 2)]], [[(R, "x", [1, 2, 1])]]], set()),
+        ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [3, 1, 2])]]], ALL),
+        # A lost update of a list: nobody was told of both.
+        ([[[(A, "l", 1)]], [[(R, "l", [1])]], [[(R, "l", []), (A, "l", 2)]]], set(WEAK)),
+        # Each sees only its own.
+        ([[[(A, "l", 1), (R, "l", [1])]], [[(A, "l", 2), (R, "l", [2])]]], set(WEAK)),
+        # A register may hold lists.
+        ([[[(W, "x", [1, 2])]], [[(R, "x", [1, 2])]]], ALL),
         # Its own writes: seen, and not seen.
         ([[[(W, "x", 1), (R, "x", 1)]]], ALL),
         ([[[(W, "x", 1), (R, "x", None)]]], set()),
@@ -73,7 +87,9 @@ ALL = set(LEVELS)
         ([[[(W, "x", 1), (W, "x", 2)]], [[(R, "x", 1)]]], set()),
     ],
     ids=["plain", "backwards", "fractured", "half-first", "long-fork", "lost-update", "write-skew",
-         "write-skew-of-lists", "incompatible-order", "thin-air", "own", "own-not-seen",
+         "write-skew-of-lists", "incompatible-order", "thin-air", "within", "lost", "swapped",
+         "half", "twice", "whole", "lost-update-of-a-list", "own-lists", "register-of-lists",
+         "own", "own-not-seen",
          "own-appends", "intermediate"],
 )  # fmt: skip
 def test_anomalies(sessions: list, levels: set[str]) -> None:
@@ -282,6 +298,8 @@ def test_known_verdict(case: dict) -> None:
         ("plume", "w(1,2,3)\n", "a.txt:1: expected 'r(KEY,VALUE,SESSION,TRANSACTION)'"),
         ("plume", "", "a.txt: no transactions"),
         ("awdit", "w x 1\n-----\nw x 1\n", "'1' is written twice to 'x'"),
+        ("edn", "{:process 0 :type :invoke :value [[:w 1 nil]]}", "nil is written to 1"),
+        ("edn", "{:process 0 :type :invoke :value [[:w 1 2] [:append 1 3]]}", "1 is both written"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -301,3 +319,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "4 transactions are serializable" in capsys.readouterr().out
     assert run_command([*command, "register"]) == 254
     assert "there are no times in it" in capsys.readouterr().err
+
+
+def test_what_would_take_too_long_is_unknown() -> None:
+    sessions = [[[(W, "x", f"{s}/{i}")] for i in range(20)] for s in range(10)]
+    begun = time.monotonic()
+    assert judge_isolation(pairs(*sessions), "serializable").valid == "unknown"
+    assert judge_isolation(pairs(*sessions), "causal").valid is True
+    back = [[(R, "x", "0/1")], [(R, "x", "0/0")]]
+    assert judge_isolation(pairs(*sessions, back), "serializable").valid is False
+    assert time.monotonic() - begun < 20

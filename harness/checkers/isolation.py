@@ -21,8 +21,8 @@ from harness.history import Pair
 
 Edge = tuple[int, int]
 Because = dict[Edge, str]
-GUESSES_MAX: Final = 2_000
-PAIRS_MAX: Final = 100_000  # of writers of one key whose order is not known
+GUESSES_MAX: Final = 20
+PAIRS_MAX: Final = 20_000  # of writers of one key: of more no order is looked for
 Graph = nx.DiGraph  # of transactions
 
 
@@ -46,7 +46,7 @@ def judge_isolation(pairs: Iterable[Pair], level: str) -> Verdict:
     if cycle is None:
         found = LEVELS[level](observed, because)
         if found == "undecided":
-            why = f"the order of {PAIRS_MAX} pairs of writers and more, or {GUESSES_MAX} guesses"
+            why = "too many orders of the versions of one key would have to be tried out"
             return Verdict(valid=UNKNOWN, why=f"not decided: {why}", evidence=evidence)
         cycle = found
     if cycle is None:
@@ -72,8 +72,8 @@ Cycle = list[tuple[Edge, str]]
 Found = Cycle | Literal["undecided"] | None  # None: there need be none
 
 
-def _base(observed: Observed) -> Because:
-    """The order of sessions, of reads, and of versions as lists show it."""
+def _base(observed: Observed, *, versions: bool = True) -> Because:
+    """The order of sessions, of reads, and, with `versions`, of those as lists show it."""
     because: Because = {}
     last: dict[Hashable, int] = {}
     for i, t in enumerate(observed.transactions[1:], 1):
@@ -83,7 +83,7 @@ def _base(observed: Observed) -> Because:
         because.setdefault(
             (read.writer, read.reader), f"it wrote the {read.value} that was read from {read.key}"
         )
-    for before, after, key in observed.versions:
+    for before, after, key in observed.versions if versions else ():
         because.setdefault((before, after), f"that is the order of their appends to {key}")
     for key, writers in observed.writers.items():
         for writer in writers:
@@ -160,7 +160,8 @@ def _read_atomic(observed: Observed, because: Because) -> Found:
 
 
 def _causal(observed: Observed, because: Because) -> Found:
-    ancestors = _reached(len(observed.transactions), [(b, a) for a, b in because])
+    seen = _base(observed, versions=False)  # who was told of whom, but not what came before what
+    ancestors = _reached(len(observed.transactions), [(b, a) for a, b in seen])
     for read in observed.reads:
         writers = observed.writers.get(read.key, [])
         _must_precede(observed, because, read,
@@ -191,13 +192,15 @@ class _Strong:
         self._guesses = GUESSES_MAX
 
     def find(self, because: Because) -> Found:
+        if sum(len(writers) ** 2 for writers in self._observed.writers.values()) > PAIRS_MAX:
+            return _causal(self._observed, dict(because)) or "undecided"
         found: Found = self._saturate(because)
         if found is not None:
             return found
         undecided = self._undecided(because)
         if not undecided or self._is_order(because):
             return None
-        if len(undecided) > PAIRS_MAX or self._guesses <= 0:
+        if self._guesses <= 0:
             return "undecided"
         self._guesses -= 1
         a, b, key = undecided[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import NoneType
 from typing import Any, Final
 
 from harness.checkers.columns import freeze
@@ -52,8 +53,9 @@ class Observed:
 def observe(pairs: Iterable[Pair]) -> Observed:
     """Raises ValueError where a value is written twice, or a step is none."""
     done, aborted = _transactions(pairs)
+    appended = _lists([*done, *aborted])
     writer_of, dead = _writers(done), _writers(aborted)
-    seen = _observed_unknowns(done, writer_of)
+    seen = _observed_unknowns(done, writer_of, appended)
     kept = [i for i, t in enumerate(done) if t.known or i in seen]
     number = {old: new for new, old in enumerate(kept, 1)}
     observed = Observed(
@@ -66,7 +68,7 @@ def observe(pairs: Iterable[Pair]) -> Observed:
     lists: dict[Hashable, dict[tuple[Any, ...], str]] = {}
     for new, t in enumerate(observed.transactions):
         if t.known:
-            _Reader(observed, new, alive, dead, lists).read_all()
+            _Reader(observed, new, alive, dead, lists, appended).read_all()
     for key, contents in lists.items():
         _order_list(observed, key, contents, alive)
     return observed
@@ -105,6 +107,20 @@ def _value(value: Any) -> str:
     return "nil" if value is None else str(value)
 
 
+def _lists(transactions: Sequence[Transaction]) -> set[Hashable]:
+    """The keys that are appended to."""
+    kinds: dict[Hashable, str] = {}
+    for t in transactions:
+        for what, key, value in t.steps:
+            if what == "r":
+                continue
+            if value is None:
+                raise ValueError(f"nil is written to {key!r}, as if nothing was: see {t.name}")
+            if kinds.setdefault(key, what) != what:
+                raise ValueError(f"{key!r} is both written and appended to: see {t.name}")
+    return {key for key, what in kinds.items() if what == "append"}
+
+
 Writers = dict[tuple[Hashable, Any], tuple[int, bool]]
 
 
@@ -125,7 +141,9 @@ def _writers(transactions: Sequence[Transaction]) -> Writers:
     return found
 
 
-def _observed_unknowns(transactions: Sequence[Transaction], writer_of: Writers) -> set[int]:
+def _observed_unknowns(
+    transactions: Sequence[Transaction], writer_of: Writers, lists: set[Hashable]
+) -> set[int]:
     """Those of unknown outcome that took effect, as somebody saw what they wrote."""
     seen: set[int] = set()
     for t in transactions:
@@ -133,7 +151,7 @@ def _observed_unknowns(transactions: Sequence[Transaction], writer_of: Writers) 
             continue
         for what, key, value in t.steps:
             if what == "r":
-                for each in value if isinstance(value, tuple) else (value,):
+                for each in value or () if key in lists else (value,):
                     if (key, each) in writer_of:
                         seen.add(writer_of[key, each][0])
     return seen
@@ -149,19 +167,23 @@ class _Reader:
         alive: Writers,
         dead: Writers,
         lists: dict[Hashable, dict[tuple[Any, ...], str]],
+        appended: set[Hashable],
     ) -> None:
         self._observed = observed
         self._number = number
         self._name = observed.transactions[number].name
         self._alive, self._dead = alive, dead
         self._lists = lists
+        self._appended = appended
 
     def read_all(self) -> None:
         own: dict[Hashable, list[Any]] = {}  # what it wrote so far
         for what, key, value in self._observed.transactions[self._number].steps:
             if what != "r":
                 own.setdefault(key, []).append(value)
-            elif isinstance(value, tuple) or (value is None and _is_list(self._observed, key)):
+            elif key in self._appended or value == ():
+                if not isinstance(value, tuple | NoneType):
+                    raise ValueError(f"{value!r} was read from the list {key!r}: see {self._name}")
                 self._read_list(key, value or (), own.get(key, []))
             elif key in own:
                 if value != own[key][-1]:
@@ -170,14 +192,33 @@ class _Reader:
                 self._read(key, value)
 
     def _read_list(self, key: Hashable, seen: tuple[Any, ...], own: list[Any]) -> None:
-        self._lists.setdefault(key, {}).setdefault(seen, self._name)
+        if len(set(seen)) < len(seen):
+            self._wrong(f"read {_value(seen)} from {key}, which has one of them twice")
+            return
         if own and seen[-len(own) :] != tuple(own):
             self._wrong(f"read {_value(seen)} from {key} after it appended {_value(tuple(own))}")
             return
         before = seen[: len(seen) - len(own)]
-        self._read(key, before[-1] if before else None)
-        for element in before[:-1]:
-            self._check_is_written(key, element)
+        if not all(self._check_is_written(key, element) for element in before):
+            return
+        if self._are_whole(key, before):
+            self._lists.setdefault(key, {}).setdefault(before, self._name)
+            self._read(key, before[-1] if before else None)
+
+    def _are_whole(self, key: Hashable, seen: tuple[Any, ...]) -> bool:
+        """Whether each transaction's elements are all there, one after the other."""
+        at = 0
+        while at < len(seen):
+            writer = self._observed.transactions[self._alive[key, seen[at]][0]]
+            block = tuple(e for what, k, e in writer.steps if what == "append" and k == key)
+            if seen[at : at + len(block)] != block:
+                self._wrong(
+                    f"read {_value(seen)} from {key}, in which {_value(block)} of {writer.name} is "
+                    "not as it was appended (G1b)"
+                )
+                return False
+            at += len(block)
+        return True
 
     def _check_is_written(self, key: Hashable, value: Any) -> bool:
         if (key, value) in self._alive:
@@ -201,14 +242,6 @@ class _Reader:
 
     def _wrong(self, what: str) -> None:
         self._observed.anomalies.append(f"{self._name} {what}")
-
-
-def _is_list(observed: Observed, key: Hashable) -> bool:
-    return any(
-        what == "append" and each == key
-        for writer in observed.writers.get(key, [])[:1]
-        for what, each, _ in observed.transactions[writer].steps
-    )
 
 
 def _order_list(
