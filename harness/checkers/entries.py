@@ -15,7 +15,8 @@ class Entry:
 
     `call`, `ret`: positions in the history, whose order is that of real time also where stamps
     are equal. `ret` is OPEN and `known` False where the outcome is unknown; an entry that is open
-    but known happened, at an unknown time. `keyed`: the pair's values are [key, value].
+    but known may have happened, at an unknown time, with that result. `keyed`: the pair's values
+    are [key, value].
     """
 
     f: str
@@ -69,7 +70,8 @@ def moved(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
     )
 
 
-def entry_of(columns: Columns, row: int, pair: Pair | None = None) -> Entry:
+def entry_of(columns: Columns, row: int) -> Entry:
+    """A row, without its pair."""
     ret = columns.ret[row]
     return Entry(
         columns.names[columns.f[row]],
@@ -77,6 +79,5 @@ def entry_of(columns: Columns, row: int, pair: Pair | None = None) -> Entry:
         ret != OPEN,
         columns.call[row],
         ret,
-        pair,
-        bool(columns.keys),
+        keyed=bool(columns.keys),
     )

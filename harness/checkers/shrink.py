@@ -252,11 +252,11 @@ class _Shrinker:
             if self._reads(e) or ((joined := joins(e)) and joined[1] is KEEP)
         ]  # fmt: skip
 
-        def drop(chunk: list[Entry]) -> list[Entry]:
-            dropped = {id(e) for e in chunk}
-            return [e for e in self.core if id(e) not in dropped]
+        self._relax_all(reads, self._without)
 
-        self._relax_all(reads, drop)
+    def _without(self, chunk: list[Entry]) -> list[Entry]:
+        dropped = {id(e) for e in chunk}
+        return [e for e in self.core if id(e) not in dropped]
 
     def _forget_answers(self) -> None:
         model = self.model
@@ -297,12 +297,7 @@ class _Shrinker:
         """Open operations without which nothing would become legal."""
         needed = _needed(self.core, self.model)
         unneeded = [e for e in self.core if e.ret == OPEN and not needed(e)]
-
-        def drop(chunk: list[Entry]) -> list[Entry]:
-            dropped = {id(e) for e in chunk}
-            return [e for e in self.core if id(e) not in dropped]
-
-        self._relax_all(unneeded, drop)
+        self._relax_all(unneeded, self._without)
 
 
 def beginning_with(model: Model, state: Hashable) -> Model:

@@ -14,7 +14,7 @@ namespace harness {
 // How many intervals cover each slot: add to a range, take out slots that none covers.
 class Cover {
  public:
-  explicit Cover(int32_t slots) : slots_(slots) {
+  explicit Cover(int32_t slots) {
     while (leaves_ < slots) leaves_ *= 2;
     least_.assign(2 * static_cast<size_t>(leaves_), 0);
     added_.assign(2 * static_cast<size_t>(leaves_), 0);
@@ -42,7 +42,7 @@ class Cover {
 
  private:
   static constexpr int32_t TAKEN = 1 << 30;
-  int32_t slots_, leaves_ = 1;
+  int32_t leaves_ = 1;
   std::vector<int32_t> least_, added_;  // the least of a node, with what was added to it as a whole
 
   void add(int32_t node, int32_t left, int32_t right, int32_t from, int32_t to, int32_t by) {
@@ -91,8 +91,8 @@ class OpenAt {
 
 class Stack {
  public:
-  // Undecided with "not unique" where a value is pushed twice, and with "pops of unknown outcome"
-  // where they might explain what else would be a violation.
+  // Undecided with "not unique" where a value is pushed twice, and with "removals of
+  // unknown outcome" where they might explain what else would be a violation.
   Verdict check(std::span<const ContainerOp> given, int32_t values) {
     ops_.assign(given.begin(), given.end());
     int32_t slots = make_dense(ops_);
