@@ -14,7 +14,7 @@ import argparse
 from histories import registers
 from linearizable import FIVE, measure
 
-from harness.checkers.entries import budget_of
+from harness.checkers.linearizability.entries import budget_of
 
 CLIENTS = (5, 10, 20, 50)
 WORDS = {1: "valid", 0: "invalid", -1: "unknown"}

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.checkers import search
-from harness.checkers.columns import columns_of
-from harness.checkers.entries import budget_of
-from harness.checkers.linearizable import check_columns, judge
+from harness.checkers.linearizability import search
+from harness.checkers.linearizability.checker import check_columns, judge
+from harness.checkers.linearizability.entries import budget_of
 from harness.formats import FORMATS
+from harness.history.columns import columns_of
 from harness.models.base import Model
 from harness.models.register import CasRegister
 from harness.models.text import Text

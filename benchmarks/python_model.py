@@ -16,9 +16,9 @@ from typing import Any
 
 from histories import Columns, registers
 
-from harness.checkers import columns
-from harness.checkers.entries import budget_of
-from harness.checkers.linearizable import check_columns
+from harness.checkers.linearizability.checker import check_columns
+from harness.checkers.linearizability.entries import budget_of
+from harness.history import columns
 from harness.models.base import INCONSISTENT, Model
 from harness.models.register import Register
 

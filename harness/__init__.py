@@ -18,10 +18,10 @@
 
 A library user needs little of it:
 
-    from harness.checkers import linearizable
+    from harness.checkers import linearizability
     from harness.history import read_history
     from harness.models.register import Register
 
     history, warnings = read_history(path)
-    verdict = linearizable.check(history, Register())
+    verdict = linearizability.check(history, Register())
 """

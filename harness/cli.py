@@ -22,7 +22,7 @@ from harness.bench.page import WORDS
 from harness.bench.page import write as write_bench
 from harness.bench.servers import choose
 from harness.bench.shapes import shapes
-from harness.check import check_alone, explained
+from harness.checkers.files import check_alone, explained
 from harness.checkers.verdict import UNKNOWN, Valid
 from harness.demo import DEMO, judge_story, tell
 from harness.doctor import examine
@@ -30,10 +30,10 @@ from harness.errors import HarnessError, HistoryError, UsageError
 from harness.formats import FORMATS
 from harness.formats.jepsen import write_edn, write_json
 from harness.history import read_history
-from harness.junit import write_junit
 from harness.listing import listing
 from harness.replay import Hashes
 from harness.replay import replay as repeat
+from harness.report.junit import write_junit
 from harness.report.page import write_report
 from harness.results import Run, find_run, plan_run
 from harness.runner import execute

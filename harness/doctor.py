@@ -41,7 +41,7 @@ def _servers() -> Iterator[Finding]:
     if importlib.util.find_spec("targets") is None:
         yield Finding("servers", False, "the package `targets` is not installed")
         return
-    from targets.vanilla.binaries import find_server, version_of, wheel_binaries
+    from harness.binaries import find_server, version_of, wheel_binaries
 
     for kind in ("redis", "valkey"):
         try:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from harness.checkers.availability import Availability
-from harness.checkers.coverage import Coverage
-from harness.checkers.performance import Performance
+from harness.checkers.claims.availability import Availability
+from harness.checkers.claims.coverage import Coverage
+from harness.checkers.claims.performance import Performance
 from harness.checkers.verdict import UNKNOWN, Checker, Valid, Verdict, worst
 from harness.history import History
 from harness.spec import Spec

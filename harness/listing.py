@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from harness.checkers.isolation import LEVELS
+from harness.checkers.isolation.checker import LEVELS
 from harness.nemesis.faults import registry
 from harness.targets import load, names
 

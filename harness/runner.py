@@ -21,9 +21,9 @@ import redis.exceptions as rx
 
 from harness import spec as specs
 from harness.clients import ConnectFailed, Credentials, DatabaseClient
-from harness.environments.base import Environment
 from harness.environments.external import ExternalEnvironment, parse_nodes
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import Environment
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import EnvironmentFailed, HistoryError, UsageError
 from harness.generators import (

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from harness.clients import Credentials, RedisConnection
-from harness.environments.base import Environment
+from harness.environments.protocol import Environment
 from harness.errors import UsageError
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, RedisConnection, role_name
-from harness.environments.base import Environment, ProcessSpec
+from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.targets import TargetOptions
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from harness.checkers.linearizable import OPEN, Entry
+from harness.checkers.linearizability.checker import OPEN, Entry
 from harness.models.base import INCONSISTENT, Model
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.binaries import find_server, version_of, wheel_binaries
 from harness.errors import UsageError
-from targets.vanilla.binaries import find_server, version_of, wheel_binaries
 
 # Whatever is started by these tests inherits it: another half of them may be running beside us.
 os.environ["HARNESS_TESTS"] = str(os.getpid())

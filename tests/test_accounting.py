@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.checkers.accounting import CounterAccounting, SetAccounting
+from harness.checkers.claims.accounting import CounterAccounting, SetAccounting
 from harness.history import NEMESIS, History, Op
 
 

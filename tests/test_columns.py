@@ -14,10 +14,16 @@ from brute_force import linearizable as brute_force
 from brute_force import random_history
 from model_cases import CASES
 
-from harness.checkers.columns import OPEN, Columns, columns_of, rows_by_key
-from harness.checkers.letters import Letters, OutOfMemory
-from harness.checkers.linearizable import Budget, Entry, check, check_columns, check_entries
+from harness.checkers.linearizability.alphabet import Letters, OutOfMemory
+from harness.checkers.linearizability.checker import (
+    Budget,
+    Entry,
+    check,
+    check_columns,
+    check_entries,
+)
 from harness.history import History, Op
+from harness.history.columns import OPEN, Columns, columns_of, rows_by_key
 from harness.models.base import DIFFERED, INCONSISTENT, Model
 from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend

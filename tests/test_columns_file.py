@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import check, columns_file
-from harness.check import check_alone
-from harness.checkers.columns import Columns, columns_of
+from harness.checkers import files as check
+from harness.checkers.files import check_alone
+from harness.formats import columns_file
 from harness.history import History, HistoryWriter, Op
+from harness.history.columns import Columns, columns_of
 from harness.models.base import DIFFERED
 
 HOW = {"independent": False, "format_name": None, "nil_is_a_value": False,

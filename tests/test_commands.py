@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.checkers.linearizable import check
+from harness.checkers.linearizability.checker import check
 from harness.errors import UsageError
 from harness.history import History, Op
 from harness.models.base import INCONSISTENT

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED_HISTORIES
 
-from harness.checkers.isolation import LEVELS, judge_isolation
+from harness.checkers.isolation.checker import LEVELS, judge_isolation
 from harness.cli import run_command
 from harness.formats import FORMATS
 from harness.history import History, Op, Pair

@@ -11,7 +11,7 @@ from brute_force import linearizable as brute_force
 from brute_force import random_history
 from model_cases import CASES
 
-from harness.checkers.linearizable import (
+from harness.checkers.linearizability.checker import (
     OPEN,
     Budget,
     Entry,

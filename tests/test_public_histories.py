@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED_HISTORIES
 
-from harness.checkers.linearizable import check
+from harness.checkers.linearizability.checker import check
 from harness.formats import FORMATS
 from harness.models.bank import Bank
 from harness.models.base import Model

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from test_accounting import history
 
-from harness.checkers.linearizable import check
-from harness.checkers.lock import FencingTokens
-from harness.checkers.log_audit import LogAudit
-from harness.checkers.queue import QueueAccounting
-from harness.checkers.ttl import AbsentForEver
+from harness.checkers.claims.lock import FencingTokens
+from harness.checkers.claims.log_audit import LogAudit
+from harness.checkers.claims.queue import QueueAccounting
+from harness.checkers.claims.ttl import AbsentForEver
+from harness.checkers.linearizability.checker import check
 from harness.history import NEMESIS, History, Op
 from harness.models.multi_register import MultiRegister
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.checkers.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
 from harness.history import NEMESIS, History, Op
 
 Row = tuple[str, str | None, list[int], int, int]  # kind, node, value, call, ret

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from simulation.worlds import Echo, Sink, server
 
-from harness.environments.base import Machines, ProcessSpec
+from harness.environments.protocol import Machines, ProcessSpec
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import EnvironmentFailed
 from harness.nemesis.faults import System, registry

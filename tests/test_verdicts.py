@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.checkers.availability import Availability
-from harness.checkers.coverage import Coverage
-from harness.checkers.performance import Performance, series
+from harness.checkers.claims.availability import Availability
+from harness.checkers.claims.coverage import Coverage
+from harness.checkers.claims.performance import Performance, series
 from harness.checkers.verdict import UNKNOWN, Verdict, worst
 from harness.cli import worst_code
 from harness.history import NEMESIS, History, Op
 from harness.judge import Results
-from harness.junit import write_junit
+from harness.report.junit import write_junit
 
 SECOND = 1_000_000_000
 

@@ -12,10 +12,17 @@ from brute_force import random_history
 from conftest import SHARED_HISTORIES
 from model_cases import CASES
 
-from harness.checkers import shrink
-from harness.checkers.linearizable import OPEN, Budget, Entry, check, check_entries, check_keys
-from harness.checkers.prefixes import longest_prefixes
-from harness.checkers.shrink import beginning_with, shrunk
+from harness.checkers.linearizability import shrink
+from harness.checkers.linearizability.checker import (
+    OPEN,
+    Budget,
+    Entry,
+    check,
+    check_entries,
+    check_keys,
+)
+from harness.checkers.linearizability.prefixes import longest_prefixes
+from harness.checkers.linearizability.shrink import beginning_with, shrunk
 from harness.checkers.verdict import Verdict
 from harness.formats import FORMATS
 from harness.history import History, Op, Pair

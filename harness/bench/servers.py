@@ -16,9 +16,9 @@ from pathlib import Path
 import redis
 import redis.exceptions as rx
 
+from harness.binaries import find_server, version_of
 from harness.errors import EnvironmentFailed, UsageError
 from harness.targets import load
-from targets.vanilla.binaries import find_server, version_of
 
 REFERENCE = "memorydb"
 NAMES = (REFERENCE, "redis", "valkey")

@@ -1,7 +1,7 @@
 """History in, verdict out.
 
-    from harness.checkers import linearizable
-    verdict = linearizable.check(history, Register())
+    from harness.checkers import linearizability
+    verdict = linearizability.check(history, Register())
 
 `verdict` holds the three-valued result, `linearizable` the search, `witness` the minimal
 counterexample and its words; `replicas`, `accounting`, `coverage`, `availability` and

@@ -15,8 +15,8 @@ import click
 import redis.exceptions as rx
 
 from harness import judge as judging
-from harness.checkers.coverage import count_operations
-from harness.checkers.linearizable import check
+from harness.checkers.claims.coverage import count_operations
+from harness.checkers.linearizability.checker import check
 from harness.checkers.verdict import Valid, Verdict
 from harness.clients import ConnectFailed
 from harness.demo import reference, vanilla

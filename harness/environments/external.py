@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
-from harness.environments.base import Exit, Grudge, ProcessSpec
+from harness.environments.protocol import Exit, Grudge, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Address
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.environments.base import Exit, Grudge, ProcessSpec
+from harness.environments.protocol import Exit, Grudge, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address
 

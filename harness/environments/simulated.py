@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from harness.environments.base import Exit, Grudge, ProcessSpec
+from harness.environments.protocol import Exit, Grudge, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Address
 from harness.simulation.delays import Delays

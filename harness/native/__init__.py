@@ -1,1 +1,1 @@
-"""The search core in C++; `harness.checkers.linearizable` is the way in."""
+"""The search core in C++; `harness.checkers.linearizability.checker` is the way in."""

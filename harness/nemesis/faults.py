@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from harness.environments.base import Environment, Grudge
+from harness.environments.protocol import Environment, Grudge
 from harness.errors import UsageError
 from harness.nemesis.grudges import flows, join
 from harness.targets import Failover, Readmits, Target

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.environments.base import Grudge
+from harness.environments.protocol import Grudge
 
 
 def split(*components: Sequence[str]) -> Grudge:

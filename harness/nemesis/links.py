@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.environments.base import Machines
+from harness.environments.protocol import Machines
 from harness.nemesis.faults import System
 
 DELAY_MS = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.environments.base import Grudge
+from harness.environments.protocol import Grudge
 from harness.errors import EnvironmentFailed
 from harness.nemesis import grudges
 from harness.nemesis.faults import System

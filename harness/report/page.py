@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.checkers.performance import series
+from harness.checkers.claims.performance import series
 from harness.history import History, Pair
 from harness.report import charts, picture
 from harness.report.template import rendered

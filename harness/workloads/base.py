@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from harness.checkers.linearizable import check as check_linearizable
-from harness.checkers.log_audit import LogAudit, Traced
-from harness.checkers.replicas import is_primary_operation
+from harness.checkers.claims.log_audit import LogAudit, Traced
+from harness.checkers.claims.replicas import is_primary_operation
+from harness.checkers.linearizability.checker import check as check_linearizable
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
 from harness.generators import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from harness.checkers.accounting import CounterAccounting
+from harness.checkers.claims.accounting import CounterAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import PENDING, Context, Generator, Step, invocation

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.lock import FencingTokens
+from harness.checkers.claims.lock import FencingTokens
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection
 from harness.generators import PENDING, Context, Generator, Step, invocation

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.queue import QueueAccounting
+from harness.checkers.claims.queue import QueueAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import PENDING, Context, Generator, Step, invocation

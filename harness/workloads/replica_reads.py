@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation, phases

@@ -11,7 +11,7 @@ from typing import Any
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, RedisConnection, role_name
-from harness.environments.base import Environment, ProcessSpec
+from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
 from harness.targets import TargetOptions

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from harness.environments.base import Environment, ProcessSpec
+from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Host
 from harness.targets import TargetOptions

@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from harness.environments.base import Environment, ProcessSpec
+from harness.binaries import find_server, version_of
+from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.targets import TargetOptions
 from targets.operated import Operated
-from targets.vanilla.binaries import find_server, version_of
 
 # For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
 SHORT_RUNS = {

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from targets.vanilla.binaries import find_server
+from harness.binaries import find_server
 
 HARNESS = [sys.executable, "-m", "harness"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import require
 
-from harness.checkers.linearizable import check
+from harness.checkers.linearizability.checker import check
 from harness.checkers.verdict import Verdict
 from harness.history import NEMESIS, History, Op
 from harness.judge import Results, to_json

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 
-from harness.checkers.columns import OPEN, Columns
 from harness.history import Pair
+from harness.history.columns import OPEN, Columns
 
 
 @dataclass(frozen=True, slots=True)

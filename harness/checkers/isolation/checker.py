@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import networkx as nx
 
-from harness.checkers.observed import INITIAL, Observed, Read, observe
+from harness.checkers.isolation.observed import INITIAL, Observed, Read, observe
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import Pair
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.checkers.columns import OPEN, Columns
-from harness.checkers.entries import Outcome
+from harness.checkers.linearizability.entries import Outcome
+from harness.history.columns import OPEN, Columns
 
 
 def hardness(columns: Columns, rows: Sequence[int], outcome: Outcome) -> dict[str, Any]:

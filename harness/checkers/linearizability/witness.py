@@ -7,11 +7,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.columns import OPEN
-from harness.checkers.entries import Entry
-from harness.checkers.prefixes import Prefix, longest_prefixes
-from harness.checkers.shrink import Core
-from harness.checkers.words import Words, prefix_words, recorded_value
+from harness.checkers.linearizability.entries import Entry
+from harness.checkers.linearizability.explanation import Words, prefix_words, recorded_value
+from harness.checkers.linearizability.prefixes import Prefix, longest_prefixes
+from harness.checkers.linearizability.shrink import Core
+from harness.history.columns import OPEN
 from harness.models.base import Model
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.accounting import final_values, sample
+from harness.checkers.claims.accounting import final_values, sample
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History
 

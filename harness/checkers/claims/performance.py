@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.checkers.replicas import quantiles
+from harness.checkers.claims.replicas import quantiles
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.replicas import is_primary_operation
+from harness.checkers.claims.replicas import is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.checkers.columns import WHOLE, Columns, rows_by_key
-from harness.checkers.counters import Tally, as_register
-from harness.checkers.entries import Budget, Entry, Outcome, moved
-from harness.checkers.search import outcome_of, search_keys
+from harness.checkers.linearizability.counters import Tally, as_register
+from harness.checkers.linearizability.entries import Budget, Entry, Outcome, moved
+from harness.checkers.linearizability.search import outcome_of, search_keys
+from harness.history.columns import WHOLE, Columns, rows_by_key
 from harness.models.base import LEAST, Container, Model, Parted, Suited
 from harness.models.counter import Counter
 from harness.native import _core

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness import columns_file
-from harness.checkers.columns import Columns, columns_of
-from harness.checkers.entries import budget_of
-from harness.checkers.isolation import LEVELS, judge_isolation
-from harness.checkers.linearizable import judge
-from harness.checkers.replicas import is_primary_operation
+from harness.checkers.claims.replicas import is_primary_operation
+from harness.checkers.isolation.checker import LEVELS, judge_isolation
+from harness.checkers.linearizability.checker import judge
+from harness.checkers.linearizability.entries import budget_of
 from harness.checkers.verdict import Verdict
 from harness.errors import HistoryError, UsageError
-from harness.formats import Format, format_of
+from harness.formats import Format, columns_file, format_of
 from harness.history import History, Pair
+from harness.history.columns import Columns, columns_of
 from harness.targets import load
 
 UNBOUNDED = 1 << 60  # configurations

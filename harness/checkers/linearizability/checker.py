@@ -12,20 +12,32 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.checkers.columns import OPEN, Columns, columns_of, rows_by_key
-from harness.checkers.entries import Budget, Entry, Outcome, budget_of, entry_of, moved
-from harness.checkers.hardness import hardness, hardness_words
-from harness.checkers.letters import Letters, OutOfMemory
-from harness.checkers.search import register_states, run, search_keys
-from harness.checkers.special import contained, container_values, decide_keys, suited
+from harness.checkers.linearizability.alphabet import Letters, OutOfMemory
+from harness.checkers.linearizability.entries import (
+    Budget,
+    Entry,
+    Outcome,
+    budget_of,
+    entry_of,
+    moved,
+)
+from harness.checkers.linearizability.fast_paths import (
+    contained,
+    container_values,
+    decide_keys,
+    suited,
+)
+from harness.checkers.linearizability.hardness import hardness, hardness_words
+from harness.checkers.linearizability.search import register_states, run, search_keys
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
+from harness.history.columns import OPEN, Columns, columns_of, rows_by_key
 from harness.models.base import Container, Growing, Model, Parted, Projectable, Registers
 from harness.models.counter import Counter
 from harness.native import _core
 
 if TYPE_CHECKING:
-    from harness.checkers.witness import Witness
+    from harness.checkers.linearizability.witness import Witness
 
 __all__ = [
     "OPEN",
@@ -216,8 +228,8 @@ def _witnesses(
     of_reads: bool,
 ) -> list[Witness]:
     """One of each bad key, those that are told most easily first."""
-    from harness.checkers.shrink import shrunk
-    from harness.checkers.witness import witness_of
+    from harness.checkers.linearizability.shrink import shrunk
+    from harness.checkers.linearizability.witness import witness_of
 
     rows = rows_by_key(columns)
     cores = []

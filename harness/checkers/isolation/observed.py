@@ -12,8 +12,8 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any, Final
 
-from harness.checkers.columns import freeze
 from harness.history import Pair
+from harness.history.columns import freeze
 
 INITIAL: Final = 0  # the transaction that wrote whatever there was at first
 

@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.checkers.columns import OPEN
-from harness.checkers.entries import Entry
-from harness.checkers.shrink import OTHER, Core
+from harness.checkers.linearizability.entries import Entry
+from harness.checkers.linearizability.shrink import OTHER, Core
+from harness.history.columns import OPEN
 from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Model, Versioned
 
 CONFIGURATIONS_MAX: Final = 20_000

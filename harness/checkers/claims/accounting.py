@@ -6,7 +6,7 @@ from collections import Counter as Multiset
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.replicas import final_index, is_primary_operation
+from harness.checkers.claims.replicas import final_index, is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 

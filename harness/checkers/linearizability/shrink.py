@@ -15,10 +15,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.checkers.columns import OPEN
-from harness.checkers.entries import Budget, Entry, Outcome
-from harness.checkers.letters import Letters, OutOfMemory
-from harness.checkers.special import decide_keys, suited
+from harness.checkers.linearizability.alphabet import Letters, OutOfMemory
+from harness.checkers.linearizability.entries import Budget, Entry, Outcome
+from harness.checkers.linearizability.fast_paths import decide_keys, suited
+from harness.history.columns import OPEN
 from harness.models.base import (
     ANY,
     BOUND,

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.checkers.replicas import final_index, is_primary_operation
+from harness.checkers.claims.replicas import final_index, is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Pair
 

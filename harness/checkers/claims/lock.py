@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-from harness.checkers.accounting import final_values
+from harness.checkers.claims.accounting import final_values
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History
 

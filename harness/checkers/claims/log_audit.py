@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from harness.checkers.replicas import is_primary_operation
+from harness.checkers.claims.replicas import is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history import History, Op
 

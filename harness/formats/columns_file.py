@@ -16,8 +16,8 @@ from typing import Any
 import anycrc
 import msgspec
 
-from harness.checkers.columns import Columns, freeze
 from harness.errors import HistoryError
+from harness.history.columns import Columns, freeze
 from harness.models.base import DIFFERED
 from harness.results import write_whole
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.checkers.columns import OPEN
-from harness.checkers.entries import Entry
+from harness.checkers.linearizability.entries import Entry
+from harness.history.columns import OPEN
 from harness.models.register import CasRegister
 
 

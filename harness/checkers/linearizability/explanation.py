@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Final
 
-from harness.checkers.columns import OPEN, freeze
-from harness.checkers.entries import Entry
-from harness.checkers.prefixes import Prefix, said
-from harness.checkers.shrink import Core
+from harness.checkers.linearizability.entries import Entry
+from harness.checkers.linearizability.prefixes import Prefix, said
+from harness.checkers.linearizability.shrink import Core
+from harness.history.columns import OPEN, freeze
 from harness.models.base import DIFFERED, Growing, Model, Projectable
 
 READING: Final = ("read", "get", "contains")

@@ -7,9 +7,9 @@ from array import array
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from harness.checkers.columns import Columns
-from harness.checkers.entries import Budget, Entry, Outcome, moved
-from harness.checkers.letters import Letter, Letters, OutOfMemory
+from harness.checkers.linearizability.alphabet import Letter, Letters, OutOfMemory
+from harness.checkers.linearizability.entries import Budget, Entry, Outcome, moved
+from harness.history.columns import Columns
 from harness.models.base import DIFFERED, Growing, Model, Projectable, Registers
 from harness.native import _core
 

@@ -1,0 +1,1 @@
+"""Claims that runs are judged for, by accounting instead of a model."""

@@ -1,0 +1,1 @@
+"""Isolation levels of transactions."""
