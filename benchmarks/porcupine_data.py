@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checkers.linearizability import search
-from harness.checkers.linearizability.checker import check_columns, judge
+from harness.checkers.linearizability.checker import decide_columns, judge
 from harness.checkers.linearizability.entries import budget_of
 from harness.formats import FORMATS
 from harness.history.columns import columns_of
@@ -81,7 +81,7 @@ def main() -> None:
         if not len(columns):
             continue
         budget = budget_of(len(columns))
-        in_core, whole = timed(lambda c=columns, m=model, b=budget: check_columns(c, m, b),  # type: ignore[misc]
+        in_core, whole = timed(lambda c=columns, m=model, b=budget: decide_columns(c, m, b),  # type: ignore[misc]
                                given.rounds)  # fmt: skip
         if path.suffix == ".log":
             etcd.append(in_core)

@@ -16,7 +16,7 @@ from typing import Any
 
 from histories import Columns, registers
 
-from harness.checkers.linearizability.checker import check_columns
+from harness.checkers.linearizability.checker import decide_columns
 from harness.checkers.linearizability.entries import budget_of
 from harness.history import columns
 from harness.models.base import INCONSISTENT, Model
@@ -63,7 +63,7 @@ def main() -> None:
         for _ in range(given.rounds):
             for model, seconds in zip(models, took, strict=True):
                 began = time.perf_counter()
-                _, (outcome,) = check_columns(rows, model, budget_of(len(rows)))
+                _, (outcome,) = decide_columns(rows, model, budget_of(len(rows)))
                 seconds.append(time.perf_counter() - began)
                 assert outcome.valid, outcome
         in_python, built_in = (statistics.median(seconds) * 1e3 for seconds in took)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from harness.nemesis.faults import System
 from redis.asyncio import Redis
 
 from harness.clients import DatabaseClient, RedisConnection
@@ -27,7 +28,6 @@ from harness.environments.local import LocalEnvironment
 from harness.generators import AnyOf, TimeLimit, on_clients, seconds
 from harness.interpreter import Interpreter
 from harness.judge import make_workload
-from harness.nemesis.faults import System
 from harness.nemesis.nemesis import Nemesis
 from harness.runner import Recorder
 from harness.spec import Spec

@@ -1,27 +1,158 @@
-"""Consistency verification for Redis-like databases: the map of the code, in reading order.
+"""Consistency verification for Redis-like databases.
 
-    history        operations, histories, the file that a run appends to
-    generators     what to do next: pure combinators
-    clients        one connection, no retries; the table from errors to fail or info
-    interpreter    generator x workers x nemesis -> history
-    models/        sequential specifications
-    checkers/      history in, verdict out; native/ is the search core in C++
-    formats/       histories of others, in and out; check: a file against a model
-    environments/  where nodes live: local processes behind a fault proxy, or external servers
-    nemesis/       what breaks them, and when
-    workloads/     generator + client operations + claims
-    targets        the protocol of a system under test, and how one is found
-    spec, runner   what to run, and the life of a run
-    judge, report/ from a history on disk to a verdict and a page for people
-    results        the layout of results/
-    cli            the command line; __main__ the way in
+What a library user needs is here; each name is imported when it is first used.
 
-A library user needs little of it:
+    import harness
 
-    from harness.checkers import linearizability
-    from harness.history import read_history
-    from harness.models.register import Register
+    spec = harness.Spec(target="redis-model", environment="simulated", nemesis="partition")
+    results = harness.run(spec, harness.plan_run(Path("results"), spec.directory_name))
 
-    history, warnings = read_history(path)
-    verdict = linearizability.check(history, Register())
+    history, warnings = harness.read_history(path)
+    verdict = harness.check_linearizable(history, harness.load("harness.models", "register")())
+
+The map of the code, from the top down; imports point down only:
+
+    cli/            the command line, one file a command; __main__ the way in
+    demo/ replay bench/   callers of the pipeline: the lost-read example; a run repeated and
+                    compared; the reference beside Redis and Valkey
+    campaign        the pipeline: a spec is run, judged, reported
+    runner          the life of one run; recorder, progress, versions what it needs for that
+    judge report/   from a recorded history to a verdict, and to a page for people
+    parts plan world   what a run is put together from, and what its seed draws
+    workloads/      generator + client operations + claims
+    interpreter     generators x workers x nemesis -> history
+    nemesis/        what breaks the system, one fault a file
+    checkers/       recorded history in, verdict out: linearizability/, isolation/, claims/; files
+                    a history file against a model
+    targets clients generators   what a system under test is; one connection, no retries; what to do
+                    next
+    environments/   where nodes live, one file each
+    formats/ models/ native/   histories of others; sequential specifications; the core in C++
+    history/ results   operations, events, everything computed of them; the layout of results/
+    simulation/     the simulated world
+    spec host streams registry binaries errors   what to run; what a server may touch; random
+                    streams; classes by name; servers of this machine; exceptions
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.campaign import execute, judge, report, run
+    from harness.checkers.isolation import check as check_isolation
+    from harness.checkers.linearizability import Linearizable
+    from harness.checkers.linearizability import check as check_linearizable
+    from harness.checkers.verdict import Checker
+    from harness.clients import RedisConnection, with_role
+    from harness.environments.protocol import Environment, EnvironmentOptions, ProcessSpec
+    from harness.errors import EnvironmentFailed, HarnessError, HistoryError, UsageError
+    from harness.generators import Context, Generator, Step, invocation
+    from harness.history.files import read_history
+    from harness.history.operations import History, Op
+    from harness.history.record import Plan, PlannedFault, Results, RunRecord, Verdict
+    from harness.history.recorded import Recorded
+    from harness.models.base import Model
+    from harness.nemesis.protocol import Chance, Effect, Fault, Injected, Layer, Skipped, Traits
+    from harness.nemesis.system import System
+    from harness.registry import load
+    from harness.report.data import document
+    from harness.results import Run, find_run, plan_run
+    from harness.spec import Spec
+    from harness.targets import Target, TargetInfo, TargetOptions
+    from harness.workloads.base import Workload, WorkloadOptions
+
+# Name -> (module, name there).
+_EXPORTS: dict[str, tuple[str, str]] = {
+    "check_isolation": ("harness.checkers.isolation", "check"),
+    "check_linearizable": ("harness.checkers.linearizability", "check"),
+    **{
+        name: (module, name)
+        for module, names in {
+            "harness.campaign": ("execute", "judge", "report", "run"),
+            "harness.checkers.linearizability": ("Linearizable",),
+            "harness.checkers.verdict": ("Checker",),
+            "harness.clients": ("RedisConnection", "with_role"),
+            "harness.environments.protocol": ("Environment", "EnvironmentOptions", "ProcessSpec"),
+            "harness.errors": ("EnvironmentFailed", "HarnessError", "HistoryError", "UsageError"),
+            "harness.generators": ("Context", "Generator", "Step", "invocation"),
+            "harness.history.files": ("read_history",),
+            "harness.history.operations": ("History", "Op"),
+            "harness.history.record": ("Plan", "PlannedFault", "Results", "RunRecord", "Verdict"),
+            "harness.history.recorded": ("Recorded",),
+            "harness.models.base": ("Model",),
+            "harness.nemesis.protocol": (
+                "Chance", "Effect", "Fault", "Injected", "Layer", "Skipped", "Traits",
+            ),
+            "harness.nemesis.system": ("System",),
+            "harness.registry": ("load",),
+            "harness.report.data": ("document",),
+            "harness.results": ("Run", "find_run", "plan_run"),
+            "harness.spec": ("Spec",),
+            "harness.targets": ("Target", "TargetInfo", "TargetOptions"),
+            "harness.workloads.base": ("Workload", "WorkloadOptions"),
+        }.items()
+        for name in names
+    },
+}  # fmt: skip
+
+__all__ = [
+    "Chance",
+    "Checker",
+    "Context",
+    "Effect",
+    "Environment",
+    "EnvironmentFailed",
+    "EnvironmentOptions",
+    "Fault",
+    "Generator",
+    "HarnessError",
+    "History",
+    "HistoryError",
+    "Injected",
+    "Layer",
+    "Linearizable",
+    "Model",
+    "Op",
+    "Plan",
+    "PlannedFault",
+    "ProcessSpec",
+    "Recorded",
+    "RedisConnection",
+    "Results",
+    "Run",
+    "RunRecord",
+    "Skipped",
+    "Spec",
+    "Step",
+    "System",
+    "Target",
+    "TargetInfo",
+    "TargetOptions",
+    "Traits",
+    "UsageError",
+    "Verdict",
+    "Workload",
+    "WorkloadOptions",
+    "check_isolation",
+    "check_linearizable",
+    "document",
+    "execute",
+    "find_run",
+    "invocation",
+    "judge",
+    "load",
+    "plan_run",
+    "read_history",
+    "report",
+    "run",
+    "with_role",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    module, attribute = _EXPORTS[name]
+    return getattr(importlib.import_module(module), attribute)

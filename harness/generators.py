@@ -1,12 +1,16 @@
 """What to do next: pure generators and the field's combinators.
 
-A generator is asked `next(context)` and answers
-  - `None`: exhausted;
-  - `(PENDING, generator)`: nothing now, ask again after the next completion;
-  - `(op, generator)`: an invocation, due at `op.time`, and the generator that follows it.
-It is told of each invocation and completion by `update(context, op)` and returns its successor.
-Generators are immutable and have no clock: time, free workers and randomness are the context's.
-An operation whose time lies in the future is not taken: the generator is asked again then.
+The interpreter takes a free worker first and then asks `next(context)`, which answers for that
+worker
+  - `None`: exhausted, for every worker;
+  - `(op, generator)`: an invocation now, and the generator that follows it;
+  - `(Later(time), generator)`: nothing before that time;
+  - `(PENDING, generator)`: nothing until an operation completes.
+A generator is told of each invocation and completion by `update(context, op)` and returns its
+successor. Generators are immutable and have no clock: the time, the worker and the worker's own
+stream of random numbers are the context's. One that has no operation for a worker has drawn
+nothing from that worker's stream: so what a client does is decided by its stream alone, whatever
+the other clients and the faults do.
 
 Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj).
 """
@@ -14,13 +18,13 @@ Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from harness.history import NEMESIS, Op
+from harness.history.operations import Op
 
 NANOS: Final = 1_000_000_000
 
@@ -35,43 +39,45 @@ class Pending:
 PENDING: Final = Pending()
 
 
+class Later(msgspec.Struct, frozen=True):
+    """Nothing before `time`. `everyone`: for no worker, not just for the one that was asked."""
+
+    time: int
+    everyone: bool = False
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a generator may know.
 
-    `time`: nanoseconds since the start. `free`: bit set of workers without an operation.
-    `workers`: bit set of the workers that this generator may use. `processes`: worker -> process;
-    the nemesis is the last worker. `rng`: the run's stream for generators.
+    `time`: nanoseconds since the start. `worker`: the one that the next operation is for, free;
+    `process`: whom it runs; `rng`: its stream. `free`: bit set of workers without an operation.
+    `workers`: bit set of the workers that this generator may use. `concurrency`: how many workers
+    there are. In an update `worker` and `process` are those of the operation.
     """
 
     time: int
+    worker: int
+    process: int | str
+    rng: random.Random
     free: int
     workers: int
-    processes: Sequence[int | str]
-    rng: random.Random
+    concurrency: int
 
     def restrict(self, workers: int) -> Context:
         """The same context for a generator that may use only these workers."""
         return Context(
-            self.time, self.free & workers, self.workers & workers, self.processes, self.rng
+            self.time,
+            self.worker,
+            self.process,
+            self.rng,
+            self.free & workers,
+            self.workers & workers,
+            self.concurrency,
         )
 
-    def free_worker(self) -> int | None:
-        """Some free worker, drawn so that a slow rate does not always use the same one."""
-        if not self.free:
-            return None
-        shift = self.rng.randrange(self.free.bit_length())
-        rotated = self.free >> shift
-        return shift + (rotated & -rotated).bit_length() - 1
 
-    def worker_of(self, process: int | str) -> int:
-        """The worker that runs this process."""
-        if process == NEMESIS:
-            return len(self.processes) - 1
-        assert isinstance(process, int)
-        return process % (len(self.processes) - 1)
-
-
-Step = tuple[Op | Pending, "Generator"] | None
+Answer = Op | Later | Pending
+Step = tuple[Answer, "Generator"] | None
 
 
 class Generator(Protocol):
@@ -82,12 +88,9 @@ class Generator(Protocol):
     def update(self, ctx: Context, op: Op, /) -> Generator: ...
 
 
-def invocation(ctx: Context, f: str, value: Any = None) -> Op | Pending:
-    """An invocation by some free worker now, or PENDING when none is free."""
-    worker = ctx.free_worker()
-    if worker is None:
-        return PENDING
-    return Op(-1, ctx.time, "invoke", ctx.processes[worker], f, value)
+def invocation(ctx: Context, f: str, value: Any = None, *, node: str | None = None) -> Op:
+    """An invocation by the worker that was asked, now. `node`: the one that it is meant for."""
+    return Op(-1, ctx.time, "invoke", ctx.process, f, value, None, node)
 
 
 class _Stateless(msgspec.Struct, frozen=True):
@@ -106,13 +109,11 @@ _NOTHING: Final = Nothing()
 
 
 class Repeat(_Stateless, frozen=True):
-    """For ever what `draw(rng)` answers: a pair of f and value."""
+    """Forever what `draw(rng)` answers: a pair of f and value."""
 
     draw: Callable[[random.Random], tuple[str, Any]]
 
     def next(self, ctx: Context, /) -> Step:
-        if not ctx.free:
-            return PENDING, self
         return invocation(ctx, *self.draw(ctx.rng)), self
 
 
@@ -123,8 +124,7 @@ class Once(_Stateless, frozen=True):
     value: Any = None
 
     def next(self, ctx: Context, /) -> Step:
-        op = invocation(ctx, self.f, self.value)
-        return (op, self) if op is PENDING else (op, _NOTHING)
+        return invocation(ctx, self.f, self.value), _NOTHING
 
 
 class Phases(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ class Phases(msgspec.Struct, frozen=True):
 
 
 class Cycle(msgspec.Struct, frozen=True):
-    """`make()` again whenever its generator is exhausted, `times` times (None: for ever)."""
+    """`make()` again whenever its generator is exhausted, `times` times (None: forever)."""
 
     make: Callable[[], Generator]
     times: int | None = None
@@ -176,22 +176,31 @@ class Cycle(msgspec.Struct, frozen=True):
 class Mix(msgspec.Struct, frozen=True):
     """Each operation from one of the parts, drawn uniformly; an exhausted part drops out.
 
-    The part is drawn once per operation, so that a slow part is waited for, not skipped.
+    A worker draws its part once an operation: a part that is slow is waited for, not skipped.
     """
 
     parts: tuple[Generator, ...]
-    chosen: int | None = None
+    chosen: Mapping[int, int] = {}  # the part that each worker waits for
 
     def next(self, ctx: Context, /) -> Step:
         parts, chosen = self.parts, self.chosen
         while parts:
-            i = ctx.rng.randrange(len(parts)) if chosen is None else chosen
+            i = chosen.get(ctx.worker)
+            if i is None:
+                i = ctx.rng.randrange(len(parts))
             step = parts[i].next(ctx)
             if step is None:
-                parts, chosen = parts[:i] + parts[i + 1 :], None
+                parts = parts[:i] + parts[i + 1 :]
+                chosen = {w: part - (part > i) for w, part in chosen.items() if part != i}
                 continue
             changed = (*parts[:i], step[1], *parts[i + 1 :])
-            return step[0], Mix(changed, i if step[0] is PENDING else None)
+            others = {w: part for w, part in chosen.items() if w != ctx.worker}
+            answer = step[0]
+            if isinstance(answer, Op):
+                return answer, Mix(changed, others)
+            if isinstance(answer, Later) and len(parts) > 1:
+                answer = Later(answer.time)
+            return answer, Mix(changed, {**others, ctx.worker: i})
         return None
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
@@ -217,7 +226,7 @@ class Limit(_Around, frozen=True):
     def next(self, ctx: Context, /) -> Step:
         if self.count <= 0 or (step := self.inner.next(ctx)) is None:
             return None
-        return step[0], Limit(step[1], self.count - (step[0] is not PENDING))
+        return step[0], Limit(step[1], self.count - isinstance(step[0], Op))
 
 
 class TimeLimit(_Around, frozen=True):
@@ -230,9 +239,12 @@ class TimeLimit(_Around, frozen=True):
         ends = ctx.time + self.nanos if self.ends is None else self.ends
         if ctx.time >= ends or (step := self.inner.next(ctx)) is None:
             return None
-        if isinstance(step[0], Op) and step[0].time >= ends:
-            return None
-        return step[0], TimeLimit(step[1], self.nanos, ends)
+        answer = step[0]
+        if isinstance(answer, Later) and answer.time >= ends:
+            if answer.everyone:
+                return None
+            answer = Later(ends)
+        return answer, TimeLimit(step[1], self.nanos, ends)
 
 
 class Stagger(_Around, frozen=True):
@@ -242,49 +254,46 @@ class Stagger(_Around, frozen=True):
     due: int | None = None
 
     def next(self, ctx: Context, /) -> Step:
+        due = ctx.time if self.due is None else self.due
+        if due > ctx.time:
+            return Later(due, True), self
         step = self.inner.next(ctx)
         if step is None:
             return None
-        due = ctx.time if self.due is None else self.due
         if not isinstance(step[0], Op):
-            return PENDING, Stagger(step[1], self.nanos, due)
-        op = step[0]
-        op.time = max(op.time, due)
+            return step[0], Stagger(step[1], self.nanos, due)
         gap = ctx.rng.randrange(2 * self.nanos) if self.nanos else 0
-        return op, Stagger(step[1], self.nanos, max(due, op.time - NANOS) + gap)
+        return step[0], Stagger(step[1], self.nanos, max(due, ctx.time - NANOS) + gap)
 
 
 class Delay(_Around, frozen=True):
     """Invocations at least `nanos` apart."""
 
     nanos: int
-    due: int | None = None
+    due: int = 0
 
     def next(self, ctx: Context, /) -> Step:
+        if self.due > ctx.time:
+            return Later(self.due, True), self
         step = self.inner.next(ctx)
         if step is None:
             return None
-        if not isinstance(step[0], Op):
-            return PENDING, replace(self, inner=step[1])
-        op = step[0]
-        op.time = max(op.time, ctx.time if self.due is None else self.due)
-        return op, Delay(step[1], self.nanos, op.time + self.nanos)
+        due = ctx.time + self.nanos if isinstance(step[0], Op) else self.due
+        return step[0], Delay(step[1], self.nanos, due)
 
 
-class Sleep(_Stateless, frozen=True):
-    """Nothing for `nanos`: an invocation of f = "sleep", which no client sees or history records.
-
-    It holds one of the workers it may use for that long.
-    """
+class Sleep(msgspec.Struct, frozen=True):
+    """Nothing for `nanos` from when it is first asked."""
 
     nanos: int
+    ends: int | None = None
 
     def next(self, ctx: Context, /) -> Step:
-        op = invocation(ctx, SLEEP, self.nanos)
-        return (op, self) if op is PENDING else (op, _NOTHING)
+        ends = ctx.time + self.nanos if self.ends is None else self.ends
+        return None if ctx.time >= ends else (Later(ends, True), Sleep(self.nanos, ends))
 
-
-SLEEP: Final = "sleep"
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
 
 
 class Synchronize(_Around, frozen=True):
@@ -309,7 +318,7 @@ class UntilOk(_Around, frozen=True):
         if self.done or (step := self.inner.next(ctx)) is None:
             return None
         if not isinstance(step[0], Op):
-            return PENDING, replace(self, inner=step[1])
+            return step[0], replace(self, inner=step[1])
         return step[0], replace(self, inner=step[1], mine=self.mine | {step[0].process})
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
@@ -328,55 +337,64 @@ class On(msgspec.Struct, frozen=True):
     inner: Generator
 
     def next(self, ctx: Context, /) -> Step:
-        if not ctx.free & self.workers:
-            # Whether it is exhausted shows when one of them is free; without any it is.
+        if not self.workers >> ctx.worker & 1:
+            # Whether it is exhausted shows when one of them is asked; without any it is.
             return (PENDING, self) if ctx.workers & self.workers else None
         step = self.inner.next(ctx.restrict(self.workers))
-        return step and (step[0], On(self.workers, step[1]))
+        if step is None:
+            return None
+        answer = step[0]
+        if isinstance(answer, Later) and answer.everyone and ctx.workers & ~self.workers:
+            answer = Later(answer.time)
+        return answer, On(self.workers, step[1])
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
-        if not self.workers >> ctx.worker_of(op.process) & 1:
+        if not self.workers >> ctx.worker & 1:
             return self
         inner = self.inner.update(ctx.restrict(self.workers), op)
         return self if inner is self.inner else On(self.workers, inner)
 
 
 class AnyOf(msgspec.Struct, frozen=True):
-    """Whatever is due first among several generators (they usually use different workers).
+    """The first operation that one of several generators has for a worker.
 
-    Of several that are due at the same time one is drawn, so that none starves the others.
+    They are asked in turn, beginning after the one that answered last, so that none starves the
+    others; usually they are for different workers.
     """
 
     parts: tuple[Generator, ...]
+    first: int = 0
 
     def next(self, ctx: Context, /) -> Step:
-        best: tuple[Op, int, Generator] | None = None
         parts: list[Generator] | tuple[Generator, ...] = self.parts
-        pending, equal = False, 1
-        for i, part in enumerate(self.parts):
+        count = len(parts)
+        waits: Later | None = None
+        exhausted, everyone = 0, True
+        for k in range(count):
+            i = (self.first + k) % count
+            part = self.parts[i]
             step = part.next(ctx)
-            if step is not None and isinstance(op := step[0], Op):
-                after = step[1]
-                if best is None or op.time < best[0].time:
-                    best, equal = (op, i, after), 1
-                elif op.time == best[0].time:
-                    equal += 1
-                    if ctx.rng.randrange(equal) == 0:
-                        best = (op, i, after)
-                continue
-            waits = _NOTHING if step is None else step[1]
-            pending = pending or step is not None
-            if waits is not part:
-                parts = list(parts)
-                parts[i] = waits
-        if best is None:
-            return (PENDING, AnyOf(tuple(parts))) if pending else None
-        op, i, after = best
-        return op, AnyOf((*parts[:i], after, *parts[i + 1 :]))
+            if step is None:
+                exhausted += 1
+                after: Generator = _NOTHING
+            else:
+                answer, after = step
+                if isinstance(answer, Op):
+                    return answer, AnyOf((*parts[:i], after, *parts[i + 1 :]), (i + 1) % count)
+                if isinstance(answer, Later):
+                    everyone = everyone and answer.everyone
+                    waits = answer if waits is None or answer.time < waits.time else waits
+                else:
+                    everyone = False
+            if after is not part:
+                parts = (*parts[:i], after, *parts[i + 1 :])
+        if exhausted == count:
+            return None
+        return (Later(waits.time, everyone) if waits else PENDING), AnyOf(tuple(parts), self.first)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         parts = _updated(self.parts, ctx, op)
-        return self if parts is self.parts else AnyOf(parts)
+        return self if parts is self.parts else AnyOf(parts, self.first)
 
 
 def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Generator, ...]:
@@ -387,77 +405,6 @@ def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Genera
         if changed is not part:
             after = (*after[:i], changed, *after[i + 1 :])
     return after
-
-
-class EachProcess(msgspec.Struct, frozen=True):
-    """A fresh copy of the generator for every worker that it may use."""
-
-    make: Callable[[], Generator]
-    copies: AnyOf | None = None
-
-    def _started(self, ctx: Context) -> AnyOf:
-        if self.copies is not None:
-            return self.copies
-        return AnyOf(tuple(On(1 << w, self.make()) for w in _members(ctx.workers)))
-
-    def next(self, ctx: Context, /) -> Step:
-        step = self._started(ctx).next(ctx)
-        if step is None:
-            return None
-        assert isinstance(step[1], AnyOf)
-        return step[0], EachProcess(self.make, step[1])
-
-    def update(self, ctx: Context, op: Op, /) -> Generator:
-        if self.copies is None:
-            return self
-        updated = self.copies.update(ctx, op)
-        assert isinstance(updated, AnyOf)
-        return EachProcess(self.make, updated)
-
-
-def _members(bits: int) -> Iterable[int]:
-    return (i for i in range(bits.bit_length()) if bits >> i & 1)
-
-
-class Reserve(msgspec.Struct, frozen=True):
-    """The first `n` workers run the first generator, the next `n` the second, the rest `rest`."""
-
-    counts: tuple[int, ...]
-    parts: tuple[Generator, ...]
-    rest: Generator
-
-    def next(self, ctx: Context, /) -> Step:
-        """Becomes the parts on their workers, once it is known which workers it may use."""
-        workers = list(_members(ctx.workers))
-        shares, start = [], 0
-        for count in self.counts:
-            shares.append(workers[start : start + count])
-            start += count
-        shares.append(workers[start:])
-        parts = zip(shares, (*self.parts, self.rest), strict=True)
-        return AnyOf(tuple(On(sum(1 << w for w in share), part) for share, part in parts)).next(ctx)
-
-    def update(self, ctx: Context, op: Op, /) -> Generator:
-        return self
-
-
-class FlipFlop(msgspec.Struct, frozen=True):
-    """An operation of each in turn; ends when the one whose turn it is does."""
-
-    turn: Generator
-    other: Generator
-
-    def next(self, ctx: Context, /) -> Step:
-        step = self.turn.next(ctx)
-        if step is None:
-            return None
-        if step[0] is PENDING:
-            return PENDING, FlipFlop(step[1], self.other)
-        return step[0], FlipFlop(self.other, step[1])
-
-    def update(self, ctx: Context, op: Op, /) -> Generator:
-        turn, other = _updated((self.turn, self.other), ctx, op)
-        return FlipFlop(turn, other)
 
 
 def seq(*parts: Generator) -> Generator:
@@ -479,12 +426,13 @@ def rate(per_second: float, inner: Generator) -> Generator:
     return Stagger(inner, round(NANOS / per_second)) if per_second else inner
 
 
-def on_clients(inner: Generator, concurrency: int) -> Generator:
-    return On((1 << concurrency) - 1, inner)
-
-
-def on_nemesis(inner: Generator, concurrency: int) -> Generator:
-    return On(1 << concurrency, inner)
+def shares(count: int, percent: int) -> Sequence[int]:
+    """Which of so many workers are of the first of two kinds: about `percent`, at least one of
+    each kind where there are two workers. Whether a worker is does not depend on how many come
+    after it."""
+    first = [0]
+    first += [w for w in range(2, count) if (w - 1) * percent // 100 > (w - 2) * percent // 100]
+    return [w for w in first if w < count]
 
 
 def seconds(s: float) -> int:

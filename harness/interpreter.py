@@ -1,8 +1,9 @@
-"""Generator x workers x nemesis -> history.
+"""Generators x workers x nemesis -> history.
 
-One asyncio loop, no clock and no randomness of its own: `now` and `rng` are passed in, so the same
-code runs on virtual time. A worker that completes an operation asks the generator at once; there
-is no scheduler task in between.
+One asyncio loop, no clock and no randomness of its own: `now` and the streams are passed in, so
+the same code runs on virtual time. A worker that completes an operation asks the generator at
+once; there is no scheduler task in between. Which free worker goes next is drawn from the stream
+`workers`; what it does, from the worker's own.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-from harness.generators import SLEEP, Context, Generator
-from harness.history import NEMESIS, Op
+from harness.generators import Context, Generator, Later, Nothing
+from harness.history.operations import NEMESIS, Op
 
 
 class Invoker(Protocol):
@@ -32,14 +33,27 @@ class Invoker(Protocol):
 
 # Makes the client of a worker; a client that crashed is replaced by a new one.
 NewClient = Callable[[int], Invoker]
+Stream = Callable[[str], random.Random]
 
 
 class GeneratorStuck(Exception):
     """A generator waits for a completion although no operation is outstanding."""
 
 
+class Lane:
+    """A generator, and the workers that it is for. `all`, `free`: bit sets of workers."""
+
+    def __init__(self, generator: Generator, workers: range) -> None:
+        self.generator = generator
+        self.all = sum(1 << w for w in workers)
+        self.free = self.all
+        self.exhausted = False
+        self.timer: asyncio.TimerHandle | None = None
+
+
 class Interpreter:
-    """Runs a generator to its end; each operation goes to `record`, in order."""
+    """Runs the clients' generator, and beside it the nemesis', to their ends; each operation goes
+    to `record`, in order."""
 
     def __init__(
         self,
@@ -48,43 +62,52 @@ class Interpreter:
         new_client: NewClient,
         nemesis: Invoker,
         *,
+        faults: Generator | None = None,
         record: Callable[[Op], None],
         now: Callable[[], int],
-        rng: random.Random,
+        stream: Stream,
         first_index: int = 0,
         first_process: int = 0,
     ) -> None:
-        """`now`: nanoseconds since the start of the run. `first_process`: a multiple of the
-        number of clients, so that a second interpreter in one run uses fresh processes."""
-        self._generator = generator
+        """`faults`: what the nemesis does. `now`: nanoseconds since the start of the run.
+        `stream`: the random stream of a name. `first_process`: a multiple of the number of
+        clients, so that a second interpreter in one run uses fresh processes."""
+        self._clients = Lane(generator, range(concurrency))
+        self._nemesis = Lane(faults or Nothing(), range(concurrency, concurrency + 1))
         self._invokers = [*(new_client(worker) for worker in range(concurrency)), nemesis]
         self._new_client = new_client
         self._concurrency = concurrency
         self._record = record
         self._now = now
-        self._rng = rng
+        self._choice = stream("workers")
+        self._streams = [stream(f"client/{worker}") for worker in range(concurrency)]
+        self._streams.append(stream("nemesis"))
         self.index = first_index
         self.processes: list[int | str] = [first_process + i for i in range(concurrency)]
         self.processes.append(NEMESIS)
-        self._all = (1 << len(self._invokers)) - 1
-        self._free = self._all
         self._inbox: list[asyncio.Future[Op] | None] = [None] * len(self._invokers)
         self._given: list[Op | None] = [None] * len(self._invokers)
-        self._timer: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[None] | None = None
 
+    @property
+    def faults_left(self) -> Generator:
+        """What the nemesis has not done."""
+        return self._nemesis.generator
+
     async def run(self) -> None:
-        """Until the generator is exhausted and every operation has completed."""
+        """Until both generators are exhausted and every operation has completed."""
         self._finished = asyncio.get_running_loop().create_future()
         workers = [asyncio.create_task(self._work(w)) for w in range(len(self._invokers))]
         for worker in workers:
             worker.add_done_callback(self._worker_ended)
         try:
-            self._pump()
+            self._pump(self._clients)
+            self._pump(self._nemesis)
             await self._finished
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for lane in (self._clients, self._nemesis):
+                if lane.timer is not None:
+                    lane.timer.cancel()
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -98,62 +121,101 @@ class Interpreter:
         if error is not None:
             self._finished.set_exception(error)
 
-    def _context(self) -> Context:
-        return Context(self._now(), self._free, self._all, self.processes, self._rng)
+    def _context(self, lane: Lane, worker: int, time: int) -> Context:
+        return Context(
+            time,
+            worker,
+            self.processes[worker],
+            self._streams[worker],
+            lane.free,
+            lane.all,
+            self._concurrency,
+        )
 
-    def _pump(self) -> None:
-        """Hand out operations until the generator has none that is due."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    # --- handing out operations
+
+    def _pump(self, lane: Lane) -> None:
+        """Hand out operations until the generator has none for any free worker."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
         assert self._finished is not None
-        while self._free and not self._finished.done():
-            ctx = self._context()
-            step = self._generator.next(ctx)
-            if step is None:
-                if self._free == self._all:
-                    self._finished.set_result(None)
-                return
-            op, after = step
-            if not isinstance(op, Op):
-                self._generator = after
-                if self._free == self._all:
-                    raise GeneratorStuck(repr(after)[:500])
-                return
-            if op.time > ctx.time:
-                loop = asyncio.get_running_loop()
-                self._timer = loop.call_later((op.time - ctx.time) / 1e9, self._on_timer)
-                return
-            self._generator = after
-            self._dispatch(op, ctx)
+        while lane.free and not lane.exhausted and not self._finished.done():
+            if not self._hand_out(lane):
+                break
+        if lane.exhausted:
+            self._finish_if_done()
 
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _hand_out(self, lane: Lane) -> bool:
+        """One operation; False where there is none now."""
+        left, waits = lane.free, None
+        while left:
+            worker = self._choose(left)
+            left &= ~(1 << worker)
+            time = self._now()
+            ctx = self._context(lane, worker, time)
+            step = lane.generator.next(ctx)
+            if step is None:
+                lane.exhausted = True
+                return False
+            answer, lane.generator = step
+            if isinstance(answer, Op):
+                self._dispatch(lane, worker, answer, time)
+                return True
+            if isinstance(answer, Later):
+                waits = answer.time if waits is None else min(waits, answer.time)
+                if answer.everyone:
+                    break
+        if waits is not None:
+            loop = asyncio.get_running_loop()
+            lane.timer = loop.call_later((waits - self._now()) / 1e9, self._on_timer, lane)
+        elif lane.free == lane.all:
+            raise GeneratorStuck(repr(lane.generator)[:500])
+        return False
+
+    def _choose(self, free: int) -> int:
+        """One of a set of workers, drawn so that a slow rate does not always use the same one."""
+        if free & (free - 1) == 0:
+            return free.bit_length() - 1
+        shift = self._choice.randrange(free.bit_length())
+        rotated = free >> shift
+        return shift + (rotated & -rotated).bit_length() - 1
+
+    def _on_timer(self, lane: Lane) -> None:
+        lane.timer = None
         try:
-            self._pump()
+            self._pump(lane)
         except Exception as e:
             if self._finished is not None and not self._finished.done():
                 self._finished.set_exception(e)
 
-    def _dispatch(self, op: Op, ctx: Context) -> None:
-        worker = ctx.worker_of(op.process)
-        self._free &= ~(1 << worker)
-        op.time = ctx.time
-        if op.f != SLEEP:
-            op.index = self._next_index()
-            self._record(op)
-            self._generator = self._generator.update(self._context(), op)
+    def _dispatch(self, lane: Lane, worker: int, op: Op, time: int) -> None:
+        lane.free &= ~(1 << worker)
+        op.index = self._next_index()
+        self._record(op)
+        lane.generator = lane.generator.update(self._context(lane, worker, time), op)
         inbox = self._inbox[worker]
         if inbox is not None:
             inbox.set_result(op)
         else:
             self._given[worker] = op
 
+    def _finish_if_done(self) -> None:
+        lanes = (self._clients, self._nemesis)
+        assert self._finished is not None
+        if not self._finished.done() and all(
+            lane.exhausted and lane.free == lane.all for lane in lanes
+        ):
+            self._finished.set_result(None)
+
     def _next_index(self) -> int:
         self.index += 1
         return self.index - 1
 
+    # --- workers
+
     async def _work(self, worker: int) -> None:
+        lane = self._clients if worker < self._concurrency else self._nemesis
         while True:
             op = self._given[worker]
             if op is None:
@@ -161,12 +223,8 @@ class Interpreter:
                 op = await inbox
                 self._inbox[worker] = None
             self._given[worker] = None
-            if op.f == SLEEP:
-                await asyncio.sleep(op.value / 1e9)
-                self._free |= 1 << worker
-            else:
-                self._complete(worker, await self._invoke(worker, op))
-            self._pump()
+            self._complete(lane, worker, await self._invoke(worker, op))
+            self._pump(lane)
 
     async def _invoke(self, worker: int, op: Op) -> Op:
         """A client that crashes leaves its outcome unknown, and is replaced. The nemesis is ours:
@@ -183,12 +241,12 @@ class Interpreter:
             error = f"unclassified: the client crashed: {type(e).__name__}: {e}"
             return op.completed("info", error=error[:200])
 
-    def _complete(self, worker: int, op: Op) -> None:
+    def _complete(self, lane: Lane, worker: int, op: Op) -> None:
         op.index = self._next_index()
-        op.time = self._now()
+        op.time = time = self._now()
         self._record(op)
-        ctx = self._context()
-        self._free |= 1 << worker
-        self._generator = self._generator.update(ctx, op)
+        ctx = self._context(lane, worker, time)
+        lane.free |= 1 << worker
+        lane.generator = lane.generator.update(ctx, op)
         if op.type == "info" and isinstance(op.process, int):
             self.processes[worker] = op.process + self._concurrency

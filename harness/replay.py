@@ -15,14 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from harness.campaign import execute
 from harness.errors import EnvironmentFailed, UsageError
-from harness.results import Run
-from harness.runner import execute, history_hash
-from harness.spec import Spec
+from harness.history.record import Hashes, Plan, RunRecord
+from harness.results import Run, history_hash
 
 BEFORE = 10
 
@@ -37,14 +36,6 @@ class Difference:
     before: Sequence[str]
     first: str | None
     second: str | None
-
-
-class Hashes(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of hashes.json. `events`: lines of the trace."""
-
-    history: str
-    trace: str
-    events: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,31 +54,27 @@ class Replay:
 
 def replay(run: Run) -> Replay:
     """Repeat a run; raises `UsageError` for one that was not simulated, or not to its end."""
-    test = run.read(run.test)
-    try:
-        spec = msgspec.convert(test["spec"], Spec)
-    except (KeyError, TypeError, msgspec.ValidationError) as e:
-        raise UsageError(f"{run.test} does not describe a run: {e}") from e
-    if spec.environment != "simulated":
+    record = run.read_record()
+    if not record.environment.simulated:
         raise UsageError(f"{run.path} can't be replayed: only runs of --env simulated can")
     if not run.hashes.exists() or not run.history.exists():
         raise UsageError(
             f"{run.path} can't be replayed: it was interrupted, so it has no {run.hashes.name}; "
-            f"repeat it with {spec.command()}"
+            f"repeat it with {record.command}"
         )
-    first = msgspec.structs.replace(_hashes(run), history=history_hash(run))
+    first = msgspec.structs.replace(run.read_hashes(), history=history_hash(run.history))
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as folder:
         again = Run(Path(folder) / "again")
         notes = []
         try:
-            execute(spec, again, trace=True)
+            _repeat(record, again)
         except EnvironmentFailed as e:  # as the run itself may have ended
             notes.append(f"the repetition ended with: {e}")
-        second = _hashes(again)
+        second = again.read_hashes()
         found = [first_difference("history", run.history, again.history)]
         if second.trace != first.trace:
-            found.append(_in_trace(run, again, Path(folder), test))
-        notes += _other_versions(test, again)
+            found.append(_in_trace(run, again, Path(folder)))
+        notes += _other_versions(record, again)
         if first != second and not any(found):
             notes.append(
                 "two repetitions are the same, the run was another: its code, or what it ran on, "
@@ -101,19 +88,16 @@ def replay(run: Run) -> Replay:
         )
 
 
-def _hashes(run: Run) -> Hashes:
-    try:
-        return msgspec.convert(run.read(run.hashes), Hashes)
-    except msgspec.ValidationError as e:
-        raise UsageError(f"{run.hashes} holds no hashes: {e}") from e
+def _repeat(record: RunRecord, into: Run) -> None:
+    plan = Plan(faults=tuple(record.plan), no_room=tuple(record.no_room))
+    execute(record.spec, into, plan=plan, trace=True)
 
 
-def _in_trace(run: Run, again: Run, folder: Path, test: dict[str, Any]) -> Difference | None:
+def _in_trace(run: Run, again: Run, folder: Path) -> Difference | None:
     if run.trace.exists():
         return first_difference("trace", run.trace, again.trace)
     third = Run(folder / "third")
-    encoded = msgspec.json.encode(test["spec"]).decode()
-    command = [sys.executable, "-m", "harness.replay", encoded, str(third.path)]
+    command = [sys.executable, "-m", "harness.replay", str(run.path), str(third.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EnvironmentFailed(f"the run could not be repeated: {done.stderr.strip()[-300:]}")
@@ -136,17 +120,17 @@ def _lines(path: Path) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def _other_versions(test: dict[str, Any], again: Run) -> Iterator[str]:
+def _other_versions(record: RunRecord, again: Run) -> Iterator[str]:
     """The same seed promises the same run of the same code only."""
-    now = again.read(again.test)["versions"]
-    for name, version in test.get("versions", {}).items():
+    now = again.read_record().versions
+    for name, version in record.versions.items():
         if now.get(name) != version:
             yield f"{name} was {version}, now it is {now.get(name)}"
 
 
-def _main(encoded: str, folder: str) -> None:
+def _main(run: str, into: str) -> None:
     with contextlib.suppress(EnvironmentFailed):
-        execute(msgspec.json.decode(encoded.encode(), type=Spec), Run(Path(folder)), trace=True)
+        _repeat(Run(Path(run)).read_record(), Run(Path(into)))
 
 
 if __name__ == "__main__":

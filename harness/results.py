@@ -14,14 +14,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from harness.errors import HistoryError, UsageError
+from harness.history.record import Hashes, Results, RunRecord
+
+T = TypeVar("T")
 
 
 class Run:
@@ -53,19 +57,40 @@ class Run:
                 partial.symlink_to(os.path.relpath(self.path, link.parent))
                 partial.replace(link)
 
-    def write(self, path: Path, data: Any) -> None:
-        """JSON, readable; the file is replaced whole. Raises `HistoryError` on a full disk."""
-        text = msgspec.json.format(msgspec.json.encode(data), indent=2)
-        write_whole(path, text.decode())
+    def write_record(self, record: RunRecord) -> None:
+        write_json(self.test, record)
 
-    def read(self, path: Path) -> Any:
-        """JSON; raises `UsageError`."""
+    def read_record(self) -> RunRecord:
+        """Raises `UsageError`, as the other readers do."""
+        return self._read(self.test, RunRecord, "does not describe a run")
+
+    def write_results(self, results: Results) -> None:
+        write_json(self.results, results)
+
+    def read_results(self) -> Results:
+        return self._read(self.results, Results, "holds no results")
+
+    def write_hashes(self, hashes: Hashes) -> None:
+        write_json(self.hashes, hashes)
+
+    def read_hashes(self) -> Hashes:
+        return self._read(self.hashes, Hashes, "holds no hashes")
+
+    def _read(self, path: Path, kind: type[T], otherwise: str) -> T:
         try:
-            return msgspec.json.decode(path.read_bytes())
+            return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError as e:
             raise UsageError(f"{self.path} is not a run: it has no {path.name}") from e
-        except (OSError, msgspec.MsgspecError) as e:
-            raise UsageError(f"can't read {path}: {e}") from e
+        except OSError as e:
+            raise UsageError(f"can't read {path}: {e.strerror}") from e
+        except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+            raise UsageError(f"{path} {otherwise}: {e}") from e
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Readable JSON; the file is replaced whole. Raises `HistoryError` on a full disk."""
+    text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+    write_whole(path, text.decode())
 
 
 def write_whole(path: Path, text: str | bytes) -> None:
@@ -92,3 +117,8 @@ def find_run(path: Path) -> Run:
     if not run.test.exists():
         raise UsageError(f"{path} is not a run: there is no test.json in it")
     return run
+
+
+def history_hash(path: Path) -> str:
+    """Of a history's bytes."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

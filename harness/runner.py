@@ -1,503 +1,271 @@
-"""The life of one run: start, break, heal, read again, stop."""
+"""The life of one run: start, drive, heal, read again, stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import importlib
-import importlib.metadata
-import inspect
-import platform
-import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import redis.exceptions as rx
 
-from harness import spec as specs
-from harness.clients import ConnectFailed, Credentials, DatabaseClient
-from harness.environments.external import ExternalEnvironment, parse_nodes
-from harness.environments.local import LocalEnvironment
-from harness.environments.protocol import Environment
-from harness.environments.simulated import SimulatedEnvironment
-from harness.errors import EnvironmentFailed, HistoryError, UsageError
-from harness.generators import (
-    AnyOf,
-    Generator,
-    TimeLimit,
-    on_clients,
-    on_nemesis,
-    rate,
-    seconds,
+from harness.clients import ConnectFailed, DatabaseClient, RedisConnection
+from harness.environments.protocol import CanPartition, CanReplay, CanStart
+from harness.errors import EnvironmentFailed, HistoryError
+from harness.generators import Generator, TimeLimit, rate, seconds
+from harness.history.events import (
+    Alarm,
+    Ended,
+    FaultBegan,
+    FinalBegan,
+    Healed,
+    ProcessEnded,
+    Settled,
+    What,
 )
-from harness.history import LINE_BYTES_MAX, NEMESIS, HistoryWriter, Op
+from harness.history.events import invoked as invocation_of
+from harness.history.operations import NEMESIS, Op
+from harness.history.record import PlannedFault, RunRecord
 from harness.interpreter import Interpreter
-from harness.judge import make_workload, node_names
-from harness.nemesis.faults import Fault, System, choose
+from harness.nemesis import catalogue
 from harness.nemesis.nemesis import Nemesis
-from harness.nemesis.schedule import FaultCycles
+from harness.nemesis.schedule import Planned, planned
+from harness.parts import Parts, key_prefix
+from harness.progress import Progress, Say
+from harness.recorder import Recorder
 from harness.results import Run
-from harness.simulation.trace import Trace
-from harness.spec import Spec
-from harness.targets import Audited, Target, TargetOptions, load
-from harness.workloads.base import Prepared, Workload
+from harness.streams import stream
+from harness.targets import Audited
+from harness.versions import versions
+from harness.workloads.base import Prepared, Scripted, Stage
 
 SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
-FLUSH_EVERY_S = 0.05
-Say = Callable[[str], None]
-
-
-class Recorder:
-    """Operations to the history file, and the counts for the live line."""
-
-    def __init__(self, path: Path, tick: Callable[[], None] = lambda: None) -> None:
-        """`tick` is called now and then while operations come in."""
-        self._tick = tick
-        self._writer = HistoryWriter(path)
-        self._timer: asyncio.TimerHandle | None = None
-        self._error: HistoryError | None = None
-        self.counts = {"invoke": 0, "ok": 0, "fail": 0, "info": 0}
-        self.faults: dict[str, None] = {}
-
-    def __call__(self, op: Op) -> None:
-        if self._error is not None:
-            raise self._error
-        self._writer.append(op)
-        if op.process != NEMESIS:
-            self.counts[op.type] += 1
-        elif op.f.startswith("start-"):
-            self.faults.setdefault(op.f.removeprefix("start-"))
-        elif op.f.startswith("stop-") and op.type == "info":
-            self.faults.pop(op.f.removeprefix("stop-"), None)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_EVERY_S, self._flush)
-
-    def _flush(self) -> None:
-        self._timer = None
-        self._tick()
-        try:
-            self._writer.flush()
-        except HistoryError as e:
-            self._error = e
-
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._writer.close()
+CLEAN_UP_TIMEOUT_S = 5.0
 
 
 class Runner:
-    """One run of a spec into a folder."""
+    """One run of some parts into a folder."""
 
-    def __init__(
-        self,
-        spec: Spec,
-        run: Run,
-        *,
-        password: str | None = None,
-        say: Say = lambda text: None,
-        trace: bool = False,
-    ) -> None:
-        """`say` gets the live line. `trace`: write everything that happens in a simulation.
-        Raises `UsageError` for what can't be run."""
-        spec = spec.resolved()
-        if trace and spec.environment != "simulated":
-            raise UsageError("--trace is of simulated runs: give --env simulated")
-        self.spec = spec
+    def __init__(self, parts: Parts, run: Run, *, say: Say = lambda text: None) -> None:
+        """`say` gets the live line."""
+        self.parts = parts
         self.run = run
-        self._trace = run.trace if trace else None
         self._say = say
-        self.env = self._environment()
-        credentials = Credentials(
-            username=spec.username, password=password, tls=spec.tls, tls_ca=spec.tls_ca
-        )
-        self.target: Target = load("harness.targets", spec.target)(
-            self.env,
-            TargetOptions(
-                binary=spec.binary,
-                options=spec.options,
-                credentials=credentials,
-                timeout_s=spec.timeout_s,
-            ),
-        )
-        self.workload: Workload = make_workload(spec, self.env.nodes, self._prefix())
-        swarm = spec.swarm
-        self.faults: list[Fault] = choose(
-            spec.nemesis, self.env, self.target, swarm.faults if swarm else None
-        )
-        self._system = System(self.env, self.target, self._rng("nemesis"))
-        self._system.beyond_tolerance = spec.beyond_tolerance
-        if swarm is not None:
-            self._system.strength_percent = swarm.strength_percent
-            able = msgspec.structs.replace(swarm, faults=tuple(f.name for f in self.faults))
-            self.spec = msgspec.structs.replace(spec, swarm=able)
-        self.nemesis = Nemesis(self.faults, self._system)
-        # Asks the machine, which a simulation may not.
-        self._versions = {**versions(), "code": code_hash(type(self.target))}
+        self._env, self._target, self._workload = parts.env, parts.target, parts.workload
+        self._faults = [catalogue.fault(kind) for kind in parts.plan.kinds]
+        self._nemesis = Nemesis(self._faults, parts.system)
+        self._progress = Progress(say, parts.spec.time_limit_s)
+        # Asked before the run begins: a simulation may not ask the machine.
+        self._versions = versions(type(parts.target))
         self._base = 0
-        self._index = 0
         self._recorder: Recorder | None = None
-        self._told = self._done = 0  # the live line: when, and how many operations then
 
-    def _environment(self) -> Environment:
-        if self.spec.environment == "external":
-            assert self.spec.addresses is not None
-            return ExternalEnvironment(parse_nodes(self.spec.addresses), self.run.path)
-        if self.spec.environment == "simulated":
-            swarm = self.spec.swarm
-            drawn: dict[str, Any] = {}
-            if swarm is not None:
-                drawn = {
-                    "client_hosts": swarm.client_hosts,
-                    "delays": swarm.delays,
-                    "service_ns": swarm.service_ns,
-                }
-            return SimulatedEnvironment(
-                node_names(self.spec),
-                self.run.path,
-                seed=self.spec.seed,
-                trace=self._trace,
-                **drawn,
-            )
-        return LocalEnvironment(
-            node_names(self.spec),
-            self.run.path,
-            seed=self.spec.seed,
-            first_port=self.spec.first_port,
-        )
-
-    def _prefix(self) -> str:
-        """Of every key: servers that somebody else runs may hold anything."""
-        if self.spec.environment != "external":
-            return "h:"
-        return f"harness:{self.run.path.name}:"
-
-    def _rng(self, purpose: str) -> random.Random:
-        return random.Random(f"{self.spec.seed}/{purpose}")
+    @property
+    def recorder(self) -> Recorder:
+        assert self._recorder is not None, "the run has started"
+        return self._recorder
 
     def now(self) -> int:
         """Nanoseconds since the clients began."""
-        return self.env.now() - self._base
+        return self._env.now() - self._base
+
+    def record(self) -> RunRecord:
+        """The content of test.json."""
+        spec, plan = self.parts.spec, self.parts.plan
+        return RunRecord(
+            spec=spec,
+            command=spec.command(),
+            faults=plan.kinds,
+            plan=list(plan.faults),
+            no_room=list(plan.no_room),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            target=self._target.describe(),
+            environment=self._env.describe(),
+            versions=self._versions,
+        )
 
     async def execute(self) -> None:
         """All of it; raises `HarnessError`. Whatever happens, nothing is left running."""
         self.run.create()
         try:
-            await self.env.open()
-            self.write_test()
-            await self.target.start()
-            self.write_test()  # with what the target has found out about itself
+            await self._env.open()
+            self.run.write_record(self.record())
+            await self._target.start()
+            self.run.write_record(self.record())  # with what the target has found out about itself
             self.run.link_latest()
-            recorder = Recorder(self.run.history, self._tell)
-            self._recorder = recorder
+            self._recorder = Recorder(self.run.history, self._tick)
             try:
-                await self._drive(recorder)
+                await self._drive()
             except BaseException:
                 with contextlib.suppress(HistoryError):  # the first error is the one to tell
-                    recorder.close()
+                    self._recorder.close()
                 raise
-            recorder.close()
+            self._recorder.close()
         finally:
-            await self.target.close()
-            await self.env.close()
+            await self._target.close()
+            await self._env.close()
             shutil.rmtree(self.run.path / "data", ignore_errors=True)
 
-    def write_test(self) -> None:
-        """test.json."""
-        faults = [f.name for f in self.faults]
-        record = test_record(
-            self.spec, self.spec.command(), faults, self.target, self.env, self._versions
-        )
-        self.run.write(self.run.test, record)
-
-    async def _drive(self, recorder: Recorder) -> None:
-        if isinstance(self.workload, Prepared):
-            await self._prepare(self.workload)
-        self._base = self.env.now()
-        if isinstance(self.env, SimulatedEnvironment):
-            self.env.world.note("clients begin: 0 s of the history")
+    async def _drive(self) -> None:
+        workload = self._workload
+        if isinstance(workload, Prepared):
+            await self._prepare(workload)
+        self._base = self._env.now()
+        if isinstance(self._env, CanReplay):
+            self._env.note("clients begin: 0 s of the history")
         try:
-            processes = await self._interpret(recorder, self._main(), self._rng("generator"), 0)
-            await self._heal(recorder)
-            final = self.workload.final()
-            if final is not None:
-                self._mark(recorder, "final", None)
-                await self._interpret(
-                    recorder,
-                    on_clients(final, self.spec.concurrency),
-                    self._rng("final"),
-                    processes,
-                )
-            if isinstance(self.target, Audited):
-                await self._audit(recorder, self.target)
-            self._record_crashes(recorder)
-            self._mark(recorder, "end", None)
+            if isinstance(workload, Scripted):
+                await workload.play(Stage(self._env, self._target, self.recorder, self.now))
+            else:
+                await self._clients_and_faults()
+            await self._look_for_crashes()
+            self._note(Ended())
         finally:
             await self._clean_up()
             self._say("")
 
-    async def _prepare(self, workload: Prepared) -> None:
-        primary = await self.target.primary()
+    async def _clients_and_faults(self) -> None:
+        spec, workload = self.parts.spec, self._workload
+        limit = seconds(spec.time_limit_s)
+        faults = planned(self.parts.plan.faults)
+        clients = TimeLimit(rate(spec.rate, workload.generator()), limit)
+        processes, faults_left = await self._interpret(clients, "", 0, TimeLimit(faults, limit))
+        await self._heal(faults_left)
+        final = workload.final()
+        if final is not None:
+            self._note(FinalBegan())
+            await self._interpret(final, "final/", processes)
+        if isinstance(self._target, Audited):
+            self.recorder.note_log(*await self._target.audit(), self.now())
+
+    def _note(self, what: What, error: str | None = None) -> None:
+        self.recorder.note(what, self.now(), error)
+
+    def _tick(self) -> None:
+        self._progress.tick(self.recorder, self.now())
+
+    # --- clients
+
+    async def _ask_primary(
+        self, timeout_s: float, ask: Callable[[RedisConnection], Awaitable[None]]
+    ) -> None:
+        primary = await self._target.primary()
         if primary is None:
             raise EnvironmentFailed("no node claims to be the primary")
-        connection = self.target.open_to(primary, self.env.client_hosts[0])
+        connection = self._target.open_to(primary, self._env.client_hosts[0])
         try:
-            async with asyncio.timeout(PREPARE_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await connection.open()
-                await workload.prepare(connection)
+                await ask(connection)
         except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
             raise EnvironmentFailed(f"{primary} could not be asked: {e}") from e
         finally:
             await connection.close()
 
-    def _main(self) -> Generator:
-        n = self.spec.concurrency
-        parts: list[Generator] = [on_clients(rate(self.spec.rate, self.workload.generator()), n)]
-        if self.faults:
-            interval = self.spec.fault_interval_s
-            alone = sum(f.rank == 1 for f in self.faults)
-            if self.spec.nemesis == "all" and self.spec.interval_s is None and alone:
-                # A cycle takes one of these at most, and every kind is to come.
-                interval = min(interval, self.spec.time_limit_s / (8 * alone))
-            parts.append(
-                on_nemesis(
-                    FaultCycles(
-                        tuple(self.faults), seconds(interval), deal=self.spec.nemesis == "all"
-                    ),
-                    n,
-                )
-            )
-        return TimeLimit(AnyOf(tuple(parts)), seconds(self.spec.time_limit_s))
+    async def _prepare(self, workload: Prepared) -> None:
+        await self._ask_primary(PREPARE_TIMEOUT_S, workload.prepare)
 
     def _client(self, worker: int) -> DatabaseClient:
-        hosts = self.env.client_hosts
+        hosts = self._env.client_hosts
         return DatabaseClient(
-            self.target,
+            self._target,
             hosts[worker % len(hosts)],
-            self.workload.apply,
-            reads=self.workload.reads,
-            forms=self.workload.forms,
-            timeout_s=self.spec.timeout_s,
+            self._workload.apply,
+            reads=self._workload.reads,
+            forms=self._workload.forms,
+            timeout_s=self.parts.spec.timeout_s,
         )
 
     async def _interpret(
-        self, recorder: Recorder, generator: Generator, rng: random.Random, first_process: int
-    ) -> int:
-        """Run a generator to its end with fresh clients; returns the next unused process."""
-        n = self.spec.concurrency
+        self,
+        generator: Generator,
+        streams: str,
+        first_process: int,
+        faults: Generator | None = None,
+    ) -> tuple[int, Generator]:
+        """Run generators to their ends with fresh clients; returns the next unused process, and
+        what is left of the faults. `streams`: before the names of random streams."""
+        n, seed = self.parts.spec.concurrency, self.parts.spec.seed
         interpreter = Interpreter(
             generator,
             n,
             self._client,
-            self.nemesis,
-            record=recorder,
+            self._nemesis,
+            faults=faults,
+            record=self.recorder,
             now=self.now,
-            rng=rng,
-            first_index=self._index,
+            stream=lambda name: stream(seed, streams + name),
+            first_index=self.recorder.index,
             first_process=first_process,
         )
-        try:
-            await interpreter.run()
-        finally:
-            self._index = interpreter.index
+        await interpreter.run()
         highest = max(p for p in interpreter.processes if isinstance(p, int))
-        return (highest // n + 1) * n
+        return (highest // n + 1) * n, interpreter.faults_left
 
-    def _next(self) -> int:
-        self._index += 1
-        return self._index - 1
+    # --- after the faults
 
-    def _mark(self, recorder: Recorder, f: str, value: Any, error: str | None = None) -> None:
-        """An event of the run itself, in the history as the nemesis'."""
-        for type in ("invoke", "info"):
-            recorder(
-                Op(
-                    self._next(),
-                    self.now(),
-                    type,
-                    NEMESIS,
-                    f,
-                    value,
-                    error if type == "info" else None,
-                )
-            )
-
-    async def _heal(self, recorder: Recorder) -> None:
-        for f in self.nemesis.healing():
-            invoke = Op(self._next(), self.now(), "invoke", NEMESIS, f)
-            recorder(invoke)
-            done = await self.nemesis.invoke(invoke)
-            done.index, done.time = self._next(), self.now()
-            recorder(done)
-        if not self.faults:
-            self._mark(recorder, "heal", None)
+    async def _heal(self, faults: Generator) -> None:
+        for ended in self._nemesis.healing():
+            f, value = invocation_of(ended)
+            invoke = Op(self.recorder.index, self.now(), "invoke", NEMESIS, f, value)
+            self.recorder(invoke)
+            done = await self._nemesis.invoke(invoke)
+            done.index, done.time = self.recorder.index, self.now()
+            self.recorder(done)
+        for fault in _never_begun(faults):
+            reason = "the time of faults was over before its turn"
+            began = FaultBegan(fault=fault.fault, arguments=fault.arguments, skipped=reason)
+            self._note(began)
+        if not self._faults:
+            self._note(Healed())
             return
-        await self.env.network.heal()
-        self._mark(recorder, "heal", None)
-        began = self.now()
+        if isinstance(self._env, CanPartition):
+            await self._env.network.heal()
+        self._note(Healed())
+        began_at = self.now()
         try:
-            for process in self.env.processes:
-                if self.env.state(process) == "dead":
-                    await self.target.restart(process)
-            await self.target.settle(SETTLE_TIMEOUT_S)
+            for process in self._env.processes:
+                if await self._env.state(process) == "dead":
+                    await self._target.restart(process)
+            await self._target.settle(SETTLE_TIMEOUT_S)
         except EnvironmentFailed as e:
-            self._mark(recorder, "settle", None, str(e))
+            self._note(Settled(), str(e))
         else:
-            self._mark(recorder, "settle", {"ms": round((self.now() - began) / 1e6)})
+            self._note(Settled(ms=round((self.now() - began_at) / 1e6)))
 
-    async def _audit(self, recorder: Recorder, target: Audited) -> None:
-        """The log goes into the history, in lines that are short enough."""
-        log, digests = await target.audit()
-        part: list[Any] = []
-        size = 0
-        for each in log:
-            length = len(msgspec.json.encode(each)) + 1
-            if size + length > LINE_BYTES_MAX // 2:
-                self._mark(recorder, "log", part)
-                part, size = [], 0
-            part.append(each)
-            size += length
-        self._mark(recorder, "log", part)
-        self._mark(recorder, "digests", digests)
-
-    def _record_crashes(self, recorder: Recorder) -> None:
-        for exit in self.env.exits:
+    async def _look_for_crashes(self) -> None:
+        for exit in self._env.exits:
             if not exit.expected:
-                said = self.env.log_tail(exit.process, 1)
-                self._mark(
-                    recorder,
-                    "exit",
-                    {
-                        "process": exit.process,
-                        "code": exit.code,
-                        "what": f"ended by itself with code {exit.code}"
-                        + (f": {said[:200]}" if said else ""),
-                    },
-                )
-        for helper in self.env.helpers_ended():
-            self._mark(recorder, "exit", {"process": helper, "what": "ended during the run"})
-        for log in sorted((self.run.path / "logs").glob("*/*.log")):
-            text = log.read_text(errors="replace")
-            for alarm in self.target.alarms:
+                said = (await self._env.log_tail(exit.process, 1))[:200]
+                what = f"ended by itself with code {exit.code}" + (f": {said}" if said else "")
+                self._note(ProcessEnded(process=exit.process, code=exit.code, what=what))
+        for helper in await self._env.helpers_ended():
+            self._note(ProcessEnded(process=helper, what="ended during the run"))
+        for process, text in sorted((await self._env.logs()).items()):
+            for alarm in self._target.alarms:
                 if alarm in text:
-                    self._mark(
-                        recorder, "alarm", {"process": log.stem, "what": f"logged {alarm!r}"}
-                    )
+                    self._note(Alarm(process=process, what=f"logged {alarm!r}"))
 
     async def _clean_up(self) -> None:
         """Take our keys off servers that go on living."""
-        if self.spec.environment != "external":
+        if isinstance(self._env, CanStart):
             return
-        primary = await self.target.primary()
-        if primary is None:
-            return
-        connection = self.target.open_to(primary, self.env.client_hosts[0])
-        keys = list(self.workload.keys)
+        keys = list(self._workload.keys)
+
+        async def unlink(connection: RedisConnection) -> None:
+            for start in range(0, len(keys), 500):
+                await connection.call("UNLINK", *keys[start : start + 500])
+
         try:
-            async with asyncio.timeout(5):
-                await connection.open()
-                for start in range(0, len(keys), 500):
-                    await connection.call("UNLINK", *keys[start : start + 500])
-        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
-            self._say(f"could not remove {len(keys)} keys {self._prefix()}* from {primary}: {e}\n")
-        finally:
-            await connection.close()
-
-    def _tell(self) -> None:
-        """The live line, once a second."""
-        now = self.now()
-        if now - self._told < 10**9 or self._recorder is None:
-            return
-        counts = self._recorder.counts
-        done = counts["ok"] + counts["fail"] + counts["info"]
-        rate = (done - self._done) * 1e9 / (now - self._told)
-        left = max(0.0, self.spec.time_limit_s - now / 1e9)
-        faults = ", ".join(self._recorder.faults) or "no fault"
-        self._say(
-            f"{left:3.0f} s left  {rate:6.0f} ops/s  ok {counts['ok']}  "
-            f"fail {counts['fail']}  info {counts['info']}  {faults}"
-        )
-        self._told, self._done = now, done
+            await self._ask_primary(CLEAN_UP_TIMEOUT_S, unlink)
+        except EnvironmentFailed as e:
+            prefix = key_prefix(self._env, self.run.path)
+            self._say(f"could not remove {len(keys)} keys {prefix}*: {e}\n")
 
 
-def test_record(
-    spec: Spec,
-    command: str,
-    faults: Sequence[str],
-    target: Target,
-    env: Environment,
-    versions: dict[str, str],
-) -> dict[str, Any]:
-    """What a reader, or `harness check`, needs to know of a run: the content of test.json."""
-    return {
-        "spec": specs.to_json(spec),
-        "command": command,
-        "faults": list(faults),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "target": target.describe(),
-        "environment": env.describe(),
-        "versions": versions,
-    }
-
-
-def code_hash(target: type) -> str:
-    """Of the sources that decide what a seed gives: the harness' and the target's."""
-    files = set(Path(__file__).parent.rglob("*.py"))
-    source = inspect.getsourcefile(target)
-    if source is not None:
-        package = importlib.import_module(target.__module__.partition(".")[0])
-        folders = [Path(p) for p in getattr(package, "__path__", ())]
-        files |= {f for folder in folders for f in folder.rglob("*.py")} or {Path(source)}
-    digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(files):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Of what decides a run's behaviour."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("consistency-harness", "redis", "hiredis"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
-def hashes(run: Run, trace: Trace) -> dict[str, Any]:
-    """What two runs of one seed have in common: the content of hashes.json."""
-    return {"history": history_hash(run), "trace": trace.digest(), "events": trace.count}
-
-
-def history_hash(run: Run) -> str:
-    return hashlib.blake2b(run.history.read_bytes(), digest_size=16).hexdigest()
-
-
-def execute(
-    spec: Spec,
-    run: Run,
-    *,
-    password: str | None = None,
-    say: Say = lambda text: None,
-    trace: bool = False,
-) -> Sequence[str]:
-    """Run a test in a fresh event loop; returns the names of its faults.
-
-    Raises `HarnessError`, and `KeyboardInterrupt` after everything was stopped.
-    """
-    runner = Runner(spec, run, password=password, say=say, trace=trace)
-    env = runner.env
-    try:
-        env.run(runner.execute())
-    except EnvironmentFailed:
-        if isinstance(env, SimulatedEnvironment) and run.history.exists():
-            run.write(run.hashes, hashes(run, env.world.trace))  # it can be replayed all the same
-        raise
-    if isinstance(env, SimulatedEnvironment):
-        run.write(run.hashes, hashes(run, env.world.trace))
-    return [f.name for f in runner.faults]
+def _never_begun(faults: Generator) -> list[PlannedFault]:
+    if isinstance(faults, TimeLimit):
+        faults = faults.inner
+    return faults.left() if isinstance(faults, Planned) else []

@@ -1,22 +1,36 @@
-"""What a system under test tells the harness, and how targets and workloads are found.
+"""What a system under test tells the harness.
 
-A target is a class with the methods of `Target`, made known by an entry point in the group
-`harness.targets`, or given as `module:Class`.
+A target is a class that takes an `Environment` and `TargetOptions`, made known by an entry point in
+the group `harness.targets`, or given as `module:Class`. `Target` is what every target has; what
+only some can do, or have, are types of their own.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.clients import Credentials, RedisConnection
-from harness.environments.protocol import Environment
-from harness.errors import UsageError
+from harness.history.events import Digests, LogEntry
+from harness.history.record import TargetInfo
+
+__all__ = [
+    "Audited",
+    "Digests",
+    "Disturbance",
+    "Failover",
+    "HasLease",
+    "HasLog",
+    "LogEntry",
+    "Target",
+    "TargetInfo",
+    "TargetOptions",
+]
+
+# What a fault disturbs, and a target or a workload depends on. `clock-rate`: how fast a monotonic
+# clock runs, as leases do; `wall-clock`: the time of day, as expiry does.
+Disturbance = Literal["links", "processes", "disks", "roles", "clock-rate", "wall-clock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +43,19 @@ class TargetOptions:
     timeout_s: float = 1.0
 
 
+@runtime_checkable
 class Target(Protocol):
     """The system under test, in an environment.
 
-    `promises`: of {"replica-prefixes"}, what it says of its replicas, and "log": there is one that
-    can be audited. `capabilities`: what faults may rely on, of {"log", "lease",
-    "hand-over": a failover is performed by the primary itself}; `lease_ms`: of a
-    primary, where there is a lease. `alarms`: texts that mean a crash when a node's log holds them.
+    `promises`: of {"replica-prefixes"}, what it promises of its replicas, and "log": there is one
+    that can be audited. `depends_on`: what of its environment its correctness may depend on: faults
+    of nothing else can't hurt it. `alarms`: texts that mean a crash when a node's log holds them.
     """
 
     name: str
     promises: frozenset[str]
-    capabilities: frozenset[str]
-    lease_ms: int
+    depends_on: frozenset[Disturbance]
     alarms: Sequence[str]
-    env: Environment
 
     async def start(self) -> None:
         """Start every node and wait until the target serves; raises `UsageError` when a node
@@ -77,19 +89,21 @@ class Target(Protocol):
         """What the target itself has open; its processes are the environment's to stop."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """For the results: binary, version, options."""
+    def describe(self) -> TargetInfo:
+        """For the results."""
         ...
 
 
 @runtime_checkable
-class Failover(Protocol):
-    """An operator's failover: a capability of targets."""
+class Failover(Target, Protocol):
+    """A target with an operator's failover. `hands_over`: the primary itself performs it."""
+
+    hands_over: bool
 
     async def promote(self, node: str) -> dict[str, Any]:
         """Make a replica the primary without asking the old one; clients follow.
 
-        Returns what was seen: the old primary, both replication offsets.
+        Returns what was seen: `old` and `new` primary, `old_offset`, `new_offset`.
         """
         ...
 
@@ -99,22 +113,15 @@ class Failover(Protocol):
 
 
 @runtime_checkable
-class Audited(Protocol):
-    """A capability of targets that have a log."""
+class HasLease(Target, Protocol):
+    """A target whose primary serves while it has a lease. `lease_ms`: how long one lasts."""
 
-    async def audit(self) -> tuple[list[Any], dict[str, Any]]:
-        """The effects in the log, [n, [words]] each, and what it and every node hold: `nodes`
-        (digest of each), `replay` (of a replay of the log), `copies` (of each copy of the log, how
-        many entries it was seen to hold), `compared` (how many were seen in more than one),
-        `differing` (where two are not the same, in words), `entries`, `trimmed` (n of the last
-        entry that no copy has kept), `snapshots` (of each, its digest and that of a replay up to
-        its position); with `error` alone where that could not be found out."""
-        ...
+    lease_ms: int
 
 
 @runtime_checkable
-class Readmits(Protocol):
-    """A capability of targets that have a log. `azs`: its processes."""
+class HasLog(Target, Protocol):
+    """A target with a replicated log of its own. `azs`: its processes."""
 
     azs: Sequence[str]
 
@@ -123,42 +130,11 @@ class Readmits(Protocol):
         ...
 
 
-# By which a class given as module:Class is told from one of another kind.
-_REQUIRED = {
-    "target": ("promises", "start", "primary"),
-    "workload": ("generator", "apply", "claims"),
-    "model": ("init", "step"),
-}
+@runtime_checkable
+class Audited(Target, Protocol):
+    """A target whose log can be read from outside."""
 
-
-def load(group: str, name: str) -> Any:
-    """The class behind a name in an entry point group, or behind `module:Class`.
-
-    Raises `UsageError` that lists what there is.
-    """
-    found = {e.name: e for e in entry_points(group=group)}
-    if name in found:
-        return found[name].load()
-    kind = group.rpartition(".")[2].removesuffix("s")
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # one's own target lies where one works
-        try:
-            made = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as e:
-            raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
-        if not isinstance(made, type):
-            raise UsageError(f"can't load the {kind} {name!r}: it is not a class")
-        lacking = [each for each in _REQUIRED[kind] if not hasattr(made, each)]
-        if lacking:
-            raise UsageError(f"{name!r} is not a {kind}: it has no {', '.join(lacking)}")
-        return made
-    raise UsageError(
-        f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"
-    )
-
-
-def names(group: str) -> list[str]:
-    """What is registered in an entry point group."""
-    return sorted({e.name for e in entry_points(group=group)})
+    async def audit(self) -> tuple[list[LogEntry], Digests]:
+        """The entries of the log, and what nodes, copies and snapshots hold, when nothing is
+        written any more; `Digests.error` where that could not be found out."""
+        ...

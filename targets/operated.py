@@ -13,9 +13,9 @@ from typing import Any
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, RedisConnection, role_name
-from harness.environments.protocol import Environment, ProcessSpec
+from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
-from harness.targets import TargetOptions
+from harness.targets import Disturbance, TargetOptions
 
 START_TIMEOUT_S = 20.0
 
@@ -26,14 +26,14 @@ class Operated:
     name: str
     version = "unknown"
     promises: frozenset[str] = frozenset()
+    depends_on: frozenset[Disturbance] = frozenset({"links", "processes", "disks", "roles"})
     alarms: Sequence[str] = ()
-    capabilities: frozenset[str] = frozenset()
-    lease_ms = 0
+    hands_over = False
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.env = env
         self.options = options
-        self._starts = env.name != "external"
+        self.place = env if isinstance(env, CanStart) else None  # None: others start the servers
         self._announced: str | None = None
         self._asked = -(10**10)
 
@@ -44,7 +44,7 @@ class Operated:
     # --- life
 
     async def start(self) -> None:
-        if not self._starts:
+        if self.place is None:
             try:
                 self.version = await self._version_of_running()
             except EnvironmentFailed as e:
@@ -54,16 +54,18 @@ class Operated:
             return
         self._announced = self.env.nodes[0]
         for node in self.env.nodes:
-            await self.env.start(self.spec(node))
+            await self.place.start(self.spec(node))
         try:
             await self.settle(START_TIMEOUT_S)
         except EnvironmentFailed as e:
-            if any(self.env.state(node) == "dead" for node in self.env.nodes):
-                raise UsageError(f"{self.version} did not start: {e}") from e
+            for node in self.env.nodes:
+                if await self.env.state(node) == "dead":
+                    raise UsageError(f"{self.version} did not start: {e}") from e
             raise
 
     async def restart(self, node: str) -> None:
-        await self.env.start(self.spec(node))
+        assert self.place is not None, "what the harness did not start it does not kill"
+        await self.place.start(self.spec(node))
         await self._wait(node, self._answers, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
@@ -77,8 +79,8 @@ class Operated:
     ) -> None:
         deadline = self.env.now() + int(timeout_s * 1e9)
         while not await holds(node):
-            if self.env.state(node) == "dead":
-                raise EnvironmentFailed(f"{node} ended: {self.env.log_tail(node)}")
+            if await self.env.state(node) == "dead":
+                raise EnvironmentFailed(f"{node} ended: {await self.env.log_tail(node)}")
             if self.env.now() > deadline:
                 raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
             await asyncio.sleep(0.02)
@@ -123,8 +125,10 @@ class Operated:
         role = await self.role(node)
         if role is None:
             return False
-        if node == self._announced or not self._starts:
-            return self._starts is False or role[0] == "master"
+        if self.place is None:
+            return True
+        if node == self._announced:
+            return bool(role[0] == "master")
         return bool(role[0] == "slave" and role[3] == "connected")
 
     async def _followed(self, primary: str) -> bool:
@@ -139,7 +143,7 @@ class Operated:
     async def primary(self) -> str | None:
         """The node that the operator announced; on external servers the one that says so,
         asked again at most once a second."""
-        if self._starts or self.env.now() - self._asked < 10**9:
+        if self.place is not None or self.env.now() - self._asked < 10**9:
             return self._announced
         self._asked = self.env.now()
         roles = await asyncio.gather(*(self.role(n) for n in self.env.nodes))

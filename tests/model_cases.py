@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from harness.history.columns import DIFFERED
 from harness.models.bank import Bank
-from harness.models.base import DIFFERED
 from harness.models.counter import Counter
 from harness.models.fields import Hash, SortedSet
 from harness.models.fifo import FifoQueue

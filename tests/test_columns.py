@@ -19,12 +19,12 @@ from harness.checkers.linearizability.checker import (
     Budget,
     Entry,
     check,
-    check_columns,
-    check_entries,
+    decide_columns,
+    decide_entries,
 )
 from harness.history import History, Op
-from harness.history.columns import OPEN, Columns, columns_of, rows_by_key
-from harness.models.base import DIFFERED, INCONSISTENT, Model
+from harness.history.columns import DIFFERED, OPEN, Columns, columns_of, rows_by_key
+from harness.models.base import INCONSISTENT, Model
 from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
 from harness.models.register import CasRegister, Register
@@ -97,8 +97,8 @@ def test_columns_are_judged_as_entries_are(name: str) -> None:
         for index, op in enumerate(made):
             op.index = op.time = index
         kept = columns(made, independent=True, observe_differed=True)
-        _, outcomes = check_columns(kept, model, Budget())
-        expected = {k: check_entries(entries, model, Budget()).valid for k, entries in
+        _, outcomes = decide_columns(kept, model, Budget())
+        expected = {k: decide_entries(entries, model, Budget()).valid for k, entries in
                     enumerate(keys)}  # fmt: skip
         for k, outcome in zip(kept.keys, outcomes, strict=True):
             assert outcome.valid is expected[k]
@@ -135,7 +135,7 @@ def test_a_model_need_not_say_how_its_operations_join_states(name: str) -> None:
     rng = random.Random(f"plain {name}")
     for _ in range(300):
         entries = random_history(model, ask, answer, rng, rng.randint(2, 8))
-        outcome = check_entries(entries, Plain(model), Budget())
+        outcome = decide_entries(entries, Plain(model), Budget())
         assert outcome.valid is brute_force(entries, model)
 
 
@@ -258,4 +258,4 @@ def test_a_step_that_raises_in_the_core_is_not_swallowed() -> None:
 
     entries = [Entry("add", i, True, 2 * i, 2 * i + 1) for i in range(100)]
     with pytest.raises(RuntimeError, match="broken model"):
-        check_entries(entries, Broken(), Budget())
+        decide_entries(entries, Broken(), Budget())

@@ -1,4 +1,4 @@
-"""Columns beside a history: used where they are of it, taken for nothing where they are not."""
+"""Columns kept of a history: used where they are of it, taken for nothing where they are not."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 
 from harness.checkers import files as check
-from harness.checkers.files import check_alone
+from harness.checkers.files import check_file
 from harness.formats import columns_file
 from harness.history import History, HistoryWriter, Op
-from harness.history.columns import Columns, columns_of
-from harness.models.base import DIFFERED
+from harness.history.columns import DIFFERED, Columns, columns_of
 
 HOW = {"independent": False, "format_name": None, "nil_is_a_value": False,
        "observe_differed": False}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def _always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def _always_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(check, "KEPT_FROM", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def recorded(path: Path, *ops: tuple) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     writer = HistoryWriter(path)
     for i, op in enumerate(ops):
@@ -44,7 +45,7 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def valid(path: Path, **how: object) -> object:
-    return check_alone(path, "cas-register", **HOW | how)[0].valid
+    return check_file(path, "cas-register", **HOW | how)[0].valid
 
 
 def test_a_second_check_does_not_read_the_history(
@@ -52,7 +53,7 @@ def test_a_second_check_does_not_read_the_history(
 ) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
-    assert columns_file.beside(path).exists()
+    assert columns_file.kept_for(path).exists()
     assert not list(tmp_path.glob("*.partial"))
     refuse_to_read(monkeypatch)
     assert valid(path) is True
@@ -69,7 +70,7 @@ def test_another_history_has_other_columns(tmp_path: Path) -> None:
 
 def test_a_violation_is_told_from_the_history(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *BAD)
-    told = [check_alone(path, "cas-register", **HOW)[0] for _ in range(2)]
+    told = [check_file(path, "cas-register", **HOW)[0] for _ in range(2)]
     assert told[0].why == told[1].why
     assert told[1].evidence["witnesses"]
 
@@ -79,7 +80,7 @@ def test_any_byte_that_was_changed_is_noticed(
 ) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
-    beside = columns_file.beside(path)
+    beside = columns_file.kept_for(path)
     whole = beside.read_bytes()
     refuse_to_read(monkeypatch)
     for at in range(len(whole)):
@@ -92,7 +93,7 @@ def test_any_byte_that_was_changed_is_noticed(
 def test_damaged_columns_are_made_anew(tmp_path: Path, changed: bytes | None) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
-    beside = columns_file.beside(path)
+    beside = columns_file.kept_for(path)
     whole = beside.read_bytes()
     beside.write_bytes(whole[: len(whole) // 2] if changed is None else changed)
     assert valid(path) is True
@@ -103,9 +104,9 @@ def test_a_torn_history_is_not_kept(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     with path.open("ab") as file:
         file.write(b'{"index":6')
-    verdict, warnings = check_alone(path, "cas-register", **HOW)
+    verdict, warnings = check_file(path, "cas-register", **HOW)
     assert (verdict.valid, len(warnings)) == (True, 1)
-    assert not columns_file.beside(path).exists()
+    assert not columns_file.kept_for(path).exists()
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -127,6 +128,37 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_a_folder_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
-    columns_file.beside(path).with_suffix(".partial").mkdir()
+    columns_file.folder().mkdir(parents=True, mode=0o700)
+    columns_file.kept_for(path).with_suffix(".partial").mkdir()
     assert valid(path) is True
-    assert not columns_file.beside(path).exists()
+    assert not columns_file.kept_for(path).exists()
+
+
+def test_nothing_is_written_beside_the_history_and_nothing_there_is_trusted(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "theirs" / "history.jsonl", *BAD)
+    assert valid(path) is False
+    assert [p.name for p in path.parent.iterdir()] == ["history.jsonl"]
+    recorded(path, *GOOD)
+    assert valid(path) is True
+    planted = columns_file.kept_for(path).read_bytes()
+    recorded(path, *BAD)
+    path.with_name("history.jsonl.columns").write_bytes(planted)
+    assert valid(path) is False
+
+
+def test_a_cache_folder_that_others_can_write_to_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recorded(tmp_path / "history.jsonl", *GOOD)
+    assert valid(path) is True
+    columns_file.folder().chmod(0o777)
+    refuse_to_read(monkeypatch)
+    with pytest.raises(AssertionError, match="was read"):
+        valid(path)
+
+
+def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns_file, "KEPT_BYTES", 1)
+    for ops in (GOOD, BAD):
+        assert valid(recorded(tmp_path / "history.jsonl", *ops)) is (ops is GOOD)
+    assert len(list(columns_file.folder().iterdir())) == 1

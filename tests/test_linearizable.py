@@ -16,8 +16,8 @@ from harness.checkers.linearizability.checker import (
     Budget,
     Entry,
     check,
-    check_entries,
-    check_keys,
+    decide_by_key,
+    decide_entries,
 )
 from harness.history import History, Op
 from harness.models.base import INCONSISTENT
@@ -41,9 +41,9 @@ def test_both_algorithms_agree_with_brute_force(name: str) -> None:
         expected = brute_force(entries, model)
         verdicts[expected] += 1
         for zones in (True, False):
-            outcome = check_entries(entries, model, BUDGET, zones=zones)
+            outcome = decide_entries(entries, model, BUDGET, zones=zones)
             assert outcome.valid is expected, (zones, outcome, entries)
-        without_order = check_keys({"k": entries}, model, BUDGET)["k"]
+        without_order = decide_by_key({"k": entries}, model, BUDGET)["k"]
         assert without_order.valid is expected, (without_order, entries)
     assert min(verdicts.values()) > HISTORIES // 20, verdicts
 
@@ -55,7 +55,7 @@ def test_a_linearization_found_by_the_search_is_one(name: str) -> None:
     checked = 0
     for _ in range(300):
         entries = random_history(model, ask, answer, rng, 8)
-        outcome = check_entries(entries, model, BUDGET, zones=False)
+        outcome = decide_entries(entries, model, BUDGET, zones=False)
         if not outcome.valid:
             continue
         order = [entries[i] for i in outcome.order]
@@ -96,7 +96,7 @@ def r(value, call, ret) -> Entry:
 )  # fmt: skip
 @pytest.mark.parametrize("zones", [True, False])
 def test_small_registers(entries: list[Entry], valid: bool, zones: bool) -> None:
-    assert check_entries(entries, Register(), BUDGET, zones=zones).valid is valid
+    assert decide_entries(entries, Register(), BUDGET, zones=zones).valid is valid
 
 
 def busy_register(clients: int, operations: int, stale_at: int | None = None) -> list[Entry]:
@@ -117,8 +117,8 @@ def busy_register(clients: int, operations: int, stale_at: int | None = None) ->
 
 @pytest.mark.parametrize(("clients", "zones"), [(5, True), (20, True), (100, True), (5, False)])
 def test_many_clients_on_one_key_are_decided(clients: int, zones: bool) -> None:
-    good = check_entries(busy_register(clients, 4000), Register(), BUDGET, zones=zones)
-    bad = check_entries(busy_register(clients, 4000, 3600), Register(), BUDGET, zones=zones)
+    good = decide_entries(busy_register(clients, 4000), Register(), BUDGET, zones=zones)
+    bad = decide_entries(busy_register(clients, 4000, 3600), Register(), BUDGET, zones=zones)
     assert good.valid is True
     assert bad.valid is False
     assert bad.configurations < 1_000_000
@@ -126,7 +126,7 @@ def test_many_clients_on_one_key_are_decided(clients: int, zones: bool) -> None:
 
 def test_more_than_1024_open_at_once_is_unknown_not_wrong() -> None:
     entries = [w(0, i, 5000 + i) for i in range(1100)]
-    outcome = check_entries(entries, Register(), BUDGET, zones=False)
+    outcome = decide_entries(entries, Register(), BUDGET, zones=False)
     assert (outcome.valid, outcome.how) == (None, "more than 1024 operations open at once")
 
 
@@ -140,10 +140,10 @@ def hard_history() -> list[Entry]:
 
 @pytest.mark.parametrize("budget", [Budget(configurations=3), Budget(bytes=100)])
 def test_a_spent_budget_is_unknown_and_says_of_what(budget: Budget) -> None:
-    outcome = check_entries(hard_history(), CasRegister(), budget, zones=False)
+    outcome = decide_entries(hard_history(), CasRegister(), budget, zones=False)
     assert outcome.valid is None
     assert outcome.how in ("configurations", "memory")
-    assert check_entries(hard_history(), CasRegister(), BUDGET, zones=False).valid is False
+    assert decide_entries(hard_history(), CasRegister(), BUDGET, zones=False).valid is False
 
 
 def endless_history() -> list[Entry]:
@@ -169,7 +169,7 @@ def as_history(entries: list[Entry]) -> History:
 def test_time_is_a_budget_too() -> None:
     begun = time.monotonic()
     budget = Budget(configurations=1 << 60, seconds=0.2)
-    outcome = check_entries(endless_history(), CasRegister(), budget, zones=False)
+    outcome = decide_entries(endless_history(), CasRegister(), budget, zones=False)
     assert (outcome.valid, outcome.how) == (None, "time")
     assert time.monotonic() - begun < 5
 
@@ -178,7 +178,7 @@ def test_the_end_of_time_is_the_end_however_many_keys_are_hard() -> None:
     """More than enough for threads; a reader without context found that it never ended."""
     begun = time.monotonic()
     budget = Budget(configurations=1 << 60, seconds=0.3)
-    outcomes = check_keys({k: endless_history() for k in range(300)}, CasRegister(), budget)
+    outcomes = decide_by_key({k: endless_history() for k in range(300)}, CasRegister(), budget)
     assert {o.how for o in outcomes.values()} == {"time"}
     assert time.monotonic() - begun < 20
 
@@ -186,7 +186,7 @@ def test_the_end_of_time_is_the_end_however_many_keys_are_hard() -> None:
 def test_a_number_that_is_no_int_is_counted_too() -> None:
     entries = [Entry("add", 1, False, 0, OPEN), Entry("add", 1, False, 1, OPEN),
                Entry("read", 2.0, True, 5, 6)]  # fmt: skip
-    assert check_keys({1: entries}, Counter(), BUDGET)[1].valid is True
+    assert decide_by_key({1: entries}, Counter(), BUDGET)[1].valid is True
 
 
 def test_values_are_ranked_among_those_of_their_key() -> None:
@@ -220,7 +220,7 @@ def test_what_was_not_decided_is_described() -> None:
 
 def test_one_hard_key_does_not_hide_an_easy_violation() -> None:
     keys = {"hard": hard_history(), "easy": [w(1, 0, 1), r(None, 2, 3)]}
-    outcomes = check_keys(keys, CasRegister(), Budget(configurations=40_000))
+    outcomes = decide_by_key(keys, CasRegister(), Budget(configurations=40_000))
     assert outcomes["easy"].valid is False
 
 
@@ -232,8 +232,8 @@ def test_many_hard_keys_share_the_memory_and_are_decided_one_after_the_other() -
     keys = {
         k: [w(k % 5 + 1, i, 30_000 + (i * 7919) % 21_001) for i in range(300)] for k in range(20)
     }
-    alone = check_keys({0: keys[0]}, Register(), Budget())
-    together = check_keys(keys, Register(), Budget(bytes=2 * max(1 << 20, alone[0].bytes)))
+    alone = decide_by_key({0: keys[0]}, Register(), Budget())
+    together = decide_by_key(keys, Register(), Budget(bytes=2 * max(1 << 20, alone[0].bytes)))
     assert {o.valid for o in together.values()} == {alone[0].valid}
 
 
@@ -265,7 +265,7 @@ def test_an_order_that_changes_midway_leaves_nothing_untried() -> None:
         assert state is not INCONSISTENT
         assert e.ret > latest
         latest = max(latest, e.call)
-    assert check_entries(order, CasRegister(), Budget(configurations=10_000_000)).valid is True
+    assert decide_entries(order, CasRegister(), Budget(configurations=10_000_000)).valid is True
 
 
 def test_failed_operations_did_not_happen_and_unknown_reads_say_nothing() -> None:
@@ -319,8 +319,8 @@ def test_a_model_of_ten_lines_is_enough() -> None:
             return state if value == state else INCONSISTENT
 
     flip, seen = Entry("flip", None, True, 0, 1), Entry("read", True, True, 2, 3)
-    assert check_entries([flip, seen], Toggle(), BUDGET).valid is True
-    assert check_entries([flip, flip, seen], Toggle(), BUDGET).valid is False
+    assert decide_entries([flip, seen], Toggle(), BUDGET).valid is True
+    assert decide_entries([flip, flip, seen], Toggle(), BUDGET).valid is False
 
 
 def test_a_growing_model_may_name_what_an_operation_grows_from() -> None:
@@ -336,7 +336,7 @@ def test_a_growing_model_may_name_what_an_operation_grows_from() -> None:
             return super().step(state, f, value, known)
 
     entries = [Entry("append", ("a", ("a",)), True, 0, 1), Entry("append", ("b", None), True, 2, 3)]
-    assert check_entries(entries, Named(), BUDGET).valid is True
+    assert decide_entries(entries, Named(), BUDGET).valid is True
 
 
 def test_a_model_that_raises_is_not_swallowed() -> None:
@@ -345,7 +345,7 @@ def test_a_model_that_raises_is_not_swallowed() -> None:
             raise RuntimeError("broken model")
 
     with pytest.raises(RuntimeError, match="broken model"):
-        check_entries([Entry("append", (1, 1), True, 0, 1)], Broken(), BUDGET)
+        decide_entries([Entry("append", (1, 1), True, 0, 1)], Broken(), BUDGET)
 
 
 def test_an_unknown_outcome_keeps_what_was_asked_for() -> None:
@@ -372,20 +372,20 @@ def test_unread_open_appends_are_one_class() -> None:
         Entry("append", (90, 51), True, 300, 301),
         Entry("append", (91, 51), True, 302, 303),
     ]
-    outcome = check_entries(entries, ListAppend(), BUDGET)
+    outcome = decide_entries(entries, ListAppend(), BUDGET)
     assert outcome.valid is False
     assert outcome.configurations < 1000
 
 
 def test_states_count_against_the_budget_of_memory() -> None:
     entries = [Entry("append", (i, i + 1), True, 2 * i, 2 * i + 1) for i in range(2000)]
-    outcome = check_entries(entries, ListAppend(), Budget(bytes=1 << 20))
+    outcome = decide_entries(entries, ListAppend(), Budget(bytes=1 << 20))
     assert (outcome.valid, outcome.how) == (None, "memory")
 
 
 def test_a_return_before_the_call_is_refused() -> None:
     with pytest.raises(ValueError, match="returns before it is called"):
-        check_entries([r(1, 5, 4)], Register(), BUDGET)
+        decide_entries([r(1, 5, 4)], Register(), BUDGET)
 
 
 def test_answers_of_a_demoted_node_are_left_out_of_the_claim() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from harness.nemesis.faults import System, choose, registry
 from hypothesis import given
 from hypothesis import strategies as st
 from simulator import invocations, simulate
@@ -14,7 +15,6 @@ from harness.errors import EnvironmentFailed, UsageError
 from harness.generators import NANOS, TimeLimit, on_nemesis
 from harness.history import NEMESIS, Op
 from harness.nemesis import grudges
-from harness.nemesis.faults import System, choose, registry
 from harness.nemesis.nemesis import Nemesis
 from harness.nemesis.schedule import FaultCycles, deal_hand, plan_cycle, shuffled
 

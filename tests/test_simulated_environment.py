@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.nemesis.faults import System, registry
 from simulation.worlds import Echo, Sink, server
 
 from harness.environments.protocol import Machines, ProcessSpec
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import EnvironmentFailed
-from harness.nemesis.faults import System, registry
 
 
 def environment(folder: Path) -> SimulatedEnvironment:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from harness.nemesis.faults import ALL
+from harness.swarm import draw
 from stories import STORIES, Story, play
 
 from harness.cli import judge_run, run_command
@@ -14,11 +16,9 @@ from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import UsageError
 from harness.history import read_history
 from harness.judge import Results
-from harness.nemesis.faults import ALL
 from harness.results import Run, plan_run
 from harness.runner import Runner, execute
 from harness.spec import Spec
-from harness.swarm import draw
 from harness.targets import TargetOptions
 from targets.redis_model import RedisModel
 

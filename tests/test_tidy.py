@@ -11,10 +11,10 @@ from pathlib import Path
 
 import click
 import pytest
+from harness.nemesis.faults import registry
 
 from harness.cli import cli
 from harness.clients import DEFINITE_CODES
-from harness.nemesis.faults import registry
 from harness.targets import load, names
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,8 +18,8 @@ from harness.checkers.linearizability.checker import (
     Budget,
     Entry,
     check,
-    check_entries,
-    check_keys,
+    decide_by_key,
+    decide_entries,
 )
 from harness.checkers.linearizability.prefixes import longest_prefixes
 from harness.checkers.linearizability.shrink import beginning_with, shrunk
@@ -54,7 +54,7 @@ def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
         entries = sorted(
             with_pairs(random_history(model, ask, answer, rng, 8)), key=lambda e: e.call
         )
-        outcome = check_entries(entries, model, Budget())
+        outcome = decide_entries(entries, model, Budget())
         if outcome.valid is not False:
             continue
         found += 1
@@ -164,7 +164,7 @@ def test_a_witness_holds_what_makes_it_one() -> None:
     entries = with_pairs([
         Entry("write", 1, True, 0, 1), cas(1, 2, 1, 2, 3), cas(2, 3, 2, 4, 5), cas(2, 4, 2, 6, 7),
     ])  # fmt: skip
-    outcome = check_entries(entries, CasRegister(), Budget())
+    outcome = decide_entries(entries, CasRegister(), Budget())
     core = shrunk(entries, CasRegister(), outcome).entries
     assert {e.value for e in core if e.f == "cas"} == {(1, 2, 1), (2, 3, 2), (2, 4, 2)}
 
@@ -182,7 +182,7 @@ def test_what_a_witness_leaves_out_does_not_explain_it(name: str) -> None:
             if e.f == "cas" and e.known else e
             for e in sorted(history, key=lambda e: e.call)
         ]  # fmt: skip
-        outcome = check_entries(entries, model, Budget())
+        outcome = decide_entries(entries, model, Budget())
         if outcome.valid is not False:
             continue
         found += 1
@@ -197,7 +197,7 @@ def test_shrinking_a_large_violation_is_bounded() -> None:
     appends = [Entry("append", (i, None), True, 2 * i, 2 * i + 1) for i in range(400)]
     reads = [Entry("read", tuple(range(300)), True, 1000 + i, 2000 + i) for i in range(5)]
     entries = with_pairs([*appends, *reads])
-    outcome = check_entries(entries, ListAppend(), Budget())
+    outcome = decide_entries(entries, ListAppend(), Budget())
     assert outcome.valid is False
     witness = shrunk(entries, ListAppend(), outcome)
     assert len(witness.entries) <= 3
@@ -218,7 +218,7 @@ def test_of_a_long_history_only_the_end_is_told_where_it_suffices() -> None:
         entries.append(Entry("read", i % 5, True, 4 * i + 2, 4 * i + 3))
     entries[-101] = replace(entries[-101], value=0)
     entries = with_pairs(entries)
-    outcome = check_entries(entries, Register(), Budget())
+    outcome = decide_entries(entries, Register(), Budget())
     core = shrunk(entries, Register(), outcome, work=40_000)
     assert core.minimal
     assert core.initial is not None
@@ -271,7 +271,7 @@ def test_the_longest_prefixes_are_legal_and_can_not_go_on(name: str) -> None:
     while found < 30:
         entries = with_pairs(sorted(random_history(model, ask, answer, rng, 8),
                                     key=lambda e: e.call))  # fmt: skip
-        outcome = check_entries(entries, model, Budget())
+        outcome = decide_entries(entries, model, Budget())
         if outcome.valid is not False:
             continue
         found += 1
@@ -343,7 +343,7 @@ def test_a_core_of_a_counter_keeps_what_may_explain_it() -> None:
         Entry("read", -2, True, 0, 3), Entry("add", -2, False, 1, OPEN),
         Entry("add", (-2, -2), True, 4, 5),
     ])  # fmt: skip
-    (outcome,) = check_keys({1: entries}, Counter(), Budget()).values()
+    (outcome,) = decide_by_key({1: entries}, Counter(), Budget()).values()
     assert outcome.valid is False
     core = shrunk(entries, Counter(), outcome)
     assert core.minimal

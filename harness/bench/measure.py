@@ -20,9 +20,11 @@ import redis.exceptions as rx
 from harness.bench import servers
 from harness.bench.servers import REFERENCE, Server
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.errors import EnvironmentFailed
 from harness.native import _core
-from harness.targets import TargetOptions, load
+from harness.registry import load
+from harness.targets import TargetOptions
 
 MIXES = {"GET": 100, "SET": 0, "80:20": 80}  # percent of reads
 FILL_AT_ONCE, FILL_BYTES = 1000, 1 << 20
@@ -265,7 +267,7 @@ async def _away(say: Say) -> list[Away]:
     """The reference alone, with proxies between the node and its log."""
     found = []
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as where:
-        env = LocalEnvironment(["n1"], Path(where) / "away")
+        env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=Path(where) / "away"))
         options = TargetOptions(timeout_s=5.0, options={"snapshots": "0"})
         target = load("harness.targets", REFERENCE)(env, options)
         try:

@@ -11,7 +11,7 @@ from harness.bench.measure import MIXES, Latency, Point, Results, Spike
 from harness.bench.plots import colour, plot
 from harness.bench.shapes import Shape, shapes
 from harness.report.template import rendered
-from harness.results import Run, write_whole
+from harness.results import Run, write_json, write_whole
 
 SMALL, WIDE = (340, 240), (960, 230)
 WORDS = {True: "yes", False: "no"}
@@ -20,7 +20,7 @@ MARKS = {True: "valid", False: "invalid"}
 
 def write(folder: Run, results: Results) -> Path:
     """bench.html and bench.json; the page. Raises `HistoryError`."""
-    folder.write(folder.path / "bench.json", results)
+    write_json(folder.path / "bench.json", results)
     page = folder.path / "bench.html"
     write_whole(page, render(results))
     return page

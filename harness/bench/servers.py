@@ -18,7 +18,7 @@ import redis.exceptions as rx
 
 from harness.binaries import find_server, version_of
 from harness.errors import EnvironmentFailed, UsageError
-from harness.targets import load
+from harness.registry import load
 
 REFERENCE = "memorydb"
 NAMES = (REFERENCE, "redis", "valkey")

@@ -6,22 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.checkers.claims.replicas import is_primary_operation
-from harness.checkers.isolation.checker import LEVELS, judge_isolation
-from harness.checkers.linearizability.checker import judge
+from harness.checkers.isolation import LEVELS, Isolation
+from harness.checkers.linearizability.checker import check_columns
 from harness.checkers.linearizability.entries import budget_of
 from harness.checkers.verdict import Verdict
 from harness.errors import HistoryError, UsageError
 from harness.formats import Format, columns_file, format_of
-from harness.history import History, Pair
-from harness.history.columns import Columns, columns_of
-from harness.targets import load
+from harness.history.operations import History, Pair
+from harness.history.recorded import Recorded
+from harness.registry import load
 
 UNBOUNDED = 1 << 60  # configurations
 KEPT_FROM = 100_000  # operations: columns of shorter histories are made anew in no time
 
 
-def check_alone(
+def check_file(
     path: Path,
     model: str,
     *,
@@ -43,17 +42,20 @@ def check_alone(
     ours = (file.parent / "test.json").exists()
     how = [form.about, ours, independent, nil_is_a_value, observe_differed]
     source = _Source(file, form, nil_is_a_value, bool(independent))
+    recorded = Recorded(source.history)
     try:
         if model in LEVELS:
-            return judge_isolation(source.pairs(), model), source.warnings
+            return Isolation(model).check(recorded), source.warnings
         if not form.timed:
             raise UsageError(
                 f"{file}: there are no times in it: --model must be one of {', '.join(LEVELS)}"
             )
         columns = columns_file.load(file, how)
         if columns is None:
-            columns = _columns(
-                source, ours=ours, independent=independent, observe_differed=observe_differed
+            columns = recorded.columns(
+                independent=_is_independent(source, recorded.pairs, independent, ours=ours),
+                primary=ours,
+                observe_differed=observe_differed,
             )
             if len(columns) >= KEPT_FROM and not source.warnings:
                 columns_file.save(file, how, columns)
@@ -62,7 +64,9 @@ def check_alone(
             budget = replace(budget, seconds=seconds, configurations=UNBOUNDED)
         if memory_mb is not None:
             budget = replace(budget, bytes=memory_mb << 20)
-        verdict = judge(columns, load("harness.models", model)(), source.pairs, budget)
+        verdict = check_columns(
+            columns, load("harness.models", model)(), lambda: recorded.pairs, budget
+        )
     except HistoryError as e:
         raise UsageError(str(e)) from e
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as e:
@@ -78,34 +82,27 @@ class _Source:
         self.form = form
         self.warnings: list[str] = []
         self._how = nil_is_a_value, keyed
-        self._history: History | None = None
 
-    def pairs(self) -> Sequence[Pair]:
+    def history(self) -> History:
         """Raises `HistoryError`."""
-        if self._history is None:
-            self._history, self.warnings = self.form.read(self.file, *self._how)
-        return self._history.pairs()
+        history, self.warnings = self.form.read(self.file, *self._how)
+        return history
 
 
-def _columns(
-    source: _Source, *, ours: bool, independent: bool | None, observe_differed: bool
-) -> Columns:
-    pairs = source.pairs()
+def _is_independent(
+    source: _Source, pairs: Sequence[Pair], given: bool | None, *, ours: bool
+) -> bool:
+    """Whether values are [key, value]: as it is given, or as they look."""
     keyed = [_may_be_keyed(p.invoke.value) for p in pairs]
     bare = any(not p.invoke.f.startswith(("cas", "txn")) for p in pairs)  # no pairs by themselves
-    if independent is None and pairs and all(keyed) and (ours or bare or source.form.keyed):
+    if given is None and pairs and all(keyed) and (ours or bare or source.form.keyed):
         if not ours and not source.form.keyed:
             raise UsageError(
                 f"{source.file}: every value is a pair: add --independent if it is [key, value], "
                 "else --no-independent"
             )
-        independent = True
-    return columns_of(
-        pairs,
-        independent=bool(independent),
-        keep=is_primary_operation if ours else None,
-        observe_differed=observe_differed,
-    )
+        return True
+    return bool(given)
 
 
 def _may_be_keyed(value: object) -> bool:

@@ -1,34 +1,20 @@
-"""Verdicts: true, false or unknown, a sentence, and the evidence."""
+"""What a checker is, and how verdicts are put together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, Protocol
+from typing import Protocol
 
-import msgspec
+from harness.history.record import UNKNOWN, Valid, Verdict
+from harness.history.recorded import Recorded
 
-from harness.history import History
-
-Valid = bool | Literal["unknown"]
-UNKNOWN: Final = "unknown"
-
-
-class Verdict(msgspec.Struct, kw_only=True):
-    """`valid` with the reason in a sentence; `evidence` is JSON.
-
-    `judged`: False for what is measured and shown but never turns a run red.
-    """
-
-    valid: Valid
-    why: str
-    evidence: dict[str, Any] = {}
-    judged: bool = True
+__all__ = ["UNKNOWN", "Checker", "Valid", "Verdict", "worst"]
 
 
 class Checker(Protocol):
     """One claim about a history."""
 
-    def check(self, history: History, /) -> Verdict: ...
+    def check(self, recorded: Recorded, /) -> Verdict: ...
 
 
 def worst(verdicts: Iterable[Valid]) -> Valid:

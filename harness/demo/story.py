@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import click
 
-from harness.history import NEMESIS, HistoryWriter, Op, OpType
+from harness.history.events import FaultBegan, FaultEnded
+from harness.history.operations import Op, OpType
+from harness.workloads.base import Stage
 
 KEY = "A"
 
@@ -15,22 +17,25 @@ KEY = "A"
 class Story:
     """Records each step in the history and tells it on the terminal."""
 
-    def __init__(self, writer: HistoryWriter, now: Callable[[], int]) -> None:
-        self._writer = writer
-        self._now = now
-        self._index = 0
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
 
     def tell(self, who: str, what: str, **style: Any) -> None:
-        click.echo(f"{self._now() / 1e9:7.3f} s  {who:9} " + click.style(what, **style))
+        seconds = self._stage.now() / 1e9
+        click.echo(f"{seconds:7.3f} s  {who:9} " + click.style(what, **style))
 
-    def record(self, process: int | str, type: OpType, f: str, value: Any, **more: Any) -> None:
-        self._writer.append(Op(self._index, self._now(), type, process, f, value, **more))
-        self._index += 1
+    def record(self, process: int, type: OpType, f: str, value: Any, **more: Any) -> None:
+        recorder = self._stage.recorder
+        recorder(Op(recorder.index, self._stage.now(), type, process, f, value, **more))
 
-    async def fault(self, f: str, value: dict[str, Any]) -> None:
-        """What was done to the system, as the nemesis' operation."""
-        self.record(NEMESIS, "invoke", f, None)
-        self.record(NEMESIS, "info", f, value)
+    def began(self, fault: str, **did: Any) -> None:
+        """What was done to the system."""
+        self._stage.recorder.note(FaultBegan(fault=fault, did=did), self._stage.now())
+
+    def ended(self, fault: str, *, effective: bool, **effect: Any) -> None:
+        """What was undone, and its measured effect."""
+        what = FaultEnded(fault=fault, effective=effective, effect=effect)
+        self._stage.recorder.note(what, self._stage.now())
 
     async def operation(
         self, process: int, f: str, value: Any, node: str, act: Awaitable[tuple[OpType, Any]]

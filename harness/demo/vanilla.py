@@ -1,4 +1,4 @@
-"""The article's example on a real redis-server.
+"""The lost-read example on a real redis-server.
 
 A writes and waits for a replica; B reads what A wrote while A is still waiting; the primary dies;
 a replica that never got the write is promoted; what B read is gone.
@@ -10,16 +10,31 @@ import asyncio
 from typing import Any
 
 from harness.clients import RedisConnection
+from harness.demo.script import Script
 from harness.demo.story import KEY, Story
-from harness.environments.local import LocalEnvironment
-from harness.history import OpType
+from harness.environments.protocol import CanKill, CanPartition
+from harness.history.operations import OpType
+from harness.targets import Failover
+from harness.workloads.base import Stage
 
 WAIT_MS = 1500
-EXPECTED = (0, 2, 1)
 
 
-async def play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, ...]:
-    """Returns what WAIT said, what B read first, and what B reads in the end."""
+class LostRead(Script):
+    """B reads a value whose writer still waits for a replica; the value is lost in a failover."""
+
+    name = "lost-read-on-redis"
+    expected = (2, 1)
+
+    async def steps(self, stage: Stage, story: Story) -> None:
+        env, target = stage.env, stage.target
+        assert isinstance(env, CanKill)
+        assert isinstance(env, CanPartition)
+        assert isinstance(target, Failover)
+        await play(env, env, target, story)
+
+
+async def play(env: CanKill, links: CanPartition, target: Failover, story: Story) -> None:
     a, b = target.open_to("n1", "c1"), target.open_to("n1", "c2")
     await a.open()
     await b.open()
@@ -38,8 +53,8 @@ async def play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, .
     waiting, told = asyncio.Event(), list[int]()
     await story.operation(0, "write", 1, "n1", write(1, 2))
     story.tell("A", f"SET A 1 at n1, WAIT 2: {told[-1]} replicas have it")
-    await story.fault("start-partition", {"kind": "n1 to n2 and n3"})
-    await env.network.apply({"n2": frozenset({"n1"}), "n3": frozenset({"n1"})})
+    story.began("partition", kind="n1 to n2 and n3")
+    await links.network.apply({"n2": frozenset({"n1"}), "n3": frozenset({"n1"})})
     story.tell(
         "network", "stops carrying what n1 sends to n2 and n3; connections stay open", fg="yellow"
     )
@@ -54,22 +69,20 @@ async def play(env: LocalEnvironment, target: Any, story: Story) -> tuple[Any, .
     await a.close()
     await b.close()
     await env.kill("n1", drop_held=True)
-    await story.fault("start-kill", {"node": "n1"})
+    story.began("kill", node="n1")
     story.tell("n1", "is killed; what the network held of it is lost", fg="yellow")
-    lost = sum(flow["dropped"] for flow in (await env.network.stats()).values())
+    lost = sum(flow["dropped"] for flow in (await links.network.stats()).values())
     done = await target.promote("n2")
-    await env.network.heal()
+    await links.network.heal()
     await target.repoint(["n3"])
-    await story.fault("start-failover", done)
+    story.began("failover", **done)
     story.tell("operator", "promotes n2; clients follow", fg="yellow")
     b = target.open_to("n2", "c2")
     await b.open()
     gone = await story.operation(1, "read", None, "n2", read(b))
     story.tell("B", f"GET A at n2: {gone}  (B had read {seen})", bold=True)
     await b.close()
-    await story.fault("stop-partition", {"effective": lost > 0, "bytes_held_and_lost": lost})
-    dead = env.state("n1") == "dead"
-    await story.fault("stop-kill", {"effective": dead, "node": "n1", "restarted": False})
-    role = await target.role("n2")
-    await story.fault("stop-failover", {"effective": role is not None and role[0] == "master"})
-    return told[-1], seen, gone
+    story.ended("partition", effective=lost > 0, bytes_held_and_lost=lost)
+    dead = await env.state("n1") == "dead"
+    story.ended("kill", effective=dead, node="n1", restarted=False)
+    story.ended("failover", effective=await target.primary() == "n2")

@@ -1,5 +1,6 @@
-"""Where nodes live.
+"""Where the nodes of a run live.
 
-`base` holds the protocol; `local` runs processes of this machine with every link through `proxy`;
-`external` speaks to servers that somebody else runs.
+`protocol` is what every environment has, and the types of what only some can do; `local`
+processes of this machine, every link through the fault `proxy`; `simulated` the simulated world;
+`external` servers that somebody else runs. Each is registered by entry point.
 """

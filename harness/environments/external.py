@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from harness.environments.protocol import Exit, Grudge, ProcessSpec
+from harness.environments.protocol import EnvironmentOptions, Exit
 from harness.errors import UsageError
+from harness.history.record import EnvironmentInfo
 from harness.host import Address
 
 
@@ -24,49 +24,22 @@ def parse_nodes(text: str) -> dict[str, Address]:
     return nodes
 
 
-def _no_faults() -> NoReturn:
-    raise UsageError("the external environment injects no faults: use --nemesis none")
-
-
-class _NoNetwork:
-    async def apply(self, grudge: Grudge) -> None:
-        _no_faults()
-
-    async def heal(self) -> None:
-        return None
-
-    async def shape(
-        self,
-        source: str,
-        sink: str,
-        *,
-        delay_s: float = 0.0,
-        jitter_s: float = 0.0,
-        bytes_per_s: float = 0.0,
-    ) -> None:
-        _no_faults()
-
-    async def reset(self, source: str, sink: str) -> int:
-        _no_faults()
-
-    async def stats(self) -> dict[tuple[str, str], dict[str, int]]:
-        return {}
-
-
 class ExternalEnvironment:
     """See the module's text."""
 
     name = "external"
-    capabilities: frozenset[str] = frozenset()
+    simulated = False
 
-    def __init__(self, nodes: dict[str, Address], run_dir: Path) -> None:
-        self.nodes = tuple(nodes)
-        self.processes: dict[str, str] = {node: node for node in nodes}
+    def __init__(self, options: EnvironmentOptions) -> None:
+        if options.addresses is None:
+            raise UsageError("--env external: give --nodes host:port,…")
+        if options.first_port is not None:
+            raise UsageError("--port is for servers that the harness starts: leave it out")
+        self._addresses = parse_nodes(options.addresses)
+        self.nodes = tuple(self._addresses)
+        self.processes: dict[str, str] = {node: node for node in self.nodes}
         self.client_hosts: tuple[str, ...] = ("c1",)
         self.exits: list[Exit] = []
-        self.network = _NoNetwork()
-        self._addresses = nodes
-        self._run_dir = run_dir
         self._started = time.monotonic_ns()
 
     def now(self) -> int:
@@ -81,44 +54,26 @@ class ExternalEnvironment:
     def control_address(self, process: str) -> Address:
         return self._addresses[process]
 
-    def declare(self, process: str, host: str) -> None:
-        raise UsageError("servers that already run are what they are: the target starts its own")
-
-    async def wipe(self, process: str) -> None:
-        _no_faults()
-
-    def data_dir(self, node: str) -> Path:
-        return self._run_dir / "data" / node
-
     async def open(self) -> None:
         return None
 
-    async def start(self, spec: ProcessSpec) -> None:
-        _no_faults()
-
-    async def kill(self, process: str, *, drop_held: bool = False) -> None:
-        _no_faults()
-
-    async def pause(self, process: str) -> None:
-        _no_faults()
-
-    async def resume(self, process: str) -> None:
-        _no_faults()
-
-    def state(self, process: str) -> str:
+    async def state(self, process: str) -> str:
         return "running"
 
-    def log_tail(self, process: str, lines: int = 2) -> str:
+    async def log_tail(self, process: str, lines: int = 2) -> str:
         return "its log is not here"
+
+    async def logs(self) -> dict[str, str]:
+        return {}
 
     async def close(self) -> None:
         return None
 
-    def helpers_ended(self) -> list[str]:
+    async def helpers_ended(self) -> list[str]:
         return []
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "environment": self.name,
-            "addresses": {n: f"{h}:{p}" for n, (h, p) in self._addresses.items()},
-        }
+    def describe(self) -> EnvironmentInfo:
+        return EnvironmentInfo(
+            environment=self.name,
+            addresses={n: f"{h}:{p}" for n, (h, p) in self._addresses.items()},
+        )

@@ -19,15 +19,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from harness.environments.protocol import Exit, Grudge, ProcessSpec
+from harness.environments.nodes import node_names
+from harness.environments.protocol import EnvironmentOptions, Exit, Grudge, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
+from harness.history.record import EnvironmentInfo
 from harness.host import Address
 
 LOOPBACK = "127.0.0.1"
+CLIENT_HOSTS = 3
 _PR_SET_PDEATHSIG = 1
 
 
@@ -178,30 +181,21 @@ class LocalEnvironment:
     """See the module's text."""
 
     name = "local"
-    capabilities = frozenset({"network", "slow", "kill", "pause"})
+    simulated = False
 
-    def __init__(
-        self,
-        nodes: Sequence[str],
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        first_port: int | None = None,
-        client_hosts: int = 3,
-    ) -> None:
-        """`first_port`: the first node listens there, the others on those after it; None: on
-        ports that are free."""
-        self.nodes = tuple(nodes)
-        self.processes: dict[str, str] = {node: node for node in nodes}
-        self.client_hosts = tuple(f"c{i + 1}" for i in range(client_hosts))
+    def __init__(self, options: EnvironmentOptions) -> None:
+        options.refuse_addresses(self.name)
+        self.nodes = node_names(options.nodes)
+        self.processes: dict[str, str] = {node: node for node in self.nodes}
+        self.client_hosts = tuple(f"c{i + 1}" for i in range(CLIENT_HOSTS))
         self.exits: list[Exit] = []
-        self._run_dir = run_dir
-        self._first_port = first_port
+        self._run_dir = options.run_dir
+        self._first_port = options.first_port
         self._started = time.monotonic_ns()
         self._ports: dict[str, int] = {}
         self._links: dict[tuple[str, str], int] = {}
         self._running: dict[str, _Node] = {}
-        self._proxy = ProxyControl(run_dir / "logs" / "proxy.log", seed)
+        self._proxy = ProxyControl(options.run_dir / "logs" / "proxy.log", options.seed)
 
     @property
     def network(self) -> ProxyControl:
@@ -244,10 +238,10 @@ class LocalEnvironment:
     def control_address(self, process: str) -> Address:
         return LOOPBACK, self._ports[process]
 
-    def data_dir(self, process: str) -> Path:
-        path = self._run_dir / "data" / process
+    def data_dir(self, process: str) -> str:
+        path = (self._run_dir / "data" / process).absolute()
         path.mkdir(parents=True, exist_ok=True)
-        return path
+        return str(path)
 
     async def wipe(self, process: str) -> None:
         shutil.rmtree(self._run_dir / "data" / process, ignore_errors=True)
@@ -282,12 +276,16 @@ class LocalEnvironment:
             Exit(process=node.spec.name, code=code, time=self.now(), expected=node.killed)
         )
 
-    def log_tail(self, process: str, lines: int = 2) -> str:
-        """The last lines that a process printed, for an error message."""
-        node = self._running[process].spec.node
-        text = (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
-        said = [line for line in text.strip().splitlines() if "WARNING" not in line]
+    async def log_tail(self, process: str, lines: int = 2) -> str:
+        said = [line for line in self._log(process).strip().splitlines() if "WARNING" not in line]
         return " | ".join(line.partition("# ")[2] or line for line in said[-lines:])
+
+    async def logs(self) -> dict[str, str]:
+        return {process: self._log(process) for process in self._running}
+
+    def _log(self, process: str) -> str:
+        node = self._running[process].spec.node
+        return (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
 
     async def kill(self, process: str, *, drop_held: bool = False) -> None:
         node = self._running[process]
@@ -303,7 +301,7 @@ class LocalEnvironment:
     async def pause(self, process: str) -> None:
         self._signal(self._running[process], signal.SIGSTOP)
         for _ in range(200):  # the kernel stops it soon, not at once
-            if self.state(process) != "running":
+            if await self.state(process) != "running":
                 return
             await asyncio.sleep(0.005)
 
@@ -315,7 +313,7 @@ class LocalEnvironment:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(node.process.pid, number)
 
-    def state(self, process: str) -> str:
+    async def state(self, process: str) -> str:
         node = self._running.get(process)
         if node is None or node.process.returncode is not None:
             return "dead"
@@ -335,12 +333,14 @@ class LocalEnvironment:
                 await self._proxy.ask("guard", pid=node.process.pid, guard=False)
         await self._proxy.close()
 
-    def helpers_ended(self) -> list[str]:
-        """Processes of ours, not the target's, that are gone although they should not be."""
+    async def helpers_ended(self) -> list[str]:
         return ["the fault proxy"] if self._proxy.ended else []
 
-    def describe(self) -> dict[str, Any]:
-        return {"environment": self.name, "ports": self._ports}
+    def describe(self) -> EnvironmentInfo:
+        return EnvironmentInfo(
+            environment=self.name,
+            addresses={process: f"{LOOPBACK}:{port}" for process, port in self._ports.items()},
+        )
 
 
 def _process_state(pid: int) -> str:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
 from typing import IO, Any
 
-from harness.environments.protocol import Exit, Grudge, ProcessSpec
+from harness.environments.nodes import node_names
+from harness.environments.protocol import EnvironmentOptions, Exit, Grudge, ProcessSpec
 from harness.errors import UsageError
+from harness.history.record import EnvironmentInfo
 from harness.host import Address
 from harness.simulation.delays import Delays
 from harness.simulation.loop import START_NS
 from harness.simulation.process import Process
 from harness.simulation.trace import Trace
-from harness.simulation.world import EPOCH_NS, OPERATOR, PORT, SERVICE_NS, World
+from harness.simulation.world import EPOCH_NS, OPERATOR, PORT
+from harness.simulation.world import World as SimulatedWorld
+from harness.spec import World
 
 _LOSS_MAX = 0.9
 
@@ -27,7 +30,7 @@ _LOSS_MAX = 0.9
 class SimulatedLinks:
     """`Network` for the world's links."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
 
     async def apply(self, grudge: Grudge) -> None:
@@ -60,30 +63,34 @@ class SimulatedLinks:
 
 
 class SimulatedEnvironment:
-    """See the module's text; also `Machines`."""
+    """See the module's text."""
 
     name = "simulated"
-    capabilities = frozenset({"network", "slow", "loss", "kill", "pause", "clock", "power"})
+    simulated = True
 
-    def __init__(
-        self,
-        nodes: Sequence[str],
-        run_dir: Path,
-        *,
-        seed: int = 0,
-        client_hosts: int = 3,
-        delays: Delays | None = None,
-        service_ns: int = SERVICE_NS,
-        trace: Path | None = None,
-    ) -> None:
-        """`trace`: where to write what happens; its hash is kept anyway."""
-        self.nodes = tuple(nodes)
-        self.processes: dict[str, str] = {node: node for node in nodes}
-        self.client_hosts = tuple(f"c{i + 1}" for i in range(client_hosts))
+    def __init__(self, options: EnvironmentOptions) -> None:
+        options.refuse_addresses(self.name)
+        if options.first_port is not None:
+            raise UsageError("--port: simulated servers have no ports of this machine")
+        shape = options.world or World()
+        delays = Delays(
+            low_ns=shape.low_ns,
+            high_ns=shape.high_ns,
+            slow_per_1024=shape.slow_per_1024,
+            bytes_per_s=shape.bytes_per_s,
+        )
+        self.nodes = node_names(options.nodes)
+        self.processes: dict[str, str] = {node: node for node in self.nodes}
+        self.client_hosts = tuple(f"c{i + 1}" for i in range(shape.client_hosts))
         self.exits: list[Exit] = []
-        self.world = World(seed, delays=delays, service_ns=service_ns, trace=Trace(trace))
-        self.network = SimulatedLinks(self.world)
-        self._run_dir = run_dir
+        self.world = SimulatedWorld(
+            options.seed,
+            delays=delays,
+            service_ns=shape.service_ns,
+            trace=Trace(options.trace),
+        )
+        self._network = SimulatedLinks(self.world)
+        self._run_dir = options.run_dir
         self._processes: dict[str, Process] = {}
         self._logs: dict[str, IO[str]] = {}
         self.world.on_exit = self._exited
@@ -92,6 +99,10 @@ class SimulatedEnvironment:
             self.world.add_machine(node)
         for host in self.client_hosts:
             self.world.add_client_host(host)
+
+    @property
+    def network(self) -> SimulatedLinks:
+        return self._network
 
     def now(self) -> int:
         return self.world.loop.now_ns - START_NS
@@ -105,8 +116,8 @@ class SimulatedEnvironment:
     def control_address(self, process: str) -> Address:
         return f"{process}@{OPERATOR}", PORT
 
-    def data_dir(self, process: str) -> Path:
-        return self._run_dir / "data" / process
+    def data_dir(self, process: str) -> str:
+        return f"/{process}"
 
     def declare(self, process: str, host: str) -> None:
         self.processes[process] = host
@@ -152,15 +163,20 @@ class SimulatedEnvironment:
     async def resume(self, process: str) -> None:
         self.world.resume(self._processes[process])
 
-    def state(self, process: str) -> str:
+    async def state(self, process: str) -> str:
         found = self._processes.get(process)
         return "dead" if found is None else found.state
 
-    def log_tail(self, process: str, lines: int = 2) -> str:
-        node = self._processes[process].machine.name
-        text = (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
-        said = [line for line in text.strip().splitlines() if line.strip()]
+    async def log_tail(self, process: str, lines: int = 2) -> str:
+        said = [line for line in self._log(process).strip().splitlines() if line.strip()]
         return " | ".join(said[-lines:])
+
+    async def logs(self) -> dict[str, str]:
+        return {process: self._log(process) for process in self._logs}
+
+    def _log(self, process: str) -> str:
+        node = self._processes[process].machine.name
+        return (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
 
     async def close(self) -> None:
         for log in self._logs.values():
@@ -169,29 +185,37 @@ class SimulatedEnvironment:
         self.world.on_log = lambda process, text: None
         self.world.on_exit = lambda process, code, expected: None
 
-    def helpers_ended(self) -> list[str]:
+    async def helpers_ended(self) -> list[str]:
         return []
 
-    def describe(self) -> dict[str, Any]:
-        return {"environment": self.name}
+    def describe(self) -> EnvironmentInfo:
+        return EnvironmentInfo(environment=self.name, simulated=True)
 
-    # --- Machines
+    # --- clocks, power, loss
 
-    def drift_clock(self, node: str, ppm: int) -> None:
+    async def drift_clock(self, node: str, ppm: int) -> None:
         self.world.drift(self.world.machines[node], ppm)
 
-    def jump_clock(self, node: str, ns: int) -> None:
+    async def jump_clock(self, node: str, ns: int) -> None:
         self.world.jump(self.world.machines[node], ns)
 
-    def clock_error(self, node: str) -> tuple[int, int]:
+    async def clock_error(self, node: str) -> tuple[int, int]:
         now = self.world.loop.now_ns
         clock = self.world.machines[node].clock
         return clock.wall(now) - (now + EPOCH_NS), clock.count(now) - now
 
-    def power_off(self, nodes: Sequence[str]) -> None:
+    async def power_off(self, nodes: Sequence[str]) -> None:
         for node in nodes:
             self.world.power_off(self.world.machines[node])
 
-    def lose(self, source: str, sink: str, share: float) -> None:
+    async def lose(self, source: str, sink: str, share: float) -> None:
         self.world.note(f"lose {source}>{sink} {share}")
         self.world.network.link(source, sink).loss_per_1024 = round(min(share, _LOSS_MAX) * 1024)
+
+    # --- the trace
+
+    def note(self, text: str) -> None:
+        self.world.note(text)
+
+    def trace_digest(self) -> tuple[str, int]:
+        return self.world.trace.digest(), self.world.trace.count

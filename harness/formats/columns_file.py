@@ -1,14 +1,17 @@
-"""Columns of a history in a file beside it, so that a million operations need not be parsed again.
+"""Columns of a history, kept, so that a million operations need not be parsed again.
 
-`history.jsonl` has `history.jsonl.columns`. It names the checksum of the history that it was made
-of and is taken for nothing where that is another one, where it was made otherwise, or where it is
-damaged: it begins with a checksum of itself.
+They lie in a cache folder of the user's own ($XDG_CACHE_HOME/harness, or ~/.cache/harness), never
+beside somebody else's file, and none is trusted that lies elsewhere. A file is named by the
+checksum of the history that it was made of; it is ignored where it is of another history, was made
+otherwise, or is damaged: it begins with a checksum of itself. The newest are kept, up to
+`KEPT_BYTES`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 from array import array
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,11 @@ import anycrc
 import msgspec
 
 from harness.errors import HistoryError
-from harness.history.columns import Columns, freeze
-from harness.models.base import DIFFERED
+from harness.history.columns import DIFFERED, Columns, freeze
 from harness.results import write_whole
 
 VERSION = 1
+KEPT_BYTES = 2 << 30
 _CRC = anycrc.Model("CRC64-XZ")
 _NUMBERS = {
     "call": "q",
@@ -50,20 +53,35 @@ class _Stored(msgspec.Struct):
     differed: int
 
 
-def beside(history: Path) -> Path:
-    return history.with_name(history.name + ".columns")
+def folder() -> Path:
+    """The user's cache folder for columns."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(given) if given.startswith("/") else Path.home() / ".cache"
+    return base / "harness" / "columns"
+
+
+def kept_for(history: Path) -> Path:
+    """Where the columns of a history are kept, if they are."""
+    return _file(_checksum(history))
+
+
+def _file(checksum: int) -> Path:
+    return folder() / f"{checksum:016x}.columns"
 
 
 def load(history: Path, how: list[Any]) -> Columns | None:
     """None where there is no file, or not one of this history made this way."""
     try:
-        kept = memoryview(beside(history).read_bytes())
+        if not folder().is_dir() or not _is_ours(folder()):
+            return None
+        checksum = _checksum(history)
+        kept = memoryview(_file(checksum).read_bytes())
         if _CRC.calc(kept[8:]) != int.from_bytes(kept[:8], "little"):
             return None
         stored = msgspec.msgpack.decode(kept[8:], type=_Stored)
-        if (stored.version, stored.how) != (VERSION, how) or stored.of != _checksum(history):
+        if (stored.version, stored.how) != (VERSION, how) or stored.of != checksum:
             return None
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, RuntimeError, msgspec.MsgspecError):
         return None
     columns = Columns()
     for name, kind in _NUMBERS.items():
@@ -90,11 +108,31 @@ def save(history: Path, how: list[Any], columns: Columns) -> None:
     if differed >= 0:
         values[differed] = None
     numbers = {name: getattr(columns, name).tobytes() for name in _NUMBERS}
-    with contextlib.suppress(OSError, HistoryError):
-        stored = _Stored(VERSION, _checksum(history), how, len(columns), numbers,
+    with contextlib.suppress(OSError, RuntimeError, HistoryError):
+        folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours(folder()):
+            return
+        checksum = _checksum(history)
+        stored = _Stored(VERSION, checksum, how, len(columns), numbers,
                          list(columns.keys), columns.names, values, differed)  # fmt: skip
         body = msgspec.msgpack.encode(stored)
-        write_whole(beside(history), _CRC.calc(body).to_bytes(8, "little") + body)
+        write_whole(_file(checksum), _CRC.calc(body).to_bytes(8, "little") + body)
+        _forget_the_oldest()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody but the user can have written there."""
+    found = path.stat()
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+def _forget_the_oldest() -> None:
+    found = sorted(folder().glob("*.columns"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for i, path in enumerate(found):
+        total += path.stat().st_size
+        if i and total > KEPT_BYTES:
+            path.unlink(missing_ok=True)
 
 
 def _checksum(history: Path) -> int:

@@ -10,17 +10,29 @@ from __future__ import annotations
 
 import reprlib
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.history import Op, Pair
-from harness.models.base import DIFFERED
+from harness.history.operations import Op, Pair
 
 OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
 WHOLE: Final = 0  # the shape of a value that is `a` as it is
 _PARTS: Final = (2, 3)  # shapes of lists of scalars: so many of a, b, c
 _SCALAR: Final = (int, str, type(None), bool, float)
+
+
+class Marker:
+    """A constant that is equal to itself alone."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+DIFFERED: Final = Marker("DIFFERED")  # what a comparison saw that failed: not what it asked for
 
 
 @dataclass(slots=True)
@@ -83,7 +95,6 @@ def columns_of(
     pairs: Iterable[Pair],
     *,
     independent: bool = False,
-    keep: Callable[[Pair], bool] | None = None,
     observe_differed: bool = False,
 ) -> Columns:
     """Of what did not fail. Raises ValueError where `independent` histories hold a value that is
@@ -94,8 +105,6 @@ def columns_of(
     columns = Columns()
     rows = _Rows(columns, independent)
     for pair in pairs:
-        if keep is not None and not keep(pair):
-            continue
         invoke, done = pair.invoke, pair.done
         if done is None or done.type == "info":
             rows.add(invoke, invoke.value, OPEN)

@@ -1,24 +1,14 @@
-"""Operations, histories, and the file that a history is appended to while a run goes on.
-
-A history is the ordered list of what clients and the nemesis invoked and what came back. On disk
-it is JSON Lines, one operation a line of at most `LINE_BYTES_MAX` bytes. The writer flushes whole
-lines only, many times a second: a killed run leaves a prefix, at worst with a torn last line,
-which the reader drops and says so.
-"""
+"""Operations and histories: what clients and the nemesis invoked, and what came back, in order."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from harness.errors import HistoryError
 
-LINE_BYTES_MAX = 4096
 NEMESIS = "nemesis"
 OpType = Literal["invoke", "ok", "fail", "info"]
 
@@ -67,8 +57,8 @@ class Pair(msgspec.Struct, gc=False):
         return self.invoke.value
 
     @property
-    def said(self) -> Any:
-        """The completion's value, whatever its type; for the nemesis, what it did."""
+    def completed_value(self) -> Any:
+        """The completion's value, whatever its type; None where there is none."""
         return self.done.value if self.done is not None else None
 
 
@@ -104,92 +94,3 @@ class History(list[Op]):
                     f"operation {op.index}: process {op.process} completes what it never invoked"
                 )
         return pairs
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Op)
-
-
-def encode(op: Op) -> bytes:
-    """One line of JSON, without the newline."""
-    return _encoder.encode(op)
-
-
-class HistoryWriter:
-    """Appends operations to a file; nothing recorded before an error is lost.
-
-    Raises `HistoryError` when the file can't be opened or written (full disk, no permission).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._pending = bytearray()
-        try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        except OSError as e:
-            raise HistoryError(f"can't create {path}: {e.strerror}") from e
-
-    def append(self, op: Op) -> None:
-        """Take an operation; it reaches the file at the next `flush`, or at once past 64 KiB."""
-        line = encode(op)
-        if len(line) >= LINE_BYTES_MAX:
-            raise HistoryError(
-                f"operation {op.index} ({op.f}) takes {len(line)} bytes, "
-                f"more than the {LINE_BYTES_MAX} of a line"
-            )
-        self._pending += line
-        self._pending += b"\n"
-        if len(self._pending) > 65536:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is pending; raises `HistoryError` and keeps the rest if that fails."""
-        while self._pending:
-            try:
-                written = os.write(self._fd, self._pending)
-            except OSError as e:
-                raise HistoryError(f"can't write {self.path}: {e.strerror}") from e
-            del self._pending[:written]
-
-    def close(self) -> None:
-        """Flush and close; safe to call twice."""
-        if self._fd < 0:
-            return
-        try:
-            self.flush()
-        finally:
-            os.close(self._fd)
-            self._fd = -1
-
-
-def read_history(path: Path) -> tuple[History, list[str]]:
-    """Read a history; returns it with warnings (a torn last line that was dropped).
-
-    Raises `HistoryError` naming file and line where a line is not an operation.
-    """
-    history, warnings = History(), []
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    history.append(_decoder.decode(line))
-                except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-                    if not line.endswith(b"\n"):
-                        warnings.append(f"{path}:{number}: the last line is torn and was dropped")
-                        break
-                    raise HistoryError(f"{path}:{number}: not an operation: {e}") from e
-    except OSError as e:
-        raise HistoryError(f"can't read {path}: {e.strerror}") from e
-    _check_order(path, history)
-    return history, warnings
-
-
-def _check_order(path: Path, history: History) -> None:
-    for before, op in pairwise(history):
-        if op.index <= before.index or op.time < before.time:
-            raise HistoryError(
-                f"{path}: operation {op.index} (time {op.time}) is out of order "
-                f"after operation {before.index} (time {before.time})"
-            )

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
-
-class Marker:
-    """A constant that is equal to itself alone."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
+from harness.history.columns import Marker
 
 INCONSISTENT: Final = Marker("INCONSISTENT")  # this operation can't happen in this state
 ANY: Final = Marker("ANY")  # legal in every state
 KEEP: Final = Marker("KEEP")  # leaves the state as it is
 GONE: Final = Marker("GONE")  # nothing is left of the operation
 BOUND: Final = Marker("BOUND")  # the value can't be dropped without losing more
-
-
-DIFFERED: Final = Marker("DIFFERED")  # what a comparison saw that failed: not what it asked for
 
 
 class AllBut(NamedTuple):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from harness.history.columns import DIFFERED
 from harness.models.base import (
     ANY,
     BOUND,
     CAS,
-    DIFFERED,
     GONE,
     INCONSISTENT,
     KEEP,

@@ -4,51 +4,61 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import EnvironmentFailed
-from harness.nemesis import grudges
-from harness.nemesis.faults import System
-from harness.targets import Failover
+from harness.environments.protocol import CanKill, CanPartition, CanPause, Environment
+from harness.nemesis import grudges, victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.system import System
+from harness.targets import Failover, Target
 
 
 class PromoteReplica:
-    """REPLICAOF NO ONE by a control path outside the links that faults act on; clients follow.
+    """An operator's failover by a control path outside the links that faults act on; clients
+    follow. (REPLICAOF NO ONE on a replica; on memorydb a hand-over, which the primary performs.)
 
     A replica that the faults of the moment separate from the primary is preferred. Nodes that
     reach the new primary, the old one among them, are re-pointed at once, the others on healing.
     """
 
     name = "failover"
-    rank = 2
-    min_nodes = 2
-    needs = frozenset({"failover"})
+    traits = Traits(layer=Layer.ROLES, disturbs=frozenset({"roles"}), moves_primary=True)
 
-    def __init__(self) -> None:
-        self._done: dict[str, Any] | None = None
+    def available(self, target: Target, env: Environment) -> str | None:
+        if not isinstance(env, CanKill | CanPause | CanPartition):
+            return f"the {env.name} environment injects no faults: its servers are somebody else's"
+        knows = Failover, "knows no operator's failover"
+        return lacking(target, env, capability=knows, nodes=2)
 
-    async def inject(self, system: System, /) -> dict[str, Any]:
+    def draw(self, chance: Chance, system: System[Environment, Failover]) -> Arguments:
+        return {"to": f"replica {chance.rng.randint(1, len(system.env.nodes) - 1)}"}
+
+    async def inject(self, system: System[Environment, Failover], arguments: Arguments) -> Promoted:
         target = system.target
-        assert isinstance(target, Failover)
-        primary = await system.primary()
+        primary = await target.primary()
         cut = grudges.flows(system.grudge())
-        up = [n for n in system.env.nodes if n not in system.down | system.paused]
-        able = [n for n in up if n != primary]
+        able = [n for n in system.up if n != primary]
         separated = [n for n in able if (primary, n) in cut]
         candidates = separated or able
-        if not candidates and "hand-over" in target.capabilities:  # nobody is there to take it
+        if not candidates and target.hands_over:  # nobody is there to take it
             candidates = [n for n in system.env.nodes if n != primary]
         if not candidates:
-            raise EnvironmentFailed("no replica is there to be promoted")
-        new = system.rng.choice(candidates)
-        self._done = await target.promote(new)
-        near = [n for n in up if n != new and not {(new, n), (n, new)} & cut]
+            raise Skipped("no replica is there to be promoted")
+        new = victims.choose(arguments["to"], candidates)
+        done = await target.promote(new)
+        near = [n for n in system.up if n != new and not {(new, n), (n, new)} & cut]
         repointed = await target.repoint(near)
-        return {**self._done, "separated": new in separated, "repointed": repointed}
+        did = {**done, "separated": new in separated, "repointed": repointed}
+        return Promoted(system, did)
 
-    async def heal(self, system: System, /) -> dict[str, Any]:
-        target = system.target
-        assert isinstance(target, Failover)
-        repointed = await target.repoint([n for n in system.env.nodes if n not in system.down])
-        done, self._done = self._done, None
-        if done is None:
-            return {"effective": False, "repointed": repointed}
-        return {"effective": True, "new": done["new"], "repointed": repointed}
+
+class Promoted:
+    def __init__(self, system: System[Environment, Failover], did: dict[str, Any]) -> None:
+        self.did = did
+        self._system = system
+
+    async def heal(self) -> Effect:
+        system = self._system
+        repointed = await system.target.repoint(
+            [n for n in system.env.nodes if n not in system.down]
+        )
+        return Effect(True, {"new": self.did["new"], "repointed": repointed})

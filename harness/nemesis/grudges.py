@@ -88,3 +88,8 @@ def flows(grudge: Grudge) -> set[tuple[str, str]]:
 
 def as_json(grudge: Grudge) -> dict[str, list[str]]:
     return {node: sorted(dropped) for node, dropped in sorted(grudge.items()) if dropped}
+
+
+def from_json(given: Mapping[str, Sequence[str]]) -> Grudge:
+    """Raises TypeError and the like for what is no grudge."""
+    return {str(node): frozenset(map(str, dropped)) for node, dropped in given.items()}

@@ -1,121 +1,274 @@
-"""Network partitions."""
+"""Network partitions: links are cut so that bytes are held while connections stay open.
+
+A grudge is drawn among roles: `primary`, `replica 1` (the first of the other nodes), or names of
+hosts, of processes of the log and of client hosts. When it is injected the roles are those of the
+moment, and whatever runs on a host is cut off with it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from harness.environments.protocol import Grudge
-from harness.errors import EnvironmentFailed
+from harness.environments.protocol import CanPartition, Environment, Grudge
+from harness.errors import EnvironmentFailed, UsageError
 from harness.nemesis import grudges
-from harness.nemesis.faults import System
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.slow import CUTS
+from harness.nemesis.system import System
+from harness.nemesis.wipe import LOG
+from harness.targets import Target
 
-# With how many nodes each kind begins to cut anything.
-KINDS = {
-    "one": 2, "primary": 2, "halves": 2, "minority": 2, "ring": 4, "bridge": 3, "one-way": 2,
-    "client": 1,
-}  # fmt: skip
-# Of targets that have processes beside their nodes: a log. The primary is cut off from it; what it
-# answers is held; one of its processes is cut off from all others.
-OF_THE_LOG = ("log", "acks", "az")
+TRIES = 50  # until a grudge is drawn that cuts a link in use, and no more than what is survived
+Draw = Callable[[list[str], System[Any, Any], random.Random], Grudge]
+
+
+def _one_way(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudge:
+    primary, *others = hosts
+    if rng.random() < 0.5:
+        return grudges.one_way([primary], others)
+    return grudges.one_way(others, [primary])
+
+
+def _clients(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudge:
+    clients = list(system.env.client_hosts)
+    some = rng.sample(clients, rng.randint(1, max(1, len(clients) - 1)))
+    return grudges.split(some, ["primary"])
+
+
+def _az(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudge:
+    az = rng.choice(system.azs)
+    return grudges.split([az], [p for p in system.env.processes if p != az])
+
+
+# By kind: from how many hosts on it cuts anything, and how it is drawn among them.
+KINDS: Mapping[str, tuple[int, Draw]] = {
+    "one": (2, lambda hosts, system, rng: grudges.one_host(hosts, rng.choice(hosts))),
+    "primary": (2, lambda hosts, system, rng: grudges.one_host(hosts, "primary")),
+    "halves": (2, lambda hosts, system, rng: grudges.halves(hosts, rng)),
+    "minority": (2, lambda hosts, system, rng: grudges.minority(hosts, rng)),
+    "ring": (4, lambda hosts, system, rng: grudges.majorities_ring(hosts, rng)),
+    "bridge": (3, lambda hosts, system, rng: grudges.bridge(hosts, rng)),
+    "one-way": (2, _one_way),
+    "client": (1, _clients),
+}
+OF_THE_LOG: Mapping[str, Draw] = {
+    "log": lambda hosts, system, rng: grudges.split(["primary"], system.azs),
+    "acks": lambda hosts, system, rng: grudges.one_way(system.azs, ["primary"]),
+    "az": _az,
+}
+WITHIN_A_HOST = frozenset(OF_THE_LOG)  # kinds that cut single processes, not hosts
+DRAWN = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
 
 class Partition:
-    """Cuts links so that bytes are held while connections stay open. Without a kind, each time
-    a kind is drawn. A grudge that would cut no link in use is drawn again."""
+    """A partition of one of the kinds below, drawn each time."""
 
-    rank = 0
+    name = "partition"
+    traits = DRAWN
+    kind: ClassVar[str | None] = None
 
-    def __init__(self, kind: str | None = None) -> None:
-        self.name = "partition" if kind is None else f"partition-{kind}"
-        self.needs = frozenset({"network", "log"} if kind in OF_THE_LOG else {"network"})
-        self._kind = kind
-        self.min_nodes = 1 if kind is None else KINDS.get(kind, 1)
-        self._before: dict[tuple[str, str], dict[str, int]] = {}
+    def available(self, target: Target, env: Environment) -> str | None:
+        kind = self.kind or ""
+        return lacking(
+            target, env, environment=CUTS,
+            capability=LOG if kind in OF_THE_LOG else None,
+            nodes=KINDS[kind][0] if kind in KINDS else 1,
+        )  # fmt: skip
 
-    async def inject(self, system: System, /) -> dict[str, Any]:
-        primary = await system.primary()
-        for _ in range(50):
-            kind = self._kind or system.rng.choice(self._kinds(system))
-            grudge = self._draw(system, kind, primary)
-            joined = grudges.join([*system.grudges.values(), grudge])
-            if self._cuts_something(system, kind, grudge, primary) and system.tolerated((), joined):
-                break
-        else:
-            raise EnvironmentFailed(
-                f"{self.name}: cuts no link in use among {len(system.env.nodes)} nodes, or more "
-                "than the target survives"
-            )
-        self._before = await system.env.network.stats()
-        system.grudges[self.name] = grudge
+    def draw(self, chance: Chance, system: System[CanPartition, Target]) -> Arguments:
+        """Drawn again where it would cut no link in use, or more than the target survives,
+        whichever node is the primary then."""
+        kinds = [self.kind] if self.kind is not None else _kinds(chance, system)
+        hosts = _roles(system)
+        for _ in range(TRIES):
+            kind = chance.rng.choice(kinds)
+            draw = OF_THE_LOG[kind] if kind in OF_THE_LOG else KINDS[kind][1]
+            grudge = draw(hosts, system, chance.rng)
+            if all(_fits(system, kind, grudge, n, chance) for n in system.env.nodes):
+                return {"kind": kind, "grudge": grudges.as_json(grudge)}
+        raise UsageError(
+            f"--nemesis {self.name}: it cuts no link in use among {len(system.env.nodes)} nodes, "
+            "or more than the target survives"
+        )
+
+    async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Cut:
+        primary = await system.target.primary() or system.env.nodes[0]
+        kind = str(arguments.get("kind", "given"))
+        try:
+            grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), primary)
+        except (ValueError, TypeError, AttributeError) as e:
+            raise EnvironmentFailed(f"a grudge maps names to lists of names: {e}") from e
+        if not grudges.flows(grudge) & system.target.links(primary):
+            raise Skipped("it would cut no link that is in use now")
+        if not system.tolerated((), grudges.join([*system.grudges.values(), grudge])):
+            raise Skipped("with what is broken already it is more than the target survives")
+        before = await system.env.network.stats()
+        number = system.hold(grudge)
         await system.env.network.apply(system.grudge())
-        return {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
+        did = {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
+        return Cut(system, number, grudge, before, did)
 
-    @staticmethod
-    def _kinds(system: System) -> list[str]:
-        """Those that cut something here; with a failover, between nodes."""
-        count = len(system.hosts)
-        separate = "failover" in system.together and count > 1
-        kinds = [k for k, least in KINDS.items()
-                 if least <= count and not (separate and k == "client")]  # fmt: skip
-        return [*kinds, *OF_THE_LOG] if system.azs else kinds
 
-    @staticmethod
-    def _draw(system: System, kind: str, primary: str) -> Grudge:
-        """Hosts are cut off with everything on them."""
-        hosts, rng, processes = system.hosts, system.rng, system.env.processes
-        others = [h for h in hosts if h != primary]
-        match kind:
-            case "one":
-                drawn = grudges.one_host(hosts, rng.choice(hosts))
-            case "primary":
-                drawn = grudges.one_host(hosts, primary)
-            case "halves":
-                drawn = grudges.halves(hosts, rng)
-            case "minority":
-                drawn = grudges.minority(hosts, rng)
-            case "ring":
-                drawn = grudges.majorities_ring(hosts, rng)
-            case "bridge":
-                drawn = grudges.bridge(hosts, rng)
-            case "one-way":
-                if rng.random() < 0.5:
-                    drawn = grudges.one_way([primary], others)
-                else:
-                    drawn = grudges.one_way(others, [primary])
-            case "log":
-                return grudges.split([primary], system.azs)
-            case "acks":
-                return grudges.one_way(system.azs, [primary])
-            case "az":
-                az = rng.choice(system.azs)
-                return grudges.split([az], [p for p in processes if p != az])
-            case _:
-                clients = system.env.client_hosts
-                some = rng.sample(list(clients), rng.randint(1, max(1, len(clients) - 1)))
-                return grudges.split(some, [primary])
-        return grudges.expand(drawn, processes)
+class Cut:
+    def __init__(
+        self,
+        system: System[CanPartition, Target],
+        number: int,
+        grudge: Grudge,
+        before: dict[tuple[str, str], dict[str, int]],
+        did: dict[str, Any],
+    ) -> None:
+        self.did = did
+        self._system = system
+        self._number = number
+        self._flows = grudges.flows(grudge)
+        self._before = before
 
-    @staticmethod
-    def _cuts_something(system: System, kind: str, grudge: Grudge, primary: str) -> bool:
-        """A partition of links that nobody uses would be none. With an operator's failover in the
-        same cycle, the primary's stream to some replica must be cut."""
-        cut = grudges.flows(grudge)
-        if "failover" in system.together and kind != "client" and not system.azs:
-            return any((primary, n) in cut for n in system.env.nodes)
-        return bool(cut & system.target.links(primary))
-
-    async def heal(self, system: System, /) -> dict[str, Any]:
-        after = await system.env.network.stats()
+    async def heal(self) -> Effect:
+        """Its effect is what its own links have held."""
+        network = self._system.env.network
+        after = await network.stats()
         held = {
-            pair: stats["held_total"] - self._before.get(pair, {}).get("held_total", 0)
-            for pair, stats in after.items()
+            pair: after[pair]["held_total"] - self._before.get(pair, {}).get("held_total", 0)
+            for pair in sorted(self._flows)
+            if pair in after
         }
-        mine = grudges.flows(system.grudges.pop(self.name, {}))
-        held = {pair: n for pair, n in held.items() if pair in mine}
+        self._system.grudges.pop(self._number, None)
+        await network.apply(self._system.grudge())
         total = sum(held.values())
-        await system.env.network.apply(system.grudge())
-        return {
-            "effective": total > 0,
-            "bytes_held": total,
-            "by_link": {f"{a}>{b}": n for (a, b), n in sorted(held.items()) if n > 0},
-        }
+        by_link = {f"{a}>{b}": n for (a, b), n in held.items() if n > 0}
+        return Effect(total > 0, {"bytes_held": total, "by_link": by_link})
+
+
+def _roles(system: System[Any, Any]) -> list[str]:
+    """The hosts, by what their nodes are: the primary first."""
+    nodes = list(system.env.nodes)
+    others = [host for host in system.hosts if host not in nodes]
+    return ["primary", *(f"replica {i}" for i in range(1, len(nodes))), *others]
+
+
+def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
+    """Those that cut something here; where the primary moves, between nodes."""
+    count = len(system.hosts)
+    separate = chance.primary_moves and count > 1
+    kinds = [k for k, (least, _) in KINDS.items()
+             if least <= count and not (separate and k == "client")]  # fmt: skip
+    return [*kinds, *OF_THE_LOG] if system.azs else kinds
+
+
+def _found(system: System[Any, Any], kind: str, grudge: Grudge, primary: str) -> Grudge:
+    """The grudge among processes, with these roles."""
+    nodes = [primary, *(n for n in system.env.nodes if n != primary)]
+    names = {"primary": primary, **{f"replica {i}": n for i, n in enumerate(nodes) if i}}
+    named = {
+        names.get(sink, sink): frozenset(names.get(source, source) for source in sources)
+        for sink, sources in grudge.items()
+    }
+    return named if kind in WITHIN_A_HOST else grudges.expand(named, system.env.processes)
+
+
+def _fits(
+    system: System[Any, Any], kind: str, grudge: Grudge, primary: str, chance: Chance
+) -> bool:
+    """Whether it cuts something in use, and no more than what is survived, while that node is the
+    primary. Where the primary moves, its stream to some replica must be cut."""
+    found = _found(system, kind, grudge, primary)
+    cut = grudges.flows(found)
+    if chance.primary_moves and kind != "client" and not system.azs:
+        if not any((primary, n) in cut for n in system.env.nodes):
+            return False
+    elif not cut & system.target.links(primary):
+        return False
+    return system.tolerated((), found)
+
+
+class PartitionOne(Partition):
+    """One node is cut off from all others."""
+
+    name = "partition-one"
+    kind = "one"
+    traits = NAMED
+
+
+class PartitionPrimary(Partition):
+    """The primary is cut off from all other nodes."""
+
+    name = "partition-primary"
+    kind = "primary"
+    traits = NAMED
+
+
+class PartitionHalves(Partition):
+    """Two components of nodes, as equal as can be."""
+
+    name = "partition-halves"
+    kind = "halves"
+    traits = NAMED
+
+
+class PartitionMinority(Partition):
+    """A minority of the nodes is cut off from the majority."""
+
+    name = "partition-minority"
+    kind = "minority"
+    traits = NAMED
+
+
+class PartitionRing(Partition):
+    """Every node sees a majority, no two the same one."""
+
+    name = "partition-ring"
+    kind = "ring"
+    traits = NAMED
+
+
+class PartitionBridge(Partition):
+    """Two components of nodes, and one node that hears both."""
+
+    name = "partition-bridge"
+    kind = "bridge"
+    traits = NAMED
+
+
+class PartitionOneWay(Partition):
+    """The primary is not heard by the others, or does not hear them."""
+
+    name = "partition-one-way"
+    kind = "one-way"
+    traits = NAMED
+
+
+class PartitionClient(Partition):
+    """Some client hosts are cut off from the primary."""
+
+    name = "partition-client"
+    kind = "client"
+    traits = NAMED
+
+
+class PartitionLog(Partition):
+    """The primary is cut off from the log alone."""
+
+    name = "partition-log"
+    kind = "log"
+    traits = NAMED
+
+
+class PartitionAcks(Partition):
+    """What the log answers the primary is held; the log hears the primary."""
+
+    name = "partition-acks"
+    kind = "acks"
+    traits = NAMED
+
+
+class PartitionAz(Partition):
+    """One process of the log is cut off from everything."""
+
+    name = "partition-az"
+    kind = "az"
+    traits = NAMED

@@ -1,67 +1,99 @@
-"""Power loss, in a simulation: what was not synced is gone, and nobody is told."""
+"""Power loss: what was not synced is gone, and nobody is told."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from harness.environments.protocol import Machines
+from harness.environments.protocol import CanCutPower, Environment
 from harness.errors import EnvironmentFailed
-from harness.nemesis.faults import System
+from harness.nemesis import victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.system import System
+from harness.targets import Target
+
+POWER = (CanCutPower, "can't cut the power of machines")
 
 
 class PowerLoss:
     """The host of a node loses power; healing switches it on again."""
 
     name = "power"
-    rank = 1
-    min_nodes = 1
-    needs = frozenset({"power"})
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
 
-    def __init__(self) -> None:
-        self._nodes: list[str] = []
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=POWER)
 
-    async def draw(self, system: System) -> list[str]:
-        node = await system.draw_node()
-        hosts = [h for h in system.hosts if system.tolerated(system.on(h))]
-        if node in hosts:
-            return [node]
-        return [system.rng.choice(hosts)] if hosts else []
+    def draw(self, chance: Chance, system: System[CanCutPower, Target]) -> Arguments:
+        return {"victim": victims.draw_node(chance, system)}
 
-    async def inject(self, system: System, /) -> dict[str, Any]:
-        machines = system.env
-        assert isinstance(machines, Machines)
-        hosts = await self.draw(system)
-        if not hosts:
-            return {"skipped": "no host is up, or none that may be lost"}
-        nodes = [p for host in hosts for p in system.on(host)]
-        primary = await system.primary()
-        # A node that another fault has killed loses power too, and is that fault's to start.
-        self._nodes = [n for n in nodes if n not in system.down]
-        system.down.update(nodes)
-        machines.power_off(hosts)
-        return {"nodes": nodes, "was_primary": primary in nodes}
+    async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
+        """The node's host, or the first that may be lost where that one may not."""
+        node = await victims.find(arguments["victim"], system)
+        host = system.env.processes[node]
+        able = [h for h in system.hosts if system.tolerated(system.on(h))]
+        if not able:
+            raise Skipped("no host may be lost now")
+        return await switch_off(system, [host if host in able else able[0]])
 
-    async def heal(self, system: System, /) -> dict[str, Any]:
-        nodes = list(self._nodes)
-        effective = bool(nodes) and all(system.env.state(n) == "dead" for n in nodes)
+
+class PowerLossOfAll:
+    """All hosts lose power at once."""
+
+    name = "power-all"
+    traits = Traits(
+        layer=Layer.PROCESSES,
+        disturbs=frozenset({"processes", "disks"}),
+        stops_everything=True,
+    )
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=POWER)
+
+    def draw(self, chance: Chance, system: System[CanCutPower, Target]) -> Arguments:
+        return {}
+
+    async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
+        return await switch_off(system, system.hosts)
+
+
+async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> Off:
+    nodes = [p for host in hosts for p in system.on(host)]
+    primary = await system.target.primary()
+    # A node that another fault has killed loses power too, and is that fault's to start.
+    mine = [n for n in nodes if n not in system.down]
+    system.down.update(nodes)
+    await system.env.power_off(hosts)
+    return Off(system, nodes, mine, was_primary=primary in nodes)
+
+
+class Off:
+    """Hosts without power. `mine`: processes that healing starts again."""
+
+    def __init__(
+        self,
+        system: System[CanCutPower, Target],
+        nodes: list[str],
+        mine: list[str],
+        *,
+        was_primary: bool,
+    ) -> None:
+        self.did = {"nodes": nodes, "was_primary": was_primary}
+        self._system = system
+        self._mine = mine
+
+    async def heal(self) -> Effect:
+        system, nodes = self._system, list(self._mine)
+        effective = bool(nodes)
+        for node in nodes:
+            effective = effective and await system.env.state(node) == "dead"
         failed: EnvironmentFailed | None = None
         for node in nodes:
             try:
                 await system.target.restart(node)
             except EnvironmentFailed as e:
                 failed = e
-            if system.env.state(node) != "dead":
-                self._nodes.remove(node)
+            if await system.env.state(node) != "dead":
+                self._mine.remove(node)
                 system.down.discard(node)
         if failed is not None:
             raise failed
-        return {"effective": effective, "nodes": nodes}
-
-
-class PowerLossOfAll(PowerLoss):
-    """All hosts lose power at once."""
-
-    name = "power-all"
-
-    async def draw(self, system: System) -> list[str]:
-        return system.hosts
+        return Effect(effective, {"nodes": nodes})

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.errors import UsageError
-from harness.judge import Results
+from harness.history.record import Results
 
 
 def write_junit(path: Path, runs: Sequence[tuple[str, Results]]) -> None:

@@ -9,10 +9,9 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from harness.checkers.claims.log_audit import LogAudit, Traced
-from harness.checkers.claims.replicas import is_primary_operation
-from harness.checkers.linearizability.checker import check as check_linearizable
 from harness.checkers.verdict import Checker, Verdict
 from harness.clients import Form, RedisConnection
+from harness.environments.protocol import Environment
 from harness.generators import (
     AnyOf,
     Context,
@@ -26,20 +25,23 @@ from harness.generators import (
     UntilOk,
     phases,
 )
-from harness.history import History, Op
-from harness.models.base import Model
+from harness.history.operations import Op
+from harness.history.recorded import Recorded
+from harness.recorder import Recorder
+from harness.targets import Disturbance, Target
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
     """`nodes`: of the target, the first primary first. `prefix`: of every key on the server.
-    `promises`: what the target says of its replicas. `reads_percent`: of the operations; None:
-    what the workload thinks best."""
+    `promises`: what the target promises, see `Target`. `timeout_s`: of an operation.
+    `reads_percent`: of the operations; None: what the workload thinks best."""
 
     nodes: tuple[str, ...]
     concurrency: int
     prefix: str = "h:"
     promises: frozenset[str] = frozenset()
+    timeout_s: float = 1.0
     reads_percent: int | None = None
 
     def reads_or(self, percent: int) -> int:
@@ -47,11 +49,13 @@ class WorkloadOptions:
 
 
 class Workload(Protocol):
-    """`reads`: kinds of operation that can't write. `forms`: those that are a script or a
+    """`depends_on`: what of the environment its claims depend on, beside what the target does.
+    `reads`: kinds of operation that can't write. `forms`: those that are a script or a
     transaction. `minimum`: successes of each kind that a run needs to mean something.
     `keys`: server keys that were used, in order."""
 
     name: str
+    depends_on: frozenset[Disturbance]
     reads: frozenset[str]
     forms: Mapping[str, Form]
     minimum: Mapping[str, int]
@@ -83,24 +87,23 @@ class Prepared(Protocol):
         ...
 
 
-class Linearizable:
-    """The claim that operations on the primary are linearizable.
+@dataclass(frozen=True)
+class Stage:
+    """What a script acts on. `now`: nanoseconds since it began."""
 
-    Answers by nodes that said they were replicas are left out: those are `Demoted`'s.
-    """
+    env: Environment
+    target: Target
+    recorder: Recorder
+    now: Callable[[], int]
 
-    def __init__(self, model: Model, *, of_reads: bool = False) -> None:
-        self._model = model
-        self._of_reads = of_reads
 
-    def check(self, history: History, /) -> Verdict:
-        return check_linearizable(
-            history,
-            self._model,
-            independent=True,
-            keep=is_primary_operation,
-            of_reads=self._of_reads,
-        )
+@runtime_checkable
+class Scripted(Protocol):
+    """A workload that is a script: every step is fixed, faults too."""
+
+    async def play(self, stage: Stage) -> None:
+        """Raises `EnvironmentFailed` where it broke off."""
+        ...
 
 
 class Demoted:
@@ -109,10 +112,10 @@ class Demoted:
     Measured, so that they can't be taken for the server's fault.
     """
 
-    def check(self, history: History, /) -> Verdict:
+    def check(self, recorded: Recorded, /) -> Verdict:
         stray = [
             p
-            for p in history.pairs()
+            for p in recorded.pairs
             if p.invoke.node is None and p.done is not None and p.done.role == "replica"
         ]
         return Verdict(

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import redis.exceptions as rx
 
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, role_name
 from harness.errors import UsageError
 from harness.generators import (
-    PENDING,
     Context,
     Generator,
     On,
@@ -25,11 +25,11 @@ from harness.generators import (
     invocation,
     phases,
 )
-from harness.history import Op
-from harness.targets import load
+from harness.history.operations import Op
+from harness.registry import load
+from harness.targets import Disturbance
 from harness.workloads.base import (
     Demoted,
-    Linearizable,
     WorkloadOptions,
     in_groups,
     log_claims,
@@ -57,8 +57,7 @@ class Commands(msgspec.Struct, frozen=True):
     def next(self, ctx: Context, /) -> Step:
         reads = ctx.rng.randrange(100) < self.reads_percent
         words = self.workload.draw(ctx.rng, self.keys, reads=reads)
-        op = invocation(ctx, "read" if reads else "write", [self.group, [words, None]])
-        return (PENDING, self) if op is PENDING else (op, self)
+        return invocation(ctx, "read" if reads else "write", [self.group, [words, None]]), self
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -68,6 +67,7 @@ class CommandsWorkload:
     """Claim: every reply is what one Redis alone would have answered at some moment between."""
 
     name = "commands"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"read": 20, "write": 20}

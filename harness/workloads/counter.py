@@ -9,8 +9,9 @@ import msgspec
 from harness.checkers.claims.accounting import CounterAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import PENDING, Context, Generator, Step, invocation
-from harness.history import Op
+from harness.generators import Context, Generator, Step, invocation
+from harness.history.operations import Op
+from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 25
@@ -25,10 +26,8 @@ class AddsAndReads(msgspec.Struct, frozen=True):
     def next(self, ctx: Context, /) -> Step:
         key = ctx.rng.randrange(COUNTERS)
         if ctx.rng.randrange(100) < self.reads_percent:
-            op = invocation(ctx, "read", [key, None])
-        else:
-            op = invocation(ctx, "add", [key, ctx.rng.randint(1, 5)])
-        return (PENDING, self) if op is PENDING else (op, self)
+            return invocation(ctx, "read", [key, None]), self
+        return invocation(ctx, "add", [key, ctx.rng.randint(1, 5)]), self
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -39,6 +38,7 @@ class Counter:
     asked for."""
 
     name = "counter"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"add": 20, "read": 5}

@@ -10,13 +10,16 @@ from msgspec.structs import replace
 from harness.checkers.claims.lock import FencingTokens
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection
-from harness.generators import PENDING, Context, Generator, Step, invocation
-from harness.history import Op
+from harness.generators import Context, Generator, Step, invocation
+from harness.history.operations import Op
+from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 LOCKS = 20
 LEASE_MS = 150
+RELEASES_PERCENT = 40
+NOBODY = -1  # an owner who was never granted a lock
 _ACQUIRE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return redis.call('INCR', KEYS[2])
@@ -31,25 +34,33 @@ return 0
 
 class AcquiresAndReleases(msgspec.Struct, frozen=True):
     """Every attempt is by an owner of its own; whoever was granted a lock releases it soon, or
-    lets it expire."""
+    lets it expire. Where nobody has one to release, a release is by an owner who never held the
+    lock, and must not free it."""
 
     count: int = 0
     held: tuple[tuple[int, int], ...] = ()  # (lock, owner)
+    kept: frozenset[int] = frozenset()  # owners who will let theirs expire
 
     def next(self, ctx: Context, /) -> Step:
-        if self.held and ctx.rng.randrange(100) < 40:
-            lock, owner = self.held[0]
-            op = invocation(ctx, "release", [lock, owner])
-            return (PENDING, self) if op is PENDING else (op, replace(self, held=self.held[1:]))
-        op = invocation(ctx, "acquire", [ctx.rng.randrange(LOCKS), [self.count, None]])
-        return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
+        draw = ctx.rng.randrange
+        if draw(100) < RELEASES_PERCENT:
+            lock = draw(LOCKS)
+            lock, owner = self.held[0] if self.held else (lock, NOBODY)
+            return invocation(ctx, "release", [lock, owner]), replace(self, held=self.held[1:])
+        lock, expires = draw(LOCKS), draw(4) == 0
+        kept = self.kept | {self.count} if expires else self.kept
+        op = invocation(ctx, "acquire", [lock, [self.count, None]])
+        return op, replace(self, count=self.count + 1, kept=kept)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
-        if op.type != "ok" or op.f != "acquire" or op.value[1][1] is None:
+        if op.type == "invoke" or op.f != "acquire":
             return self
-        if ctx.rng.randrange(4) == 0:
+        lock, (owner, token) = op.value
+        if owner in self.kept:
+            return replace(self, kept=self.kept - {owner})
+        if op.type != "ok" or token is None:
             return self
-        return replace(self, held=(*self.held, (op.value[0], op.value[1][0])))
+        return replace(self, held=(*self.held, (lock, owner)))
 
 
 class Lock:
@@ -57,6 +68,7 @@ class Lock:
     is nothing that a lease can promise."""
 
     name = "lock"
+    depends_on: frozenset[Disturbance] = frozenset({"wall-clock"})
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {"acquire": "script", "release": "script"}
     minimum: Mapping[str, int] = {"acquire": 20, "release": 5}

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from harness.checkers.claims.queue import QueueAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import PENDING, Context, Generator, Step, invocation
-from harness.history import Op
+from harness.generators import Context, Generator, Step, invocation
+from harness.history.operations import Op
+from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 ELEMENTS_A_KEY = 200  # so that what is left at the end fits a line of the history
@@ -30,11 +31,8 @@ class PushesAndPops(msgspec.Struct, frozen=True):
         key = self.count // ELEMENTS_A_KEY
         if ctx.rng.randrange(100) < self.pops_percent:
             older = max(0, key - ctx.rng.randrange(LATE_KEYS))
-            op, after = invocation(ctx, "pop", [older, None]), self
-        else:
-            op = invocation(ctx, "push", [key, self.count])
-            after = replace(self, count=self.count + 1)
-        return (PENDING, self) if op is PENDING else (op, after)
+            return invocation(ctx, "pop", [older, None]), self
+        return invocation(ctx, "push", [key, self.count]), replace(self, count=self.count + 1)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -44,6 +42,7 @@ class Queue:
     """Claim: every acknowledged element is popped once, or there in the end."""
 
     name = "queue"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"push": 20, "pop": 10}

@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import (
-    PENDING,
     Context,
     Generator,
     Step,
     invocation,
 )
-from harness.history import Op
+from harness.history.operations import Op
 from harness.models.register import CasRegister
+from harness.targets import Disturbance
 from harness.workloads.base import (
     Demoted,
-    Linearizable,
     WorkloadOptions,
     final_reads,
     in_groups,
@@ -31,6 +31,7 @@ from harness.workloads.base import (
 GROUP = 5  # workers on one key at a time
 OPERATIONS_A_KEY = 400
 READS_PERCENT = 38
+NEVER_WRITTEN = 0
 _CAS = """
 local seen = redis.call('GET', KEYS[1])
 if seen == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
@@ -40,26 +41,22 @@ return seen
 
 class RegisterOps(msgspec.Struct, frozen=True):
     """Reads, writes and swaps of one key. Written values are unique; a swap starts from the value
-    that was seen last, so that about as many succeed as fail."""
+    that was seen last, so that about as many succeed as fail, or from one that is never written."""
 
     key: int
     reads_percent: int
     count: int = 0
-    seen: int | None = None
+    seen: int = NEVER_WRITTEN
 
     def next(self, ctx: Context, /) -> Step:
-        value = self.count + 1
         if ctx.rng.randrange(100) < self.reads_percent:
-            op, after = invocation(ctx, "read", [self.key, None]), self
-        else:
-            draw = ctx.rng.randrange(5)
-            after = replace(self, count=value)
-            if draw < 2 or self.seen is None:
-                op = invocation(ctx, "write", [self.key, value])
-            else:
-                f = "cas" if draw < 4 else "cas-watch"
-                op = invocation(ctx, f, [self.key, [self.seen, value]])
-        return (PENDING, self) if op is PENDING else (op, after)
+            return invocation(ctx, "read", [self.key, None]), self
+        drawn, value = ctx.rng.randrange(5), self.count + 1
+        after = replace(self, count=value)
+        if drawn < 2:
+            return invocation(ctx, "write", [self.key, value]), after
+        f = "cas" if drawn < 4 else "cas-watch"
+        return invocation(ctx, f, [self.key, [self.seen, value]]), after
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         if op.type != "ok" or op.value[0] != self.key:
@@ -67,13 +64,14 @@ class RegisterOps(msgspec.Struct, frozen=True):
         value = op.value[1]
         if isinstance(value, list):
             value = value[1] if value[0] == value[2] else value[2]
-        return self if value == self.seen else replace(self, seen=value)
+        return self if value is None or value == self.seen else replace(self, seen=value)
 
 
 class Register:
     """Claim: linearizable."""
 
     name = "register"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {"cas": "script", "cas-watch": "exec"}
     minimum: Mapping[str, int] = {"read": 10, "write": 10, "cas": 5, "cas-watch": 5}

@@ -13,12 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import NANOS, PENDING, SLEEP, Context, Generator, Step, invocation, phases
-from harness.history import Op
+from harness.generators import NANOS, PENDING, Context, Generator, Later, Step, invocation, phases
+from harness.history.operations import Op
 from harness.models.list_append import ListAppend
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads, log_claims
+from harness.targets import Disturbance
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 APPENDS_A_KEY = 200
 READS_PERCENT = 67
@@ -37,12 +39,10 @@ class AppendsAndReads(msgspec.Struct, frozen=True):
     def next(self, ctx: Context, /) -> Step:
         key = self.count // APPENDS_A_KEY
         if ctx.rng.randrange(100) >= self.reads_percent:
-            op = invocation(ctx, "append", [key, self.count])
-            return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
-        op = invocation(ctx, "read", [key, None])
-        if isinstance(op, Op) and ctx.rng.getrandbits(1):
-            op.node = ctx.rng.choice(self.nodes)
-        return (PENDING, self) if op is PENDING else (op, self)
+            after = replace(self, count=self.count + 1)
+            return invocation(ctx, "append", [key, self.count]), after
+        node = ctx.rng.choice(self.nodes) if ctx.rng.getrandbits(1) else None
+        return invocation(ctx, "read", [key, None], node=node), self
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -58,25 +58,25 @@ class UntilConverged(msgspec.Struct, frozen=True):
     pending: int = 0
     seen: dict[tuple[str, int], Any] = msgspec.field(default_factory=dict)
     started: bool = False
+    begins: int = 0  # when the next round does
 
     def next(self, ctx: Context, /) -> Step:
+        if self.begins > ctx.time:
+            return Later(self.begins, True), self
         if self.todo:
             node, key = self.todo[0]
-            op = invocation(ctx, "read", [key, None])
-            if not isinstance(op, Op):
-                return PENDING, self
-            op.node = node
+            op = invocation(ctx, "read", [key, None], node=node)
             return op, replace(self, todo=self.todo[1:], pending=self.pending + 1)
         if self.pending:
             return PENDING, self
         if (self.started and self.agreed()) or self.rounds == 0 or not self.keys:
             return None
         todo = tuple((n, k) for k in self.keys for n in self.nodes)
-        after = replace(self, rounds=self.rounds - 1, todo=todo, seen={}, started=True)
-        if not self.started:
-            return after.next(ctx)
-        op = invocation(ctx, SLEEP, ROUND_PAUSE_NS)
-        return (PENDING, self) if op is PENDING else (op, after)
+        begins = ctx.time + ROUND_PAUSE_NS if self.started else 0
+        after = replace(
+            self, rounds=self.rounds - 1, todo=todo, seen={}, started=True, begins=begins
+        )
+        return after.next(ctx)
 
     def agreed(self) -> bool:
         return len(self.seen) == len(self.nodes) * len(self.keys) and all(
@@ -96,6 +96,7 @@ class ReplicaReads:
     """See the module's text."""
 
     name = "replica-reads"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"read": 20, "append": 10}

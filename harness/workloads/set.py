@@ -11,13 +11,13 @@ from harness.checkers.claims.accounting import SetAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import (
-    PENDING,
     Context,
     Generator,
     Step,
     invocation,
 )
-from harness.history import Op
+from harness.history.operations import Op
+from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 20
@@ -33,11 +33,8 @@ class Adds(msgspec.Struct, frozen=True):
     def next(self, ctx: Context, /) -> Step:
         key = self.count // ELEMENTS_A_KEY
         if ctx.rng.randrange(100) < self.reads_percent:
-            op, after = invocation(ctx, "read", [key, None]), self
-        else:
-            op = invocation(ctx, "add", [key, self.count])
-            after = replace(self, count=self.count + 1)
-        return (PENDING, self) if op is PENDING else (op, after)
+            return invocation(ctx, "read", [key, None]), self
+        return invocation(ctx, "add", [key, self.count]), replace(self, count=self.count + 1)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -47,6 +44,7 @@ class Set:
     """Claim: every acknowledged add is there at the end, once, and no read before it misses it."""
 
     name = "set"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"add": 20, "read": 5}

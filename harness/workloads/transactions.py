@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, role_name
 from harness.generators import (
-    PENDING,
     Context,
     Generator,
     On,
@@ -20,11 +20,11 @@ from harness.generators import (
     invocation,
     phases,
 )
-from harness.history import Op
+from harness.history.operations import Op
 from harness.models.multi_register import MultiRegister
+from harness.targets import Disturbance
 from harness.workloads.base import (
     Demoted,
-    Linearizable,
     WorkloadOptions,
     in_groups,
     log_claims,
@@ -48,16 +48,14 @@ class Transactions(msgspec.Struct, frozen=True):
 
     def next(self, ctx: Context, /) -> Step:
         if ctx.rng.randrange(100) < self.reads_percent:
-            op = invocation(ctx, "read", [self.group, READ_ALL])
-            return (PENDING, self) if op is PENDING else (op, self)
+            return invocation(ctx, "read", [self.group, READ_ALL]), self
         count, steps = self.count, []
         for k in sorted(ctx.rng.sample(range(KEYS), ctx.rng.randint(1, KEYS))):
             if ctx.rng.getrandbits(1):
                 steps.append(["r", k, None])
             count += 1
             steps.append(["w", k, count])
-        op = invocation(ctx, "txn", [self.group, steps])
-        return (PENDING, self) if op is PENDING else (op, replace(self, count=count))
+        return invocation(ctx, "txn", [self.group, steps]), replace(self, count=count)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -67,6 +65,7 @@ class TransactionsWorkload:
     """Claim: linearizable over the group of keys."""
 
     name = "transactions"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {"txn": "exec", "read": "exec"}
     minimum: Mapping[str, int] = {"read": 10, "txn": 20}

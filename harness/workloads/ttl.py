@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from harness.checkers.claims.ttl import AbsentForEver
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import PENDING, Context, Generator, Step, invocation
-from harness.history import Op
+from harness.generators import Context, Generator, Step, invocation
+from harness.history.operations import Op
+from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
@@ -28,13 +29,11 @@ class SetsAndReads(msgspec.Struct, frozen=True):
     count: int = 0
 
     def next(self, ctx: Context, /) -> Step:
-        if self.count and ctx.rng.randrange(100) < self.reads_percent:
+        if ctx.rng.randrange(100) < self.reads_percent:
             key = max(0, self.count - 1 - ctx.rng.randrange(LIVE_KEYS))
-            op, after = invocation(ctx, "read", [key, None]), self
-        else:
-            op = invocation(ctx, "set", [self.count, ctx.rng.randint(*TTL_MS)])
-            after = replace(self, count=self.count + 1)
-        return (PENDING, self) if op is PENDING else (op, after)
+            return invocation(ctx, "read", [key, None]), self
+        value = [self.count, ctx.rng.randint(*TTL_MS)]
+        return invocation(ctx, "set", value), replace(self, count=self.count + 1)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -44,6 +43,7 @@ class Ttl:
     """Claim: a key that was there and is reported absent does not come back."""
 
     name = "ttl"
+    depends_on: frozenset[Disturbance] = frozenset({"wall-clock"})
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"set": 20, "read": 20}

@@ -13,13 +13,15 @@ import msgspec
 import redis.exceptions as rx
 from msgspec.structs import replace
 
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.errors import UsageError
-from harness.generators import NANOS, PENDING, Context, Generator, Reserve, Step, invocation
-from harness.history import Op
+from harness.generators import NANOS, AnyOf, Context, Generator, On, Step, invocation, shares
+from harness.history.operations import Op
 from harness.models.register import Register as RegisterModel
-from harness.workloads.base import Demoted, Linearizable, WorkloadOptions, final_reads, log_claims
+from harness.targets import Disturbance
+from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 REPLICAS = 1
@@ -41,8 +43,8 @@ class Writes(msgspec.Struct, frozen=True):
 
     def next(self, ctx: Context, /) -> Step:
         key = live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time)
-        op = invocation(ctx, "write", [key, self.count + 1])
-        return (PENDING, self) if op is PENDING else (op, replace(self, count=self.count + 1))
+        after = replace(self, count=self.count + 1)
+        return invocation(ctx, "write", [key, after.count]), after
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -52,8 +54,8 @@ class Reads(msgspec.Struct, frozen=True):
     """Of the live keys."""
 
     def next(self, ctx: Context, /) -> Step:
-        op = invocation(ctx, "read", [live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time), None])
-        return (PENDING, self) if op is PENDING else (op, self)
+        key = live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time)
+        return invocation(ctx, "read", [key, None]), self
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
@@ -63,6 +65,7 @@ class Wait:
     """Claim: linearizable."""
 
     name = "wait"
+    depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
     forms: Mapping[str, Form] = {}
     minimum: Mapping[str, int] = {"read": 20, "write": 10}
@@ -70,14 +73,20 @@ class Wait:
     def __init__(self, options: WorkloadOptions) -> None:
         if options.concurrency < 2:
             raise UsageError("--workload wait needs --concurrency 2 or more: it reads and writes")
+        if options.timeout_s <= WAIT_MS / 1000 + 0.1:
+            raise UsageError(
+                f"--workload wait needs a --timeout of more than {WAIT_MS / 1000 + 0.1:g}: "
+                f"WAIT alone takes {WAIT_MS / 1000:g}"
+            )
         self._options = options
         self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
         n = self._options.concurrency
-        writers = n * (100 - self._options.reads_or(50)) // 100
-        return Reserve((max(1, min(n - 1, writers)),), (Writes(),), Reads())
+        writers = shares(n, 100 - self._options.reads_or(50))
+        bits = sum(1 << worker for worker in writers)
+        return AnyOf((On(bits, Writes()), On((1 << n) - 1 & ~bits, Reads())))
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

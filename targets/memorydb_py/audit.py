@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container, Sequence
-from typing import Any
 
 from targets.engine import Call, State
 from targets.engine.digest import digest
@@ -61,17 +60,17 @@ class Copies:
 
 def replay(
     log: Sequence[Batch], positions: Container[int] = ()
-) -> tuple[list[list[Any]], str, dict[int, str]]:
-    """([n, [words]] of every entry with effects, the digest of what they make, and of what they
+) -> tuple[list[tuple[int, list[list[str]]]], str, dict[int, str]]:
+    """((n, [words]) of every entry with effects, the digest of what they make, and of what they
     make up to the batches that end at some positions)."""
     state = State()
     call = Call(state, NEVER_MS, random.Random(0))  # effects hold no chance
-    effects: list[list[Any]] = []
+    effects: list[tuple[int, list[list[str]]]] = []
     made = {}
     for batch in log:
         for n, entry in enumerate(entries.decode(batch.payload), batch.first):
             if entries.is_effects(entry) and entry:
-                effects.append([n, [[w.decode("latin-1") for w in words] for words in entry]])
+                effects.append((n, [[w.decode("latin-1") for w in words] for words in entry]))
                 Shard.apply_effects(call, entry)
         if batch.last in positions:
             made[batch.last] = digest(state).decode()

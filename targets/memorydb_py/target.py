@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, RedisConnection, role_name
-from harness.environments.protocol import Environment, ProcessSpec
+from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
-from harness.targets import TargetOptions
+from harness.targets import Digests, Disturbance, LogEntry, TargetInfo, TargetOptions
 from targets.engine.digest import digest
 from targets.engine.rdb import Malformed
 from targets.memorydb_py import audit
@@ -53,16 +53,19 @@ class MemoryDB:
     name = "memorydb"
     version = f"memorydb_py {VERSION}"
     promises = frozenset({"replica-prefixes", "log"})
-    capabilities = frozenset({"log", "lease", "hand-over"})
+    depends_on: frozenset[Disturbance] = frozenset(
+        {"links", "processes", "disks", "roles", "clock-rate"}
+    )
+    hands_over = True
     azs = AZS
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
-        self.env = env
         self.options = options
-        if env.name == "external":
+        if not isinstance(env, CanStart):
             raise UsageError("--target memorydb starts its own nodes; give --target redis for "
                              "servers that already run")  # fmt: skip
+        self.env = env
         if options.binary:
             raise UsageError("--binary: the reference is a part of the harness")
         given = dict(options.options)
@@ -118,7 +121,7 @@ class MemoryDB:
     def _node_addresses(self) -> dict[str, Address]:
         """As clients of the database reach them."""
         nodes = {node: self.env.control_address(node) for node in self.env.nodes}
-        if self.env.name == "simulated":
+        if self.env.simulated:
             return {node: (node, port) for node, (_, port) in nodes.items()}
         return nodes
 
@@ -167,14 +170,13 @@ class MemoryDB:
 
     # --- life
 
-    def _store(self) -> Path:
+    def _store(self) -> PurePath:
         """Where the object store is, for real."""
-        return self.env.data_dir(SNAPSHOTTER).absolute().parent / "snapshots"
+        return PurePath(self.env.data_dir(SNAPSHOTTER)).parent / "snapshots"
 
     async def start(self) -> None:
         if self._every:
-            simulated = self.env.name == "simulated"
-            self._objects = Shared() if simulated else Directory(self._store())
+            self._objects = Shared() if self.env.simulated else Directory(Path(self._store()))
         for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:
@@ -191,16 +193,16 @@ class MemoryDB:
         """Every process runs, one node leads, the others have its entries, every AZ counts."""
         deadline = self.env.now() + int(timeout_s * 1e9)
         for process in self.env.processes:
-            while self.env.state(process) != "running":
+            while await self.env.state(process) != "running":
                 if self.env.now() > deadline:
-                    raise EnvironmentFailed(f"{process}: {self.env.log_tail(process)}")
+                    raise EnvironmentFailed(f"{process}: {await self.env.log_tail(process)}")
                 await asyncio.sleep(0.02)
         for node in self.env.nodes:
             await self._wait(node, "answers nothing", timeout_s)
         while not await self._settled():
             for process in self.env.processes:
-                if self.env.state(process) == "dead":
-                    raise EnvironmentFailed(f"{process} ended: {self.env.log_tail(process)}")
+                if await self.env.state(process) == "dead":
+                    raise EnvironmentFailed(f"{process} ended: {await self.env.log_tail(process)}")
             if self.env.now() > deadline:
                 raise EnvironmentFailed(f"no settled shard after {timeout_s:.0f} s")
             await asyncio.sleep(0.05)
@@ -220,8 +222,8 @@ class MemoryDB:
     async def _wait(self, node: str, what: str, timeout_s: float) -> None:
         deadline = self.env.now() + int(timeout_s * 1e9)
         while await self._role(node) is None:
-            if self.env.state(node) == "dead":
-                raise EnvironmentFailed(f"{node} ended: {self.env.log_tail(node)}")
+            if await self.env.state(node) == "dead":
+                raise EnvironmentFailed(f"{node} ended: {await self.env.log_tail(node)}")
             if self.env.now() > deadline:
                 raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
             await asyncio.sleep(0.02)
@@ -257,7 +259,7 @@ class MemoryDB:
     async def _ask_all(self) -> str | None:
         """Whoever says that it leads and has applied most; where nobody says so the primary is the
         one of before."""
-        up = [n for n in self.env.nodes if self.env.state(n) == "running"]
+        up = [n for n in self.env.nodes if await self.env.state(n) == "running"]
         roles = await asyncio.gather(*(self._role(node) for node in up))
         claims = [
             (role[1], node)
@@ -316,7 +318,7 @@ class MemoryDB:
         one that is cut off knows nothing new, and one that is slow holds up no other."""
         while True:
             await asyncio.sleep(COLLECT_S)
-            if self.env.state(az) != "running":
+            if await self.env.state(az) != "running":
                 continue
             try:
                 await self._read_copy(az, self._read[az], COLLECT_TIMEOUT_S)
@@ -332,7 +334,7 @@ class MemoryDB:
 
         return await inspect.read_from(self.env.control_address(az), after, take, timeout_s)
 
-    async def audit(self) -> tuple[list[Any], dict[str, Any]]:
+    async def audit(self) -> tuple[list[LogEntry], Digests]:
         """When nothing is written any more; expiry may go on for a moment."""
         copies = self._copies
         for collecting in self._collecting:
@@ -351,17 +353,17 @@ class MemoryDB:
                 await asyncio.sleep(0.1)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed, ValueError,
                 Inapplicable) as e:  # fmt: skip
-            return [], {"error": f"{type(e).__name__}: {e}"[:200]}
-        return effects, {
-            "nodes": nodes,
-            "replay": replay,
-            "copies": {az: copies.entries(az) for az in AZS},
-            "compared": copies.compared(),
-            "differing": copies.differing[:20],
-            "entries": copies.last,
-            "trimmed": min(trimmed),
-            "snapshots": {name: [held, made.get(n)] for name, (n, held) in snapshots.items()},
-        }
+            return [], Digests(error=f"{type(e).__name__}: {e}"[:200])
+        return effects, Digests(
+            nodes=nodes,
+            replay=replay,
+            copies={az: copies.entries(az) for az in AZS},
+            compared=copies.compared(),
+            differing=copies.differing[:20],
+            entries=copies.last,
+            trimmed=min(trimmed),
+            snapshots={name: (held, made.get(n)) for name, (n, held) in snapshots.items()},
+        )
 
     async def _snapshots(self) -> dict[str, tuple[int, str]]:
         """(n, digest) of those in the store, by name."""
@@ -415,13 +417,10 @@ class MemoryDB:
         for connection in self._control.values():
             await connection.close()
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "target": self.name,
-            "version": self.version,
-            "binary": None,
-            "options": dict(self.options.options),
-        }
+    def describe(self) -> TargetInfo:
+        return TargetInfo(
+            target=self.name, version=self.version, options=dict(self.options.options)
+        )
 
 
 def _every(text: str) -> int:

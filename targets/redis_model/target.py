@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Host
-from harness.targets import TargetOptions
+from harness.targets import TargetInfo, TargetOptions
 from targets.operated import Operated
 from targets.redis_model.server import Settings, serve
 
@@ -26,8 +25,10 @@ class RedisModel(Operated):
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         super().__init__(env, options)
-        if env.name == "external":
-            raise UsageError("servers that already run are no models: give --target redis")
+        if self.place is None:
+            raise UsageError(
+                "redis-model can't attach to servers that already run: give --target redis"
+            )
         for flag, value in (("binary", options.binary), ("password", options.credentials.password)):
             if value:
                 raise UsageError(f"--{flag}: the model has no use for it")
@@ -54,10 +55,7 @@ class RedisModel(Operated):
             argv += ["--option", f"{name}={value}"]
         return ProcessSpec(name=node, node=node, argv=argv, main=main)
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "target": self.name,
-            "version": self.version,
-            "binary": None,
-            "options": dict(self.options.options),
-        }
+    def describe(self) -> TargetInfo:
+        return TargetInfo(
+            target=self.name, version=self.version, options=dict(self.options.options)
+        )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from harness.binaries import find_server, version_of
 from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
-from harness.targets import TargetOptions
+from harness.targets import TargetInfo, TargetOptions
 from targets.operated import Operated
 
 # For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
@@ -56,9 +55,9 @@ class Vanilla(Operated):
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         super().__init__(env, options)
-        if env.name == "simulated":
+        if env.simulated:
             raise UsageError(
-                f"target {self.name} runs real servers, which no simulation can hold: "
+                f"target {self.name} runs a server's binary, which can't be simulated: "
                 "give --target redis-model, or --env local"
             )
         self.binary: Path | None = None
@@ -71,7 +70,7 @@ class Vanilla(Operated):
                 self._given[name] = shlex.split(value) or [""]
             except ValueError as e:
                 raise UsageError(f"--option {name}={value}: {e}") from e
-        if self._starts:
+        if self.place is not None:
             self.binary = find_server(self.kind, options.binary)
             self.version = version_of(self.binary)
         elif options.options or options.binary:
@@ -79,13 +78,14 @@ class Vanilla(Operated):
 
     def spec(self, node: str) -> ProcessSpec:
         """How to run a node now: as a replica of the present primary, or as that primary."""
+        assert self.place is not None
         host, port = self.env.control_address(node)
         settings: dict[str, list[str]] = {
             **{name: [value] for name, value in SHORT_RUNS.items()},
             **self._given,
             "bind": [host],
             "port": [str(port)],
-            "dir": [str(self.env.data_dir(node))],
+            "dir": [self.place.data_dir(node)],
             "replica-announce-ip": [host],
             "replica-announce-port": [str(port)],
         }
@@ -100,13 +100,13 @@ class Vanilla(Operated):
             argv += [f"--{name}", *words]
         return ProcessSpec(name=node, node=node, argv=argv)
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "target": self.name,
-            "version": self.version,
-            "binary": self.binary.name if self.binary else None,
-            "options": dict(self.options.options),
-        }
+    def describe(self) -> TargetInfo:
+        return TargetInfo(
+            target=self.name,
+            version=self.version,
+            binary=self.binary.name if self.binary else None,
+            options=dict(self.options.options),
+        )
 
 
 class Redis(Vanilla):

@@ -6,27 +6,9 @@ from collections import Counter as Multiset
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.claims.replicas import final_index, is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
-
-
-def final_values(history: History) -> dict[Hashable, Any] | None:
-    """The last answered final read of each key, or None where there was none."""
-    start = final_index(history)
-    if start is None:
-        return None
-    values: dict[Hashable, Any] = {}
-    for p in history.pairs():
-        if (
-            p.invoke.f == "read"
-            and p.type == "ok"
-            and p.invoke.index >= start
-            and is_primary_operation(p)
-        ):
-            assert p.done is not None
-            values[p.done.value[0]] = p.done.value[1]
-    return values or None
+from harness.history.operations import Pair
+from harness.history.recorded import Recorded, is_primary_operation
 
 
 def sample(values: Any) -> list[Any]:
@@ -48,11 +30,11 @@ class SetAccounting:
     that read, there at the end.
     """
 
-    def check(self, history: History, /) -> Verdict:
-        final = final_values(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        final = recorded.final_values
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
-        adds = [p for p in history.pairs() if p.invoke.f == "add"]
+        adds = [p for p in recorded.pairs if p.invoke.f == "add"]
         unread = {p.invoke.value[0] for p in adds if p.type != "fail"} - set(final)
         adds = [p for p in adds if p.invoke.value[0] not in unread]
         present = Multiset(v for members in final.values() for v in members)
@@ -67,7 +49,7 @@ class SetAccounting:
         }
         unexpected = set(present) - by_type["ok"] - by_type["info"]
         recovered = set(present) & by_type["info"]
-        stale = self._stale(history, adds, set(present))
+        stale = self._stale(recorded, adds, set(present))
         evidence = {
             "attempts": len(adds),
             "acknowledged": len(by_type["ok"]),
@@ -106,15 +88,15 @@ class SetAccounting:
         )
 
     @staticmethod
-    def _stale(history: History, adds: list[Pair], present: set[Any]) -> set[Any]:
+    def _stale(recorded: Recorded, adds: list[Pair], present: set[Any]) -> set[Any]:
         acknowledged: dict[Hashable, list[tuple[int, Any]]] = {}
         for p in adds:
             if p.type == "ok" and p.done is not None:
                 key, value = p.invoke.value
                 acknowledged.setdefault(key, []).append((p.done.index, value))
         stale: set[Any] = set()
-        for p in history.pairs():
-            if p.invoke.f != "read" or p.type != "ok" or not is_primary_operation(p):
+        for p in recorded.primary_pairs:
+            if p.invoke.f != "read" or p.type != "ok":
                 continue
             assert p.done is not None
             key, members = p.done.value
@@ -135,11 +117,11 @@ class CounterAccounting:
     or too high.
     """
 
-    def check(self, history: History, /) -> Verdict:
-        final = final_values(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        final = recorded.final_values
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
-        pairs = history.pairs()
+        pairs = recorded.pairs
         bounds: dict[Hashable, list[int]] = {}
         for p in pairs:
             if p.invoke.f == "add" and p.type != "fail":

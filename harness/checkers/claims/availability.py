@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History
+from harness.history.events import FaultEnded
+from harness.history.recorded import Recorded
 
 GAP_NS = 500_000_000
 
@@ -15,27 +16,27 @@ class Availability:
     """Windows of at least half a second without a success of an operation on the primary, and
     after each healing the time until the next one."""
 
-    def check(self, history: History, /) -> Verdict:
+    def check(self, recorded: Recorded, /) -> Verdict:
         times = sorted(
             p.done.time
-            for p in history.pairs()
+            for p in recorded.pairs
             if p.type == "ok" and p.done is not None and p.invoke.node is None
         )
         if not times:
             return Verdict(valid=UNKNOWN, judged=False, why="no operation succeeded")
-        begin = history[0].time
-        end = next((op.time for op in history if op.f == "heal"), history[-1].time)
+        begin = recorded.began_at
+        end = recorded.ended_at if recorded.healed_at is None else recorded.healed_at
         points = [begin, *(t for t in times if begin < t < end), end]
         gaps = [{"from": a, "to": b} for a, b in pairwise(points) if b - a >= GAP_NS]
         recoveries: list[dict[str, Any]] = []
-        for p in history.nemesis_pairs():
-            if p.invoke.f.startswith("stop-") and p.done is not None:
-                after = next((t for t in times if t > p.invoke.time), None)
+        for event in recorded.events.of(FaultEnded):
+            if event.ended is not None:
+                after = next((t for t in times if t > event.time), None)
                 recoveries.append(
                     {
-                        "after": p.invoke.f.partition("-")[2],
-                        "time": p.invoke.time,
-                        "ms": None if after is None else round((after - p.invoke.time) / 1e6, 1),
+                        "after": event.what.fault,
+                        "time": event.time,
+                        "ms": None if after is None else round((after - event.time) / 1e6, 1),
                     }
                 )
         away = sum(g["to"] - g["from"] for g in gaps)

@@ -1,65 +1,57 @@
 """Whether a run tested anything: the check that keeps a verdict from being falsely green.
 
-Never false, only true or unknown: a kind of operation that hardly ever succeeded, a requested
+Never false, only true or unknown: a kind of operation that hardly ever succeeded, an announced
 kind of fault without effect, missing final reads, a node that crashed by itself.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.checkers.claims.replicas import final_index, is_primary_operation
+import msgspec
+
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
+from harness.history.events import Alarm, Ended, ProcessEnded, Settled
+from harness.history.operations import Pair
+from harness.history.recorded import Recorded, is_primary_operation
+
+
+class FaultCount(msgspec.Struct):
+    """How many faults of a kind began, were skipped instead, and had a measured effect."""
+
+    injected: int = 0
+    skipped: int = 0
+    effective: int = 0
 
 
 class Coverage:
     """`minimum`: successes on the primary that each kind of operation needs before the end.
-    `faults`: kinds that were asked for. `final`: whether the workload reads at the end."""
+    `faults`: kinds that were announced. `final`: whether the workload reads at the end."""
 
     def __init__(self, *, minimum: Mapping[str, int], faults: Sequence[str], final: bool) -> None:
         self._minimum = dict(minimum)
         self._faults = list(faults)
         self._final = final
 
-    def check(self, history: History, /) -> Verdict:
-        counts = count_operations(history.pairs())
-        faults = count_faults(history)
-        missing = []
-        final = final_index(history)
-        counted = count_operations(
-            p
-            for p in history.pairs()
-            if is_primary_operation(p) and (final is None or p.invoke.index < final)
-        )
-        for f, wanted in self._minimum.items():
-            got = counted.get(f, {}).get("ok", 0)
-            if got < wanted:
-                missing.append(f"only {got} {f} succeeded, {wanted} are needed")
-        for fault in self._faults:
-            injected, effective = faults.get(fault, (0, 0))
-            if not effective:
-                missing.append(f"{fault} had no effect ({injected} injected)")
-        if self._final and final_index(history) is None:
-            missing.append("the run ended before the final reads")
-        unread = self._unread(history, final)
-        if unread:
-            missing.append(f"{len(unread)} keys were not read at the end")
-        if not any(op.f == "end" for op in history):
-            missing.append("the run did not come to its end")
-        for op in history:
-            if op.f == "settle" and op.error is not None:
-                missing.append(f"it did not settle after healing: {op.error}")
-        crashes = [op for op in history if op.f in ("exit", "alarm") and op.type == "info"]
-        for op in crashes:
-            missing.append(f"{op.value['process']} {op.value['what']}")
-        unclassified = sum(1 for op in history if (op.error or "").startswith("unclassified"))
+    def check(self, recorded: Recorded, /) -> Verdict:
+        counts = count_operations(recorded.pairs)
+        faults = count_faults(recorded)
+        missing = [
+            *self._rare_operations(recorded),
+            *self._faults_without_effect(faults),
+            *self._missing_at_the_end(recorded),
+            *_what_went_wrong(recorded),
+        ]
         evidence: dict[str, Any] = {
             "operations": counts,
-            "faults": {f: {"injected": i, "effective": e} for f, (i, e) in faults.items()},
-            "unclassified_errors": unclassified,
+            "faults": {kind: msgspec.to_builtins(count) for kind, count in faults.items()},
+            "unclassified_errors": sum(
+                1
+                for p in recorded.pairs
+                if p.done is not None and (p.done.error or "").startswith("unclassified")
+            ),
         }
         if missing:
             return Verdict(valid=UNKNOWN, why="; ".join(missing), evidence=evidence)
@@ -67,21 +59,58 @@ class Coverage:
         said = f"{ok} operations succeeded"
         if faults:
             said += "; " + ", ".join(
-                f"{e} of {i} {f} faults had an effect" for f, (i, e) in faults.items()
+                f"{c.effective} of {c.injected} {kind} faults had an effect"
+                for kind, c in faults.items()
             )
         return Verdict(valid=True, why=said, evidence=evidence)
 
-    def _unread(self, history: History, final: int | None) -> set[Hashable]:
-        """Keys that a final read of the primary was asked for and never gave."""
-        if final is None or not self._final:
-            return set()
-        reads = [
-            p
-            for p in history.pairs()
-            if p.invoke.index >= final and p.invoke.f == "read" and p.invoke.node is None
-        ]
-        answered = {p.invoke.value[0] for p in reads if p.type == "ok" and is_primary_operation(p)}
-        return {p.invoke.value[0] for p in reads} - answered
+    def _rare_operations(self, recorded: Recorded) -> Iterator[str]:
+        final = recorded.final_index
+        counted = count_operations(
+            p for p in recorded.primary_pairs if final is None or p.invoke.index < final
+        )
+        for f, wanted in self._minimum.items():
+            got = counted.get(f, {}).get("ok", 0)
+            if got < wanted:
+                yield f"only {got} {f} succeeded, {wanted} are needed"
+
+    def _faults_without_effect(self, faults: Mapping[str, FaultCount]) -> Iterator[str]:
+        for kind in self._faults:
+            count = faults.get(kind, FaultCount())
+            if not count.effective:
+                skipped = f", {count.skipped} skipped" if count.skipped else ""
+                yield f"{kind} had no effect ({count.injected} injected{skipped})"
+
+    def _missing_at_the_end(self, recorded: Recorded) -> Iterator[str]:
+        final = recorded.final_index
+        if self._final and final is None:
+            yield "the run ended before the final reads"
+        elif self._final and final is not None:
+            unread = _unread(recorded, final)
+            if unread:
+                yield f"{len(unread)} keys were not read at the end"
+        if not recorded.events.of(Ended):
+            yield "the run did not come to its end"
+
+
+def _what_went_wrong(recorded: Recorded) -> Iterator[str]:
+    for event in recorded.events.of(Settled):
+        if event.error is not None:
+            yield f"it did not settle after healing: {event.error}"
+    for event in recorded.events:
+        if isinstance(event.what, ProcessEnded | Alarm):
+            yield f"{event.what.process} {event.what.what}"
+
+
+def _unread(recorded: Recorded, final: int) -> set[Hashable]:
+    """Keys that a final read of the primary was asked for and never gave."""
+    reads = [
+        p
+        for p in recorded.pairs
+        if p.invoke.index >= final and p.invoke.f == "read" and p.invoke.node is None
+    ]
+    answered = {p.invoke.value[0] for p in reads if p.type == "ok" and is_primary_operation(p)}
+    return {p.invoke.value[0] for p in reads} - answered
 
 
 def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
@@ -92,14 +121,14 @@ def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
     return {f: dict(sorted(c.items())) for f, c in sorted(counts.items())}
 
 
-def count_faults(history: History) -> dict[str, tuple[int, int]]:
-    """By kind: how many faults were injected, and how many had a measured effect."""
-    injected: Counter[str] = Counter()
-    effective: Counter[str] = Counter()
-    for p in history.nemesis_pairs():
-        kind = p.invoke.f.partition("-")[2]
-        if p.invoke.f.startswith("start-"):
-            injected[kind] += 1
-        elif p.invoke.f.startswith("stop-") and isinstance(p.said, dict):
-            effective[kind] += bool(p.said.get("effective"))
-    return {kind: (injected[kind], effective[kind]) for kind in sorted(injected)}
+def count_faults(recorded: Recorded) -> dict[str, FaultCount]:
+    """By kind, in alphabetical order."""
+    counts: dict[str, FaultCount] = {}
+    for began, ended in recorded.events.faults():
+        count = counts.setdefault(began.what.fault, FaultCount())
+        if began.what.skipped is not None:
+            count.skipped += 1
+            continue
+        count.injected += 1
+        count.effective += ended is not None and ended.what.effective
+    return dict(sorted(counts.items()))

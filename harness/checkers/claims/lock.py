@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-from harness.checkers.claims.accounting import final_values
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History
+from harness.history.recorded import Recorded
 
 
 class Grant(NamedTuple):
@@ -27,12 +26,12 @@ class FencingTokens:
     twice; the last token is not smaller than any.
     """
 
-    def check(self, history: History, /) -> Verdict:
-        final = final_values(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        final = recorded.final_values
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         grants: dict[Hashable, list[Grant]] = {}
-        for p in history.pairs():
+        for p in recorded.pairs:
             if p.invoke.f == "acquire" and p.type == "ok" and p.done is not None:
                 lock, (owner, token) = p.done.value
                 if token is not None:

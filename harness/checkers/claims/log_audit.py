@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from harness.checkers.claims.replicas import is_primary_operation
+import msgspec
+
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Op
+from harness.history.events import Digests, LogRead
+from harness.history.operations import Op
+from harness.history.recorded import Recorded, is_primary_operation
 
 WORDS = 3  # of an effect that tell it from others: command, key, value
 
@@ -32,58 +35,57 @@ class LogAudit:
     every node and every snapshot holds; where copies of the log were seen to hold the same entry,
     it is the same.
 
-    Needs the operations `log` ([[n, effects]]) and `digests` of the nemesis, at the end.
+    Needs the events `LogRead` and `Digests`, at the end.
     """
 
     def __init__(self, workload: Traced) -> None:
         self._workload = workload
 
-    def check(self, history: History, /) -> Verdict:
-        log = [each for op in history if op.f == "log" and op.type == "info" for each in op.value]
-        digests = next(
-            (op.value for op in history if op.f == "digests" and op.type == "info"), None
-        )
-        if digests is None:
+    def check(self, recorded: Recorded, /) -> Verdict:
+        log = [entry for event in recorded.events.of(LogRead) for entry in event.what.entries]
+        found = recorded.events.of(Digests)
+        if not found:
             return Verdict(valid=UNKNOWN, why="the log was not read at the end")
-        if "error" in digests:
-            return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests['error']}")
+        digests = found[0].what
+        if digests.error is not None:
+            return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests.error}")
         there = Counter(
             tuple(str(word) for word in effect[:WORDS]) for _, effects in log for effect in effects
         )
-        wrong = self._wrong(history, there)
+        wrong = self._wrong(recorded, there)
         differing = self._differing(digests)
         evidence: dict[str, Any] = {
-            "entries": digests.get("entries", len(log)),
+            "entries": digests.entries or len(log),
             "effects": sum(there.values()),
             "wrong": len(wrong),
             "examples": wrong[:20],
-            "digests": digests,
+            "digests": msgspec.to_builtins(digests),
         }
         said = [f"{n} {what}" for what, n in Counter(w["what"] for w in wrong).items()]
         said += differing
         if said:
             return Verdict(valid=False, why="; ".join(said), evidence=evidence)
-        unseen = [az for az, entries in digests["copies"].items() if not entries]
-        if unseen or not digests.get("compared"):
+        unseen = [az for az, entries in digests.copies.items() if not entries]
+        if unseen or not digests.compared:
             seen = f"nothing of {', '.join(unseen)}" if unseen else "no entry more than once"
             return Verdict(valid=UNKNOWN, why=f"{seen} was read", evidence=evidence)
-        checked = sum(bool(self._workload.effects(p.invoke)) for p in history.pairs())
+        checked = sum(bool(self._workload.effects(p.invoke)) for p in recorded.pairs)
         return Verdict(
             valid=True,
             evidence=evidence,
             why=f"{checked} writes agree with the {evidence['entries']} entries of the log; "
-            f"{len(digests['nodes'])} nodes"
-            + (f" and {n} snapshots" if (n := len(digests.get("snapshots", {}))) else "")
+            f"{len(digests.nodes)} nodes"
+            + (f" and {n} snapshots" if (n := len(digests.snapshots)) else "")
             + " hold what its replay makes",
         )
 
-    def _wrong(self, history: History, there: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
+    def _wrong(self, recorded: Recorded, there: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
         wrong: list[dict[str, Any]] = []
 
         def note(what: str, op: Op, effect: Sequence[str]) -> None:
             wrong.append({"what": what, "index": op.index, "effect": list(effect)})
 
-        for p in history.pairs():
+        for p in recorded.pairs:
             op = p.done if p.type == "ok" and p.done is not None else p.invoke
             for effect in self._workload.effects(op):
                 count = there[effect]
@@ -100,17 +102,17 @@ class LogAudit:
         return wrong
 
     @staticmethod
-    def _differing(digests: dict[str, Any]) -> list[str]:
+    def _differing(digests: Digests) -> list[str]:
         said = [
-            f"{node} holds {digest[:8]} where a replay of the log makes {digests['replay'][:8]}"
-            for node, digest in digests["nodes"].items()
-            if digest != digests["replay"]
+            f"{node} holds {digest[:8]} where a replay of the log makes {digests.replay[:8]}"
+            for node, digest in digests.nodes.items()
+            if digest != digests.replay
         ]
         said += [
             f"{name} holds {held!s} where a replay up to there makes {made!s}"
-            for name, (held, made) in digests.get("snapshots", {}).items()
+            for name, (held, made) in digests.snapshots.items()
             if held != made
         ]
-        if digests.get("differing"):
-            said.append(f"the copies of the log differ: {'; '.join(digests['differing'])}")
+        if digests.differing:
+            said.append(f"the copies of the log differ: {'; '.join(digests.differing)}")
         return said

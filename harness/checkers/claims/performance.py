@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.checkers.claims.replicas import quantiles
+from harness.checkers.claims.quantiles import quantiles
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
+from harness.history.operations import Pair
+from harness.history.recorded import Recorded
 
 
 class Performance:
     """Quantiles of latency in ms of what succeeded, and completions a second."""
 
-    def check(self, history: History, /) -> Verdict:
-        pairs = [p for p in history.pairs() if p.done is not None]
+    def check(self, recorded: Recorded, /) -> Verdict:
+        pairs = [p for p in recorded.pairs if p.done is not None]
         if not pairs:
             return Verdict(valid=UNKNOWN, judged=False, why="nothing completed")
-        seconds = max(1e-9, (history[-1].time - history[0].time) / 1e9)
+        seconds = max(1e-9, (recorded.ended_at - recorded.began_at) / 1e9)
         latencies: dict[str, list[float]] = {}
         for p in pairs:
             if p.type == "ok" and p.done is not None:

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.claims.accounting import final_values, sample
+from harness.checkers.claims.accounting import sample
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History
+from harness.history.recorded import Recorded
 
 
 class QueueAccounting:
@@ -19,14 +19,14 @@ class QueueAccounting:
     twice. unexpected: popped or there although its push failed, or nobody pushed it.
     """
 
-    def check(self, history: History, /) -> Verdict:
-        final = final_values(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        final = recorded.final_values
         if final is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         pushed: dict[str, dict[Hashable, list[Any]]] = {"ok": {}, "fail": {}, "info": {}}
         popped: dict[Hashable, Counter[Any]] = {}
         excuses: Counter[Hashable] = Counter()
-        for p in history.pairs():
+        for p in recorded.pairs:
             key, value = p.invoke.value
             if p.invoke.f == "push":
                 pushed[p.type].setdefault(key, []).append(value)

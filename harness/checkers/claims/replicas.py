@@ -9,55 +9,12 @@ the invocation of a read that was meant for one node.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from harness.checkers.claims.quantiles import quantiles
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One answered read: of which key, by which node, what, and when.
-
-    `call`, `ret`: positions in the history, whose order is that of real time also where stamps
-    are equal. `called`, `time`: nanoseconds.
-    """
-
-    key: Hashable
-    node: str
-    value: tuple[Any, ...]
-    call: int
-    ret: int
-    called: int
-    time: int
-    process: int | str
-    role: str | None
-
-
-def reads_of(history: History, *, of_node: bool) -> list[Read]:
-    """Answered reads in order of completion: those meant for one node, or those for the primary."""
-    found = []
-    for p in history.pairs():
-        if p.type != "ok" or p.invoke.f != "read" or (p.invoke.node is not None) != of_node:
-            continue
-        assert p.done is not None
-        assert p.done.node is not None
-        key, value = p.done.value
-        found.append(
-            Read(
-                key,
-                p.done.node,
-                tuple(value),
-                p.invoke.index,
-                p.done.index,
-                p.invoke.time,
-                p.done.time,
-                p.invoke.process,
-                p.done.role,
-            )
-        )
-    return sorted(found, key=lambda r: r.ret)
+from harness.history.events import Settled
+from harness.history.recorded import Read, Recorded
 
 
 def is_prefix(a: Sequence[Any], b: Sequence[Any]) -> bool:
@@ -125,8 +82,8 @@ class GrowingPrefixes:
     def __init__(self, *, judged: bool) -> None:
         self._judged = judged
 
-    def check(self, history: History, /) -> Verdict:
-        reads = reads_of(history, of_node=True)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        reads = recorded.node_reads
         if not reads:
             return Verdict(valid=UNKNOWN, why="no node was read", judged=self._judged)
         violations = growing_prefixes(reads)
@@ -161,9 +118,9 @@ class SeenThenGone:
     Always measured, never judged: on its own it says nothing about acknowledged writes.
     """
 
-    def check(self, history: History, /) -> Verdict:
-        everything = reads_of(history, of_node=True) + reads_of(history, of_node=False)
-        left = left_at_the_end(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        everything = recorded.node_reads + recorded.primary_reads
+        left = left_at_the_end(recorded)
         if left is None:
             why = "the final reads did not happen"
             return Verdict(valid=UNKNOWN, judged=False, why=why)
@@ -174,7 +131,7 @@ class SeenThenGone:
                     gone.setdefault((r.key, v), r)
         acknowledged = {
             (p.invoke.value[0], p.invoke.value[1])
-            for p in history.pairs()
+            for p in recorded.pairs
             if p.invoke.f == "append" and p.type == "ok"
         }
         examples = [
@@ -232,14 +189,14 @@ class Converged:
         self._nodes = list(nodes)
         self._bound_s = bound_s
 
-    def check(self, history: History, /) -> Verdict:
-        start, healed = final_index(history), heal_time(history)
+    def check(self, recorded: Recorded, /) -> Verdict:
+        start, healed = recorded.final_index, recorded.healed_at
         if start is None or healed is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
-        if any(op.f == "settle" and op.error is not None for op in history):
+        if any(event.error is not None for event in recorded.events.of(Settled)):
             return Verdict(valid=UNKNOWN, why="the nodes were not up and linked at the end")
-        asked = [p for p in history.pairs() if p.invoke.index >= start and p.invoke.node]
-        last = _last_by_place(r for r in reads_of(history, of_node=True) if r.call >= start)
+        asked = [p for p in recorded.pairs if p.invoke.index >= start and p.invoke.node]
+        last = _last_by_place(r for r in recorded.node_reads if r.call >= start)
         keys = sorted({p.invoke.value[0] for p in asked}, key=repr)
         shown = {k: {last[n, k].value for n in self._nodes if (n, k) in last} for k in keys}
         differing = [k for k in keys if len(shown[k]) > 1]
@@ -273,23 +230,13 @@ class Converged:
         return Verdict(valid=True, evidence=evidence, why=agree)
 
 
-def heal_time(history: History) -> int | None:
-    """When the last fault was healed: the time of the run's `heal` mark."""
-    return next((op.time for op in reversed(history) if op.f == "heal"), None)
-
-
-def final_index(history: History) -> int | None:
-    """Where the final operations began: the run's `final` mark."""
-    return next((op.index for op in history if op.f == "final"), None)
-
-
-def left_at_the_end(history: History) -> dict[Hashable, set[Any]] | None:
+def left_at_the_end(recorded: Recorded) -> dict[Hashable, set[Any]] | None:
     """What the final reads, of whatever node, still showed of each key."""
-    start = final_index(history)
+    start = recorded.final_index
     if start is None:
         return None
     left: dict[Hashable, set[Any]] = {}
-    for r in reads_of(history, of_node=True) + reads_of(history, of_node=False):
+    for r in recorded.node_reads + recorded.primary_reads:
         if r.call >= start:
             left.setdefault(r.key, set()).update(r.value)
     return left
@@ -304,10 +251,10 @@ class Staleness:
     of the first append that it misses to its own invocation (a lower bound). Only measured.
     """
 
-    def check(self, history: History, /) -> Verdict:
+    def check(self, recorded: Recorded, /) -> Verdict:
         acknowledged: dict[Hashable, list[tuple[int, Any]]] = {}
-        left = left_at_the_end(history)
-        for p in history.pairs():
+        left = left_at_the_end(recorded)
+        for p in recorded.pairs:
             if p.invoke.f == "append" and p.type == "ok":
                 assert p.done is not None
                 key, (value, _) = p.done.value
@@ -316,7 +263,7 @@ class Staleness:
                 acknowledged.setdefault(key, []).append((p.done.time, value))
         ms: dict[str, list[float]] = {}
         versions: dict[str, list[int]] = {}
-        for r in reads_of(history, of_node=True):
+        for r in recorded.node_reads:
             if r.role == "primary":
                 continue
             seen = set(r.value)
@@ -345,20 +292,3 @@ class Staleness:
                 f"{max(ms[worst]):.0f} ms and {max(versions[worst])} versions, on {worst}"
             ),
         )
-
-
-def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99 and max."""
-    ordered = sorted(values)
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {
-        name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
-        for name, q in at.items()
-    }
-
-
-def is_primary_operation(pair: Pair) -> bool:
-    """Meant for the primary and, if the node was asked, answered by one that said it was."""
-    if pair.invoke.node is not None:
-        return False
-    return pair.done is None or pair.done.role != "replica"

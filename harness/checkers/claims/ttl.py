@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from harness.checkers.claims.replicas import is_primary_operation
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
+from harness.history.operations import Pair
+from harness.history.recorded import Recorded, is_primary_operation
 
 
 class AbsentForEver:
@@ -18,10 +18,10 @@ class AbsentForEver:
     late, by the clients' clock is measured: clocks of servers may err.
     """
 
-    def check(self, history: History, /) -> Verdict:
+    def check(self, recorded: Recorded, /) -> Verdict:
         sets: dict[Hashable, Pair] = {}
         reads: dict[Hashable, list[Pair]] = {}
-        for p in history.pairs():
+        for p in recorded.pairs:
             if p.invoke.f == "set":
                 sets[p.invoke.value[0]] = p
             elif p.invoke.f == "read" and p.type == "ok" and is_primary_operation(p):

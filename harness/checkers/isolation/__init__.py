@@ -1,1 +1,10 @@
-"""Isolation levels of transactions."""
+"""Isolation levels of transactions, by sessions, without real time.
+
+from harness.checkers import isolation
+
+verdict = isolation.check(history, "serializable")
+"""
+
+from harness.checkers.isolation.checker import LEVELS, Isolation, check
+
+__all__ = ["LEVELS", "Isolation", "check"]

@@ -17,7 +17,8 @@ import networkx as nx
 
 from harness.checkers.isolation.observed import INITIAL, Observed, Read, observe
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import Pair
+from harness.history.operations import History, Pair
+from harness.history.recorded import Recorded
 
 Edge = tuple[int, int]
 Because = dict[Edge, str]
@@ -26,9 +27,23 @@ PAIRS_MAX: Final = 20_000  # of writers of one key: of more no order is looked f
 Graph = nx.DiGraph  # of transactions
 
 
-def judge_isolation(pairs: Iterable[Pair], level: str) -> Verdict:
-    """`level`: one of LEVELS. Raises ValueError for what is no transaction, or a value that is
-    written twice."""
+class Isolation:
+    """The claim that transactions are isolated from each other at a level, one of LEVELS."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+
+    def check(self, recorded: Recorded, /) -> Verdict:
+        """Raises ValueError for what is no transaction, or a value that is written twice."""
+        return _check(recorded.pairs, self.level)
+
+
+def check(history: History, level: str) -> Verdict:
+    """The verdict on a history at a level, one of LEVELS; raises ValueError as `Isolation` does."""
+    return Isolation(level).check(Recorded(history))
+
+
+def _check(pairs: Iterable[Pair], level: str) -> Verdict:
     observed = observe(pairs)
     evidence = {
         "level": level,

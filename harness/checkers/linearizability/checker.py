@@ -30,8 +30,9 @@ from harness.checkers.linearizability.fast_paths import (
 from harness.checkers.linearizability.hardness import hardness, hardness_words
 from harness.checkers.linearizability.search import register_states, run, search_keys
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history import History, Pair
-from harness.history.columns import OPEN, Columns, columns_of, rows_by_key
+from harness.history.columns import OPEN, Columns, rows_by_key
+from harness.history.operations import History, Pair
+from harness.history.recorded import Recorded
 from harness.models.base import Container, Growing, Model, Parted, Projectable, Registers
 from harness.models.counter import Counter
 from harness.native import _core
@@ -43,12 +44,13 @@ __all__ = [
     "OPEN",
     "Budget",
     "Entry",
+    "Linearizable",
     "Outcome",
     "check",
     "check_columns",
-    "check_entries",
-    "check_keys",
-    "judge",
+    "decide_by_key",
+    "decide_columns",
+    "decide_entries",
 ]
 
 BUDGETS: Final = ("configurations", "memory", "time")
@@ -56,7 +58,7 @@ WITNESS_KEYS_MAX: Final = 8  # shrinking takes longer than deciding
 HARD_KEYS_MAX: Final = 3
 
 
-def check_entries(
+def decide_entries(
     entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
 ) -> Outcome:
     """Decide one partition. `zones` False forces the general search."""
@@ -64,7 +66,7 @@ def check_entries(
     return decide_keys([entries], model, budget, zones=zones, orders=True)[0]
 
 
-def check_keys(
+def decide_by_key(
     by_key: dict[Hashable, list[Entry]], model: Model, budget: Budget
 ) -> dict[Hashable, Outcome]:
     """Every key, in rounds: first a small budget for each, then what is left for the hard ones.
@@ -76,7 +78,7 @@ def check_keys(
     return dict(zip(by_key, outcomes, strict=True))
 
 
-def check_columns(
+def decide_columns(
     columns: Columns, model: Model, budget: Budget, *, zones: bool = True, orders: bool = False
 ) -> tuple[int, list[Outcome]]:
     """(how many operations there are, but for those that say nothing; what the core said of each
@@ -133,31 +135,46 @@ def check_columns(
                 letter=memoryview(letter).cast("i"), letters=letters)  # fmt: skip
 
 
+class Linearizable:
+    """The claim that operations on independent keys are linearizable on the primary.
+
+    Answers by nodes that said they were replicas are left out: those are a claim of their own.
+    """
+
+    def __init__(self, model: Model, *, of_reads: bool = False) -> None:
+        """`of_reads`: prefer witnesses in which reads contradict each other."""
+        self._model = model
+        self._of_reads = of_reads
+
+    def check(self, recorded: Recorded, /) -> Verdict:
+        columns = recorded.columns(independent=True, primary=True)
+        return check_columns(columns, self._model, lambda: recorded.pairs, of_reads=self._of_reads)
+
+
 def check(
     history: History,
     model: Model,
     *,
     independent: bool = False,
     budget: Budget | None = None,
-    keep: Callable[[Pair], bool] | None = None,
     witnesses: int = 3,
     of_reads: bool = False,
     observe_differed: bool = False,
 ) -> Verdict:
     """The verdict on a history, with at most so many witnesses (one a key) where it is invalid.
 
-    `independent`: values are [key, value]. `keep`: which pairs belong to the claim. `of_reads`:
-    prefer witnesses in which reads contradict each other. `observe_differed`: a `cas` that failed
-    without an error has compared and seen another value. Raises ValueError for operations that
-    the model does not know.
+    `independent`: values are [key, value]. `of_reads`: prefer witnesses in which reads contradict
+    each other. `observe_differed`: a `cas` that failed without an error has compared and seen
+    another value. Raises ValueError for operations that the model does not know.
     """
-    columns = columns_of(
-        history.pairs(), independent=independent, keep=keep, observe_differed=observe_differed
+    recorded = Recorded(history)
+    columns = recorded.columns(independent=independent, observe_differed=observe_differed)
+    return check_columns(
+        columns, model, lambda: recorded.pairs, budget, witnesses, of_reads=of_reads
     )
-    return judge(columns, model, history.pairs, budget, witnesses, of_reads=of_reads)
 
 
-def judge(
+def check_columns(
     columns: Columns,
     model: Model,
     pairs: Callable[[], Sequence[Pair]],
@@ -166,10 +183,10 @@ def judge(
     *,
     of_reads: bool = False,
 ) -> Verdict:
-    """The same of columns; `pairs` is asked for the operations where there is a witness to tell."""
+    """The verdict on columns; `pairs` is asked for the operations where there is a witness."""
     model = suited(model, columns.names)
     budget = budget or budget_of(len(columns))
-    operations, outcomes = check_columns(columns, model, budget)
+    operations, outcomes = decide_columns(columns, model, budget)
     keys = columns.keys or [None]
     bad = [k for k, o in enumerate(outcomes) if o.valid is False]
     undecided = [k for k, o in enumerate(outcomes) if o.valid is None]

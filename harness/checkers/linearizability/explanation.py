@@ -8,8 +8,8 @@ from typing import Any, Final
 from harness.checkers.linearizability.entries import Entry
 from harness.checkers.linearizability.prefixes import Prefix, said
 from harness.checkers.linearizability.shrink import Core
-from harness.history.columns import OPEN, freeze
-from harness.models.base import DIFFERED, Growing, Model, Projectable
+from harness.history.columns import DIFFERED, OPEN, freeze
+from harness.models.base import Growing, Model, Projectable
 
 READING: Final = ("read", "get", "contains")
 PAST: Final = {

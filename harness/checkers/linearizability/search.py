@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.checkers.linearizability.alphabet import Letter, Letters, OutOfMemory
 from harness.checkers.linearizability.entries import Budget, Entry, Outcome, moved
-from harness.history.columns import Columns
-from harness.models.base import DIFFERED, Growing, Model, Projectable, Registers
+from harness.history.columns import DIFFERED, Columns
+from harness.models.base import Growing, Model, Projectable, Registers
 from harness.native import _core
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from harness.checkers.linearizability.alphabet import Letters, OutOfMemory
 from harness.checkers.linearizability.entries import Budget, Entry, Outcome
 from harness.checkers.linearizability.fast_paths import decide_keys, suited
-from harness.history.columns import OPEN
+from harness.history.columns import OPEN, Marker
 from harness.models.base import (
     ANY,
     BOUND,
@@ -26,7 +26,6 @@ from harness.models.base import (
     KEEP,
     AllBut,
     Growing,
-    Marker,
     Model,
     Parted,
     Projectable,

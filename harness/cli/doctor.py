@@ -1,4 +1,4 @@
-"""What this machine can do for the harness."""
+"""`harness doctor`: what this machine can do for the harness."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import click
+
+from harness.binaries import find_server, version_of, wheel_binaries
 from harness.errors import UsageError
 
 
@@ -38,11 +41,6 @@ def examine() -> Iterator[Finding]:
 
 
 def _servers() -> Iterator[Finding]:
-    if importlib.util.find_spec("targets") is None:
-        yield Finding("servers", False, "the package `targets` is not installed")
-        return
-    from harness.binaries import find_server, version_of, wheel_binaries
-
     for kind in ("redis", "valkey"):
         try:
             binary = find_server(kind)
@@ -103,3 +101,14 @@ def _memory() -> str:
     except (ValueError, OSError):
         return "memory unknown"
     return f"{size / 2**30:.0f} GiB"
+
+
+@click.command(name="doctor")
+def command() -> int:
+    """Show what this machine can do."""
+    for finding in examine():
+        mark = click.style(
+            "yes" if finding.present else "no ", fg="green" if finding.present else "yellow"
+        )
+        click.echo(f"{mark}  {finding.what:22} {finding.detail}")
+    return 0

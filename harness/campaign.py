@@ -1,0 +1,116 @@
+"""The one pipeline: a spec is run, judged and reported.
+
+The command line, the demo and the replay call it, as may any search over specs and plans:
+
+    results = campaign.run(spec, plan_run(Path("results"), spec.directory_name))
+
+What passes between the steps is on disk, so each can be done again alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.environments.protocol import CanReplay
+from harness.errors import EnvironmentFailed, HistoryError, UsageError
+from harness.history.files import read_history
+from harness.history.record import Hashes, Plan, Results, RunRecord
+from harness.history.recorded import Recorded
+from harness.judge import judge as judge_recorded
+from harness.parts import Parts, assemble
+from harness.progress import Say
+from harness.report.page import write_report
+from harness.results import Run, history_hash
+from harness.runner import Runner
+from harness.spec import Spec
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run that was judged, with what the report needs of it."""
+
+    run: Run
+    record: RunRecord
+    recorded: Recorded
+    results: Results
+
+
+def parts(spec: Spec, folder: Path = Path("results/unstarted")) -> Parts:
+    """What a spec would run, the plan included, without starting anything. Raises `UsageError`."""
+    return assemble(spec, folder)
+
+
+def run(
+    spec: Spec,
+    folder: Run,
+    *,
+    plan: Plan | None = None,
+    password: str | None = None,
+    say: Say = lambda text: None,
+    trace: bool = False,
+) -> Results:
+    """Execute, judge and report. Raises `HarnessError`, and `KeyboardInterrupt` after everything
+    was stopped."""
+    execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
+    judged = judge(folder)
+    report(judged)
+    return judged.results
+
+
+def execute(
+    spec: Spec,
+    folder: Run,
+    *,
+    plan: Plan | None = None,
+    password: str | None = None,
+    say: Say = lambda text: None,
+    trace: bool = False,
+) -> RunRecord:
+    """Run a spec into a folder, in a fresh event loop. `plan`: instead of the spec's own. `say`
+    gets the live line. `trace`: write everything that happens in a simulation."""
+    made = assemble(
+        spec, folder.path, password=password, plan=plan, trace=folder.trace if trace else None
+    )
+    runner = Runner(made, folder, say=say)
+    env = made.env
+    try:
+        env.run(runner.execute())
+    except EnvironmentFailed:
+        if isinstance(env, CanReplay) and folder.history.exists():
+            _write_hashes(folder, env)  # it can be replayed all the same
+        raise
+    if isinstance(env, CanReplay):
+        _write_hashes(folder, env)
+    return runner.record()
+
+
+def _write_hashes(folder: Run, env: CanReplay) -> None:
+    trace, events = env.trace_digest()
+    folder.write_hashes(Hashes(history=history_hash(folder.history), trace=trace, events=events))
+
+
+def judge(folder: Run) -> Judged:
+    """Judge a run by what it has left on disk, and write results.json."""
+    record = folder.read_record()
+    history, warnings = read_history(folder.history)
+    recorded = Recorded(history, record)
+    results = judge_recorded(recorded, record, warnings)
+    folder.write_results(results)
+    return Judged(folder, record, recorded, results)
+
+
+def judge_again(folder: Run) -> Judged:
+    """The same of a run that somebody names. Raises `UsageError` for a history that can't be read,
+    or is of another workload."""
+    try:
+        return judge(folder)
+    except HistoryError as e:
+        raise UsageError(str(e)) from e
+    except (ValueError, TypeError, LookupError, AttributeError) as e:
+        raise UsageError(f"{folder.history} is not of the workload in test.json: {e}") from e
+
+
+def report(judged: Judged) -> None:
+    """Write report.html; raises `HistoryError` where that can't be done."""
+    write_report(judged.run.report, judged.record, judged.results, judged.recorded)

@@ -1,0 +1,15 @@
+"""Quantiles of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50, p90, p99 and max."""
+    ordered = sorted(values)
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 3)
+        for name, q in at.items()
+    }

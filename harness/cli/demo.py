@@ -1,0 +1,21 @@
+"""`harness demo`: the lost-read example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.text import RESULTS
+from harness.demo import tell
+
+
+@click.command(name="demo")
+@click.option("--binary", default=None, help="The redis-server to run.")
+@RESULTS
+def command(binary: str | None, results_dir: Path) -> int:
+    """Play the lost-read example, on a real redis-server and on the reference.
+
+    On Redis a value is read and then gone; on the reference MemoryDB it is not.
+    """
+    return tell(results_dir, binary)

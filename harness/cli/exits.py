@@ -1,0 +1,20 @@
+"""Exit codes.
+
+0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 the harness failed.
+"""
+
+from __future__ import annotations
+
+from harness.history.record import UNKNOWN, Valid
+
+USAGE, CRASH, INTERRUPTED = 254, 255, 130
+OF_VERDICT: dict[Valid, int] = {True: 0, False: 1, UNKNOWN: 2}
+
+
+class Interrupted(Exception):
+    """Ctrl-C, with what to tell the user about what is left."""
+
+
+def worst_code(codes: list[int]) -> int:
+    """Invalid outranks unknown outranks valid."""
+    return max(codes, key=[0, 2, 1].index)

@@ -1,0 +1,31 @@
+"""`harness export`: a history of ours as others read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.errors import HistoryError, UsageError
+from harness.formats.jepsen import write_edn, write_json
+from harness.history.files import read_history
+
+
+@click.command(name="export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "name", type=click.Choice(["edn", "json"]), default="edn",
+              show_default=True, help="Of Jepsen.")  # fmt: skip
+def command(file: Path, name: str) -> int:
+    """Print a history of ours in a format that others read.
+
+    FILE is a history, or the folder of a run; the text goes to standard output.
+    """
+    try:
+        history, warnings = read_history(file / "history.jsonl" if file.is_dir() else file)
+    except HistoryError as e:
+        raise UsageError(str(e)) from e
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for line in (write_edn if name == "edn" else write_json)(history):
+        click.echo(line)
+    return 0

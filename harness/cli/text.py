@@ -1,0 +1,75 @@
+"""How runs and verdicts are printed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from harness.history.record import Results, RunRecord, Valid
+from harness.results import Run
+
+COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
+WORD: dict[Valid, str] = {True: "valid", False: "invalid", "unknown": "unknown"}
+
+RESULTS = click.option(
+    "--results",
+    "results_dir",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are kept.",
+)
+
+
+class LiveLine:
+    """The line that is overwritten while a run goes on; silent where nobody watches."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        if self._watched:
+            click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
+        elif text.endswith("\n"):
+            click.echo(text, nl=False, err=True)
+
+    def clear(self) -> None:
+        self("")
+
+
+def print_verdict(results: Results, folder: Run, record: RunRecord) -> None:
+    """The verdict, why, where the report is, how to repeat it."""
+    word, spec = WORD[results.valid], record.spec
+    click.echo(
+        click.style(word, fg=COLOUR[word], bold=True)
+        + f"  {spec.target} {spec.workload}, faults {spec.nemesis}, seed {spec.seed}"
+        + (" (expected to be invalid)" if spec.expect == "invalid" else "")
+    )
+    if spec.world is not None:
+        click.echo(f"  drawn     {spec.node_count} nodes, faults {','.join(record.faults)}")
+    for name, claim in results.claims.items():
+        mark = WORD[claim.valid] if claim.judged else "measured"
+        click.echo(f"  {mark:8}  {name}: {claim.why}")
+    for warning in results.warnings:
+        click.echo(f"  warning   {warning}")
+    click.echo(f"report  {shown(folder.report)}")
+    click.echo(f"again   {record.command}")
+    if folder.hashes.exists():
+        click.echo(f"replay  harness replay {shlex.quote(shown(folder.path))}")
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def summarize(results: list[Results]) -> None:
+    words = [WORD[r.valid] for r in results]
+    counted = ", ".join(f"{words.count(w)} {w}" for w in COLOUR if w in words)
+    click.echo(f"{len(results)} runs: {counted}")

@@ -1,0 +1,8 @@
+"""The names of nodes."""
+
+from __future__ import annotations
+
+
+def node_names(count: int) -> tuple[str, ...]:
+    """n1, n2, …"""
+    return tuple(f"n{i + 1}" for i in range(count))

@@ -1,0 +1,47 @@
+"""A process is killed, and started again on healing."""
+
+from __future__ import annotations
+
+from harness.environments.protocol import CanKill, Environment
+from harness.nemesis import victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.system import System
+from harness.targets import Target
+
+KILLS = (CanKill, "can't kill processes")
+
+
+class Kill:
+    """SIGKILL of a node, or of another process of the target; healing starts it again."""
+
+    name = "kill"
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=KILLS)
+
+    def draw(self, chance: Chance, system: System[CanKill, Target]) -> Arguments:
+        return {"victim": victims.draw_process(chance, system)}
+
+    async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Killed:
+        node = await victims.find(arguments["victim"], system)
+        was_primary = node == await system.target.primary()
+        system.down.add(node)
+        await system.env.kill(node)
+        return Killed(system, node, was_primary)
+
+
+class Killed:
+    def __init__(self, system: System[CanKill, Target], node: str, was_primary: bool) -> None:
+        self.did = {"node": node, "was_primary": was_primary}
+        self._system = system
+        self._node = node
+
+    async def heal(self) -> Effect:
+        system, node = self._system, self._node
+        effective = await system.env.state(node) == "dead"
+        codes = [e.code for e in system.env.exits if e.process == node]
+        await system.target.restart(node)
+        system.down.discard(node)
+        return Effect(effective, {"node": node, "exit_code": codes[-1] if codes else None})

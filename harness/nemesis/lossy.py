@@ -1,0 +1,52 @@
+"""Links that lose segments."""
+
+from __future__ import annotations
+
+from harness.environments.protocol import CanLose, Environment
+from harness.nemesis import links, victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.system import System
+from harness.targets import Target
+
+LOSS_PERCENT = 20
+
+
+class LossyLinks:
+    """All links of a process lose segments, which TCP sends again, later and later."""
+
+    name = "lossy"
+    traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=(CanLose, "can't make links lose anything"))
+
+    def draw(self, chance: Chance, system: System[CanLose, Target]) -> Arguments:
+        percent = chance.rng.randint(1, min(80, chance.scaled(LOSS_PERCENT)))
+        return {"victim": victims.draw_process(chance, system), "percent": percent}
+
+    async def inject(self, system: System[CanLose, Target], arguments: Arguments) -> Lossy:
+        node = await victims.find(arguments["victim"], system)
+        before = await links.count(system, node, "lost")
+        await lose(system, node, arguments["percent"] / 100)
+        return Lossy(system, node, arguments["percent"], before)
+
+
+class Lossy:
+    def __init__(
+        self, system: System[CanLose, Target], node: str, percent: int, before: int
+    ) -> None:
+        self.did = {"node": node, "percent": percent}
+        self._system = system
+        self._node = node
+        self._before = before
+
+    async def heal(self) -> Effect:
+        lost = await links.count(self._system, self._node, "lost") - self._before
+        await lose(self._system, self._node, 0.0)
+        return Effect(lost > 0, {"node": self._node, "lost_segments": lost})
+
+
+async def lose(system: System[CanLose, Target], node: str, share: float) -> None:
+    for source, sink in links.of(system, node):
+        await system.env.lose(source, sink, share)

@@ -1,0 +1,50 @@
+"""The primary is stopped for about as long as its lease."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from harness.environments.protocol import CanPause, Environment
+from harness.nemesis.availability import lacking
+from harness.nemesis.pause import PAUSES
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.restart import Done
+from harness.nemesis.system import System
+from harness.targets import HasLease, Target
+
+PAUSE_COUNT = 3
+
+
+class PauseAtLease:
+    """SIGSTOP of the primary for about as long as its lease, a few times: what queued on its
+    sockets meanwhile must not be answered from what it knew before."""
+
+    name = "pause-lease"
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=PAUSES, capability=(HasLease, "has no leases"))
+
+    def draw(self, chance: Chance, system: System[CanPause, HasLease]) -> Arguments:
+        lease_ms = system.target.lease_ms
+        low, high = lease_ms - lease_ms // 2, lease_ms + lease_ms * 3 // 2
+        return {"pauses_ms": [chance.rng.randint(low, high) for _ in range(PAUSE_COUNT)]}
+
+    async def inject(self, system: System[CanPause, HasLease], arguments: Arguments) -> Done:
+        pauses: list[dict[str, Any]] = []
+        for ms in arguments["pauses_ms"]:
+            node = await system.target.primary()
+            if node is None or node in system.down | system.paused:
+                continue
+            system.paused.add(node)
+            await system.env.pause(node)
+            stopped = await system.env.state(node) == "paused"
+            await asyncio.sleep(ms / 1000)
+            await system.env.resume(node)
+            system.paused.discard(node)
+            pauses.append({"node": node, "ms": ms, "stopped": stopped})
+            await asyncio.sleep(system.target.lease_ms / 2000)
+        if not pauses:
+            raise Skipped("no primary runs")
+        return Done({"pauses": pauses}, Effect(any(p["stopped"] for p in pauses), {}))

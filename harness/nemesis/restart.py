@@ -1,0 +1,50 @@
+"""A process is killed and started again at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.environments.protocol import CanKill, Environment
+from harness.nemesis import victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.kill import KILLS
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.system import System
+from harness.targets import Target
+
+
+class Restart:
+    """SIGKILL of a node, or of another process of the target, started again at once."""
+
+    name = "restart"
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=KILLS)
+
+    def draw(self, chance: Chance, system: System[CanKill, Target]) -> Arguments:
+        return {"victim": victims.draw_process(chance, system)}
+
+    async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Done:
+        node = await victims.find(arguments["victim"], system)
+        was_primary = node == await system.target.primary()
+        await system.env.kill(node)
+        effective = await system.env.state(node) == "dead"
+        began = system.env.now()
+        await system.target.restart(node)
+        away_ms = round((system.env.now() - began) / 1e6)
+        return Done(
+            {"node": node, "was_primary": was_primary},
+            Effect(effective, {"node": node, "away_ms": away_ms}),
+        )
+
+
+class Done:
+    """A fault that has nothing left to be healed."""
+
+    def __init__(self, did: dict[str, Any], effect: Effect) -> None:
+        self.did = did
+        self._effect = effect
+
+    async def heal(self) -> Effect:
+        return self._effect

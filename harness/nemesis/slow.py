@@ -1,0 +1,54 @@
+"""Links that carry everything, but late."""
+
+from __future__ import annotations
+
+from harness.environments.protocol import CanPartition, Environment
+from harness.nemesis import links, victims
+from harness.nemesis.availability import lacking
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.system import System
+from harness.targets import Target
+
+DELAY_MS = 100
+CUTS = (CanPartition, "can't cut or slow down links")
+
+
+class SlowLinks:
+    """All links of a process are slow, with jitter."""
+
+    name = "slow"
+    traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return lacking(target, env, environment=CUTS)
+
+    def draw(self, chance: Chance, system: System[CanPartition, Target]) -> Arguments:
+        most = chance.scaled(DELAY_MS)
+        delay_ms = chance.rng.randint(min(10, most), most)
+        return {"victim": victims.draw_process(chance, system), "delay_ms": delay_ms}
+
+    async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Slow:
+        node = await victims.find(arguments["victim"], system)
+        before = await links.count(system, node, "delayed")
+        await shape(system, node, arguments["delay_ms"] / 1000)
+        return Slow(system, node, arguments["delay_ms"], before)
+
+
+class Slow:
+    def __init__(
+        self, system: System[CanPartition, Target], node: str, delay_ms: int, before: int
+    ) -> None:
+        self.did = {"node": node, "delay_ms": delay_ms}
+        self._system = system
+        self._node = node
+        self._before = before
+
+    async def heal(self) -> Effect:
+        delayed = await links.count(self._system, self._node, "delayed") - self._before
+        await shape(self._system, self._node, 0.0)
+        return Effect(delayed > 0, {"node": self._node, "delayed_bytes": delayed})
+
+
+async def shape(system: System[CanPartition, Target], node: str, delay_s: float) -> None:
+    for source, sink in links.of(system, node):
+        await system.env.network.shape(source, sink, delay_s=delay_s, jitter_s=delay_s / 4)

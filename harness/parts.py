@@ -1,0 +1,109 @@
+"""What a run is put together from: environment, target, workload, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.clients import Credentials
+from harness.environments.protocol import CanReplay, CanStart, Environment, EnvironmentOptions
+from harness.errors import UsageError
+from harness.history.record import Plan
+from harness.nemesis.catalogue import ALL
+from harness.nemesis.system import System
+from harness.plan import draw_plan, read_plan
+from harness.registry import load
+from harness.spec import Spec
+from harness.targets import Target, TargetOptions
+from harness.workloads.base import Workload, WorkloadOptions
+from harness.world import with_world
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """`spec`: with the world that the seed has drawn, if it does."""
+
+    spec: Spec
+    env: Environment
+    target: Target
+    workload: Workload
+    system: System[Any, Any]
+    plan: Plan
+
+
+def resolved(spec: Spec) -> Spec:
+    """The spec with its world, where the seed draws one."""
+    simulated = load("harness.environments", spec.environment).simulated
+    draws = simulated and spec.nemesis == ALL and spec.world is None
+    return with_world(spec) if draws else spec
+
+
+def assemble(
+    spec: Spec,
+    folder: Path,
+    *,
+    password: str | None = None,
+    plan: Plan | None = None,
+    trace: Path | None = None,
+) -> Parts:
+    """The parts of a run into a folder; nothing is started. `plan`: instead of the spec's own.
+    `trace`: where to write everything that happens in a simulated run. Raises `UsageError` for
+    what can't be run."""
+    spec = resolved(spec)
+    env: Environment = load("harness.environments", spec.environment)(
+        EnvironmentOptions(
+            nodes=spec.node_count,
+            run_dir=folder,
+            seed=spec.seed,
+            addresses=spec.addresses,
+            first_port=spec.first_port,
+            world=spec.world,
+            trace=trace,
+        )
+    )
+    if trace is not None and not isinstance(env, CanReplay):
+        raise UsageError("--trace requires --env simulated")
+    if isinstance(env, CanStart) and (spec.tls or spec.tls_ca or spec.username):
+        raise UsageError(
+            "--tls, --tls-ca and --user are for servers that already run: give --nodes host:port,…"
+        )
+    target: Target = load("harness.targets", spec.target)(
+        env,
+        TargetOptions(
+            binary=spec.binary,
+            options=spec.options,
+            credentials=Credentials(
+                username=spec.username, password=password, tls=spec.tls, tls_ca=spec.tls_ca
+            ),
+            timeout_s=spec.timeout_s,
+        ),
+    )
+    workload = make_workload(spec, env.nodes, key_prefix(env, folder))
+    system = System(env, target, beyond_tolerance=spec.beyond_tolerance)
+    if plan is None and spec.plan is not None:
+        plan = read_plan(Path(spec.plan), spec, system)
+    elif plan is None:
+        plan = draw_plan(spec, system, workload.depends_on)
+    return Parts(spec=spec, env=env, target=target, workload=workload, system=system, plan=plan)
+
+
+def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workload:
+    """The workload of a spec; raises `UsageError` for an unknown one."""
+    made: Workload = load("harness.workloads", spec.workload)(
+        WorkloadOptions(
+            nodes=tuple(nodes),
+            concurrency=spec.concurrency,
+            prefix=prefix,
+            promises=load("harness.targets", spec.target).promises,
+            timeout_s=spec.timeout_s,
+            reads_percent=spec.world.reads_percent if spec.world else None,
+        )
+    )
+    return made
+
+
+def key_prefix(env: Environment, folder: Path) -> str:
+    """Of every key: servers that somebody else runs may hold anything."""
+    return "h:" if isinstance(env, CanStart) else f"harness:{folder.name}:"

@@ -1,0 +1,224 @@
+"""The plan of a run: which faults it injects, when, and with which arguments.
+
+A plan is data. It is drawn from the seed's stream `faults` when target and environment are known,
+from the faults that are available there, and is kept in test.json; a run that is given a plan
+plays that one. Faults come in cycles: quiet, then one after the other while those before it last,
+then all are healed. Faults that are named together share every cycle; `--nemesis all` deals each
+cycle one to three kinds off a shuffled deck, so that every kind comes before any comes twice. In a
+simulation `all` is also a draw of kinds: leaving some out altogether finds more than mixing
+everything evenly (Groce et al., "Swarm Testing", ISSTA 2012).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.history.record import Plan, PlannedFault
+from harness.nemesis import catalogue, victims
+from harness.nemesis.protocol import Chance, Fault, Layer
+from harness.nemesis.system import System
+from harness.spec import Spec
+from harness.streams import stream
+from harness.targets import Disturbance
+
+TRIES = 100  # until a plan is drawn that can hurt the target
+ONE_CYCLE_S = 8.0  # a shorter run has room for one cycle only
+HAND = 3  # kinds that a cycle of `all` has at most
+STRENGTHS = (25, 50, 100, 200, 400)
+
+
+def draw_plan(
+    spec: Spec, system: System[Any, Any], depends_on: frozenset[Disturbance] = frozenset()
+) -> Plan:
+    """The plan of a spec. `depends_on`: what the workload depends on, beside the target.
+
+    Raises `UsageError` for faults that are not possible here, and where nothing that is possible
+    could hurt the target.
+    """
+    faults = catalogue.chosen(spec.nemesis, system.target, system.env)
+    if not faults:
+        return Plan()
+    depends = depends_on | system.target.depends_on
+    harmful = [f for f in faults if f.traits.disturbs & depends]
+    if not harmful:
+        raise UsageError(
+            f"--nemesis {spec.nemesis}: nothing that {system.target.name} and workload "
+            f"{spec.workload} do depends on {_words(faults)}: such a run could show no "
+            "violation; name another fault beside it"
+        )
+    rng = stream(spec.seed, "faults")
+    names = {f.name for f in harmful}
+    for _ in range(TRIES):
+        plan = _draw(spec, system, faults, rng)
+        if names.intersection(plan.kinds):
+            return plan
+    raise UsageError(
+        f"--nemesis {spec.nemesis}: no fault that could hurt {system.target.name} has room in "
+        f"{spec.time_limit_s:g} s: give more --time-limit, or less --interval"
+    )
+
+
+def _words(faults: Iterable[Fault]) -> str:
+    return ", ".join(sorted({what for f in faults for what in f.traits.disturbs}))
+
+
+def _draw(
+    spec: Spec, system: System[Any, Any], faults: Sequence[Fault], rng: random.Random
+) -> Plan:
+    deal = spec.nemesis == catalogue.ALL
+    limit_ms = round(spec.time_limit_s * 1000)
+    interval_ms = round(spec.fault_interval_s * 1000)
+    strength = 100
+    kinds = list(faults)
+    if deal and system.env.simulated:
+        strength = rng.choice(STRENGTHS)
+        interval_ms = (spec.interval_s and interval_ms) or _draw_interval_ms(rng, limit_ms)
+        # Each kind needs a cycle of its own at worst, and a cycle takes about four intervals.
+        room = max(1, min(len(kinds), limit_ms // (4 * interval_ms)))
+        names = {f.name for f in rng.sample(kinds, rng.randint(1, room))}
+        kinds = [f for f in kinds if f.name in names]
+    elif deal and spec.interval_s is None:
+        alone = sum(f.traits.layer is Layer.PROCESSES for f in kinds)
+        # A cycle takes one of these at most, and every kind is to come.
+        interval_ms = min(interval_ms, limit_ms // (8 * max(1, alone)))
+    planned: list[PlannedFault] = []
+    deck: list[Fault] = []
+    began_ms, one_cycle = 0, spec.time_limit_s < ONE_CYCLE_S
+    while began_ms < limit_ms:
+        hand: Sequence[Fault] = kinds
+        if deal:
+            hand, deck = deal_hand(deck or rng.sample(kinds, len(kinds)), rng)
+        if one_cycle and spec.interval_s is None:
+            interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(hand) + 1)))
+        cycle, began_ms = _cycle(hand, began_ms, max(1, interval_ms), limit_ms, rng)
+        for at_ms, until_ms, fault in cycle:
+            chance = Chance(rng=rng, strength_percent=strength, together=hand)
+            planned.append(
+                PlannedFault(
+                    at_s=at_ms / 1000,
+                    fault=fault.name,
+                    arguments=fault.draw(chance, system),
+                    until_s=until_ms / 1000,
+                )
+            )
+        if one_cycle:
+            break
+    announced = {p.fault for p in planned}
+    return Plan(
+        faults=tuple(planned),
+        no_room=tuple(f.name for f in kinds if f.name not in announced),
+    )
+
+
+def _draw_interval_ms(rng: random.Random, limit_ms: int) -> int:
+    """Tenths of a second: 0.2 to 2, and no more than an eighth of the run."""
+    return 100 * rng.randint(2, max(2, min(20, round(limit_ms / 800))))
+
+
+def _cycle(
+    hand: Sequence[Fault], began_ms: int, interval_ms: int, limit_ms: int, rng: random.Random
+) -> tuple[list[tuple[int, int, Fault]], int]:
+    """((from, until, fault) of a cycle as far as it fits into the time limit, its end). Waits are
+    0.6 to 1.4 times the interval."""
+    starts, now = [], began_ms
+    for _ in hand:
+        now += _about(interval_ms, rng)
+        starts.append(now)
+    until = now + _about(interval_ms, rng)
+    # A fault that begins just before the end would do nothing.
+    fitting = [(at, min(until, limit_ms), fault) for at, fault in zip(starts, hand, strict=True)
+               if at + interval_ms // 2 <= limit_ms]  # fmt: skip
+    return fitting, until
+
+
+def _about(ms: int, rng: random.Random) -> int:
+    return ms * rng.randint(60, 140) // 100
+
+
+def deal_hand(deck: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], list[Fault]]:
+    """One to three faults off the deck that leave each other something to do, and what is left."""
+    size = rng.randint(1, HAND)
+    hand: list[Fault] = []
+    for fault in deck:
+        if len(hand) < size and not any(incompatible(fault, f) for f in hand):
+            hand.append(fault)
+    return catalogue.in_order(hand), [f for f in deck if not any(f is h for h in hand)]
+
+
+def incompatible(one: Fault, other: Fault) -> bool:
+    """Whether two must not be dealt together: at most one acts on processes, and no primary moves
+    while none of them runs."""
+    a, b = one.traits, other.traits
+    if a.layer is b.layer is Layer.PROCESSES:
+        return True
+    return (a.stops_everything and b.moves_primary) or (b.stops_everything and a.moves_primary)
+
+
+# --- a plan from a file
+
+
+def read_plan(path: Path, spec: Spec, system: System[Any, Any]) -> Plan:
+    """A plan as a person edited it: a list of faults, or a test.json, whose plan is taken.
+
+    Arguments that are left out are drawn. Raises `UsageError`.
+    """
+    try:
+        data = msgspec.json.decode(path.read_bytes())
+        if isinstance(data, dict):
+            data = data.get("plan")
+        given = msgspec.convert(data, list[PlannedFault])
+    except OSError as e:
+        raise UsageError(f"--plan: can't read {path}: {e.strerror}") from e
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise UsageError(
+            f"--plan {path}: not a list of {{at_s, fault, arguments, until_s}}: {e}"
+        ) from e
+    return complete(given, spec, system, str(path))
+
+
+def complete(
+    given: Sequence[PlannedFault], spec: Spec, system: System[Any, Any], where: str = "plan"
+) -> Plan:
+    """A plan whose faults are available here and have all their arguments, in order of time.
+    Raises `UsageError`."""
+    faults = []
+    for number, each in enumerate(given, 1):
+        at = f"--plan {where}, fault {number} ({each.fault})"
+        found = catalogue.fault(each.fault)
+        reason = found.available(system.target, system.env)
+        if reason is not None:
+            raise UsageError(f"{at}: not possible here: {reason}")
+        if not 0 <= each.at_s < each.until_s:
+            raise UsageError(f"{at}: at_s must be at least 0 and less than until_s")
+        if each.at_s >= spec.time_limit_s:
+            raise UsageError(f"{at}: at_s is not within --time-limit {spec.time_limit_s:g}")
+        chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(found,))
+        drawn = found.draw(chance, system)
+        _check_arguments(at, each.arguments, drawn, system)
+        faults.append(
+            msgspec.structs.replace(each, fault=found.name, arguments={**drawn, **each.arguments})
+        )
+    return Plan(faults=tuple(sorted(faults, key=lambda f: f.at_s)))
+
+
+def _check_arguments(
+    where: str, given: dict[str, Any], drawn: dict[str, Any], system: System[Any, Any]
+) -> None:
+    for name, value in given.items():
+        if name not in drawn:
+            takes = ", ".join(drawn) or "no arguments"
+            raise UsageError(f"{where}: it has no argument {name!r}; it takes {takes}")
+        kinds = (int, float) if isinstance(drawn[name], int | float) else type(drawn[name])
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise UsageError(f"{where}: {name} is {value!r}; it looks like {drawn[name]!r}")
+        if name in ("victim", "to"):
+            try:
+                victims.check(value, system)
+            except UsageError as e:
+                raise UsageError(f"{where}: {name}: {e}") from e

@@ -1,0 +1,64 @@
+"""Classes by name: those registered by entry point, and any given as `module:Class`.
+
+Groups are `harness.targets`, `harness.environments`, `harness.faults`, `harness.workloads` and
+`harness.models`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from harness.errors import UsageError
+
+# A class given as module:Class must have these, or it is of another kind.
+_REQUIRED = {
+    "target": ("promises", "start", "primary"),
+    "environment": ("simulated", "open", "now"),
+    "fault": ("available", "draw", "inject"),
+    "workload": ("generator", "apply", "claims"),
+    "model": ("init", "step"),
+}
+
+
+def load(group: str, name: str) -> Any:
+    """The class behind a name in an entry point group, or behind `module:Class`.
+
+    Raises `UsageError` that lists what there is.
+    """
+    found = _registered(group)
+    if name in found:
+        return found[name].load()
+    kind = group.rpartition(".")[2].removesuffix("s")
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # one's own target lies where one works
+        try:
+            made = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as e:
+            raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
+        if not isinstance(made, type):
+            raise UsageError(f"can't load the {kind} {name!r}: it is not a class")
+        lacking = [each for each in _REQUIRED[kind] if not hasattr(made, each)]
+        if lacking:
+            raise UsageError(f"{name!r} is not a {kind}: it has no {', '.join(lacking)}")
+        return made
+    raise UsageError(
+        f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"
+    )
+
+
+def names(group: str) -> list[str]:
+    """The names that are registered in an entry point group, sorted."""
+    return sorted(_registered(group))
+
+
+@functools.cache
+def _registered(group: str) -> Mapping[str, EntryPoint]:
+    return {e.name: e for e in entry_points(group=group)}
