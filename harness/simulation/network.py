@@ -3,8 +3,7 @@
 A connection is two ordered streams of segments. A cut link does not close it: segments wait, and
 leave when the link is mended. What ends a connection is a kernel that is alive (FIN, RST) or a
 timer: keep-alive where it was asked for, or a quarter of an hour of retransmission. Lost segments
-are sent again, so a lossy link is a slow one. Every link draws from a stream of its own, integers
-only.
+are sent again, so a lossy link is a slow one.
 """
 
 from __future__ import annotations
@@ -17,93 +16,19 @@ import socket
 import zlib
 from asyncio import Handle
 from collections.abc import Callable, Iterable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.simulation.delays import Delays
+from harness.simulation.link import LOOPBACK_NS, RETRANSMIT_NS, Link
 from harness.simulation.loop import NANOS, START_NS, SimulatedLoop
-from harness.simulation.process import PROCESS, Process
+from harness.simulation.process import PROCESS, Listener, Process
 from harness.simulation.trace import Trace
 from harness.simulation.transport import Kind, Transport, timed_out
 
-RETRANSMIT_NS = 200_000_000
 RETRANSMIT_LIMIT_NS = 924 * NANOS  # Linux' tcp_retries2 of 15
 SYN_TRIES = 7  # after 1, 2, 4, … seconds: 127 in all
-LOOPBACK_NS = 20_000
-
-
-class Link:
-    """One direction between two names: what it does to segments, and what it has counted."""
-
-    def __init__(self, source: str, sink: str, delays: Delays, rng: random.Random) -> None:
-        self.source = source
-        self.sink = sink
-        self.rng = rng
-        self.cut = False
-        self.loss_per_1024 = 0
-        self.extra_ns = self.jitter_ns = 0
-        self.bytes_per_s = delays.bytes_per_s
-        self.passed = self.held_total = self.held_now = 0
-        self.delayed = self.dropped = self.lost = 0
-        self._delays = delays
-        self._free_ns = 0
-
-    @property
-    def perfect(self) -> bool:
-        """Between processes of one machine, and for the operator: no fault touches it."""
-        return self.source == "operator" or self.sink == "operator" or self.source == self.sink
-
-    def shape(self, delay_s: float, jitter_s: float, bytes_per_s: float) -> None:
-        self.extra_ns = round(delay_s * NANOS)
-        self.jitter_ns = round(jitter_s * NANOS)
-        self.bytes_per_s = round(bytes_per_s) or self._delays.bytes_per_s
-
-    def latency(self) -> int:
-        """Nanoseconds, drawn."""
-        if self.source == self.sink:
-            return LOOPBACK_NS
-        delays, rng = self._delays, self.rng
-        drawn = rng.getrandbits(30)
-        took = delays.low_ns + ((delays.high_ns - delays.low_ns) * (drawn & 0xFFFFF) >> 20)
-        if drawn >> 20 < delays.slow_per_1024:
-            took *= 2 + rng.getrandbits(4)
-        if self.extra_ns or self.jitter_ns:
-            took += max(0, self.extra_ns + self.jitter_ns * (rng.getrandbits(20) - 2**19) // 2**19)
-        wait = RETRANSMIT_NS
-        while self.loss_per_1024 and rng.getrandbits(10) < self.loss_per_1024:
-            took += wait
-            wait = min(2 * wait, 8 * RETRANSMIT_NS)
-            self.lost += 1
-        return took
-
-    def arrival(self, now: int, size: int, later: int = 0) -> int:
-        """When a segment that leaves now, or `later` by that many nanoseconds, is there."""
-        self.passed += size
-        if self.extra_ns or self.jitter_ns or self.bytes_per_s != self._delays.bytes_per_s:
-            self.delayed += size
-        begin = max(now, self._free_ns)
-        self._free_ns = begin + size * NANOS // self.bytes_per_s
-        return self._free_ns + later + self.latency()
-
-    def stats(self) -> dict[str, int]:
-        return {
-            "passed": self.passed,
-            "held_total": self.held_total,
-            "held_now": self.held_now,
-            "delayed": self.delayed,
-            "dropped": self.dropped,
-            "lost": self.lost,
-        }
-
-
-@dataclass
-class Listener:
-    """Who accepts connections on a port of a machine."""
-
-    process: Process
-    factory: Callable[[], Any]
-    context: Context
 
 
 class Hosts(Protocol):

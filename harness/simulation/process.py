@@ -1,23 +1,45 @@
-"""One life of one simulated process: what belongs to it, and how it stops."""
+"""A simulated machine, and one life of one process on it: what belongs to it, how it stops."""
 
 from __future__ import annotations
 
 import random
 from asyncio import Handle
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from harness.simulation.network import Listener
-    from harness.simulation.transport import Transport
-    from harness.simulation.world import Machine
+from harness.simulation.clock import Clock
 
 State = Literal["running", "paused", "dead"]
 
 # Whose code runs: every handle, task and callback of a process carries this in its context. None
 # is the harness itself: clients, nemesis, runner.
 PROCESS: ContextVar[Process | None] = ContextVar("simulated_process", default=None)
+
+
+class Machine:
+    """What processes share: power, a clock, an IP address."""
+
+    def __init__(self, name: str, ip: str, clock: Clock) -> None:
+        self.name = name
+        self.ip = ip
+        self.clock = clock
+        self.powered = True
+        self.processes: dict[str, Process] = {}
+
+    def alive(self) -> list[Process]:
+        return [p for p in self.processes.values() if p.state != "dead"]
+
+
+@dataclass
+class Listener:
+    """Who accepts connections on a port of a machine."""
+
+    process: Process
+    factory: Callable[[], Any]
+    context: Context
 
 
 class Process:
@@ -40,7 +62,7 @@ class Process:
         self.inbox: deque[Handle] = deque()  # what waits for its processor
         self.busy_until = 0
         self.waking = False
-        self.connections: dict[int, Transport] = {}
+        self.connections: dict[int, Any] = {}  # transports, by number
         self.listeners: dict[int, Listener] = {}
         self.holds: list[Any] = []  # keeps what must not be collected
 

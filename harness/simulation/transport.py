@@ -10,15 +10,38 @@ from asyncio import Handle
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
+from harness.simulation.link import Link
+from harness.simulation.loop import SimulatedLoop
 from harness.simulation.process import Process
-
-if TYPE_CHECKING:
-    from harness.simulation.network import Link, SimulatedNetwork
 
 Kind = Literal["data", "fin", "rst"]
 KEEPALIVE_OFF = (0, 0, 0)
+
+
+class Wire(Protocol):
+    """What a transport asks of the network."""
+
+    loop: SimulatedLoop
+
+    def send(self, end: Transport, kind: Kind, data: bytes) -> None: ...
+
+    def consumed(self, end: Transport, size: int) -> None:
+        """The owner took data in."""
+        ...
+
+    def when_acknowledged(self, end: Transport) -> None:
+        """Wake a writer after the last acknowledgement that is on its way."""
+        ...
+
+    def keep_alive(self, end: Transport) -> None:
+        """The socket's owner asked for keep-alive."""
+        ...
+
+    def forget_held(self, end: Transport) -> int:
+        """What a cut holds of this end will never leave; returns how many bytes."""
+        ...
 
 
 class FakeSocket:
@@ -65,7 +88,7 @@ class Transport(asyncio.Transport):
 
     def __init__(
         self,
-        network: SimulatedNetwork,
+        network: Wire,
         number: int,
         process: Process | None,
         link: Link,

@@ -21,8 +21,8 @@ from harness.simulation.clock import Clock
 from harness.simulation.delays import Delays
 from harness.simulation.disk import SimulatedDisk
 from harness.simulation.loop import START_NS, SimulatedLoop
-from harness.simulation.network import Listener, SimulatedNetwork
-from harness.simulation.process import Process
+from harness.simulation.network import SimulatedNetwork
+from harness.simulation.process import Listener, Machine, Process
 from harness.simulation.sandbox import sandbox
 from harness.simulation.trace import Trace
 
@@ -31,20 +31,6 @@ PORT = 6379
 OPERATOR = "operator"
 SERVICE_NS = 20_000
 Main = Callable[[Any], Coroutine[Any, Any, None]]
-
-
-class Machine:
-    """What processes share: power, a clock, an IP address."""
-
-    def __init__(self, name: str, ip: str) -> None:
-        self.name = name
-        self.ip = ip
-        self.clock = Clock(EPOCH_NS)
-        self.powered = True
-        self.processes: dict[str, Process] = {}
-
-    def alive(self) -> list[Process]:
-        return [p for p in self.processes.values() if p.state != "dead"]
 
 
 class SimulatedHost:
@@ -134,7 +120,9 @@ class World:
     # --- machines
 
     def add_machine(self, name: str) -> Machine:
-        machine = self.machines[name] = Machine(name, f"10.0.0.{len(self.machines) + 1}")
+        machine = self.machines[name] = Machine(
+            name, f"10.0.0.{len(self.machines) + 1}", Clock(EPOCH_NS)
+        )
         return machine
 
     def add_client_host(self, name: str) -> None:

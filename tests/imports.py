@@ -1,0 +1,90 @@
+"""The import graph of the sources: which file imports which, and which floor each is on."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import networkx as nx
+
+# From the top down; a file may import those of its own floor and of the floors below. A name that
+# ends in "." is a package.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("harness.__main__", "harness.cli."),
+    ("harness.demo.", "harness.replay", "harness.bench."),
+    ("harness.campaign",),
+    ("harness.runner", "harness.report.", "harness.judge", "harness.parts"),
+    ("harness.interpreter", "harness.plan", "harness.world", "harness.workloads.", "harness.recorder",
+     "harness.progress", "harness.versions"),
+    ("harness.checkers.", "harness.nemesis.", "harness.generators", "harness.clients",
+     "harness.targets"),
+    ("harness.models.", "harness.formats.", "harness.environments.", "harness.native."),
+    ("harness.history.", "harness.simulation.", "harness.results"),
+    ("harness.host", "harness.spec", "harness.streams", "harness.registry", "harness.binaries",
+     "harness.errors", "harness"),
+)  # fmt: skip
+# Within the checkers' floor: they judge what was recorded, and know nothing of how it came to be.
+BLIND = ("harness.checkers", "harness.models")
+UNSEEN_BY_CHECKERS = (
+    "harness.environments", "harness.clients", "harness.targets", "harness.nemesis",
+    "harness.generators", "harness.simulation",
+)  # fmt: skip
+
+
+def module(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def graph(root: Path, files: Iterable[Path]) -> nx.DiGraph:
+    """Modules of the sources, with an edge to each that one imports, wherever it does: at the top,
+    in a function, or for type checkers only. The lazy names of `harness` are no imports."""
+    names = {module(path, root): path for path in files}
+    drawn = nx.DiGraph()
+    drawn.add_nodes_from(names)
+    for name, path in names.items():
+        if name == "harness":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for imported in _imported(node, names):
+                if imported != name:
+                    drawn.add_edge(name, imported)
+    return drawn
+
+
+def _imported(node: ast.AST, names: Mapping[str, Path]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names if alias.name in names]
+    if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+        found = []
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            found.append(full if full in names else node.module)
+        return [each for each in found if each in names]
+    return []
+
+
+def cycles(drawn: nx.DiGraph) -> list[list[str]]:
+    """Files that import each other, directly or around."""
+    return sorted(sorted(c) for c in nx.strongly_connected_components(drawn) if len(c) > 1)
+
+
+def floor(name: str) -> int:
+    """Counted from the top; raises KeyError for a module that has no place."""
+    for number, floor_names in enumerate(FLOORS):
+        for each in floor_names:
+            package = each.endswith(".") and (name + ".").startswith(each)
+            if name == each or package:
+                return number
+    raise KeyError(name)
+
+
+def upward(drawn: nx.DiGraph) -> list[str]:
+    """Imports that point up, or at what a checker must not know."""
+    wrong = []
+    for a, b in sorted(drawn.edges):
+        blind = a.startswith(BLIND) and b.startswith(UNSEEN_BY_CHECKERS)
+        if blind or floor(b) < floor(a):
+            wrong.append(f"{a} imports {b}")
+    return wrong
