@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.bench.servers import running
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
 
@@ -90,7 +91,7 @@ async def timed(connection: Any, *commands: tuple[Any, ...]) -> float:
 
 async def slow_log(where: Path) -> None:
     """Latencies of reads of clean keys and of writes, with the log near and 20 ms away."""
-    env = LocalEnvironment(["n1"], where / "slow")
+    env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=where / "slow"))
     target = MemoryDB(env, TargetOptions(timeout_s=5.0))
     try:
         await env.open()

@@ -16,6 +16,7 @@ from typing import Any
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed
+from harness.environments.protocol import EnvironmentOptions
 from harness.environments.simulated import SimulatedEnvironment
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
@@ -121,7 +122,7 @@ def main() -> None:
         ("the primary cut off from the log", after_the_primary, "cut", primary_bound),
     ):
         with tempfile.TemporaryDirectory() as folder:
-            env = SimulatedEnvironment(["n1", "n2", "n3"], Path(folder), seed=1)
+            env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=Path(folder), seed=1))
             target = MemoryDB(env, TargetOptions(timeout_s=5.0))
 
             async def story(

@@ -18,8 +18,8 @@ from typing import Any
 
 import redis.exceptions as rx
 
+from harness.campaign import execute
 from harness.results import Run
-from harness.runner import execute
 from harness.spec import Spec
 from targets.redis_model import RedisModel
 

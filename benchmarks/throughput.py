@@ -25,13 +25,15 @@ from redis.asyncio import Redis
 
 from harness.clients import DatabaseClient, RedisConnection
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.generators import AnyOf, TimeLimit, on_clients, seconds
 from harness.interpreter import Interpreter
-from harness.judge import make_workload
 from harness.nemesis.nemesis import Nemesis
-from harness.runner import Recorder
+from harness.parts import make_workload
+from harness.recorder import Recorder
+from harness.registry import load
 from harness.spec import Spec
-from harness.targets import Target, TargetOptions, load
+from harness.targets import Target, TargetOptions
 from harness.workloads.register import _CAS
 
 CONCURRENCY = 20
@@ -118,7 +120,7 @@ async def main() -> None:
     parser.add_argument("--binary", default=None)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        env = LocalEnvironment(["n1"], Path(folder))
+        env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=Path(folder)))
         target: Target = load("harness.targets", "redis")(env, TargetOptions(binary=args.binary))
         try:
             await env.open()

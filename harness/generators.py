@@ -8,9 +8,9 @@ worker
   - `(PENDING, generator)`: nothing until an operation completes.
 A generator is told of each invocation and completion by `update(context, op)` and returns its
 successor. Generators are immutable and have no clock: the time, the worker and the worker's own
-stream of random numbers are the context's. One that has no operation for a worker has drawn
-nothing from that worker's stream: so what a client does is decided by its stream alone, whatever
-the other clients and the faults do.
+stream of random numbers are the context's. A worker's stream is drawn from once an operation: one
+that has no operation for it draws nothing, or keeps what it drew (`Mix`). So what a client does is
+decided by its stream alone, whatever the other clients and the faults do.
 
 Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj).
 """

@@ -36,14 +36,14 @@ def main() -> None:
     import msgspec
     import redis.utils
 
+    from harness.campaign import execute
     from harness.results import Run
-    from harness.runner import execute
     from harness.spec import Spec
 
     assert ("no-hiredis" not in flags) == redis.utils.HIREDIS_AVAILABLE
     run = Run(Path(folder))
     execute(msgspec.json.decode(spec, type=Spec), run)
-    print(json.dumps(run.read(run.hashes)))
+    print(json.dumps(msgspec.to_builtins(run.read_hashes())))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Callable
 
-from harness.generators import SLEEP, Context, Generator
+from harness.generators import Context, Generator, Later
 from harness.history import NEMESIS, Op, OpType
+from harness.streams import stream
 
 # An operation -> how long it takes and how it ends.
 Rule = Callable[[Op], tuple[int, OpType]]
@@ -24,45 +24,68 @@ def simulate(
     *,
     seed: int = 0,
     limit: int = 10_000,
+    nemesis: bool = False,
 ) -> list[Op]:
-    """Every invocation and completion; raises AssertionError when the generator gets stuck."""
-    rng = random.Random(seed)
-    processes: list[int | str] = [*range(workers), NEMESIS]
-    everyone = (1 << (workers + 1)) - 1
+    """Every invocation and completion; raises AssertionError when the generator gets stuck.
+    `nemesis`: it is the nemesis' generator, and its only worker is the nemesis."""
+    count = 1 if nemesis else workers
+    choice = stream(seed, "workers")
+    streams = [stream(seed, f"client/{w}") for w in range(count)]
+    processes: list[int | str] = [NEMESIS] if nemesis else [*range(workers)]
+    everyone = (1 << count) - 1
     free, time, counter = everyone, 0, 0
+    may_draw = "Mix(" in repr(generator)  # what it waits for, once an operation
     running: list[tuple[int, int, int, Op, OpType]] = []
     history: list[Op] = []
+
+    def context(worker: int) -> Context:
+        return Context(time, worker, processes[worker], streams[worker], free, everyone, count)
+
+    exhausted = False
     while len(history) < limit:
-        ctx = Context(time, free, everyone, processes, rng)
-        step = generator.next(ctx)
-        op = step[0] if step is not None else None
-        if isinstance(op, Op) and (not running or op.time <= running[0][0]):
-            assert step is not None
-            assert op.time >= time
-            time, generator = op.time, step[1]
-            worker = ctx.worker_of(op.process)
-            assert free >> worker & 1, "the generator used a busy worker"
-            free &= ~(1 << worker)
-            counter += 1
-            took, end = (op.value, "info") if op.f == SLEEP else rule(op)
-            heapq.heappush(running, (time + took, counter, worker, op, end))
-            if op.f != SLEEP:
-                history.append(op)
-                generator = generator.update(Context(time, free, everyone, processes, rng), op)
+        order = [w for w in range(count) if free >> w & 1]
+        choice.shuffle(order)
+        waits: int | None = None
+        given = False
+        for worker in [] if exhausted else order:
+            drawn = streams[worker].getstate()
+            step = generator.next(context(worker))
+            if step is None:
+                exhausted = True
+                break
+            answer, generator = step
+            if isinstance(answer, Op):
+                assert (answer.time, answer.process) == (time, processes[worker])
+                free &= ~(1 << worker)
+                counter += 1
+                took, end = rule(answer)
+                heapq.heappush(running, (time + took, counter, worker, answer, end))
+                history.append(answer)
+                generator = generator.update(context(worker), answer)
+                given = True
+                break
+            unchanged = streams[worker].getstate() == drawn
+            assert unchanged or may_draw, "it drew, and has no operation"
+            if isinstance(answer, Later):
+                assert answer.time > time
+                waits = answer.time if waits is None else min(waits, answer.time)
+                if answer.everyone:
+                    break
+        if given:
             continue
-        if step is not None and not isinstance(op, Op):
-            generator = step[1]
+        if waits is not None and (not running or waits <= running[0][0]):
+            time = waits
+            continue
         if not running:
-            assert step is None, f"stuck: {generator}"
+            assert exhausted, f"stuck: {generator}"
             return history
         time, _, worker, done, end = heapq.heappop(running)
-        if done.f != SLEEP:
-            completion = done.completed(end, time=time)
-            history.append(completion)
-            generator = generator.update(Context(time, free, everyone, processes, rng), completion)
-            process = processes[worker]
-            if end == "info" and isinstance(process, int):
-                processes[worker] = process + workers
+        completion = done.completed(end, time=time)
+        history.append(completion)
+        generator = generator.update(context(worker), completion)
+        process = processes[worker]
+        if end == "info" and isinstance(process, int):
+            processes[worker] = process + workers
         free |= 1 << worker
     return history
 

@@ -84,7 +84,7 @@ async def a_stopped_replica_loses_nothing(w: Stage) -> None:
     """A-trap: SIGSTOP instead of the network: the bytes wait in the kernel and are applied."""
     await w.env.pause("n2")
     await w.env.pause("n3")
-    assert w.env.state("n2") == "paused"
+    assert await w.env.state("n2") == "paused"
     assert await w.write_and_wait(2, 1, 300) == 0
     await w.env.kill("n1")
     await w.env.resume("n2")

@@ -6,9 +6,10 @@ import pytest
 
 from harness.checkers.claims.accounting import CounterAccounting, SetAccounting
 from harness.history import NEMESIS, History, Op
+from harness.history.recorded import Recorded
 
 
-def history(*rows: tuple, final: list[tuple] | None = None) -> History:
+def history(*rows: tuple, final: list[tuple] | None = None) -> Recorded:
     """Rows of (f, type, asked, result); the final reads follow a mark."""
     ops: list[Op] = []
 
@@ -24,7 +25,7 @@ def history(*rows: tuple, final: list[tuple] | None = None) -> History:
         ops.append(Op(len(ops), len(ops), "info", NEMESIS, "final"))
         for i, (key, value) in enumerate(final):
             add(1000 + i, "read", "ok", [key, None], [key, value])
-    return History(ops)
+    return Recorded(History(ops))
 
 
 def added(value, type="ok", error=None):
@@ -64,19 +65,19 @@ def test_each_wrong_of_a_set_is_found_and_counted(rows, final, field) -> None:
 
 
 def test_a_read_that_overlaps_the_add_is_not_stale() -> None:
-    ops = history(added(1), seen(), final=[(0, [1])])
+    ops = history(added(1), seen(), final=[(0, [1])]).history
     ops[1], ops[2] = ops[2], ops[1]
     for i, op in enumerate(ops):
         op.index = op.time = i
-    assert SetAccounting().check(ops).valid is True
+    assert SetAccounting().check(Recorded(ops)).valid is True
 
 
 def test_a_final_answer_by_a_demoted_node_does_not_count() -> None:
-    ops = history(added(1), final=[(0, [1]), (0, [])])
+    ops = history(added(1), final=[(0, [1]), (0, [])]).history
     ops[-1].role = "replica"
-    assert SetAccounting().check(ops).valid is True
+    assert SetAccounting().check(Recorded(ops)).valid is True
     ops[-3].role = "replica"
-    assert SetAccounting().check(ops).valid == "unknown"
+    assert SetAccounting().check(Recorded(ops)).valid == "unknown"
 
 
 def test_a_key_to_which_everything_failed_need_not_be_read() -> None:

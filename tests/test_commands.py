@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from harness.campaign import execute as execute_run
 from harness.checkers.linearizability.checker import check
 from harness.errors import UsageError
 from harness.history import History, Op
 from harness.models.base import INCONSISTENT
 from harness.results import plan_run
-from harness.runner import execute as execute_run
 from harness.spec import Spec
 from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
 from targets.command_model import TIME_MS, CommandModel, reply_of
@@ -135,6 +135,5 @@ def test_a_reply_that_no_order_explains_is_found() -> None:
 
 def test_a_server_without_documentation_is_refused_in_one_line(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", workload="commands", seed=1)
-    spec = spec.resolved()
     with pytest.raises(UsageError, match="COMMAND DOCS"):
         execute_run(spec, plan_run(tmp_path, spec.directory_name))

@@ -15,23 +15,20 @@ from harness.generators import (
     AnyOf,
     Cycle,
     Delay,
-    EachProcess,
-    FlipFlop,
     Generator,
     Limit,
     Nothing,
+    On,
     Once,
     Repeat,
-    Reserve,
     Sleep,
     TimeLimit,
     UntilOk,
     mix,
-    on_clients,
-    on_nemesis,
     phases,
     rate,
     seq,
+    shares,
 )
 from harness.history import NEMESIS, Op
 
@@ -53,13 +50,13 @@ def test_limit_counts_invocations() -> None:
 
 
 def test_an_idle_worker_is_used_at_once_and_a_busy_one_never() -> None:
-    ops = invocations(simulate(on_clients(Limit(forever("a"), 6), 2), workers=2))
+    ops = invocations(simulate(Limit(forever("a"), 6), workers=2))
     assert [op.time for op in ops] == [0, 0, 10, 10, 20, 20]
 
 
 @pytest.mark.parametrize("workers", [1, 5])
 def test_time_limit_ends_after_its_time(workers: int) -> None:
-    ops = invocations(simulate(on_clients(TimeLimit(forever("a"), 100), workers), workers))
+    ops = invocations(simulate(TimeLimit(forever("a"), 100), workers))
     assert max(op.time for op in ops) == 90
     assert len(ops) == 10 * workers
 
@@ -88,7 +85,7 @@ def test_stagger_catches_up_after_a_stall_but_no_more_than_a_second() -> None:
     def stall(op: Op) -> tuple[int, str]:
         return (5 * NANOS if op.time == 0 else 1000), "ok"
 
-    generator = on_clients(TimeLimit(rate(100, forever("a")), 7 * NANOS), 1)
+    generator = TimeLimit(rate(100, forever("a")), 7 * NANOS)
     ops = invocations(simulate(generator, workers=1, rule=stall))
     burst = [op for op in ops if 5 * NANOS <= op.time < 5.01 * NANOS]
     assert 50 < len(burst) < 150
@@ -125,9 +122,34 @@ def test_mix_is_even() -> None:
     assert 400 < counts["a"] < 600
 
 
+def test_mix_waits_for_a_slow_part_and_stays_even() -> None:
+    counts: Counter = Counter()
+    for seed in range(20):
+        slow = Delay(forever("slow"), NANOS)
+        generator = TimeLimit(mix(slow, forever("fast")), 60 * NANOS)
+        counts += Counter(names(invocations(simulate(generator, workers=3, seed=seed))))
+    assert counts["slow"] == 20 * 60
+    assert 0.85 < counts["fast"] / counts["slow"] < 1.15
+
+
+def test_what_a_worker_draws_from_a_mix_does_not_depend_on_the_others() -> None:
+    def drawn(workers: int) -> dict[int | str, list[str]]:
+        parts = Delay(forever("slow"), 30), forever("fast"), Limit(forever("few"), 10_000)
+        by_process: dict[int | str, list[str]] = {}
+        for op in invocations(simulate(TimeLimit(mix(*parts), 20_000), workers)):
+            by_process.setdefault(op.process, []).append(op.f)
+        return by_process
+
+    two, three = drawn(2), drawn(3)
+    for process, ops in two.items():
+        count = min(len(ops), len(three[process]))
+        assert count > 50
+        assert ops[:count] == three[process][:count]
+
+
 def test_until_ok_tries_until_the_first_success() -> None:
     outcomes = iter(["fail", "info", "fail", "ok", "ok", "ok"])
-    ops = simulate(on_clients(UntilOk(forever("a")), 1), workers=1,
+    ops = simulate(UntilOk(forever("a")), workers=1,
                    rule=lambda op: (10, next(outcomes)))  # type: ignore[arg-type, return-value]  # fmt: skip
     assert [op.type for op in ops if op.type != "invoke"] == ["fail", "info", "fail", "ok"]
 
@@ -136,48 +158,47 @@ def test_until_ok_is_not_content_with_the_success_of_another() -> None:
     def rule(op: Op) -> tuple[int, str]:
         return (10, "fail") if op.f == "mine" else (10, "ok")
 
-    generator = TimeLimit(AnyOf((on_clients(UntilOk(forever("mine")), 1), forever("other"))), 300)
+    generator = TimeLimit(AnyOf((UntilOk(forever("mine")), forever("other"))), 300)
     ops = invocations(simulate(generator, workers=2, rule=rule))
     assert names(ops).count("mine") > 5
 
 
-def test_reserve_gives_each_part_its_own_workers() -> None:
-    ops = invocations(simulate(
-        on_clients(TimeLimit(Reserve((2, 1), (forever("w"), forever("x")), forever("r")), 100), 5),
-        workers=5))  # fmt: skip
+def test_on_gives_each_part_its_own_workers() -> None:
+    parts = AnyOf((On(0b00011, forever("w")), On(0b00100, forever("x")), On(0b11000, forever("r"))))
     by_process: dict[str, set] = {}
-    for op in ops:
+    for op in invocations(simulate(TimeLimit(parts, 100), workers=5)):
         by_process.setdefault(op.f, set()).add(op.process)
     assert by_process == {"w": {0, 1}, "x": {2}, "r": {3, 4}}
 
 
-def test_reserved_parts_do_not_starve_each_other_under_a_rate() -> None:
-    generator = on_clients(
-        TimeLimit(rate(1000, Reserve((2,), (forever("w"),), forever("r"))), NANOS), 4
-    )
-    counts = Counter(names(invocations(simulate(generator, workers=4))))
+def test_parts_with_workers_of_their_own_do_not_starve_each_other_under_a_rate() -> None:
+    parts = AnyOf((On(0b0011, forever("w")), On(0b1100, forever("r"))))
+    counts = Counter(names(invocations(simulate(TimeLimit(rate(1000, parts), NANOS), workers=4))))
     assert min(counts["w"], counts["r"]) > 300
 
 
-def test_each_process_has_a_copy_of_its_own() -> None:
-    generator = on_clients(EachProcess(lambda: Limit(forever("a"), 3)), 4)
-    counts = Counter(op.process for op in invocations(simulate(generator, workers=4)))
-    assert counts == {0: 3, 1: 3, 2: 3, 3: 3}
+def test_any_of_starves_none_of_its_parts() -> None:
+    parts = AnyOf((forever("a"), forever("b"), Delay(forever("c"), 50)))
+    counts = Counter(names(invocations(simulate(TimeLimit(parts, 1000), workers=1))))
+    assert counts["c"] >= 15
+    assert abs(counts["a"] - counts["b"]) <= 1
 
 
-def test_on_clients_and_on_nemesis_keep_apart() -> None:
-    generator = AnyOf(
-        (on_clients(Limit(forever("c"), 5), 2), on_nemesis(Limit(forever("n"), 2), 2))
-    )
-    ops = invocations(simulate(generator, workers=2))
-    assert {op.process for op in ops if op.f == "n"} == {NEMESIS}
-    assert NEMESIS not in {op.process for op in ops if op.f == "c"}
-    assert Counter(names(ops)) == {"c": 5, "n": 2}
+def test_a_part_whose_time_has_not_come_does_not_hold_up_the_others() -> None:
+    parts = AnyOf((On(0b01, seq(Sleep(1000), Once("late"))), On(0b10, Limit(forever("now"), 5))))
+    ops = invocations(simulate(parts, workers=2))
+    assert [(op.f, op.time) for op in ops] == [
+        ("now", 0), ("now", 10), ("now", 20), ("now", 30), ("now", 40), ("late", 1000)]  # fmt: skip
 
 
-def test_flip_flop_alternates() -> None:
-    ops = invocations(simulate(Limit(FlipFlop(forever("a"), forever("b")), 5), workers=1))
-    assert names(ops) == ["a", "b", "a", "b", "a"]
+@pytest.mark.parametrize("percent", [0, 20, 50, 79, 100])
+def test_shares_are_kept_and_do_not_depend_on_who_comes_after(percent: int) -> None:
+    of_many = shares(1000, percent)
+    for count in range(1, 40):
+        assert list(shares(count, percent)) == [w for w in of_many if w < count]
+        assert 0 in shares(count, percent)
+        assert 1 not in shares(count, percent)
+    assert abs(len(of_many) - percent * 10) <= 2
 
 
 def test_cycle_begins_again_as_often_as_it_is_told() -> None:
@@ -190,7 +211,7 @@ def test_cycle_of_nothing_is_nothing() -> None:
 
 
 def test_a_process_is_retired_after_an_unknown_outcome() -> None:
-    ops = invocations(simulate(on_clients(Limit(forever("a"), 4), 1), workers=1,
+    ops = invocations(simulate(Limit(forever("a"), 4), workers=1,
                                rule=lambda op: (10, "info")))  # fmt: skip
     assert [op.process for op in ops] == [0, 1, 2, 3]
 
@@ -204,11 +225,9 @@ combinators = st.recursive(
         | inner.map(lambda g: TimeLimit(g, 200))
         | inner.map(lambda g: Delay(g, 20))
         | inner.map(lambda g: rate(1e7, g))
-        | inner.map(lambda g: on_clients(g, 2))
         | inner.map(lambda g: UntilOk(g))
-        | inner.map(lambda g: Reserve((1,), (g,), Limit(forever("r"), 3)))
-        | inner.map(lambda g: EachProcess(lambda: g))
-        | inner.map(lambda g: FlipFlop(g, Limit(forever("z"), 2)))
+        | inner.map(lambda g: On(1, g))
+        | inner.map(lambda g: AnyOf((On(1, g), On(~1, Limit(forever("r"), 3)))))
         | inner.map(lambda g: Cycle(lambda: g, times=2))
     ),
     max_leaves=6,
@@ -222,4 +241,5 @@ def test_any_combination_ends_and_is_reproducible(
     first = simulate(generator, workers, quick, seed=seed)
     again = simulate(generator, workers, quick, seed=seed)
     assert first == again
+    assert NEMESIS not in {op.process for op in first}
     assert len(first) == 2 * len(invocations(first))

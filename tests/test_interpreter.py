@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from harness.generators import (
     PENDING,
-    AnyOf,
     Context,
     Generator,
     Limit,
+    Nothing,
     Once,
     Repeat,
     Sleep,
     TimeLimit,
-    on_clients,
-    on_nemesis,
     phases,
     rate,
     seconds,
 )
 from harness.history import NEMESIS, History, Op
 from harness.interpreter import GeneratorStuck, Interpreter
+from harness.streams import stream
 
 
 class Scripted:
@@ -51,7 +50,7 @@ def run(generator: Generator, clients: list[Scripted], **options) -> History:
         start = loop.time()
         await Interpreter(
             generator, len(clients), clients.__getitem__, nemesis, record=history.append,
-            now=lambda: int((loop.time() - start) * 1e9), rng=random.Random(0), **options,
+            now=lambda: int((loop.time() - start) * 1e9), stream=partial(stream, 0), **options,
         ).run()  # fmt: skip
 
     asyncio.run(main())
@@ -67,28 +66,27 @@ def reads(n: int) -> Generator:
 
 
 def test_every_invocation_completes_in_order_of_time() -> None:
-    history = run(on_clients(reads(50), 3), [Scripted(ok) for _ in range(3)])
+    history = run(reads(50), [Scripted(ok) for _ in range(3)])
     assert [op.index for op in history] == list(range(100))
     assert [op.time for op in history] == sorted(op.time for op in history)
     assert all(p.type == "ok" for p in history.pairs())
 
 
 def test_an_unknown_outcome_retires_the_process() -> None:
-    history = run(on_clients(reads(4), 2), [Scripted(lambda op: op.completed("info"))] * 2)
+    history = run(reads(4), [Scripted(lambda op: op.completed("info"))] * 2)
     processes = [op.process for op in history if op.type == "invoke"]
     assert len(set(processes)) == 4
     assert {p % 2 for p in processes} == {0, 1}
 
 
 def test_workers_run_at_the_same_time() -> None:
-    history = run(on_clients(reads(6), 3), [Scripted(ok, 0.05) for _ in range(3)])
+    history = run(reads(6), [Scripted(ok, 0.05) for _ in range(3)])
     assert history[-1].time < 0.2e9
     assert [op.type for op in history[:3]] == ["invoke"] * 3
 
 
 def test_the_nemesis_works_beside_the_clients() -> None:
-    generator = AnyOf((on_clients(reads(5), 1), on_nemesis(Once("start-kill"), 1)))
-    history = run(generator, [Scripted(ok)])
+    history = run(reads(5), [Scripted(ok)], faults=Once("start-kill"))
     assert [p.type for p in history.nemesis_pairs()] == ["info"]
     assert len(history.pairs()) == 5
 
@@ -100,9 +98,7 @@ def test_sleep_delays_and_is_not_recorded() -> None:
 
 
 def test_a_rate_is_kept() -> None:
-    generator = on_clients(
-        TimeLimit(rate(200, Repeat(lambda rng: ("read", None))), seconds(0.5)), 5
-    )
+    generator = TimeLimit(rate(200, Repeat(lambda rng: ("read", None))), seconds(0.5))
     history = run(generator, [Scripted(ok) for _ in range(5)])
     assert 60 < len(history.pairs()) < 140
 
@@ -112,10 +108,10 @@ def test_an_error_of_the_recorder_ends_the_run() -> None:
         raise OSError("disk full")
 
     async def main() -> None:
-        generator = on_clients(reads(5), 1)
+        generator = reads(5)
         await Interpreter(
             generator, 1, lambda w: Scripted(ok), Scripted(ok), record=full, now=lambda: 0,
-            rng=random.Random(0),
+            stream=partial(stream, 0),
         ).run()  # fmt: skip
 
     with pytest.raises(OSError, match="disk full"):
@@ -137,8 +133,8 @@ def test_a_client_that_crashes_is_replaced_and_its_process_retired() -> None:
 
     async def main() -> None:
         await Interpreter(
-            on_clients(reads(3), 1), 1, new_client, Scripted(ok), record=history.append,
-            now=lambda: 0, rng=random.Random(0),
+            reads(3), 1, new_client, Scripted(ok), record=history.append,
+            now=lambda: 0, stream=partial(stream, 0),
         ).run()  # fmt: skip
 
     asyncio.run(main())
@@ -150,9 +146,9 @@ def test_a_client_that_crashes_is_replaced_and_its_process_retired() -> None:
 
 def test_a_bug_in_the_nemesis_ends_the_run() -> None:
     async def main() -> None:
-        await Interpreter(on_nemesis(Once("start-kill"), 1), 1, lambda w: Scripted(ok),
-                          Scripted(crash), record=lambda op: None, now=lambda: 0,
-                          rng=random.Random(0)).run()  # fmt: skip
+        await Interpreter(Nothing(), 1, lambda w: Scripted(ok), Scripted(crash),
+                          faults=Once("start-kill"), record=lambda op: None, now=lambda: 0,
+                          stream=partial(stream, 0)).run()  # fmt: skip
 
     with pytest.raises(KeyError):
         asyncio.run(main())
@@ -171,7 +167,7 @@ def test_a_generator_that_waits_for_nothing_is_named() -> None:
 
 
 def test_a_second_interpreter_goes_on_with_fresh_processes() -> None:
-    history = run(on_clients(reads(3), 2), [Scripted(ok)] * 2, first_index=10, first_process=4)
+    history = run(reads(3), [Scripted(ok)] * 2, first_index=10, first_process=4)
     assert history[0].index == 10
     assert {op.process for op in history} <= {4, 5}
     assert NEMESIS not in {op.process for op in history}

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from conftest import SHARED_HISTORIES
 
-from harness.checkers.isolation.checker import LEVELS, judge_isolation
+from harness.checkers import isolation
+from harness.checkers.isolation import LEVELS
 from harness.cli import run_command
 from harness.formats import FORMATS
-from harness.history import History, Op, Pair
+from harness.history import History, Op
 
 MANIFEST = SHARED_HISTORIES / "manifest.json"
 WEAK = ("read-committed", "read-atomic", "causal")
 
 
-def pairs(*sessions: list[list], kinds: dict | None = None) -> list[Pair]:
+def pairs(*sessions: list[list], kinds: dict | None = None) -> History:
     """Sessions of transactions; `kinds`: (session, place) to fail or info."""
     history = History()
     for session, transactions in enumerate(sessions):
@@ -31,11 +32,11 @@ def pairs(*sessions: list[list], kinds: dict | None = None) -> list[Pair]:
                 history.append(Op(at, at, each, session, "txn", [list(s) for s in steps]))
             if kind == "info":
                 session += 100  # a process does not go on after that
-    return history.pairs()
+    return history
 
 
-def valid_at(made: list[Pair]) -> set[str]:
-    return {level for level in LEVELS if judge_isolation(made, level).valid is True}
+def valid_at(made: History) -> set[str]:
+    return {level for level in LEVELS if isolation.check(made, level).valid is True}
 
 
 R, W, A = "r", "w", "append"
@@ -99,18 +100,18 @@ def test_anomalies(sessions: list, levels: set[str]) -> None:
 def test_what_was_aborted_is_not_read_and_what_is_unknown_may_be() -> None:
     sessions = [[[(W, "x", 1)]], [[(R, "x", 1)]]]
     assert valid_at(pairs(*sessions, kinds={(0, 0): "fail"})) == set()
-    assert "aborted (G1a)" in judge_isolation(pairs(*sessions, kinds={(0, 0): "fail"}),
+    assert "aborted (G1a)" in isolation.check(pairs(*sessions, kinds={(0, 0): "fail"}),
                                               "causal").why  # fmt: skip
     assert valid_at(pairs(*sessions, kinds={(0, 0): "info"})) == ALL
 
 
 def test_nothing_committed_is_unknown() -> None:
-    assert judge_isolation([], "causal").valid == "unknown"
+    assert isolation.check(History(), "causal").valid == "unknown"
 
 
 def test_a_cycle_is_told() -> None:
     made = pairs([[(W, "x", 1), (W, "y", 1)]], [[(R, "x", 1), (R, "y", None)]])
-    verdict = judge_isolation(made, "read-atomic")
+    verdict = isolation.check(made, "read-atomic")
     assert "process 0's [w x 1, w y 1] (event 0) comes before the initial state" in verdict.why
     assert len(verdict.evidence["cycle"]) == 2
 
@@ -254,7 +255,7 @@ def test_brute_force_agrees(level: str) -> None:
                for s in sessions for t in s for k, v in outside(t)):  # fmt: skip
             continue  # it reads what its writer replaced: no level allows that
         expected = brute_force(level, sessions)
-        verdict = judge_isolation(pairs(*sessions), level)
+        verdict = isolation.check(pairs(*sessions), level)
         assert verdict.valid is expected, (sessions, verdict)
         verdicts[expected] += 1
     assert min(verdicts.values()) > 10, verdicts
@@ -283,11 +284,11 @@ def test_known_verdict(case: dict) -> None:
         strongest = case["strongest_of_RC_RA_CC"]
         place = WEAK.index(strongest) if strongest != "none" else -1
         for i, level in enumerate(WEAK):
-            assert judge_isolation(history.pairs(), level).valid is (i <= place)
+            assert isolation.check(history, level).valid is (i <= place)
         return
     (model,) = case["models"]
     level = "causal" if model.startswith("causal") else model
-    assert judge_isolation(history.pairs(), level).valid is case["expected_valid"]
+    assert isolation.check(history, level).valid is case["expected_valid"]
 
 
 @pytest.mark.parametrize(
@@ -324,8 +325,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_what_would_take_too_long_is_unknown() -> None:
     sessions = [[[(W, "x", f"{s}/{i}")] for i in range(20)] for s in range(10)]
     begun = time.monotonic()
-    assert judge_isolation(pairs(*sessions), "serializable").valid == "unknown"
-    assert judge_isolation(pairs(*sessions), "causal").valid is True
+    assert isolation.check(pairs(*sessions), "serializable").valid == "unknown"
+    assert isolation.check(pairs(*sessions), "causal").valid is True
     back = [[(R, "x", "0/1")], [(R, "x", "0/0")]]
-    assert judge_isolation(pairs(*sessions, back), "serializable").valid is False
+    assert isolation.check(pairs(*sessions, back), "serializable").valid is False
     assert time.monotonic() - begun < 20

@@ -20,6 +20,7 @@ from harness.checkers.linearizability.checker import (
     decide_entries,
 )
 from harness.history import History, Op
+from harness.history.recorded import Recorded
 from harness.models.base import INCONSISTENT
 from harness.models.counter import Counter
 from harness.models.list_append import ListAppend
@@ -389,15 +390,15 @@ def test_a_return_before_the_call_is_refused() -> None:
 
 
 def test_answers_of_a_demoted_node_are_left_out_of_the_claim() -> None:
-    from harness.workloads.base import Linearizable
+    from harness.checkers.linearizability import Linearizable
 
     ops = [
         ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
         ("invoke", 0, "read", ["k", None]), ("ok", 0, "read", ["k", None], None, "n2", "replica"),
     ]  # fmt: skip
-    assert Linearizable(Register()).check(history(*ops)).valid is True
+    assert Linearizable(Register()).check(Recorded(history(*ops))).valid is True
     ops[-1] = (*ops[-1][:-1], "primary")
-    assert Linearizable(Register()).check(history(*ops)).valid is False
+    assert Linearizable(Register()).check(Recorded(history(*ops))).valid is False
 
 
 def test_a_violation_outranks_keys_that_were_not_decided() -> None:

@@ -1,4 +1,4 @@
-"""Grudges, schedules, and which faults are possible where."""
+"""Grudges, faults one by one, schedules, and which faults are possible where."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import asyncio
 import random
 
 import pytest
-from harness.nemesis.faults import System, choose, registry
 from hypothesis import given
 from hypothesis import strategies as st
 from simulator import invocations, simulate
 
+from harness.environments.external import ExternalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.errors import EnvironmentFailed, UsageError
-from harness.generators import NANOS, TimeLimit, on_nemesis
-from harness.history import NEMESIS, Op
-from harness.nemesis import grudges
+from harness.generators import NANOS, TimeLimit
+from harness.history import NEMESIS, History, Op
+from harness.history.events import FaultEnded, read
+from harness.history.record import PlannedFault, TargetInfo
+from harness.nemesis import catalogue, grudges, victims
 from harness.nemesis.nemesis import Nemesis
-from harness.nemesis.schedule import FaultCycles, deal_hand, plan_cycle, shuffled
+from harness.nemesis.protocol import Chance, Injected, Layer, Skipped
+from harness.nemesis.schedule import planned
+from harness.nemesis.system import System
+from harness.plan import deal_hand, incompatible
 
 node_lists = st.integers(2, 9).map(lambda n: [f"n{i}" for i in range(1, n + 1)])
 rngs = st.integers(0, 99).map(random.Random)
@@ -61,209 +67,296 @@ def test_one_way_cuts_one_direction() -> None:
     assert grudges.flows(grudges.one_way(["n1"], ["n2", "n3"])) == {("n1", "n2"), ("n1", "n3")}
 
 
+@given(nodes=node_lists, rng=rngs)
+def test_a_grudge_comes_back_from_json(nodes, rng) -> None:
+    grudge = grudges.halves(nodes, rng)
+    assert grudges.from_json(grudges.as_json(grudge)) == grudge
+
+
 def faults(*names):
-    return [registry()[n] for n in names]
+    return [catalogue.fault(name) for name in names]
 
 
-def test_faults_named_together_overlap_and_heal_in_order() -> None:
-    plan = plan_cycle(faults("partition", "failover"), NANOS, random.Random(1))
-    names = [s[0] for s in plan if not isinstance(s, int)]
-    assert names == ["start-partition", "start-failover", "stop-partition", "stop-failover"]
-    waits = [s for s in plan if isinstance(s, int)]
-    assert len(waits) == 3
-    assert all(0.6 * NANOS <= w <= 1.4 * NANOS for w in waits)
+# --- which are possible where
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_run_of_20_s_has_a_whole_cycle(seed: int) -> None:
-    cycles = FaultCycles(tuple(faults("partition", "failover")), int(1.5 * NANOS))
-    ops = invocations(simulate(on_nemesis(TimeLimit(cycles, 20 * NANOS), 1), 1, seed=seed))
-    assert [op.f for op in ops[:4]] == [
-        "start-partition", "start-failover", "stop-partition", "stop-failover"]  # fmt: skip
-    assert ops[0].value == ["partition", "failover"]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_all_deals_every_kind_within_30_s_and_never_two_ways_to_stop_a_node(seed: int) -> None:
-    every = tuple(faults("partition", "kill", "pause", "restart", "failover"))
-    cycles = FaultCycles(every, int(1.5 * NANOS), deal=True)
-    ops = invocations(simulate(on_nemesis(TimeLimit(cycles, 30 * NANOS), 1), 1, seed=seed))
-    hands = {tuple(op.value) for op in ops if op.f.startswith("start-")}
-    assert {name for hand in hands for name in hand} == {f.name for f in every}
-    assert all(len({"kill", "pause", "restart"} & set(hand)) <= 1 for hand in hands)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_nobody_is_to_take_over_while_nobody_runs(seed: int) -> None:
-    deck = tuple(faults("power-all", "failover", "pause-lease", "partition"))
-    for i in range(20):
-        hand, left = deal_hand(shuffled(deck, random.Random(f"{seed}/{i}")), random.Random(i))
-        names = {f.name for f in hand}
-        assert "power-all" not in names or not names & {"failover", "pause-lease"}
-        assert set(hand) | set(left) == set(deck)
-
-
-def test_seeds_deal_different_hands() -> None:
-    every = tuple(faults("partition", "kill", "pause", "restart", "failover"))
-    rngs = [random.Random(i) for i in range(200)]
-    first = {deal_hand(shuffled(every, rng), rng)[0] for rng in rngs}
-    assert len(first) > 10
-
-
-class Place:
-    def __init__(self, name: str, capabilities: set[str]) -> None:
-        self.name = name
-        self.capabilities = frozenset(capabilities)
-        self.nodes = ("n1", "n2", "n3")
-        self.processes = {node: node for node in self.nodes}
-
-
-class Without:
-    name = "plain"
-    capabilities: frozenset[str] = frozenset()
-
-    def tolerates(self, out, cut) -> bool:
-        return True
-
-    def links(self, primary):
-        others = [n for n in ("n1", "n2", "n3", "c1", "c2", "c3") if n != primary]
-        return {pair for other in others for pair in ((primary, other), (other, primary))}
-
-
-class WithFailover(Without):
-    name = "redis"
-
-    async def promote(self, node): ...
-
-    async def repoint(self, nodes): ...
-
-
-LOCAL = Place("local", {"network", "kill", "pause"})
-
-
-def test_names_are_chosen_in_order_of_rank() -> None:
-    assert [f.name for f in choose("failover,kill,partition", LOCAL, WithFailover())] == [
-        "partition", "kill", "failover"]  # fmt: skip
-
-
-def test_all_takes_what_can_be_done() -> None:
-    names = [f.name for f in choose("all", LOCAL, Without())]
-    assert names == ["partition", "kill", "pause", "restart"]
-
-
-@pytest.mark.parametrize(
-    ("names", "place", "target", "said"),
-    [
-        ("earthquake", LOCAL, WithFailover(), "unknown fault 'earthquake'; there are: partition"),
-        ("failover", LOCAL, Without(), "can't do that (it needs failover)"),
-        ("kill", Place("external", set()), WithFailover(), "the external environment"),
-        ("all", Place("external", set()), WithFailover(), "injects no faults"),
-        ("partition-ring", LOCAL, WithFailover(), "needs at least 4 nodes"),
-    ],
-)
-def test_what_can_not_be_done_is_refused_with_a_reason(names, place, target, said) -> None:
-    with pytest.raises(UsageError) as e:
-        choose(names, place, target)
-    assert said in str(e.value)
-
-
-class FakeNetwork:
+class Network:
     def __init__(self) -> None:
         self.applied: list[set[tuple[str, str]]] = []
+        self.held: dict = {}
 
     async def apply(self, grudge) -> None:
         self.applied.append(grudges.flows(grudge))
 
+    async def heal(self) -> None:
+        await self.apply({})
+
+    async def shape(self, source, sink, *, delay_s=0.0, jitter_s=0.0, bytes_per_s=0.0): ...
+
+    async def reset(self, source, sink) -> int:
+        return 0
+
     async def stats(self):
         return self.held
 
-    held: dict = {}
 
+class Place:
+    """An environment that kills, pauses and cuts, and where nothing really runs."""
 
-class FakeEnvironment(Place):
-    def __init__(self) -> None:
-        super().__init__("local", {"network", "kill", "pause"})
+    name, simulated = "local", False
+
+    def __init__(self, nodes: int = 3) -> None:
+        self.nodes = tuple(f"n{i + 1}" for i in range(nodes))
+        self.processes = {node: node for node in self.nodes}
         self.client_hosts = ("c1", "c2", "c3")
-        self.network = FakeNetwork()
+        self.network = Network()
         self.exits: list = []
         self.dead: set[str] = set()
         self.stopped: set[str] = set()
 
+    def now(self) -> int:
+        return 0
+
+    def run(self, main) -> None:
+        asyncio.run(main)
+
+    def address(self, process, *, seen_from): ...
+
+    def control_address(self, process): ...
+
+    async def open(self) -> None: ...
+
+    async def log_tail(self, process, lines=2) -> str:
+        return ""
+
+    async def logs(self):
+        return {}
+
+    async def helpers_ended(self):
+        return []
+
+    async def close(self) -> None: ...
+
+    def describe(self): ...
+
+    def declare(self, process, host) -> None: ...
+
+    def data_dir(self, process) -> str:
+        return ""
+
+    async def start(self, spec) -> None: ...
+
     async def kill(self, node: str, *, drop_held: bool = False) -> None:
         self.dead.add(node)
+
+    async def wipe(self, process) -> None: ...
 
     async def pause(self, node: str) -> None:
         self.stopped.add(node)
 
-    def state(self, node: str) -> str:
+    async def resume(self, node: str) -> None:
+        self.stopped.discard(node)
+
+    async def state(self, node: str) -> str:
         return "dead" if node in self.dead else "paused" if node in self.stopped else "running"
 
 
-class FakeTarget(WithFailover):
-    def __init__(self) -> None:
-        self.refuses = 0
+class Plain:
+    name = "plain"
+    promises: frozenset[str] = frozenset()
+    depends_on = frozenset({"links", "processes", "disks", "roles"})
+    alarms: tuple = ()
 
-    async def primary(self) -> str:
-        return "n1"
+    def __init__(self, nodes: int = 3) -> None:
+        self.nodes = [f"n{i + 1}" for i in range(nodes)]
+        self.refuses = 0
+        self.leads: str | None = "n1"
+
+    async def start(self) -> None: ...
+
+    async def settle(self, timeout_s) -> None: ...
+
+    async def primary(self) -> str | None:
+        return self.leads
 
     async def restart(self, node: str) -> None:
         if self.refuses:
             self.refuses -= 1
             raise EnvironmentFailed("not yet")
 
+    def tolerates(self, out, cut) -> bool:
+        return True
 
-def system(seed: int = 0, *together: str) -> System:
-    return System(FakeEnvironment(), FakeTarget(), random.Random(seed), frozenset(together))
+    def links(self, primary):
+        others = [n for n in (*self.nodes, "c1", "c2", "c3") if n != primary]
+        return {pair for other in others for pair in ((primary, other), (other, primary))}
+
+    def open_to(self, node, client_host, *, readonly=False): ...
+
+    async def close(self) -> None: ...
+
+    def describe(self) -> TargetInfo:
+        return TargetInfo(target=self.name, version="1")
+
+
+class WithFailover(Plain):
+    name = "redis"
+    hands_over = False
+
+    async def promote(self, node):
+        return {"old": self.leads, "new": node}
+
+    async def repoint(self, nodes):
+        return list(nodes)
+
+
+EXTERNAL = ExternalEnvironment(EnvironmentOptions(nodes=1, run_dir=None, addresses="a:1,b:2,c:3"))  # type: ignore[arg-type]
+
+
+def test_names_are_chosen_in_order_of_layer() -> None:
+    chosen = catalogue.chosen("failover,kill,partition", WithFailover(), Place())
+    assert [f.name for f in chosen] == ["partition", "kill", "failover"]
+
+
+def test_all_takes_what_can_be_done() -> None:
+    names = [f.name for f in catalogue.chosen("all", Plain(), Place())]
+    assert names == ["partition", "slow", "kill", "pause", "restart"]
+
+
+@pytest.mark.parametrize(
+    ("names", "place", "target", "said"),
+    [
+        ("earthquake", Place(), WithFailover(), "unknown fault 'earthquake'; there are: clock-dr"),
+        ("failover", Place(), Plain(), "target plain knows no operator's failover ("),
+        ("kill", EXTERNAL, WithFailover(),
+         "the external environment can't kill processes (local, simulated can)"),
+        ("failover", EXTERNAL, WithFailover(), "its servers are somebody else's"),
+        ("clock-jump", Place(), Plain(),
+         "the local environment can't skew the clocks of machines (simulated can)"),
+        ("wipe", Place(), WithFailover(), "target redis has no log of its own (memorydb can)"),
+        ("partition-log", Place(), WithFailover(), "target redis has no log of its own"),
+        ("pause-lease", Place(), WithFailover(), "target redis has no leases"),
+        ("all", EXTERNAL, WithFailover(), "injects no faults"),
+        ("all,kill", Place(), WithFailover(), "'all' stands alone"),
+        ("partition-ring", Place(), WithFailover(), "needs at least 4 nodes"),
+        ("failover", Place(1), WithFailover(), "needs at least 2 nodes"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_done_is_refused_with_a_reason(names, place, target, said) -> None:
+    with pytest.raises(UsageError) as e:
+        catalogue.chosen(names, target, place)
+    assert said in str(e.value)
+
+
+# --- faults one by one
+
+
+def system(nodes: int = 3) -> System:
+    return System(Place(nodes), WithFailover(nodes))
+
+
+def chance(seed: int = 0, *together: str) -> Chance:
+    return Chance(rng=random.Random(seed), together=faults(*together))
+
+
+async def inject(s: System, name: str, drawn: Chance | None = None, **given) -> Injected:
+    fault = catalogue.fault(name)
+    return await fault.inject(s, {**fault.draw(drawn or chance(), s), **given})
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_a_drawn_partition_always_cuts_the_primary_from_something(seed: int) -> None:
-    s = system(seed)
-    asyncio.run(registry()["partition"].inject(s))
-    assert any("n1" in pair for pair in s.env.network.applied[-1])
+    for primary in ("n1", "n2", "n3"):
+        s = system()
+        s.target.leads = primary
+        asyncio.run(inject(s, "partition", chance(seed)))
+        assert any(primary in pair for pair in s.env.network.applied[-1])
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_with_a_failover_some_replica_is_cut_off_from_the_primary(seed: int) -> None:
-    s = system(seed, "partition", "failover")
-    asyncio.run(registry()["partition"].inject(s))
-    assert any(("n1", n) in s.env.network.applied[-1] for n in ("n2", "n3"))
+    for primary in ("n1", "n2", "n3"):
+        s = system()
+        s.target.leads = primary
+        asyncio.run(inject(s, "partition", chance(seed, "partition", "failover")))
+        others = {"n1", "n2", "n3"} - {primary}
+        assert any((primary, n) in s.env.network.applied[-1] for n in others)
 
 
 def test_two_partitions_add_up_and_each_heals_its_own() -> None:
     async def main() -> None:
         s = system()
-        primary, client = registry()["partition-primary"], registry()["partition-client"]
-        await primary.inject(s)
+        primary = await inject(s, "partition-primary")
         first = s.env.network.applied[-1]
-        await client.inject(s)
+        client = await inject(s, "partition-client")
         assert s.env.network.applied[-1] > first
-        await client.heal(s)
+        await client.heal()
         assert s.env.network.applied[-1] == first
-        await primary.heal(s)
+        await primary.heal()
         assert s.env.network.applied[-1] == set()
+
+    asyncio.run(main())
+
+
+def test_a_partition_among_roles_follows_the_roles() -> None:
+    async def main() -> None:
+        s = system()
+        s.target.leads = "n2"
+        grudge = {"primary": ["replica 1"], "n3": ["primary"]}
+        cut = await inject(s, "partition", grudge=grudge)
+        assert s.env.network.applied[-1] == {("n1", "n2"), ("n2", "n3")}
+        assert cut.did["grudge"] == {"n2": ["n1"], "n3": ["n2"]}
 
     asyncio.run(main())
 
 
 def test_two_faults_of_processes_take_two_nodes() -> None:
     async def main() -> None:
-        s = system(0, "kill", "pause", "failover")
-        assert (await registry()["kill"].inject(s))["node"] == "n1"
-        assert (await registry()["pause"].inject(s))["node"] != "n1"
+        s = system()
+        together = chance(0, "kill", "pause", "failover")
+        assert (await inject(s, "kill", together)).did["node"] == "n1"
+        assert (await inject(s, "pause", together)).did["node"] != "n1"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("victim", "found"),
+    [("primary", "n2"), ("replica 1", "n1"), ("replica 2", "n3"), ("replica 3", "n1"),
+     ("n3", "n3")],
+)  # fmt: skip
+def test_a_victim_is_found_by_the_state_of_the_moment(victim: str, found: str) -> None:
+    s = system()
+    s.target.leads = "n2"
+    assert asyncio.run(victims.find(victim, s)) == found
+
+
+def test_a_victim_that_does_not_run_is_another_or_none() -> None:
+    s = system()
+    s.down.add("n1")
+    assert asyncio.run(victims.find("primary", s)) == "n2"
+    with pytest.raises(Skipped, match="n1 is stopped already"):
+        asyncio.run(victims.find("n1", s))
+    s.paused.update({"n2", "n3"})
+    with pytest.raises(Skipped, match="no node is up"):
+        asyncio.run(victims.find("primary", s))
+    s = system()
+    s.target.leads = None
+    assert asyncio.run(victims.find("primary", s)) == "n1", "some node, where none leads"
+    with pytest.raises(Skipped, match="none of the processes beside the nodes"):
+        asyncio.run(victims.find("helper 1", s))
 
 
 def test_a_heal_that_failed_is_tried_again() -> None:
     async def main() -> None:
         s = system()
         s.target.refuses = 1
-        nemesis = Nemesis([registry()["kill"]], s)
-        await nemesis.invoke(Op(0, 0, "invoke", NEMESIS, "start-kill", ["kill"]))
+        nemesis = Nemesis(faults("kill"), s)
+        victim = {"victim": "primary"}
+        await nemesis.invoke(Op(0, 0, "invoke", NEMESIS, "start-kill", victim))
         done = await nemesis.invoke(Op(1, 1, "invoke", NEMESIS, "stop-kill"))
         assert done.error == "EnvironmentFailed: not yet"
-        assert nemesis.healing() == ["stop-kill"]
+        assert nemesis.healing() == [FaultEnded(fault="kill")]
         done = await nemesis.invoke(Op(2, 2, "invoke", NEMESIS, "stop-kill"))
         assert done.value["effective"] is True
         assert nemesis.healing() == []
@@ -274,14 +367,132 @@ def test_a_heal_that_failed_is_tried_again() -> None:
     asyncio.run(main())
 
 
+def test_a_fault_overlaps_with_itself() -> None:
+    async def main() -> None:
+        s = system()
+        nemesis = Nemesis(faults("kill"), s)
+        for i, victim in enumerate(["n1", "n3"]):
+            op = Op(i, i, "invoke", NEMESIS, "start-kill", {"victim": victim})
+            await nemesis.invoke(op)
+        assert s.down == {"n1", "n3"}
+        done = [await nemesis.invoke(Op(i, i, "invoke", NEMESIS, "stop-kill")) for i in (2, 3)]
+        assert [op.value["node"] for op in done] == ["n1", "n3"]
+        assert s.down == set()
+
+    asyncio.run(main())
+
+
+def test_a_fault_whose_moment_does_not_allow_it_is_skipped_with_the_reason() -> None:
+    async def main() -> None:
+        s = system()
+        s.down.update(s.env.nodes)
+        nemesis = Nemesis(faults("kill"), s)
+        invoke = Op(0, 0, "invoke", NEMESIS, "start-kill", {"victim": "primary"})
+        done = await nemesis.invoke(invoke)
+        assert done.value == {"skipped": "no node is up"}
+        assert nemesis.healing() == []
+        (event,) = read(History([invoke, done]).nemesis_pairs())
+        assert event.what.skipped == "no node is up"
+
+    asyncio.run(main())
+
+
 def test_a_partition_counts_only_the_bytes_that_it_held_itself() -> None:
     async def main() -> None:
         s = system()
-        primary, client = registry()["partition-primary"], registry()["partition-client"]
-        await primary.inject(s)
-        await client.inject(s)
+        primary = await inject(s, "partition-primary")
+        client = await inject(s, "partition-client")
         s.env.network.held = {("n1", "n2"): {"held_total": 70}}
-        assert (await client.heal(s))["effective"] is False
-        assert (await primary.heal(s))["bytes_held"] == 70
+        assert (await client.heal()).effective is False
+        assert (await primary.heal()).measured["bytes_held"] == 70
 
     asyncio.run(main())
+
+
+# --- plans and schedules
+
+
+def at(begin_s: float, fault: str, until_s: float, **arguments) -> PlannedFault:
+    return PlannedFault(at_s=begin_s, fault=fault, until_s=until_s, arguments=arguments)
+
+
+def test_a_plan_is_played_in_its_order_and_at_its_times() -> None:
+    plan = [at(1, "partition", 4), at(2, "failover", 4, to="replica 1"), at(5, "kill", 6)]
+    ops = invocations(simulate(planned(plan), nemesis=True))
+    assert [(op.f, op.time / NANOS) for op in ops] == [
+        ("start-partition", 1), ("start-failover", 2), ("stop-partition", 4),
+        ("stop-failover", 4 + 1e-8), ("start-kill", 5), ("stop-kill", 6)]  # fmt: skip
+    assert ops[1].value == {"to": "replica 1"}
+
+
+def test_a_fault_that_began_late_keeps_its_length() -> None:
+    plan = [at(1, "wipe", 2), at(3, "kill", 4), at(6, "pause", 7)]
+
+    def slow_to_heal(op: Op) -> tuple[int, str]:
+        return (2 * NANOS if op.f == "stop-wipe" else 10), "info"
+
+    ops = invocations(simulate(planned(plan), nemesis=True, rule=slow_to_heal))
+    assert [(op.f, round(op.time / NANOS, 3)) for op in ops] == [
+        ("start-wipe", 1), ("stop-wipe", 2), ("start-kill", 4), ("stop-kill", 5),
+        ("start-pause", 6), ("stop-pause", 7)]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [{"value": {"skipped": "no"}}, {"error": "broke"}])
+def test_what_was_skipped_or_could_not_be_injected_is_not_healed(how: dict) -> None:
+    generator = planned([at(1, "kill", 2), at(3, "pause", 4)])
+    ops = []
+
+    def play(time: int):
+        nonlocal generator
+        from harness.generators import Context
+
+        ctx = Context(time * NANOS, 0, NEMESIS, random.Random(0), 1, 1, 0)
+        step = generator.next(ctx)
+        if step is None:
+            return None
+        answer, generator = step
+        if isinstance(answer, Op):
+            ops.append(answer.f)
+            generator = generator.update(ctx, answer)
+            done = how if answer.f == "start-kill" else {}
+            generator = generator.update(ctx, answer.completed("info", **done))
+        return answer
+
+    for time in range(6):
+        play(time)
+    assert ops == ["start-kill", "start-pause", "stop-pause"]
+    assert generator.left() == []
+
+
+def test_what_the_time_limit_cuts_off_has_not_begun() -> None:
+    generator = TimeLimit(planned([at(1, "kill", 2), at(5, "pause", 6)]), 4 * NANOS)
+    ops = invocations(simulate(generator, nemesis=True))
+    assert [op.f for op in ops] == ["start-kill", "stop-kill"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nobody_is_to_take_over_while_nobody_runs(seed: int) -> None:
+    deck = faults("power-all", "failover", "pause-lease", "partition")
+    for i in range(20):
+        shuffled = random.Random(f"{seed}/{i}").sample(deck, len(deck))
+        hand, left = deal_hand(shuffled, random.Random(i))
+        names = {f.name for f in hand}
+        assert "power-all" not in names or not names & {"failover", "pause-lease"}
+        assert {*names, *(f.name for f in left)} == {f.name for f in deck}
+        assert sum(f.traits.layer is Layer.PROCESSES for f in hand) <= 1
+        assert [f.traits.layer for f in hand] == sorted(f.traits.layer for f in hand)
+
+
+def test_seeds_deal_different_hands() -> None:
+    every = faults("partition", "kill", "pause", "restart", "failover")
+    hands = set()
+    for i in range(200):
+        rng = random.Random(i)
+        hands.add(tuple(f.name for f in deal_hand(rng.sample(every, len(every)), rng)[0]))
+    assert len(hands) > 10
+
+
+def test_only_one_fault_of_a_hand_stops_processes() -> None:
+    kill, pause, partition = faults("kill", "pause", "partition")
+    assert incompatible(kill, pause)
+    assert not incompatible(kill, partition)

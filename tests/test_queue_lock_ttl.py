@@ -12,7 +12,9 @@ from harness.checkers.claims.log_audit import LogAudit
 from harness.checkers.claims.queue import QueueAccounting
 from harness.checkers.claims.ttl import AbsentForEver
 from harness.checkers.linearizability.checker import check
-from harness.history import NEMESIS, History, Op
+from harness.history import History, Op
+from harness.history.events import Digests, LogRead, What, operations
+from harness.history.recorded import Recorded
 from harness.models.multi_register import MultiRegister
 
 # --- queues
@@ -99,11 +101,11 @@ def test_each_wrong_token_is_found(rows: list[tuple], last: int, what: str) -> N
 
 def test_grants_that_overlap_may_come_in_any_order_but_not_twice() -> None:
     def overlapping(one: int, other: int) -> Any:
-        ops = history(acquire(1, one), acquire(2, other), final=[(0, 2)])
+        ops = history(acquire(1, one), acquire(2, other), final=[(0, 2)]).history
         ops[1], ops[2] = ops[2], ops[1]
         for i, op in enumerate(ops):
             op.index = op.time = i
-        return FencingTokens().check(ops)
+        return FencingTokens().check(Recorded(ops))
 
     assert overlapping(2, 1).valid is True
     verdict = overlapping(2, 2)
@@ -124,7 +126,7 @@ def ttl(*rows: tuple[str, Any]) -> Any:
             ops.append(Op(len(ops), len(ops), "invoke", 0, f, asked))
             type = what if f == "set" else "ok"
             ops.append(Op(len(ops), len(ops), type, 0, f, done, None, "n1", "primary"))
-    return AbsentForEver().check(History(ops))
+    return AbsentForEver().check(Recorded(History(ops)))
 
 
 def test_a_key_that_goes_and_stays_away_is_valid() -> None:
@@ -168,12 +170,12 @@ def audit(rows: list[tuple[str, str, Any]], log: list[str], digests: Any = SAME)
     for process, (f, type, value) in enumerate(rows):
         ops.append(Op(len(ops), len(ops), "invoke", process, f, None if f == "get" else value))
         ops.append(Op(len(ops), len(ops), type, process, f, value, None, "n1", "primary"))
-    effects = [[i + 1, [["SET", "k", value]]] for i, value in enumerate(log)]
-    for f, value in (("log", effects), ("digests", digests)):
-        if value is not None:
-            ops.append(Op(len(ops), len(ops), "invoke", NEMESIS, f, value))
-            ops.append(Op(len(ops), len(ops), "info", NEMESIS, f, value))
-    return LogAudit(Strings()).check(History(ops))
+    entries = [(i + 1, [["SET", "k", value]]) for i, value in enumerate(log)]
+    noted: list[What] = [LogRead(entries=entries)]
+    noted += [] if digests is None else [Digests(**digests)]
+    for what in noted:
+        ops += operations(what, None, len(ops), len(ops))
+    return LogAudit(Strings()).check(Recorded(History(ops)))
 
 
 def test_a_history_that_agrees_with_its_log_is_valid() -> None:

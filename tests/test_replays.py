@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.campaign import execute
 from harness.cli import run_command
 from harness.errors import EnvironmentFailed, UsageError
+from harness.history.record import EnvironmentInfo, RunRecord, TargetInfo
 from harness.replay import first_difference, replay
 from harness.results import Run, find_run
-from harness.runner import execute
 from harness.spec import Spec
 from targets.redis_model import RedisModel
 
@@ -31,7 +32,7 @@ def spec(seed: int, **given) -> Spec:
     given.setdefault("workload", ["register", "wait", "replica-reads", "set", "counter"][seed % 5])
     return Spec(
         target="redis-model", environment="simulated", seed=seed, time_limit_s=2, rate=300, **given
-    ).resolved()
+    )
 
 
 def in_a_fresh_process(tmp_path: Path, of: Spec, *flags: str, python: str = sys.executable):
@@ -47,7 +48,7 @@ def in_a_fresh_process(tmp_path: Path, of: Spec, *flags: str, python: str = sys.
 def here(tmp_path: Path, of: Spec) -> dict:
     run = Run(tmp_path / f"here-{random.getrandbits(40)}")
     execute(of, run)
-    hashes: dict = run.read(run.hashes)
+    hashes: dict = msgspec.to_builtins(run.read_hashes())
     return hashes
 
 
@@ -111,11 +112,11 @@ def test_replay_proves_identity(tmp_path: Path, capsys: pytest.CaptureFixture[st
     run = run_by_command(tmp_path)
     capsys.readouterr()
     assert run_command(["replay", str(run)]) == 0
-    hashes = find_run(run).read(find_run(run).hashes)
+    hashes = find_run(run).read_hashes()
     said = capsys.readouterr().out
     assert said.startswith("identical")
-    assert hashes["history"] in said
-    assert hashes["trace"] in said
+    assert hashes.history in said
+    assert hashes.trace in said
 
 
 class Planted(RedisModel):
@@ -145,7 +146,7 @@ def test_replay_finds_a_planted_source_of_chance(
     planted = msgspec.structs.replace(given, target="test_replays:Planted")
     script = (
         "import sys, msgspec; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
-        "from harness.results import Run; from harness.runner import execute; "
+        "from harness.results import Run; from harness.campaign import execute; "
         "from harness.spec import Spec; "
         "execute(msgspec.json.decode(sys.argv[2], type=Spec), Run(Path(sys.argv[3])), "
         f"trace={bool(trace)})"
@@ -225,10 +226,19 @@ def test_a_run_that_ended_in_a_livelock_replays(
     assert "identical" in said
 
 
+def record(of: Spec, *, simulated: bool) -> RunRecord:
+    return RunRecord(
+        spec=of,
+        command=of.command(),
+        target=TargetInfo(target=of.target, version="1"),
+        environment=EnvironmentInfo(environment=of.environment, simulated=simulated),
+    )
+
+
 def test_only_simulated_runs_replay(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.create()
-    run.write(run.test, {"spec": msgspec.to_builtins(Spec()), "faults": []})
+    run.write_record(record(Spec(), simulated=False))
     with pytest.raises(UsageError, match="only runs of --env simulated"):
         replay(run)
 
@@ -236,7 +246,7 @@ def test_only_simulated_runs_replay(tmp_path: Path) -> None:
 def test_an_interrupted_run_can_not_be_replayed(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.create()
-    run.write(run.test, {"spec": msgspec.to_builtins(spec(1)), "faults": []})
+    run.write_record(record(spec(1), simulated=True))
     with pytest.raises(UsageError, match="it was interrupted"):
         replay(run)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
 from harness.history import NEMESIS, History, Op
+from harness.history.recorded import Recorded
 
 Row = tuple[str, str | None, list[int], int, int]  # kind, node, value, call, ret
 
 
-def history(*rows: tuple, final_at: int | None = None) -> History:
+def history(*rows: tuple, final_at: int | None = None) -> Recorded:
     ops = []
     for process, (f, node, value, call, ret) in enumerate(rows):
         asked = [0, value[0] if f == "append" else None]
@@ -21,7 +22,7 @@ def history(*rows: tuple, final_at: int | None = None) -> History:
     ops.sort(key=lambda op: op.time)
     for i, op in enumerate(ops):
         op.index = i
-    return History(ops)
+    return Recorded(History(ops))
 
 
 def read(node, value, call, ret=None):
@@ -96,15 +97,15 @@ def test_a_node_that_was_not_read_leaves_it_unknown() -> None:
 
 
 def test_a_difference_is_found_even_if_another_read_is_missing() -> None:
-    made = history(read("n1", [1], LATE), read("n2", [2], LATE + 3), final_at=100)
+    made = history(read("n1", [1], LATE), read("n2", [2], LATE + 3), final_at=100).history
     made.append(Op(len(made), LATE + 9, "invoke", 9, "read", [1, None], node="n1"))
-    assert Converged(["n1", "n2"]).check(made).valid is False
+    assert Converged(["n1", "n2"]).check(Recorded(made)).valid is False
 
 
 def test_a_key_that_nobody_answered_leaves_it_unknown() -> None:
-    made = history(read("n1", [1], 101), read("n2", [1], 103), final_at=100)
+    made = history(read("n1", [1], 101), read("n2", [1], 103), final_at=100).history
     made.append(Op(len(made), 200, "invoke", 9, "read", [1, None], node="n1"))
-    assert Converged(["n1", "n2"]).check(made).valid == "unknown"
+    assert Converged(["n1", "n2"]).check(Recorded(made)).valid == "unknown"
 
 
 def test_agreement_after_the_bound_is_too_late() -> None:
@@ -115,10 +116,10 @@ def test_agreement_after_the_bound_is_too_late() -> None:
 
 
 def test_nodes_that_did_not_settle_are_no_fault_of_the_database() -> None:
-    made = history(read("n1", [1], 101), read("n2", [2], 103), final_at=100)
+    made = history(read("n1", [1], 101), read("n2", [2], 103), final_at=100).history
     settle = next(op for op in made if op.f == "settle" and op.type == "info")
     settle.error = "n2 is not up"
-    assert Converged(["n1", "n2"]).check(made).valid == "unknown"
+    assert Converged(["n1", "n2"]).check(Recorded(made)).valid == "unknown"
 
 
 def test_a_read_long_ago_still_counts_after_many_that_overlap() -> None:

@@ -9,16 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.nemesis.faults import System, registry
 from simulation.worlds import Echo, Sink, server
 
-from harness.environments.protocol import Machines, ProcessSpec
+from harness.environments.protocol import (
+    CanCutPower,
+    CanKill,
+    CanLose,
+    CanPartition,
+    CanPause,
+    CanReplay,
+    CanSkewClocks,
+    EnvironmentOptions,
+    ProcessSpec,
+)
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import EnvironmentFailed
+from harness.nemesis import catalogue
+from harness.nemesis.protocol import Chance, Injected
+from harness.nemesis.system import System
 
 
 def environment(folder: Path) -> SimulatedEnvironment:
-    return SimulatedEnvironment(["n1", "n2"], folder, seed=1)
+    return SimulatedEnvironment(EnvironmentOptions(nodes=2, run_dir=folder, seed=1))
 
 
 class Target:
@@ -29,8 +41,13 @@ class Target:
         self.refuses: set[str] = set()
         self.made: list[Echo] = []
 
+    hands_over = False
+
     async def primary(self) -> str:
         return "n1"
+
+    def tolerates(self, out: set, cut: set) -> bool:
+        return True
 
     async def restart(self, node: str) -> None:
         if node in self.refuses:
@@ -41,10 +58,10 @@ class Target:
         return ProcessSpec(name=node, node=node, main=server(Echo, self.made))
 
 
-def play(folder: Path, story: Any, strength: int = 100) -> None:
+def play(folder: Path, story: Any) -> None:
     """`story(env, system)` with two nodes that run."""
     env = environment(folder)
-    system = System(env, Target(env), random.Random(1), strength_percent=strength)  # type: ignore
+    system = System(env, Target(env))  # type: ignore[type-var]
 
     async def main() -> None:
         await env.open()
@@ -59,6 +76,15 @@ def play(folder: Path, story: Any, strength: int = 100) -> None:
     env.run(main())
 
 
+def chance(strength: int = 100) -> Chance:
+    return Chance(rng=random.Random(1), strength_percent=strength)
+
+
+async def inject(system: System, name: str, drawn: Chance | None = None) -> Injected:
+    fault = catalogue.fault(name)
+    return await fault.inject(system, fault.draw(drawn or chance(), system))
+
+
 async def connect(env: SimulatedEnvironment, node: str, source: str) -> Any:
     address = env.address(node, seen_from=source)
     _, made = await asyncio.get_running_loop().create_connection(Sink, *address)
@@ -67,14 +93,12 @@ async def connect(env: SimulatedEnvironment, node: str, source: str) -> Any:
 
 def test_it_is_what_it_says(tmp_path: Path) -> None:
     env = environment(tmp_path)
-    assert isinstance(env, Machines)
+    for able in (CanKill, CanPause, CanPartition, CanLose, CanSkewClocks, CanCutPower, CanReplay):
+        assert isinstance(env, able)
     assert env.address("n1", seen_from="c2") == ("n1@c2", 6379)
     assert env.address("n1", seen_from="n2") == ("n1", 6379)
     assert env.control_address("n1") == ("n1@operator", 6379)
-    assert env.state("n1") == "dead"
-    needed = set().union(*(f.needs for f in registry().values()))
-    of_targets = {"failover", "log", "lease"}
-    assert needed - of_targets <= env.capabilities
+    assert asyncio.run(env.state("n1")) == "dead"
 
 
 def test_a_cut_between_client_hosts_and_nodes_tells_them_apart(tmp_path: Path) -> None:
@@ -96,7 +120,7 @@ def test_healing_mends_everything(tmp_path: Path) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
         await env.network.apply({"n1": frozenset({"c1"})})
         await env.network.shape("c2", "n1", delay_s=1, bytes_per_s=1)
-        env.lose("c3", "n1", 0.9)
+        await env.lose("c3", "n1", 0.9)
         await env.network.heal()
         began = env.now()
         clients = [await connect(env, "n1", f"c{i}") for i in (1, 2, 3) for _ in range(5)]
@@ -129,83 +153,87 @@ def test_a_kill_may_take_what_links_hold(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
-@pytest.mark.parametrize("name", ["clock-drift", "clock-jump"])
-def test_a_clock_that_is_hardly_wrong_is_no_effect(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "strength", "effects"),
+    [("clock-drift", 100, {True, False}), ("clock-jump", 1, {True})],  # a jump is 1 ms at least
+)
+def test_a_clock_that_is_hardly_wrong_is_no_effect(
+    tmp_path: Path, name: str, strength: int, effects: set
+) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
-        fault = registry()[name]
         seen, ahead = set(), set()
+        drawn = chance(strength)
         for _ in range(40):
-            await fault.inject(system)
+            injected = await inject(system, name, drawn)
             await asyncio.sleep(0.05)
-            done = await fault.heal(system)
-            assert done["effective"] == (abs(done["ahead_ms"]) >= 1)
-            wall, _ = env.clock_error(done["node"])
+            effect = await injected.heal()
+            ahead_ms = abs(effect.measured["ahead_ms"])
+            assert effect.effective == (ahead_ms >= 1) or abs(ahead_ms - 1) < 0.001, "rounded"
+            wall, _ = await env.clock_error(effect.measured["node"])
             assert wall == 0, "set right again"
-            seen.add(done["effective"])
-            ahead.add(done["ahead_ms"] > 0)
-        assert seen == ahead == {True, False}, "forward and back"
-        assert (await fault.heal(system)) == {"effective": False}
+            seen.add(effect.effective)
+            ahead.add(effect.measured["ahead_ms"] > 0)
+        assert ahead == {True, False}, "forward and back"
+        assert seen == effects
 
-    play(tmp_path, story, strength=100 if name == "clock-drift" else 1)
+    play(tmp_path, story)
 
 
 @pytest.mark.parametrize("name", ["slow", "lossy"])
 def test_links_that_carry_nothing_are_not_affected_and_mended(tmp_path: Path, name: str) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
-        fault = registry()[name]
-        await fault.inject(system)
-        assert (await fault.heal(system))["effective"] is False
-        begun = await fault.inject(system)
+        drawn = chance(400)
+        assert (await (await inject(system, name, drawn)).heal()).effective is False
+        injected = await inject(system, name, drawn)
         for _ in range(60):
-            client = await connect(env, begun["node"], "c1")
+            client = await connect(env, injected.did["node"], "c1")
             client.transport.write(b"x")
             await asyncio.sleep(0.1)
-        assert (await fault.heal(system))["effective"] is True
+        assert (await injected.heal()).effective is True
         began = env.now()
-        client = await connect(env, begun["node"], "c1")
+        client = await connect(env, injected.did["node"], "c1")
         client.transport.write(b"x")
         while not client.data:
             await asyncio.sleep(0.001)
         assert env.now() - began < 10_000_000
 
-    play(tmp_path, story, strength=400)
+    play(tmp_path, story)
 
 
 def test_power_loss_of_all_takes_those_too_that_were_killed(tmp_path: Path) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
-        kill, power = registry()["kill"], registry()["power-all"]
-        dead = (await kill.inject(system))["node"]
-        assert (await power.inject(system))["nodes"] == ["n1", "n2"]
+        killed = await inject(system, "kill")
+        power = await inject(system, "power-all")
+        assert power.did["nodes"] == ["n1", "n2"]
         assert not any(m.powered for m in env.world.machines.values())
-        done = await power.heal(system)
-        assert done == {"effective": True, "nodes": [n for n in env.nodes if n != dead]}
-        assert (await kill.heal(system))["effective"] is True
+        others = [n for n in env.nodes if n != killed.did["node"]]
+        assert await power.heal() == (True, {"nodes": others})
+        assert (await killed.heal()).effective is True
         assert system.down == set()
-        assert [env.state(n) for n in env.nodes] == ["running", "running"]
+        assert [await env.state(n) for n in env.nodes] == ["running", "running"]
 
     play(tmp_path, story)
 
 
 def test_a_node_that_does_not_come_up_keeps_no_other_down(tmp_path: Path) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
-        power = registry()["power-all"]
-        await power.inject(system)
+        power = await inject(system, "power-all")
         system.target.refuses = {"n1"}  # type: ignore[attr-defined]
         with pytest.raises(EnvironmentFailed, match="n1 does not come up"):
-            await power.heal(system)
-        assert [env.state(n) for n in env.nodes] == ["dead", "running"]
+            await power.heal()
+        assert [await env.state(n) for n in env.nodes] == ["dead", "running"]
         assert system.down == {"n1"}
         system.target.refuses = set()  # type: ignore[attr-defined]
-        await power.heal(system)
+        assert await power.heal() == (True, {"nodes": ["n1"]})
         assert system.down == set()
-        assert (await power.heal(system))["effective"] is False, "nothing was off"
+        assert (await power.heal()).effective is False, "nothing was off"
 
     play(tmp_path, story)
 
 
 def test_slow_links_are_slow_in_both_directions(tmp_path: Path) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
-        node = (await registry()["slow"].inject(system))["node"]
+        node = (await inject(system, "slow")).did["node"]
         other = "n2" if node == "n1" else "n1"
         for pair in ((node, "c1"), ("c1", node), (node, other), (other, node)):
             assert env.world.network.link(*pair).extra_ns >= 10_000_000
@@ -216,12 +244,11 @@ def test_slow_links_are_slow_in_both_directions(tmp_path: Path) -> None:
 def test_strength_scales_faults(tmp_path: Path) -> None:
     async def story(env: SimulatedEnvironment, system: System) -> None:
         for name, key, most in (("slow", "delay_ms", 400), ("clock-drift", "ppm", 200_000)):
-            drawn = []
-            for _ in range(60):
-                drawn.append(abs((await registry()[name].inject(system))[key]))
-            assert most // 4 < max(drawn) <= most
+            drawn = chance(400)
+            sizes = [abs((await inject(system, name, drawn)).did[key]) for _ in range(60)]
+            assert most // 4 < max(sizes) <= most
 
-    play(tmp_path, story, strength=400)
+    play(tmp_path, story)
 
 
 def test_processes_and_harness_draw_entropy_apart(tmp_path: Path) -> None:

@@ -7,17 +7,21 @@ import json
 from pathlib import Path
 
 import pytest
-from harness.nemesis.faults import ALL
-from harness.swarm import draw
 from stories import STORIES, Story, play
 
-from harness.cli import judge_run, run_command
+from harness import campaign
+from harness.campaign import execute
+from harness.cli import run_command
+from harness.environments.protocol import EnvironmentOptions
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import UsageError
 from harness.history import read_history
-from harness.judge import Results
+from harness.history.events import FaultBegan, FaultEnded
+from harness.history.record import Results
+from harness.history.recorded import Recorded
+from harness.nemesis import catalogue
+from harness.parts import assemble, resolved
 from harness.results import Run, plan_run
-from harness.runner import Runner, execute
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.redis_model import RedisModel
@@ -29,15 +33,15 @@ DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 def run(folder: Path, **given) -> tuple[Results, Run]:
     given.setdefault("seed", 1)
     given.setdefault("rate", 200)
-    spec = Spec(target="redis-model", environment="simulated", **given).resolved()
+    spec = Spec(target="redis-model", environment="simulated", **given)
     made = plan_run(folder / "results", spec.directory_name)
-    faults = execute(spec, made)
-    return judge_run(made, spec, list(faults)), made
+    execute(spec, made)
+    return campaign.judge(made).results, made
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
 def test_the_recipes_of_the_real_servers(tmp_path: Path, story: Story) -> None:
-    env = SimulatedEnvironment(["n1", "n2", "n3"], tmp_path)
+    env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     env.run(play(env, RedisModel(env, TargetOptions(timeout_s=5.0)), story))
 
 
@@ -82,8 +86,9 @@ def test_lost_writes_and_stale_reads_are_found(tmp_path: Path) -> None:
      "power-all", "partition-client", "partition-one-way"],
 )  # fmt: skip
 def test_every_fault_bites_and_a_durable_primary_loses_nothing(tmp_path: Path, fault: str) -> None:
-    results, folder = run(tmp_path, workload="set", nemesis=fault, time_limit_s=8, interval_s=1.0,
-                          options=DURABLE)  # fmt: skip
+    workload = "ttl" if fault.startswith("clock") else "set"  # of a clock only expiry is noticed
+    results, folder = run(tmp_path, workload=workload, nemesis=fault, time_limit_s=8,
+                          interval_s=1.0, options=DURABLE)  # fmt: skip
     assert results.valid is True, results.why
     assert results.claims["coverage"].evidence["faults"][fault]["effective"] >= 1
     history, _ = read_history(folder.history)
@@ -91,15 +96,23 @@ def test_every_fault_bites_and_a_durable_primary_loses_nothing(tmp_path: Path, f
 
 
 def test_clock_faults_do_not_undo_each_other(tmp_path: Path) -> None:
-    results, folder = run(tmp_path, workload="set", nemesis="clock-drift,clock-jump",
+    results, folder = run(tmp_path, workload="ttl", nemesis="clock-drift,clock-jump",
                           time_limit_s=20, seed=7)  # fmt: skip
     assert results.valid is True, results.why
-    history, _ = read_history(folder.history)
-    jumps = [p.said for p in history.nemesis_pairs() if p.invoke.f.endswith("clock-jump")]
-    asked = [j["ms"] for j in jumps if "ms" in j]
-    assert [j["ahead_ms"] for j in jumps if "ahead_ms" in j] == asked
-    drifts = [p.said for p in history.nemesis_pairs() if p.invoke.f == "stop-clock-drift"]
-    assert all(abs(d["ahead_ms"]) < 1000 for d in drifts), "no jump is taken for a drift"
+    events = Recorded(read_history(folder.history)[0]).events
+    asked = [e.what.did["ms"] for e in events.of(FaultBegan) if e.what.fault == "clock-jump"]
+    ended = events.of(FaultEnded)
+    assert asked
+    assert [e.what.effect["ahead_ms"] for e in ended if e.what.fault == "clock-jump"] == asked
+    drifts = [e.what.effect["ahead_ms"] for e in ended if e.what.fault == "clock-drift"]
+    assert drifts
+    assert all(abs(ahead) < 1000 for ahead in drifts), "no jump is taken for a drift"
+
+
+@pytest.mark.parametrize("workload", ["set", "register"])
+def test_faults_that_nothing_depends_on_are_refused(tmp_path: Path, workload: str) -> None:
+    with pytest.raises(UsageError, match="such a run could show no violation"):
+        run(tmp_path, workload=workload, nemesis="clock-drift,clock-jump")
 
 
 def test_power_takes_what_was_not_synced_and_a_kill_does_not(tmp_path: Path) -> None:
@@ -138,7 +151,8 @@ def test_a_node_that_ends_by_itself_makes_the_run_unknown(tmp_path: Path) -> Non
     sys.modules["fragile"].Fragile = Fragile  # type: ignore[attr-defined]
     spec = Spec(target="fragile:Fragile", environment="simulated", time_limit_s=5, rate=100)
     made = plan_run(tmp_path, spec.directory_name)
-    results = judge_run(made, spec, execute(spec, made))
+    execute(spec, made)
+    results = campaign.judge(made).results
     assert results.valid == "unknown"
     assert results.why.count("n3 ended by itself with code 1") == 1
     assert "n3 logged 'Traceback" in results.why
@@ -147,7 +161,7 @@ def test_a_node_that_ends_by_itself_makes_the_run_unknown(tmp_path: Path) -> Non
 def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give --target redis-model, or --env local"):
         execute(Spec(environment="simulated"), Run(tmp_path / "run"))
-    env = SimulatedEnvironment(["n1"], tmp_path)
+    env = SimulatedEnvironment(EnvironmentOptions(nodes=1, run_dir=tmp_path))
     target = RedisModel(env, TargetOptions())
     program = type(target.spec("n1"))(name="n1", node="n1", argv=["true"])
 
@@ -180,9 +194,9 @@ def command(*words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--port", "7000"], "--port is for servers that the harness starts on this machine"),
+        (["--port", "7000"], "--port: simulated servers have no ports"),
         (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
-        (["--nodes", "h:1"], "--env external and --nodes host:port,… go together"),
+        (["--nodes", "h:1"], "--nodes h:1: --env simulated starts its own nodes"),
         (["--password", "x"], "--password: the model has no use for it"),
         (["--nemesis", "flood"], "unknown fault 'flood'"),
     ],
@@ -195,8 +209,8 @@ def test_wrong_usage_is_one_line(words, said, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "who"), [("power", "the simulated environment can"),
-                       ("lossy", "the simulated environment can")]
+    ("fault", "who"), [("power", "cut the power of machines (simulated can)"),
+                       ("lossy", "make links lose anything (simulated can)")]
 )  # fmt: skip
 def test_faults_of_the_simulation_elsewhere(fault, who, tmp_path, capsys) -> None:
     code = run_command(["run", "--target", "redis-model", "--nemesis", fault,
@@ -207,56 +221,68 @@ def test_faults_of_the_simulation_elsewhere(fault, who, tmp_path, capsys) -> Non
 
 def test_trace_is_for_simulated_runs(tmp_path, capsys) -> None:
     assert run_command(["run", "--trace", "--results", str(tmp_path / "r")]) == 254
-    assert "--trace is of simulated runs" in capsys.readouterr().err
+    assert "--trace requires --env simulated" in capsys.readouterr().err
 
 
-# --- swarm
+# --- what a seed draws
 
 
-def test_no_two_seeds_test_the_same_thing() -> None:
-    drawn = [draw(seed, 30.0, None, None) for seed in range(300)]
-    assert len(set(drawn)) == 300
-    assert len({nodes for _, nodes, _ in drawn}) >= 5
-    assert {f for swarm, _, _ in drawn for f in swarm.faults} == set(ALL)
-    assert any(len(swarm.faults) == 1 for swarm, _, _ in drawn)
-    assert any(len(swarm.faults) > 5 for swarm, _, _ in drawn)
+def drawn(seed: int, **given) -> Spec:
+    return resolved(Spec(target="redis-model", environment="simulated", nemesis="all", seed=seed,
+                         **given))  # fmt: skip
+
+
+def kinds(seed: int, tmp_path: Path, **given) -> list[str]:
+    return assemble(drawn(seed, **given), tmp_path).plan.kinds
+
+
+def test_seeds_draw_different_tests_and_every_kind_of_everything(tmp_path: Path) -> None:
+    specs = [drawn(seed) for seed in range(300)]
+    assert len({(spec.nodes, spec.world) for spec in specs}) > 290
+    assert len({spec.nodes for spec in specs}) >= 5
+    plans = [kinds(seed, tmp_path) for seed in range(100)]
+    possible = {f.name for f in catalogue.every() if f.traits.in_all} - {"wipe", "pause-lease"}
+    assert {kind for plan in plans for kind in plan} == possible
+    assert any(len(plan) == 1 for plan in plans)
+    assert any(len(plan) > 5 for plan in plans)
 
 
 def test_what_was_drawn_is_in_the_record_and_not_in_the_command(tmp_path: Path) -> None:
     results, folder = run(tmp_path, nemesis="all", time_limit_s=3, seed=5)
     test = json.loads(folder.test.read_text())
-    assert test["spec"]["swarm"]["faults"]
+    assert test["spec"]["world"]["drawn"] == ["nodes"]
     assert test["spec"]["nodes"] == len(list((folder.path / "logs").iterdir()))
     assert "--nodes" not in test["command"]
     assert "--interval" not in test["command"]
-    assert set(test["faults"]) == set(test["spec"]["swarm"]["faults"])
-    assert results.claims["coverage"].evidence["faults"].keys() <= set(test["faults"])
+    assert test["faults"]
+    assert set(test["faults"]) == {fault["fault"] for fault in test["plan"]}
+    assert results.claims["coverage"].evidence["faults"].keys() == set(test["faults"])
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_what_is_drawn_can_be_done_on_the_nodes_there_are(seed: int) -> None:
-    swarm, nodes, _ = draw(seed, 10.0, 1, None)
-    assert nodes == 1
-    assert "failover" not in swarm.faults
-    assert set(swarm.faults) - {"clock-drift", "clock-jump"}, "something that any server notices"
-    assert draw(seed, 10.0, None, None)[1] >= 2, "WAIT needs a replica"
+def test_what_is_drawn_can_be_done_on_the_nodes_there_are(seed: int, tmp_path: Path) -> None:
+    plan = kinds(seed, tmp_path, time_limit_s=10.0, nodes=1)
+    assert "failover" not in plan
+    assert set(plan) - {"clock-drift", "clock-jump"}, "something that any server notices"
+    spec = drawn(seed, time_limit_s=10.0)
+    assert spec.nodes is not None
+    assert spec.nodes >= 2, "WAIT needs a replica"
 
 
 def test_what_the_user_says_is_not_drawn() -> None:
-    spec = Spec(target="redis-model", environment="simulated", nemesis="all", nodes=2,
-                interval_s=0.7).resolved()  # fmt: skip
+    spec = drawn(0, nodes=2, interval_s=0.7)
     assert (spec.nodes, spec.interval_s) == (2, 0.7)
     assert "--nodes 2" in spec.command()
     assert "--interval 0.7" in spec.command()
 
 
-def test_the_mix_is_the_swarms(tmp_path: Path) -> None:
+def test_the_mix_is_the_worlds(tmp_path: Path) -> None:
     shares = []
     for seed in (1, 2, 3, 4):
         _, folder = run(tmp_path, workload="set", nemesis="all", time_limit_s=2, seed=seed)
         history, _ = read_history(folder.history)
         asked = [op.f for op in history if op.type == "invoke" and op.process != "nemesis"]
-        wanted = json.loads(folder.test.read_text())["spec"]["swarm"]["reads_percent"]
+        wanted = json.loads(folder.test.read_text())["spec"]["world"]["reads_percent"]
         share = 100 * asked.count("read") / len(asked)
         assert abs(share - wanted) < 12
         shares.append(wanted)
@@ -276,19 +302,16 @@ def test_the_report_says_that_it_was_simulated_and_what_was_drawn(tmp_path: Path
 
 def test_a_run_is_made_of_what_was_drawn(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
-        spec = Spec(target="redis-model", environment="simulated", nemesis="all",
-                    seed=seed).resolved()  # fmt: skip
-        runner = Runner(spec, Run(tmp_path / "run"))
-        swarm, env = runner.spec.swarm, runner.env
-        assert swarm is not None
+        made = assemble(drawn(seed), tmp_path / "run")
+        world, env = made.spec.world, made.env
+        assert world is not None
         assert isinstance(env, SimulatedEnvironment)
         assert env.world.seed == str(seed)
-        assert env.world.service_ns == swarm.service_ns
-        assert len(env.client_hosts) == swarm.client_hosts
+        assert env.world.service_ns == world.service_ns
+        assert len(env.client_hosts) == world.client_hosts
         link = env.world.network.link("n1", "n2")
-        assert link.bytes_per_s == swarm.delays.bytes_per_s
-        assert runner._system.strength_percent == swarm.strength_percent
-        assert [f.name for f in runner.faults] == list(swarm.faults)
-    drawn = [draw(seed, 30.0, None, None)[0] for seed in range(100)]
-    for field in ("strength_percent", "reads_percent", "client_hosts", "service_ns", "delays"):
-        assert len({getattr(swarm, field) for swarm in drawn}) >= 4, field
+        assert link.bytes_per_s == world.bytes_per_s
+        assert len(env.nodes) == made.spec.nodes
+    worlds = [drawn(seed).world for seed in range(100)]
+    for field in ("reads_percent", "client_hosts", "service_ns", "high_ns"):
+        assert len({getattr(world, field) for world in worlds}) >= 4, field

@@ -12,9 +12,10 @@ from harness.checkers.claims.availability import Availability
 from harness.checkers.claims.coverage import Coverage
 from harness.checkers.claims.performance import Performance, series
 from harness.checkers.verdict import UNKNOWN, Verdict, worst
-from harness.cli import worst_code
+from harness.cli.exits import worst_code
 from harness.history import NEMESIS, History, Op
-from harness.judge import Results
+from harness.history.record import Results
+from harness.history.recorded import Recorded
 from harness.report.junit import write_junit
 
 SECOND = 1_000_000_000
@@ -36,8 +37,8 @@ def test_exit_codes_compose_the_same_way() -> None:
     assert worst_code([0]) == 0
 
 
-def history(*ops: tuple) -> History:
-    return History(Op(i, i * SECOND, *op) for i, op in enumerate(ops))
+def history(*ops: tuple) -> Recorded:
+    return Recorded(History(Op(i, i * SECOND, *op) for i, op in enumerate(ops)))
 
 
 def reads(n: int) -> list[tuple]:
@@ -63,7 +64,7 @@ def coverage(*ops: tuple, minimum=None, faults=(), final=False, end=True) -> Ver
 def test_enough_successes_and_effective_faults_are_coverage() -> None:
     verdict = coverage(*reads(3), *fault("kill", True), minimum={"read": 3}, faults=["kill"])
     assert verdict.valid is True
-    assert verdict.evidence["faults"] == {"kill": {"injected": 1, "effective": 1}}
+    assert verdict.evidence["faults"] == {"kill": {"injected": 1, "skipped": 0, "effective": 1}}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,11 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
         ([], {"minimum": {"read": 1}}, "only 0 read"),
         (fault("kill", False), {"faults": ["kill"]}, "kill had no effect (1 injected)"),
         ([], {"faults": ["pause"]}, "pause had no effect (0 injected)"),
+        (
+            [("invoke", NEMESIS, "start-kill", {}),
+             ("info", NEMESIS, "start-kill", {"skipped": "no node is up"})],
+            {"faults": ["kill"]}, "kill had no effect (0 injected, 1 skipped)",
+        ),
         (reads(1), {"final": True}, "ended before the final reads"),
         (reads(1), {"end": False}, "did not come to its end"),
         (
@@ -130,7 +136,7 @@ def test_availability_finds_the_windows_and_the_recoveries() -> None:
 def test_performance_measures_what_succeeded() -> None:
     verdict = Performance().check(history(*reads(4)))
     assert verdict.evidence["latency_ms"]["read"]["p50"] == 1000.0
-    made = series(history(*reads(4)).pairs(), buckets=4)
+    made = series(history(*reads(4)).pairs, buckets=4)
     assert sum(made["rate"]["ok"].values()) * made["width_s"] == pytest.approx(4)
 
 

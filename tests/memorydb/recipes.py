@@ -32,7 +32,7 @@ class Stage:
         async with asyncio.timeout(20):
             while True:
                 for node in self.env.nodes:
-                    if node != but and self.env.state(node) == "running":
+                    if node != but and await self.env.state(node) == "running":
                         role = await self.target._role(node)
                         if role is not None and role[0] == "master":
                             return str(node)
@@ -94,7 +94,7 @@ class Stage:
     async def ends_well(self) -> None:
         await self.env.network.heal()
         for node in self.env.nodes:
-            if self.env.state(node) == "dead":
+            if await self.env.state(node) == "dead":
                 await self.target.restart(node)
         for task in self._asked:
             await task

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from harness.campaign import execute
 from harness.history import read_history
-from harness.judge import Results, judge
+from harness.history.record import Results, judge
 from harness.results import plan_run
-from harness.runner import execute
 from harness.spec import Spec
 
 WORKLOADS = ("register", "wait", "replica-reads", "set", "counter", "transactions", "queue",

@@ -17,6 +17,7 @@ import redis.exceptions as rx
 
 from harness.clients import ConnectFailed
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
 
@@ -46,7 +47,7 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
                 await asyncio.sleep(0.02)
 
     async def story() -> None:
-        env = LocalEnvironment(["n1", "n2", "n3"], nothing_left)
+        env = LocalEnvironment(EnvironmentOptions(nodes=3, run_dir=nothing_left))
         target = MemoryDB(env, TargetOptions(timeout_s=2.0, options={"snapshots": "500"}))
         try:
             await env.open()

@@ -13,6 +13,7 @@ from redis.cluster import LoadBalancingStrategy
 from redis.exceptions import RedisError
 
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
 
@@ -21,7 +22,7 @@ def test_the_cluster_client_of_redis_py_works_and_follows_a_hand_over(nothing_le
     """Behaviour 47, for one shard: discovery, redirects, reads of replicas, pipelines."""
 
     async def story() -> None:
-        env = LocalEnvironment(["n1", "n2", "n3"], nothing_left)
+        env = LocalEnvironment(EnvironmentOptions(nodes=3, run_dir=nothing_left))
         target = MemoryDB(env, TargetOptions())
         try:
             await env.open()

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from conftest import server
 
+from harness.campaign import execute
 from harness.cli import judge_run
 from harness.environments.local import LocalEnvironment
+from harness.environments.protocol import EnvironmentOptions
 from harness.results import plan_run
-from harness.runner import execute
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.engine import TABLE
@@ -105,8 +106,8 @@ def close_enough(command: list[str], one: Any, other: Any) -> bool:
 def test_the_same_commands_get_the_same_answers(nothing_left: Path, seed: int) -> None:
     async def main() -> None:
         rng = random.Random(seed)
-        real_env = LocalEnvironment(["n1"], nothing_left / "real")
-        model_env = LocalEnvironment(["n1"], nothing_left / "model")
+        real_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "real"))
+        model_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "model"))
         real = Redis(real_env, TargetOptions(binary=str(server("redis-7.0"))))
         model = RedisModel(model_env, TargetOptions())
         try:
@@ -201,8 +202,8 @@ BYTES = [
 
 def test_the_same_bytes_get_the_same_bytes(nothing_left: Path) -> None:
     async def main() -> None:
-        real_env = LocalEnvironment(["n1"], nothing_left / "real")
-        model_env = LocalEnvironment(["n1"], nothing_left / "model")
+        real_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "real"))
+        model_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "model"))
         real = Redis(real_env, TargetOptions(binary=str(server("redis-7.0"))))
         model = RedisModel(model_env, TargetOptions())
         try:

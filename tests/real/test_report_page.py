@@ -13,7 +13,7 @@ from conftest import require
 from harness.checkers.linearizability.checker import check
 from harness.checkers.verdict import Verdict
 from harness.history import NEMESIS, History, Op
-from harness.judge import Results, to_json
+from harness.history.record import Results, to_json
 from harness.models.register import Register
 from harness.report.page import render
 from harness.report.picture import label

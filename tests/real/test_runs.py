@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from conftest import require, server
 
+from harness.campaign import execute
 from harness.cli import judge_run
 from harness.environments.local import LocalEnvironment, reserve
+from harness.environments.protocol import EnvironmentOptions
 from harness.errors import UsageError
 from harness.history import read_history
-from harness.judge import Results
+from harness.history.record import Results
 from harness.results import Run, plan_run
-from harness.runner import execute
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.vanilla import Redis
@@ -135,7 +136,7 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
     nothing_left: Path, redis_server: Path
 ) -> None:
     async def main() -> None:
-        env = LocalEnvironment(["n1", "n2"], nothing_left)
+        env = LocalEnvironment(EnvironmentOptions(nodes=2, run_dir=nothing_left))
         target = Redis(env, TargetOptions())
         try:
             await env.open()
@@ -178,7 +179,7 @@ def test_servers_of_others_are_reached_by_tls(nothing_left: Path) -> None:
                "tls-auth-clients": "no"}  # fmt: skip
 
     async def main() -> None:
-        env = LocalEnvironment(["n1"], nothing_left)
+        env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left))
         binary = str(server("redis-7.0"))
         target = Redis(env, TargetOptions(binary=binary, options=options))
         try:
