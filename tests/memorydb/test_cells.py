@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness.campaign import execute
-from harness.history import read_history
-from harness.history.record import Results, judge
+from harness import campaign
+from harness.history.events import Settled
+from harness.history.record import Results
 from harness.results import plan_run
 from harness.spec import Spec
 
@@ -33,7 +33,7 @@ def run(folder: Path, workload: str, nemesis: str, seed: int) -> Results:
         nemesis=nemesis,
         environment="simulated",
         seed=seed,
-        time_limit_s=20.0 if nemesis == "all" else 4.0,
+        time_limit_s=20.0 if nemesis == "all" else 8.0,
         interval_s=0.8 if nemesis == "all" else 0.4,
         rate=150.0 if nemesis == "all" else 100.0,
         options=OPTIONS,
@@ -42,13 +42,13 @@ def run(folder: Path, workload: str, nemesis: str, seed: int) -> Results:
 
 
 def judged(folder: Path, spec: Spec) -> Results:
-    spec = spec.resolved()
     made = plan_run(folder, spec.directory_name)
-    faults = execute(spec, made)
-    history, warnings = read_history(made.history)
-    (settle,) = [op.value["ms"] for op in history if op.f == "settle" and op.type == "info"]
-    assert settle < SETTLE_MS
-    return judge(spec, history, faults, warnings)
+    campaign.execute(spec, made)
+    done = campaign.judge(made)
+    (settled,) = done.recorded.events.of(Settled)
+    assert settled.what.ms is not None, settled.error
+    assert settled.what.ms < SETTLE_MS
+    return done.results
 
 
 @pytest.mark.parametrize("nemesis", NEMESES)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import server
 
+from harness import campaign
 from harness.campaign import execute
-from harness.cli import judge_run
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.results import plan_run
@@ -157,7 +157,8 @@ def spec(**given: Any) -> Spec:
 def test_as_real_processes(nothing_left: Path, workload: str, nemesis: str, valid: bool) -> None:
     of = spec(workload=workload, nemesis=nemesis, rate=200)
     folder = plan_run(nothing_left / "results", of.directory_name)
-    results = judge_run(folder, of, list(execute(of, folder)))
+    execute(of, folder)
+    results = campaign.judge(folder).results
     assert results.valid is valid, results.why
     assert results.claims["coverage"].valid is True
 
@@ -165,7 +166,8 @@ def test_as_real_processes(nothing_left: Path, workload: str, nemesis: str, vali
 def test_killed_processes_lose_nothing_that_is_in_the_file(nothing_left: Path) -> None:
     of = spec(workload="set", nemesis="kill", rate=200, options={"appendonly": "yes"})
     folder = plan_run(nothing_left / "results", of.directory_name)
-    results = judge_run(folder, of, list(execute(of, folder)))
+    execute(of, folder)
+    results = campaign.judge(folder).results
     assert results.valid is True, results.why
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import require, server
 
+from harness import campaign
 from harness.campaign import execute
-from harness.cli import judge_run
 from harness.environments.local import LocalEnvironment, reserve
 from harness.environments.protocol import EnvironmentOptions
 from harness.errors import UsageError
@@ -31,7 +31,7 @@ def run(folder: Path, **given) -> tuple[Results, Run]:
     spec = Spec(**given)
     made = plan_run(folder / "results", spec.directory_name)
     faults = execute(spec, made)
-    return judge_run(made, spec, list(faults)), made
+    return campaign.judge(made).results, made
 
 
 @pytest.mark.parametrize("workload", ["register", "wait", "replica-reads", "set", "counter"])
@@ -148,7 +148,7 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
                         time_limit_s=2, username="tester")  # fmt: skip
             made = plan_run(nothing_left / "results", spec.directory_name)
             await asyncio.to_thread(execute, spec, made, password="secret")
-            results = judge_run(made, spec, [])
+            results = campaign.judge(made).results
             assert results.valid is True, results.why
             assert await target.ask("n1", "DBSIZE") == 0
             assert "secret" not in made.test.read_text()
@@ -190,7 +190,7 @@ def test_servers_of_others_are_reached_by_tls(nothing_left: Path) -> None:
             trusting = Spec(**given, tls_ca=str(cert))
             made = plan_run(nothing_left / "results", trusting.directory_name)
             await asyncio.to_thread(execute, trusting, made)
-            assert judge_run(made, trusting, []).valid is True
+            assert campaign.judge(made).results.valid is True
             wary = Spec(**given)
             made = plan_run(nothing_left / "results", wary.directory_name)
             with pytest.raises(UsageError, match="certificate verify failed"):
