@@ -68,7 +68,12 @@ class Columns:
 def freeze(value: Any) -> Hashable:
     """JSON data as a hashable value: lists become tuples."""
     if isinstance(value, list):
-        return tuple(freeze(v) for v in value)
+        whole = tuple(value)
+        try:
+            hash(whole)
+        except TypeError:
+            return tuple(freeze(v) for v in value)
+        return whole
     if isinstance(value, dict):
         return tuple(sorted((k, freeze(v)) for k, v in value.items()))
     return value  # type: ignore[no-any-return]

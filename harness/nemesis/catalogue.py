@@ -13,8 +13,10 @@ ALL, NONE = "all", "none"
 
 
 def fault(name: str) -> Fault:
-    """By its name, or as `module:Class`; raises `UsageError`."""
+    """By its name, or as `module:Class`, which is its name then; raises `UsageError`."""
     made: Fault = load(GROUP, name)()
+    if ":" in name:
+        made.name = name  # so that plans and histories name what can be loaded again
     return made
 
 

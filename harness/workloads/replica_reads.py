@@ -104,6 +104,7 @@ class ReplicaReads:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._last_key = -1
+        self._shown: dict[int, dict[int, tuple[str, ...]]] = {}
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
@@ -134,9 +135,15 @@ class ReplicaReads:
         return [("RPUSH", f"{self._options.prefix}l{key}", str(element))]
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
+        if op.f != "read":
+            return []
         key, value = op.value
-        seen = value if op.f == "read" else []
-        return [("RPUSH", f"{self._options.prefix}l{key}", str(v)) for v in seen]
+        name = f"{self._options.prefix}l{key}"
+        shown = self._shown.setdefault(key, {})  # elements of a key are shown again and again
+        for v in value:
+            if v not in shown:
+                shown[v] = ("RPUSH", name, str(v))
+        return [shown[v] for v in value]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value

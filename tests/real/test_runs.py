@@ -30,7 +30,7 @@ def run(folder: Path, **given) -> tuple[Results, Run]:
     given.setdefault("seed", 1)
     spec = Spec(**given)
     made = plan_run(folder / "results", spec.directory_name)
-    faults = execute(spec, made)
+    execute(spec, made)
     return campaign.judge(made).results, made
 
 

@@ -126,9 +126,11 @@ class SeenThenGone:
             return Verdict(valid=UNKNOWN, judged=False, why=why)
         gone: dict[tuple[Hashable, Any], Read] = {}
         for r in sorted(everything, key=lambda r: r.ret):
-            for v in r.value:
-                if v not in left.get(r.key, ()):
-                    gone.setdefault((r.key, v), r)
+            of_key = left.get(r.key, set())
+            if not of_key.issuperset(r.value):
+                for v in r.value:
+                    if v not in of_key:
+                        gone.setdefault((r.key, v), r)
         acknowledged = {
             (p.invoke.value[0], p.invoke.value[1])
             for p in recorded.pairs

@@ -40,6 +40,7 @@ class Letters:
     ) -> None:
         """`operations`: how many there are. Raises `OutOfMemory`, and what the model raises."""
         self._model = model
+        self._joins = model if isinstance(model, Versioned) else None
         self._letters = letters
         self._states: dict[Hashable, int] = {}
         self._by_id: list[Hashable] = []
@@ -90,9 +91,8 @@ class Letters:
         return list(map(str, states)), suffixes
 
     def _versions(self, letter: int) -> tuple[int, int]:
-        model = self._model
         f, value, known = self._letters[letter]
-        versions = model.versions(f, value, known) if isinstance(model, Versioned) else None
+        versions = self._joins.versions(f, value, known) if self._joins is not None else None
         if versions is None:
             if not known and f == "read":  # tells nothing
                 return _ANY, _KEEP

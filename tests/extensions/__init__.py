@@ -1,0 +1,1 @@
+"""Extensions of one file each, as somebody else would write them."""

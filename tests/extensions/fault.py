@@ -1,0 +1,35 @@
+"""A fault of one file: the connections of clients to a node are reset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import Chance, Effect, Injected, Layer, System, Target, Traits
+from harness.environments.protocol import CanPartition, Environment
+from harness.nemesis import victims
+
+
+class Reset:
+    """Resets what clients have open to a node."""
+
+    name = "reset"
+    traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+
+    def available(self, target: Target, env: Environment) -> str | None:
+        return None if isinstance(env, CanPartition) else "nothing can be reset there"
+
+    def draw(self, chance: Chance, system: System) -> dict[str, Any]:
+        return {"victim": victims.draw_node(chance, system)}
+
+    async def inject(self, system: System, arguments: dict[str, Any]) -> Injected:
+        node = await victims.find(arguments["victim"], system)
+        network, clients = system.env.network, system.env.client_hosts
+        return Done(node, sum([await network.reset(client, node) for client in clients]))
+
+
+class Done:
+    def __init__(self, node: str, count: int) -> None:
+        self.did = {"node": node, "connections": count}
+
+    async def heal(self) -> Effect:
+        return Effect(self.did["connections"] > 0, {"connections": self.did["connections"]})

@@ -1,0 +1,263 @@
+"""Plans: drawn from what is available, as data, edited by hand, played as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import campaign
+from harness.cli import run_command
+from harness.errors import UsageError
+from harness.history.events import FaultBegan, FaultEnded
+from harness.history.record import Plan, PlannedFault
+from harness.nemesis import catalogue
+from harness.parts import Parts, assemble
+from harness.plan import complete, draw_plan
+from harness.results import Run, plan_run
+from harness.spec import Spec
+
+TARGETS = ("redis-model", "memorydb")
+SEEDS = int(os.environ.get("HARNESS_SEEDS", "100"))
+
+
+def parts(target: str, seed: int, folder: Path, **given) -> Parts:
+    spec = Spec(target=target, environment="simulated", seed=seed, nemesis="all", **given)
+    return assemble(spec, folder)
+
+
+def check(made: Parts) -> None:
+    """Every announced kind is in the plan and available, and one at least can hurt."""
+    plan, limit_s = made.plan, made.spec.time_limit_s
+    faults = {name: catalogue.fault(name) for name in plan.kinds}
+    assert faults
+    for fault in faults.values():
+        assert fault.available(made.target, made.env) is None
+    depends = made.target.depends_on | made.workload.depends_on
+    assert any(fault.traits.disturbs & depends for fault in faults.values())
+    for planned in plan.faults:
+        assert 0 <= planned.at_s < planned.until_s <= limit_s
+    assert not set(plan.kinds) & set(plan.no_room)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_announced_kind_is_in_the_plan_and_no_plan_is_harmless(
+    target: str, tmp_path: Path
+) -> None:
+    for seed in range(SEEDS):
+        for limit_s in (30.0, 4.0):
+            check(parts(target, seed, tmp_path, time_limit_s=limit_s))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("target", TARGETS)
+def test_two_thousand_plans(target: str, tmp_path: Path) -> None:
+    announced: dict[str, int] = {}
+    for seed in range(2000):
+        made = parts(target, seed, tmp_path)
+        check(made)
+        for kind in made.plan.kinds:
+            announced[kind] = announced.get(kind, 0) + 1
+    print(target, dict(sorted(announced.items())))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_hundred_runs_and_what_their_faults_did(target: str, tmp_path: Path) -> None:
+    """Every announced kind had an effect, or the run is unknown and names it; hardly any fault
+    was skipped."""
+    began = skipped = without = 0
+    for seed in range(100):
+        spec = Spec(target=target, environment="simulated", seed=seed, nemesis="all", rate=100.0)
+        run = plan_run(tmp_path, spec.directory_name)
+        campaign.execute(spec, run)
+        judged = campaign.judge(run)
+        coverage = judged.results.claims["coverage"]
+        counts = coverage.evidence["faults"]
+        for kind in judged.record.faults:
+            if not counts[kind]["effective"]:
+                without += 1
+                assert judged.results.valid in ("unknown", False)
+                assert f"{kind} had no effect" in coverage.why
+        began += sum(count["injected"] + count["skipped"] for count in counts.values())
+        skipped += sum(count["skipped"] for count in counts.values())
+        assert judged.results.valid is not False or target != "memorydb", (seed, judged.results.why)
+    print(f"{target}: {skipped} of {began} faults skipped, {without} kinds without effect")
+    assert skipped < 0.05 * began
+
+
+def test_the_same_seed_draws_the_same_plan_and_another_seed_another(tmp_path: Path) -> None:
+    plans = [parts("memorydb", seed, tmp_path).plan for seed in (*range(20), *range(20))]
+    assert plans[:20] == plans[20:]
+    assert len({msgspec.json.encode(plan) for plan in plans}) == 20
+
+
+def test_a_short_run_has_one_cycle_and_says_what_has_no_room(tmp_path: Path) -> None:
+    left = set()
+    for seed in range(50):
+        plan = parts("memorydb", seed, tmp_path, time_limit_s=7.9).plan
+        assert len({fault.until_s for fault in plan.faults}) == 1, "they are healed together"
+        assert len(plan.faults) == len(plan.kinds) <= 3
+        left.update(plan.no_room)
+    assert left
+
+
+def test_what_has_no_room_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seed = next(s for s in range(50)
+                if parts("redis-model", s, tmp_path, time_limit_s=6.0).plan.no_room)  # fmt: skip
+    run_command(["run", "--target", "redis-model", "--env", "simulated", "--nemesis", "all",
+                 "--seed", str(seed), "--time-limit", "6", "--rate", "100",
+                 "--results", str(tmp_path)])  # fmt: skip
+    said = capsys.readouterr().out
+    record = Run(tmp_path / "latest").read_record()
+    assert record.no_room
+    assert f"no room for {', '.join(record.no_room)} in a run of 6 s" in said
+    assert f"faults {','.join(record.faults)}" in said
+
+
+def test_faults_that_are_named_share_every_cycle(tmp_path: Path) -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis="failover,partition",
+                time_limit_s=20)  # fmt: skip
+    plan = assemble(spec, tmp_path).plan
+    names = [fault.fault for fault in plan.faults]
+    assert names == ["partition", "failover"] * (len(names) // 2)
+    assert len(names) >= 4
+    for partition, failover in zip(plan.faults[::2], plan.faults[1::2], strict=True):
+        assert partition.at_s < failover.at_s < partition.until_s == failover.until_s
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_deals_every_kind_within_30_s_on_real_processes(seed: int, tmp_path: Path) -> None:
+    made = assemble(Spec(target="memorydb", nemesis="all", seed=seed), tmp_path)
+    assert set(made.plan.kinds) == {
+        "partition", "slow", "kill", "pause", "restart", "wipe", "pause-lease", "failover"
+    }  # fmt: skip
+    assert made.plan.no_room == ()
+
+
+# --- a plan by hand
+
+
+def given(tmp_path: Path, plan: object, **spec) -> Plan:
+    path = tmp_path / "plan.json"
+    path.write_text(plan if isinstance(plan, str) else json.dumps(plan))
+    spec.setdefault("target", "memorydb")
+    made = Spec(environment="simulated", plan=str(path), **spec)
+    return assemble(made, tmp_path / "run").plan
+
+
+def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
+    plan = given(tmp_path, [{"at_s": 2, "fault": "slow", "until_s": 3,
+                             "arguments": {"victim": "az2"}},
+                            {"at_s": 1, "fault": "kill", "until_s": 4}])  # fmt: skip
+    kill, slow = plan.faults
+    assert (kill.fault, slow.fault) == ("kill", "slow")
+    assert kill.arguments["victim"]
+    assert slow.arguments["victim"] == "az2"
+    assert slow.arguments["delay_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("nonsense", "not a list of {at_s, fault, arguments, until_s}"),
+        ({"spec": {}}, "not a list of"),
+        ([{"at_s": 1, "fault": "kill"}], "missing required field `until_s`"),
+        ([{"at_s": 1, "fault": "quake", "until_s": 2}], "unknown fault 'quake'"),
+        ([{"at_s": 2, "fault": "kill", "until_s": 2}], "at_s must be at least 0 and less than"),
+        ([{"at_s": 40, "fault": "kill", "until_s": 42}], "at_s is not within --time-limit 30"),
+        ([{"at_s": 1, "fault": "kill", "until_s": 2, "arguments": {"victim": "n9"}}],
+         "fault 1 (kill): victim: 'n9' is no process: give primary"),
+        ([{"at_s": 1, "fault": "kill", "until_s": 2, "arguments": {"who": "n1"}}],
+         "it has no argument 'who'; it takes victim"),
+        ([{"at_s": 1, "fault": "slow", "until_s": 2, "arguments": {"delay_ms": "long"}}],
+         "delay_ms is 'long'; it looks like"),
+    ],
+)  # fmt: skip
+def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, plan: object, said: str) -> None:
+    with pytest.raises(UsageError) as e:
+        given(tmp_path, plan)
+    assert said in str(e.value)
+
+
+def test_a_fault_that_is_not_possible_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="target redis-model has no log of its own"):
+        given(tmp_path, [{"at_s": 1, "fault": "wipe", "until_s": 2}], target="redis-model")
+
+
+def test_a_plan_is_played_as_it_was_edited_and_replays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--target", "redis-model", "--env", "simulated", "--workload", "set",
+             "--time-limit", "9", "--rate", "100", "--seed", "3",
+             "--results", str(tmp_path / "results")]  # fmt: skip
+    assert run_command([*words, "--nemesis", "partition,pause"]) in (0, 2)
+    first = Run(tmp_path / "results" / "latest").read_record()
+    edited = [fault for fault in first.plan if fault.fault == "pause"][:1]
+    path = tmp_path / "edited.json"
+    path.write_bytes(msgspec.json.encode(edited))
+    assert run_command([*words, "--plan", str(path)]) == 0
+    run = Run((tmp_path / "results" / "latest").resolve())
+    assert run.read_record().plan == edited
+    assert f"--plan {path}" in run.read_record().command
+    events = campaign.judge(run).recorded.events
+    (began,) = events.of(FaultBegan)
+    (ended,) = events.of(FaultEnded)
+    assert began.what.fault == ended.what.fault == "pause"
+    assert began.time == pytest.approx(edited[0].at_s * 1e9, abs=1e6)
+    assert run_command(["replay", str(run.path)]) == 0
+    path.unlink()
+    assert run_command(["replay", str(run.path)]) == 0, "the plan is in test.json"
+    capsys.readouterr()
+
+
+def test_the_test_json_of_a_run_is_a_plan(tmp_path: Path) -> None:
+    made = parts("redis-model", 1, tmp_path)
+    path = tmp_path / "test.json"
+    path.write_bytes(msgspec.json.encode({"plan": made.plan.faults}))
+    spec = Spec(target="redis-model", environment="simulated", plan=str(path), nodes=6)
+    again = assemble(spec, tmp_path).plan
+    assert again.faults == made.plan.faults
+
+
+def test_a_fault_that_never_had_its_turn_is_recorded_as_skipped(tmp_path: Path) -> None:
+    """`wipe` heals when the AZ counts again; a partition keeps it from that for the whole run."""
+    spec = Spec(target="memorydb", environment="simulated", workload="set", time_limit_s=6,
+                rate=50, beyond_tolerance=True)  # fmt: skip
+    azs = ["az1", "az2", "az3"]
+    grudge = {az: [other for other in azs if other != az] for az in azs}
+    plan = Plan(faults=(
+        PlannedFault(at_s=0.5, fault="wipe", until_s=1, arguments={"number": 1}),
+        PlannedFault(at_s=2, fault="kill", until_s=3, arguments={"victim": "n2"}),
+    ))  # fmt: skip
+    cut = PlannedFault(at_s=0.2, fault="partition", until_s=5.9,
+                       arguments={"kind": "az", "grudge": grudge})  # fmt: skip
+    run = plan_run(tmp_path, spec.directory_name)
+    campaign.execute(spec, run, plan=Plan(faults=(cut, *plan.faults)))
+    judged = campaign.judge(run)
+    skipped = [e.what for e in judged.recorded.events.of(FaultBegan) if e.what.skipped]
+    assert [(what.fault, what.skipped) for what in skipped] == [
+        ("kill", "the time of faults was over before its turn")]  # fmt: skip
+    assert judged.results.valid == "unknown"
+    assert "kill had no effect (0 injected, 1 skipped)" in judged.results.why
+
+
+def test_a_plan_needs_room(tmp_path: Path) -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis="kill", time_limit_s=10,
+                interval_s=60)  # fmt: skip
+    with pytest.raises(UsageError, match="give more --time-limit, or less --interval"):
+        assemble(spec, tmp_path)
+
+
+def test_what_the_workload_depends_on_counts(tmp_path: Path) -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis="clock-jump")
+    made = assemble(msgspec.structs.replace(spec, workload="ttl"), tmp_path)
+    assert made.plan.kinds == ["clock-jump"]
+    with pytest.raises(UsageError, match="nothing that redis-model and workload register do"):
+        draw_plan(spec, made.system)
+    assert complete(made.plan.faults, spec, made.system).kinds == ["clock-jump"]
