@@ -2,14 +2,15 @@
 
     python benchmarks/files.py [--operations 1000000] [--rounds 3]
 
-Whole processes of `harness check`: from JSON Lines, whose columns are then kept in a file beside
-them, and from that file. Goals: 10 s and 1.5 s. Also one with a stale read, whose witness must read
+Whole processes of `harness check`: from JSON Lines, whose columns are then kept in the
+cache folder, and from those. Goals: 10 s and 1.5 s. Also one with a stale read, whose witness must read
 the history again. Needs `.[bench]`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from histories import OPEN, READ, Columns, registers
 
+from harness.formats import columns_file
 from harness.history import Op, encode
 
 NAMES = ("read", "write", "cas")
@@ -61,7 +63,8 @@ def main() -> None:
         for name, stale_at in (("valid", None), ("one stale read", 0.9)):
             path = Path(folder) / "history.jsonl"
             write(registers(given.operations, 20, stale_at=stale_at), path)
-            kept = path.with_name(path.name + ".columns")
+            os.environ["XDG_CACHE_HOME"] = folder  # of the commands that are timed, too
+            kept = columns_file.kept_for(path)
             lines, columns = [], []
             for _ in range(given.rounds):
                 kept.unlink(missing_ok=True)
@@ -69,7 +72,7 @@ def main() -> None:
                 columns.append(checked(path, 0 if stale_at is None else 1))
             print(f"{given.operations:,} operations, {name}, {path.stat().st_size / 1e6:.0f} MB: "
                   f"{statistics.median(lines):.2f} s from JSON Lines (goal 10), "
-                  f"{statistics.median(columns):.2f} s from the columns beside it, "
+                  f"{statistics.median(columns):.2f} s from its columns, "
                   f"{kept.stat().st_size / 1e6:.0f} MB (goal 1.5)", flush=True)  # fmt: skip
 
 

@@ -19,20 +19,22 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-from harness.nemesis.faults import System
 from redis.asyncio import Redis
 
 from harness.clients import DatabaseClient, RedisConnection
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
-from harness.generators import AnyOf, TimeLimit, on_clients, seconds
+from harness.generators import TimeLimit, seconds
 from harness.interpreter import Interpreter
 from harness.nemesis.nemesis import Nemesis
+from harness.nemesis.system import System
 from harness.parts import make_workload
 from harness.recorder import Recorder
 from harness.registry import load
 from harness.spec import Spec
+from harness.streams import stream
 from harness.targets import Target, TargetOptions
 from harness.workloads.register import _CAS
 
@@ -71,7 +73,7 @@ async def bare(address: tuple[str, int], duration: float, mixed: bool) -> float:
 class Direct:
     """A router to the server's own port."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Any) -> None:
         self._target = target
 
     async def primary(self) -> str | None:
@@ -83,7 +85,7 @@ class Direct:
         )  # type: ignore[attr-defined]
 
 
-async def harness(target: Target, folder: Path, duration: float, direct: bool, round: int) -> float:
+async def harness(target: Any, folder: Path, duration: float, direct: bool, round: int) -> float:
     env = target.env
     workload = make_workload(Spec(concurrency=CONCURRENCY), env.nodes, prefix=f"x{round}{direct}:")
     router = Direct(target) if direct else target
@@ -95,11 +97,9 @@ async def harness(target: Target, folder: Path, duration: float, direct: bool, r
         )  # fmt: skip
 
     recorder = Recorder(folder / f"history-{round}-{direct}.jsonl")
-    generator = TimeLimit(
-        AnyOf((on_clients(workload.generator(), CONCURRENCY),)), seconds(duration)
-    )
+    generator = TimeLimit(workload.generator(), seconds(duration))
     base = env.now()
-    nemesis = Nemesis([], System(env, target, random.Random(0)))
+    nemesis = Nemesis([], System(env, target))
     await Interpreter(
         generator,
         CONCURRENCY,
@@ -107,7 +107,7 @@ async def harness(target: Target, folder: Path, duration: float, direct: bool, r
         nemesis,
         record=recorder,
         now=lambda: env.now() - base,
-        rng=random.Random(round),
+        stream=lambda name: stream(round, name),
     ).run()
     recorder.close()
     return recorder.counts["ok"] / duration
@@ -139,7 +139,7 @@ async def main() -> None:
         finally:
             await env.close()
     print(
-        f"{target.describe()['version']}, concurrency {CONCURRENCY}, "
+        f"{target.describe().version}, concurrency {CONCURRENCY}, "
         f"{args.rounds} rounds of {args.seconds:g} s"
     )
     for name, values in rates.items():

@@ -40,7 +40,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.campaign import execute, judge, report, run
+    from harness.campaign import execute, run
+    from harness.campaign import judge as judge_run
+    from harness.campaign import report as report_run
     from harness.checkers.isolation import check as check_isolation
     from harness.checkers.linearizability import Linearizable
     from harness.checkers.linearizability import check as check_linearizable
@@ -63,14 +65,16 @@ if TYPE_CHECKING:
     from harness.targets import Target, TargetInfo, TargetOptions
     from harness.workloads.base import Workload, WorkloadOptions
 
-# Name -> (module, name there).
+# Name -> (module, name there). No name is that of a module of the package, which would hide it.
 _EXPORTS: dict[str, tuple[str, str]] = {
     "check_isolation": ("harness.checkers.isolation", "check"),
     "check_linearizable": ("harness.checkers.linearizability", "check"),
+    "judge_run": ("harness.campaign", "judge"),
+    "report_run": ("harness.campaign", "report"),
     **{
         name: (module, name)
         for module, names in {
-            "harness.campaign": ("execute", "judge", "report", "run"),
+            "harness.campaign": ("execute", "run"),
             "harness.checkers.linearizability": ("Linearizable",),
             "harness.checkers.verdict": ("Checker",),
             "harness.clients": ("RedisConnection", "with_role"),
@@ -141,11 +145,11 @@ __all__ = [
     "execute",
     "find_run",
     "invocation",
-    "judge",
+    "judge_run",
     "load",
     "plan_run",
     "read_history",
-    "report",
+    "report_run",
     "run",
     "with_role",
 ]

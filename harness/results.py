@@ -1,7 +1,7 @@
 """The layout of `results/`: where a run leaves what.
 
 <target>-<workload>-<nemesis>/<UTC time>/
-    test.json       spec, seed, versions, environment
+    test.json       spec, seed, plan of faults, versions, environment
     history.jsonl   every operation, appended while the run goes on
     results.json    the verdict and every claim
     report.html     all of it for people; one file

@@ -23,7 +23,9 @@ def versions(target: type) -> dict[str, str]:
 def code_hash(target: type) -> str:
     """Of the sources that decide what a seed gives: the harness' and the target's."""
     files = set(Path(__file__).parent.rglob("*.py"))
-    source = inspect.getsourcefile(target)
+    source = None
+    with contextlib.suppress(TypeError):  # of a class that was typed in, there is none
+        source = inspect.getsourcefile(target)
     if source is not None:
         package = importlib.import_module(target.__module__.partition(".")[0])
         folders = [Path(p) for p in getattr(package, "__path__", ())]

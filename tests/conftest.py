@@ -18,6 +18,30 @@ os.environ["HARNESS_TESTS"] = str(os.getpid())
 SHARED_HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "histories"
 
 
+ROOT = Path(__file__).resolve().parents[1]
+# What tools leave: caches, environments, what was built.
+TOOLS = ("__pycache__", ".git", ".venv", ".pytest_cache", ".hypothesis", ".mypy_cache",
+         ".ruff_cache", "build", "dist")  # fmt: skip
+
+
+def files_of(root: Path) -> set[str]:
+    """Every file of a tree but those that tools leave."""
+    found = set()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [f for f in folders if not f.startswith(TOOLS) and "egg-info" not in f]
+        found |= {str((Path(folder) / file).relative_to(root)) for file in files}
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_in_the_tree() -> Iterator[None]:
+    """Tests write to folders of their own: what they leave among the sources is a failure."""
+    before = files_of(ROOT)
+    yield
+    left = sorted(files_of(ROOT) - before)
+    assert not left, f"the tests left these files in the tree: {left}"
+
+
 def require(present: object, reason: str) -> None:
     """Skip on a laptop that lacks a part; fail in CI, which must have it."""
     if present:

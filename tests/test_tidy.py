@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from conftest import files_of
 
 from harness.cli.commands import COMMANDS, cli
 from harness.clients import DEFINITE_CODES
@@ -112,6 +114,25 @@ def test_docs_name_every_workload_fault_model_and_error_code() -> None:
         assert f"`{fault}`" in faults or f"`{kind}`" in faults, fault
     checking = (ROOT / "docs/checking.md").read_text()
     assert all(f"`{m}`" in checking for m in names("harness.models"))
+
+
+def test_files_that_tests_leave_are_noticed_and_those_of_tools_are_not(tmp_path: Path) -> None:
+    (tmp_path / "harness" / "__pycache__").mkdir(parents=True)
+    before = files_of(tmp_path)
+    (tmp_path / "harness" / "__pycache__" / "x.pyc").write_text("")
+    assert files_of(tmp_path) == before
+    (tmp_path / "dump.rdb").write_text("")
+    (tmp_path / "harness" / "history.jsonl.columns").write_text("")
+    assert files_of(tmp_path) - before == {"dump.rdb", "harness/history.jsonl.columns"}
+
+
+def test_no_generated_file_is_committed() -> None:
+    """Where this is a checkout."""
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    suffixes = (".rdb", ".aof", ".jsonl", ".columns", ".log", ".pyc", ".so")
+    assert [f for f in done.stdout.splitlines() if f.endswith(suffixes)] == []
 
 
 def test_links_between_documents_lead_somewhere() -> None:

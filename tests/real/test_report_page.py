@@ -13,12 +13,13 @@ from conftest import require
 from harness.checkers.linearizability.checker import check
 from harness.checkers.verdict import Verdict
 from harness.history import NEMESIS, History, Op
-from harness.history.record import Results, to_json
+from harness.history.record import EnvironmentInfo, Results, RunRecord, TargetInfo
+from harness.history.recorded import Recorded
 from harness.models.register import Register
+from harness.report.data import document
 from harness.report.page import render
 from harness.report.picture import label
 from harness.spec import Spec
-from harness.spec import to_json as spec_json
 
 SECOND = 1_000_000_000
 
@@ -45,10 +46,15 @@ def page(value=2) -> str:
     coverage = Verdict(valid=True, why="x", evidence={"operations": {"read": {"ok": 2}}})
     results = Results(valid=False, why=verdict.why, expect="valid",
                       claims={"linearizable": verdict, "coverage": coverage})  # fmt: skip
-    test = {"spec": spec_json(Spec()), "command": "harness run --seed 1", "started": "today",
-            "target": {"version": "Redis 7.0.15"}, "environment": {"environment": "local"},
-            "versions": {"python": "3.11"}}  # fmt: skip
-    return render(test, to_json(results), made)
+    record = RunRecord(
+        spec=Spec(),
+        command="harness run --seed 1",
+        started="today",
+        target=TargetInfo(target="redis", version="Redis 7.0.15"),
+        environment=EnvironmentInfo(environment="local"),
+        versions={"python": "3.11"},
+    )
+    return render(document(record, results, Recorded(made)))
 
 
 def text_of(html: str) -> str:
