@@ -2,8 +2,8 @@
 
     python benchmarks/files.py [--operations 1000000] [--rounds 3]
 
-Whole processes of `harness check`: from JSON Lines, whose columns are then kept in the
-cache folder, and from those. Goals: 10 s and 1.5 s. Also one with a stale read, whose witness must read
+Whole processes of `harness check`: from JSON Lines, whose columns are then kept in the cache
+folder, and from those. Goals: 10 s and 1.5 s. Also one with a stale read, whose witness must read
 the history again. Needs `.[bench]`.
 """
 
