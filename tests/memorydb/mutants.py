@@ -344,6 +344,10 @@ MUTANTS = {
         LOG + "replica.py", "            if store.term_at(index) != install.base.term:\n",
         "            if False:\n", f"{TRIMMING}::test_an_az_that_lacks",
     ),
+    "44-overtaken": Mutant(
+        LOG + "store.py", "{Id(base.epoch, base.last)}", "{self.id_at(base.index)}",
+        "test_scenarios.py::test_a_trim_that_another_overtakes",
+    ),
     "44-overlaps": Mutant(
         LOG + "store.py", "        async with self._changing:\n            names = self._forget(n, commit)\n",
         "        names = self._forget(n, commit)\n", f"{LOG_STORE}::test_a_tail_is_cut_off",

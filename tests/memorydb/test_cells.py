@@ -1,5 +1,7 @@
 """Every workload under every fault, over many seeds, simulated: the reference keeps its promises.
 
+What a seed has found is played by hand in `test_scenarios`.
+
 `python -m pytest -m soak tests/memorydb/test_cells.py`: 200 seeds a cell (or `HARNESS_SEEDS`).
 """
 
@@ -9,7 +11,6 @@ import os
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from harness import campaign
 from harness.history.events import Settled
@@ -55,38 +56,6 @@ def judged(folder: Path, spec: Spec) -> Results:
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_seed_of_every_cell(tmp_path: Path, workload: str, nemesis: str) -> None:
     results = run(tmp_path, workload, nemesis, 1)
-    assert results.valid is True, results.why
-
-
-def spec(workload: str, nemesis: str, seed: int) -> Spec:
-    """Of a run that found something, as it was."""
-    return Spec(
-        target="memorydb", workload=workload, nemesis=nemesis, environment="simulated", seed=seed,
-        time_limit_s=6.0, interval_s=0.7, rate=200.0, options={**OPTIONS, "snapshots": "0"},
-    )  # fmt: skip
-
-
-# A leader of the log that resigned before anybody could answer it; nobody left to be paused;
-# a hand-over asked of a primary that was stopped; an audit of an AZ that had just been started.
-FOUND = [
-    spec("register", "all", 1004),
-    spec("set", "all", 1018),
-    spec("wait", "all", 2013),
-    replace(spec("register", "all", 3038), time_limit_s=12.0),
-]
-
-
-@pytest.mark.parametrize("of", FOUND, ids=lambda of: f"{of.workload}-{of.seed}")
-def test_a_seed_that_found_something(tmp_path: Path, of: Spec) -> None:
-    results = judged(tmp_path, of)
-    assert results.valid is True, results.why
-
-
-@pytest.mark.parametrize(("workload", "seed"), [("lock", 60006), ("lock", 60008), ("queue", 62064)])
-def test_a_seed_that_found_something_of_trimming(tmp_path: Path, workload: str, seed: int) -> None:
-    """An AZ that was asked while it took a base; trims that overlapped; a log that was trimmed
-    while the harness waited for an AZ that did not answer."""
-    results = run(tmp_path, workload, "all", seed)
     assert results.valid is True, results.why
 
 

@@ -86,7 +86,7 @@ def test_whole_segments_are_forgotten_and_never_more_than_was_said() -> None:
 
 
 def test_trims_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found by the cell lock, all, seed 60008: another begins before one is durable."""
+    """Another is asked for before one is durable (what seed 60008 found: `test_scenarios`)."""
     monkeypatch.setattr(store, "SEGMENT_BYTES", 50)
 
     async def story(logs: Logs) -> None:
