@@ -345,7 +345,7 @@ MUTANTS = {
         "            if False:\n", f"{TRIMMING}::test_an_az_that_lacks",
     ),
     "44-overtaken": Mutant(
-        LOG + "store.py", "{Id(base.epoch, base.last)}", "{self.id_at(base.index)}",
+        LOG + "store.py", "after {Id(base.epoch, base.last)}\")", "after {self.id_at(base.index)}\")",
         "test_scenarios.py::test_a_trim_that_another_overtakes",
     ),
     "44-overlaps": Mutant(

@@ -74,10 +74,10 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
         assert not [value for value, count in there.items() if count > 1], "writes are doubled"
         assert not set(there) - set(sent)
         assert len(acknowledged) > 300 * ROUNDS
-        assert set(audit["nodes"].values()) == {audit["replay"]}, audit
-        assert not audit["differing"]
-        assert audit["compared"] > 0.9 * audit["entries"]
-        assert all(held == made for held, made in audit["snapshots"].values())
-        assert audit["trimmed"] > 0
+        assert set(audit.nodes.values()) == {audit.replay}, audit
+        assert not audit.differing
+        assert audit.compared > 0.9 * audit.entries
+        assert all(held == made for held, made in audit.snapshots.values())
+        assert audit.trimmed > 0
 
     asyncio.run(story())

@@ -17,7 +17,9 @@ from harness.environments.local import LocalEnvironment, reserve
 from harness.environments.protocol import EnvironmentOptions
 from harness.errors import UsageError
 from harness.history import read_history
-from harness.history.record import Results
+from harness.history.events import FaultBegan
+from harness.history.record import Plan, PlannedFault, Results
+from harness.history.recorded import Recorded
 from harness.results import Run, plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
@@ -26,11 +28,11 @@ from targets.vanilla import Redis
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
 
-def run(folder: Path, **given) -> tuple[Results, Run]:
+def run(folder: Path, *, plan: Plan | None = None, **given) -> tuple[Results, Run]:
     given.setdefault("seed", 1)
     spec = Spec(**given)
     made = plan_run(folder / "results", spec.directory_name)
-    execute(spec, made)
+    execute(spec, made, plan=plan)
     return campaign.judge(made).results, made
 
 
@@ -85,16 +87,26 @@ def test_values_seen_and_lost_are_reported(nothing_left: Path, redis_server: Pat
     assert results.claims["converged"].valid is True, results.claims["converged"].why
 
 
-@pytest.mark.parametrize("fault", ["kill", "pause", "restart", "partition-client"])
-def test_every_fault_bites(nothing_left: Path, redis_server: Path, fault: str) -> None:
-    results, folder = run(nothing_left, workload="register", nemesis=fault, time_limit_s=6,
-                          interval_s=1.5, options=DURABLE, seed=3)  # fmt: skip
+VICTIM = {"victim": "primary"}
+CUT = {"kind": "client", "grudge": {"c1": ["primary"], "primary": ["c1"]}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments"),
+    [("kill", VICTIM), ("pause", VICTIM), ("restart", VICTIM), ("partition-client", CUT)],
+)
+def test_every_fault_bites(
+    nothing_left: Path, redis_server: Path, fault: str, arguments: dict
+) -> None:
+    planned = PlannedFault(at_s=1.5, fault=fault, arguments=arguments, until_s=4)
+    results, folder = run(nothing_left, workload="register", time_limit_s=6, options=DURABLE,
+                          plan=Plan(faults=(planned,)))  # fmt: skip
     coverage = results.claims["coverage"]
     assert coverage.valid is True, coverage.why
     assert coverage.evidence["faults"][fault]["effective"] >= 1
     history, _ = read_history(folder.history)
-    hit = [p.said for p in history.nemesis_pairs() if p.invoke.f == f"start-{fault}"]
-    assert any(h.get("was_primary") or h.get("kind") == "client" for h in hit)
+    (began,) = Recorded(history).events.of(FaultBegan)
+    assert began.what.did.get("was_primary") or began.what.did["kind"] == "client"
     errors = {(op.error or "").split(":")[0] for op in history if op.type in ("fail", "info")}
     latencies = results.claims["performance"].evidence["latency_ms"].values()
     slowest_ms = max(quantiles["max"] for quantiles in latencies)
