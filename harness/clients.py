@@ -17,7 +17,8 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from harness.history import LINE_BYTES_MAX, Op, OpType, encode
+from harness.history.files import LINE_BYTES_MAX, encode
+from harness.history.operations import Op, OpType, unclassified
 from harness.host import Address
 
 _pack: Callable[[tuple[Any, ...]], bytes] | None = None
@@ -115,11 +116,11 @@ def outcome_of(error: Exception, *, read: bool, form: Form = "command") -> tuple
         arity = "wrong number of arguments" in text
         definite = code in DEFINITE_CODES[form] or (arity and form == "command")
         if code not in _KNOWN_CODES and not arity:
-            label = f"unclassified: {label}"
+            label = unclassified(label)
     elif isinstance(error, rx.ConnectionError | OSError | EOFError):
         label = f"connection: {text}"
     else:
-        label = f"unclassified: {type(error).__name__}: {text}"
+        label = unclassified(f"{type(error).__name__}: {text}")
     return ("fail" if read or definite else "info"), label
 
 

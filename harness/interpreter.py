@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from harness.generators import Context, Generator, Later, Nothing
-from harness.history.operations import NEMESIS, Op
+from harness.history.operations import NEMESIS, Op, unclassified
 
 
 class Invoker(Protocol):
@@ -238,7 +238,7 @@ class Interpreter:
             with contextlib.suppress(Exception):
                 await invoker.close()
             self._invokers[worker] = self._new_client(worker)
-            error = f"unclassified: the client crashed: {type(e).__name__}: {e}"
+            error = unclassified(f"the client crashed: {type(e).__name__}: {e}")
             return op.completed("info", error=error[:200])
 
     def _complete(self, lane: Lane, worker: int, op: Op) -> None:

@@ -33,9 +33,22 @@ class Op(msgspec.Struct, omit_defaults=True, gc=False):
     node: str | None = None
     role: str | None = None
 
+    @property
+    def is_unclassified(self) -> bool:
+        """Whether it ended in an error that no table knows, see `unclassified`."""
+        return self.error is not None and self.error.startswith(_UNCLASSIFIED)
+
     def completed(self, type: OpType, **changes: Any) -> Op:
         """This invocation as a completion; index and time are set when it is recorded."""
         return msgspec.structs.replace(self, type=type, **changes)
+
+
+_UNCLASSIFIED = "unclassified: "
+
+
+def unclassified(error: str) -> str:
+    """An error that no table knows, as it is recorded: such errors are counted."""
+    return _UNCLASSIFIED + error
 
 
 class Pair(msgspec.Struct, gc=False):

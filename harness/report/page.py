@@ -42,9 +42,20 @@ def render(shown: Document) -> str:
         latency_legend=charts.legend(list(shown.series["latency"]), charts.COLOURS),
         rate_legend=charts.legend(list(shown.series["rate"]), charts.BY_TYPE),
         most=picture.MOST,
-        where={
-            **msgspec.to_builtins(record.target),
-            **msgspec.to_builtins(record.environment),
-            **record.versions,
-        },
+        where=_where(record),
     )
+
+
+def _where(record: RunRecord) -> dict[str, str]:
+    """Target, environment and versions, by name; what is not there is left out."""
+    target, environment = record.target, record.environment
+    rows = {
+        "target": target.target,
+        "version": target.version,
+        "binary": target.binary,
+        "options": ", ".join(f"{name}={value}" for name, value in target.options.items()),
+        "environment": environment.environment,
+        "addresses": ", ".join(f"{node} {at}" for node, at in environment.addresses.items()),
+        **record.versions,
+    }
+    return {name: text for name, text in rows.items() if text}

@@ -48,9 +48,7 @@ class Coverage:
             "operations": counts,
             "faults": {kind: msgspec.to_builtins(count) for kind, count in faults.items()},
             "unclassified_errors": sum(
-                1
-                for p in recorded.pairs
-                if p.done is not None and (p.done.error or "").startswith("unclassified")
+                1 for p in recorded.pairs if p.done is not None and p.done.is_unclassified
             ),
         }
         if missing:
