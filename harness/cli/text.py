@@ -45,7 +45,9 @@ def print_verdict(results: Results, folder: Run, record: RunRecord) -> None:
     word, spec = WORD[results.valid], record.spec
     click.echo(
         click.style(word, fg=COLOUR[word], bold=True)
-        + f"  {spec.target} {spec.workload}, faults {spec.nemesis}, seed {spec.seed}"
+        + f"  {spec.target} {spec.workload}, faults {spec.nemesis}"
+        + (f" with the plan of {spec.plan}" if spec.plan is not None else "")
+        + f", seed {spec.seed}"
         + (" (expected to be invalid)" if spec.expect == "invalid" else "")
     )
     if spec.world is not None:
