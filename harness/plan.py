@@ -21,7 +21,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.history.record import Plan, PlannedFault
 from harness.nemesis import catalogue, victims
-from harness.nemesis.protocol import Chance, Fault, Layer
+from harness.nemesis.protocol import Arguments, Chance, Fault, Lasting, Layer
 from harness.nemesis.system import System
 from harness.spec import Spec
 from harness.streams import stream
@@ -96,17 +96,9 @@ def _draw(
             hand, deck = deal_hand(deck or rng.sample(kinds, len(kinds)), rng)
         if one_cycle and spec.interval_s is None:
             interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(hand) + 1)))
-        cycle, began_ms = _cycle(hand, began_ms, max(1, interval_ms), limit_ms, rng)
-        for at_ms, until_ms, fault in cycle:
-            chance = Chance(rng=rng, strength_percent=strength, together=hand)
-            planned.append(
-                PlannedFault(
-                    at_s=at_ms / 1000,
-                    fault=fault.name,
-                    arguments=fault.draw(chance, system),
-                    until_s=until_ms / 1000,
-                )
-            )
+        chance = Chance(rng=rng, strength_percent=strength, together=hand)
+        cycle, began_ms = _cycle(hand, began_ms, max(1, interval_ms), limit_ms, chance, system)
+        planned += cycle
         if one_cycle:
             break
     announced = {p.fault for p in planned}
@@ -122,19 +114,35 @@ def _draw_interval_ms(rng: random.Random, limit_ms: int) -> int:
 
 
 def _cycle(
-    hand: Sequence[Fault], began_ms: int, interval_ms: int, limit_ms: int, rng: random.Random
-) -> tuple[list[tuple[int, int, Fault]], int]:
-    """((from, until, fault) of a cycle as far as it fits into the time limit, its end). Waits are
-    0.6 to 1.4 times the interval."""
-    starts, now = [], began_ms
-    for _ in hand:
-        now += _about(interval_ms, rng)
-        starts.append(now)
-    until = now + _about(interval_ms, rng)
-    # A fault that begins just before the end would do nothing.
-    fitting = [(at, min(until, limit_ms), fault) for at, fault in zip(starts, hand, strict=True)
-               if at + interval_ms // 2 <= limit_ms]  # fmt: skip
-    return fitting, until
+    hand: Sequence[Fault],
+    began_ms: int,
+    interval_ms: int,
+    limit_ms: int,
+    chance: Chance,
+    system: System[Any, Any],
+) -> tuple[list[PlannedFault], int]:
+    """The faults of a cycle as far as they fit into the time limit, and its end. Waits are 0.6 to
+    1.4 times the interval."""
+    begun: list[tuple[int, Fault, Arguments]] = []
+    now = began_ms
+    for fault in hand:
+        now += _about(interval_ms, chance.rng)
+        arguments = fault.draw(chance, system)
+        # A fault that begins just before the end would do nothing.
+        if now + interval_ms // 2 <= limit_ms:
+            begun.append((now, fault, arguments))
+        if isinstance(fault, Lasting):
+            now += fault.injection_ms(arguments, system.target)
+    until = now + _about(interval_ms, chance.rng)
+    return [
+        PlannedFault(
+            at_s=at / 1000,
+            fault=fault.name,
+            arguments=arguments,
+            until_s=min(until, limit_ms) / 1000,
+        )
+        for at, fault, arguments in begun
+    ], until
 
 
 def _about(ms: int, rng: random.Random) -> int:

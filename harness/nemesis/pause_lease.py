@@ -31,6 +31,10 @@ class PauseAtLease:
         low, high = lease_ms - lease_ms // 2, lease_ms + lease_ms * 3 // 2
         return {"pauses_ms": [chance.rng.randint(low, high) for _ in range(PAUSE_COUNT)]}
 
+    def injection_ms(self, arguments: Arguments, target: Target) -> int:
+        assert isinstance(target, HasLease)
+        return sum(arguments["pauses_ms"]) + len(arguments["pauses_ms"]) * target.lease_ms // 2
+
     async def inject(self, system: System[CanPause, HasLease], arguments: Arguments) -> Done:
         pauses: list[dict[str, Any]] = []
         for ms in arguments["pauses_ms"]:

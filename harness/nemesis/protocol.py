@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from harness.environments.protocol import Environment
 from harness.nemesis.system import System
@@ -98,4 +98,13 @@ class Fault(Protocol):
 
     async def inject(self, system: System[Any, Any], arguments: Arguments, /) -> Injected:
         """Break something. Raises `Skipped` where the moment does not allow it."""
+        ...
+
+
+@runtime_checkable
+class Lasting(Fault, Protocol):
+    """A fault whose injection takes a while."""
+
+    def injection_ms(self, arguments: Arguments, target: Target, /) -> int:
+        """About how long: a plan has nothing else begin meanwhile."""
         ...

@@ -59,7 +59,7 @@ def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
-    """A round trip of 40 ms: a leader that has not been answered yet goes on (seed 1004 of the
+    """A round trip of 40 ms: a leader that has not been answered yet goes on (once seed 1004 of the
     cell register, all)."""
     far = Delays(low_ns=19_000_000, high_ns=20_000_000, slow_per_1024=0)
 
@@ -329,7 +329,7 @@ def test_garbage_ends_the_connection_and_nothing_else() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
     """A user hears the AZs, who hardly hear it; when they can again it is served at once, not when
-    TCP has sent everything again (the cell set, all, seed 62083)."""
+    TCP has sent everything again (once the cell set, all, seed 62083)."""
 
     async def story(logs: Logs) -> None:
         writer, reader = logs.clients["u1"], logs.clients["u2"]

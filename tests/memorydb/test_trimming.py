@@ -424,7 +424,7 @@ def test_a_node_without_snapshots_says_that_it_needs_one() -> None:
 
 
 def test_a_replica_that_began_with_a_snapshot_knows_who_leads() -> None:
-    """Though the entry that says so is before it (found by the cell register, all, seed 1)."""
+    """Though the entry that says so is before it (once the cell register, all, seed 1)."""
 
     async def story(shards: Shards) -> None:
         await trimmed_shard(shards)
