@@ -10,7 +10,8 @@ A generator is told of each invocation and completion by `update(context, op)` a
 successor. Generators are immutable and have no clock: the time, the worker and the worker's own
 stream of random numbers are the context's. A worker's stream is drawn from once an operation: one
 that has no operation for it draws nothing, or keeps what it drew (`Mix`). So what a client does is
-decided by its stream alone, whatever the other clients and the faults do.
+decided by its stream alone, whatever the other clients and the faults do, as long as its workers
+share no part with others that ends, or takes turns (`Phases`, `AnyOf` of the same workers).
 
 Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj).
 """
@@ -282,20 +283,6 @@ class Delay(_Around, frozen=True):
         return step[0], Delay(step[1], self.nanos, due)
 
 
-class Sleep(msgspec.Struct, frozen=True):
-    """Nothing for `nanos` from when it is first asked."""
-
-    nanos: int
-    ends: int | None = None
-
-    def next(self, ctx: Context, /) -> Step:
-        ends = ctx.time + self.nanos if self.ends is None else self.ends
-        return None if ctx.time >= ends else (Later(ends, True), Sleep(self.nanos, ends))
-
-    def update(self, ctx: Context, op: Op, /) -> Generator:
-        return self
-
-
 class Synchronize(_Around, frozen=True):
     """Waits until every worker that it may use is free, then goes on as the inner generator."""
 
@@ -405,11 +392,6 @@ def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Genera
         if changed is not part:
             after = (*after[:i], changed, *after[i + 1 :])
     return after
-
-
-def seq(*parts: Generator) -> Generator:
-    """One after the other, without waiting for outstanding operations."""
-    return Phases(parts)
 
 
 def phases(*parts: Generator) -> Generator:

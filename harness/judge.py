@@ -11,6 +11,7 @@ from harness.checkers.verdict import Checker, worst
 from harness.environments.nodes import node_names
 from harness.history.record import Results, RunRecord
 from harness.history.recorded import Recorded
+from harness.nemesis.catalogue import ALL
 from harness.parts import make_workload
 
 
@@ -22,7 +23,7 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     checkers: dict[str, Checker] = {
         **workload.claims(),
         "coverage": Coverage(
-            minimum=workload.minimum, faults=record.faults, final=workload.final() is not None
+            minimum=workload.minimum, faults=_announced(record), final=workload.final() is not None
         ),
         "availability": Availability(),
         "performance": Performance(),
@@ -41,3 +42,10 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
         said.append("faults may have gone beyond what the target says that it survives")
         why = f"beyond tolerance: {why}" if valid is False else why
     return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=said)
+
+
+def _announced(record: RunRecord) -> list[str]:
+    """The kinds of fault that must have had an effect: those of the plan, and whatever was named.
+    Of `all` it is no matter what had no room."""
+    named = record.no_room if record.spec.nemesis != ALL else []
+    return [*record.faults, *named]

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.history.record import Plan
 from harness.nemesis.catalogue import ALL
 from harness.nemesis.system import System
-from harness.plan import draw_plan, read_plan
+from harness.plan import complete, draw_plan, read_plan
 from harness.registry import load
 from harness.spec import Spec
 from harness.targets import Target, TargetOptions
@@ -82,9 +82,11 @@ def assemble(
     )
     workload = make_workload(spec, env.nodes, key_prefix(env, folder))
     system = System(env, target, beyond_tolerance=spec.beyond_tolerance)
-    if plan is None and spec.plan is not None:
-        plan = read_plan(Path(spec.plan), spec, system)
-    elif plan is None:
+    if plan is not None:
+        plan = complete(plan.faults, spec, system)
+    elif spec.plan is not None:
+        plan = complete(read_plan(Path(spec.plan)), spec, system, f"--plan {spec.plan}")
+    else:
         plan = draw_plan(spec, system, workload.depends_on)
     return Parts(spec=spec, env=env, target=target, workload=workload, system=system, plan=plan)
 

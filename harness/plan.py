@@ -29,6 +29,7 @@ from harness.targets import Disturbance
 
 TRIES = 100  # until a plan is drawn that can hurt the target
 ONE_CYCLE_S = 8.0  # a shorter run has room for one cycle only
+LEAST_S, LATEST_S = 0.001, 1e6  # how long a fault is; when the last one ends
 HAND = 3  # kinds that a cycle of `all` has at most
 STRENGTHS = (25, 50, 100, 200, 400)
 
@@ -171,62 +172,77 @@ def incompatible(one: Fault, other: Fault) -> bool:
 # --- a plan from a file
 
 
-def read_plan(path: Path, spec: Spec, system: System[Any, Any]) -> Plan:
-    """A plan as a person edited it: a list of faults, or a test.json, whose plan is taken.
-
-    Arguments that are left out are drawn. Raises `UsageError`.
-    """
+def read_plan(path: Path) -> list[PlannedFault]:
+    """A plan as a person edited it: a list of faults, or a test.json, whose plan is taken. Raises
+    `UsageError`."""
     try:
         data = msgspec.json.decode(path.read_bytes())
         if isinstance(data, dict):
             data = data.get("plan")
-        given = msgspec.convert(data, list[PlannedFault])
+        return msgspec.convert(data, list[PlannedFault])
     except OSError as e:
         raise UsageError(f"--plan: can't read {path}: {e.strerror}") from e
     except (msgspec.MsgspecError, UnicodeDecodeError) as e:
         raise UsageError(
             f"--plan {path}: not a list of {{at_s, fault, arguments, until_s}}: {e}"
         ) from e
-    return complete(given, spec, system, str(path))
 
 
 def complete(
-    given: Sequence[PlannedFault], spec: Spec, system: System[Any, Any], where: str = "plan"
+    given: Sequence[PlannedFault], spec: Spec, system: System[Any, Any], where: str = "the plan"
 ) -> Plan:
-    """A plan whose faults are available here and have all their arguments, in order of time.
-    Raises `UsageError`."""
+    """A plan whose faults are available here and have all their arguments, in order of time:
+    those that are left out are drawn. Raises `UsageError`."""
     faults = []
     for number, each in enumerate(given, 1):
-        at = f"--plan {where}, fault {number} ({each.fault})"
+        at = f"{where}, fault {number} ({each.fault})"
         found = catalogue.fault(each.fault)
         reason = found.available(system.target, system.env)
         if reason is not None:
             raise UsageError(f"{at}: not possible here: {reason}")
-        if not 0 <= each.at_s < each.until_s:
-            raise UsageError(f"{at}: at_s must be at least 0 and less than until_s")
+        if not 0 <= each.at_s < each.until_s <= LATEST_S or each.until_s - each.at_s < LEAST_S:
+            raise UsageError(
+                f"{at}: at_s must be at least 0, and until_s at least {LEAST_S:g} s later and at "
+                f"most {LATEST_S:g}"
+            )
         if each.at_s >= spec.time_limit_s:
             raise UsageError(f"{at}: at_s is not within --time-limit {spec.time_limit_s:g}")
-        chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(found,))
-        drawn = found.draw(chance, system)
-        _check_arguments(at, each.arguments, drawn, system)
-        faults.append(
-            msgspec.structs.replace(each, fault=found.name, arguments={**drawn, **each.arguments})
-        )
+        arguments = _arguments(at, found, each.arguments, spec, number, system)
+        faults.append(msgspec.structs.replace(each, arguments=arguments))
     return Plan(faults=tuple(sorted(faults, key=lambda f: f.at_s)))
 
 
-def _check_arguments(
-    where: str, given: dict[str, Any], drawn: dict[str, Any], system: System[Any, Any]
-) -> None:
-    for name, value in given.items():
-        if name not in drawn:
-            takes = ", ".join(drawn) or "no arguments"
+def _arguments(
+    where: str,
+    fault: Fault,
+    given: Arguments,
+    spec: Spec,
+    number: int,
+    system: System[Any, Any],
+) -> Arguments:
+    names = set(getattr(fault.takes, "__annotations__", ()))
+    for name in given:
+        if name not in names:
+            takes = ", ".join(sorted(names)) or "no arguments"
             raise UsageError(f"{where}: it has no argument {name!r}; it takes {takes}")
-        kinds = (int, float) if isinstance(drawn[name], int | float) else type(drawn[name])
-        if not isinstance(value, kinds) or isinstance(value, bool):
-            raise UsageError(f"{where}: {name} is {value!r}; it looks like {drawn[name]!r}")
-        if name in ("victim", "to"):
-            try:
-                victims.check(value, system)
-            except UsageError as e:
-                raise UsageError(f"{where}: {name}: {e}") from e
+    whole = given
+    if names - set(given):
+        chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(fault,))
+        whole = {**fault.draw(chance, system), **given}
+    if "kind" in given and "grudge" not in given:
+        raise UsageError(f"{where}: give a grudge too, or the fault partition-{given['kind']}")
+    try:
+        msgspec.convert(whole, fault.takes)
+    except msgspec.ValidationError as e:
+        raise UsageError(f"{where}: {e}") from e
+    try:
+        for name in ("victim", "to"):
+            if name in whole:
+                victims.check(whole[name], system)
+        for sink, sources in whole.get("grudge", {}).items():
+            for name in (sink, *sources):
+                if name not in system.env.client_hosts:
+                    victims.check(name, system)
+    except UsageError as e:
+        raise UsageError(f"{where}: {e}") from e
+    return whole

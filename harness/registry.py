@@ -20,7 +20,7 @@ from harness.errors import UsageError
 _REQUIRED = {
     "target": ("promises", "start", "primary"),
     "environment": ("simulated", "open", "now"),
-    "fault": ("available", "draw", "inject"),
+    "fault": ("name", "traits", "takes", "available", "draw", "inject"),
     "workload": ("generator", "apply", "claims"),
     "model": ("init", "step"),
 }
@@ -41,8 +41,9 @@ def load(group: str, name: str) -> Any:
             sys.path.insert(0, os.getcwd())  # one's own target lies where one works
         try:
             made = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as e:
-            raise UsageError(f"can't load the {kind} {name!r}: {e}") from e
+        except Exception as e:  # whatever somebody's module does when it is imported
+            what = str(e) if isinstance(e, ImportError | AttributeError) else repr(e)
+            raise UsageError(f"can't load the {kind} {name!r}: {what}") from e
         if not isinstance(made, type):
             raise UsageError(f"can't load the {kind} {name!r}: it is not a class")
         lacking = [each for each in _REQUIRED[kind] if not hasattr(made, each)]

@@ -23,9 +23,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness.errors import HistoryError, UsageError
-from harness.history.record import Hashes, Results, RunRecord
+from harness.history.record import FORMAT, Hashes, Results, RunRecord
 
 T = TypeVar("T")
+
+
+class _Format(msgspec.Struct):
+    format: int = 1  # which did not say so
 
 
 class Run:
@@ -61,14 +65,17 @@ class Run:
         write_json(self.test, record)
 
     def read_record(self) -> RunRecord:
-        """Raises `UsageError`, as the other readers do."""
+        """Raises `UsageError`, as the other readers do, also for a run of another version."""
+        found = self._read(self.test, _Format, "does not describe a run").format
+        if found != FORMAT:
+            raise UsageError(
+                f"{self.test} was written by another version of harness (format {found}, this one "
+                f"reads {FORMAT}): judge its history alone, with --model"
+            )
         return self._read(self.test, RunRecord, "does not describe a run")
 
     def write_results(self, results: Results) -> None:
         write_json(self.results, results)
-
-    def read_results(self) -> Results:
-        return self._read(self.results, Results, "holds no results")
 
     def write_hashes(self, hashes: Hashes) -> None:
         write_json(self.hashes, hashes)

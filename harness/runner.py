@@ -214,10 +214,15 @@ class Runner:
             done = await self._nemesis.invoke(invoke)
             done.index, done.time = self.recorder.index, self.now()
             self.recorder(done)
-        for fault in _never_begun(faults):
-            reason = "the time of faults was over before its turn"
-            began = FaultBegan(fault=fault.fault, arguments=fault.arguments, skipped=reason)
-            self._note(began)
+        for number, fault in _never_begun(faults):
+            self._note(
+                FaultBegan(
+                    fault=fault.fault,
+                    number=number,
+                    arguments=fault.arguments,
+                    skipped="the time of faults was over before its turn",
+                )
+            )
         if not self._faults:
             self._note(Healed())
             return
@@ -265,7 +270,7 @@ class Runner:
             self._say(f"could not remove {len(keys)} keys {prefix}*: {e}\n")
 
 
-def _never_begun(faults: Generator) -> list[PlannedFault]:
+def _never_begun(faults: Generator) -> list[tuple[int, PlannedFault]]:
     if isinstance(faults, TimeLimit):
         faults = faults.inner
     return faults.left() if isinstance(faults, Planned) else []

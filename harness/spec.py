@@ -92,6 +92,11 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
                 "--timeout must be between 0.01 and 1e4 seconds",
             ),
             (
+                self.plan is None or self.nemesis in ("none", "all"),
+                "--plan names the faults: leave out --nemesis, or give `all` to have a simulation "
+                "draw its world",
+            ),
+            (
                 self.first_port is None or 0 < self.first_port <= 65535 - self.node_count,
                 "--port must be between 1 and 65535 less the number of nodes",
             ),
@@ -113,7 +118,8 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def directory_name(self) -> str:
-        return f"{self.target}-{self.workload}-{self.nemesis}".replace(":", ".").replace("/", "_")
+        faults = self.nemesis if self.plan is None else "plan"
+        return f"{self.target}-{self.workload}-{faults}".replace(":", ".").replace("/", "_")
 
     def command(self) -> str:
         """The command line that repeats this test (a password is never part of it)."""

@@ -15,7 +15,7 @@ from harness.environments.protocol import EnvironmentOptions
 from harness.errors import EnvironmentFailed, UsageError
 from harness.generators import NANOS, TimeLimit
 from harness.history import NEMESIS, History, Op
-from harness.history.events import FaultEnded, read
+from harness.history.events import FaultBegan, FaultEnded, invoked, read
 from harness.history.record import PlannedFault, TargetInfo
 from harness.nemesis import catalogue, grudges, victims
 from harness.nemesis.nemesis import Nemesis
@@ -230,7 +230,7 @@ def test_all_takes_what_can_be_done() -> None:
         ("failover", Place(), Plain(), "target plain knows no operator's failover ("),
         ("kill", EXTERNAL, WithFailover(),
          "the external environment can't kill processes (local, simulated can)"),
-        ("failover", EXTERNAL, WithFailover(), "its servers are somebody else's"),
+        ("failover", EXTERNAL, WithFailover(), "injects no faults for a failover to go with"),
         ("clock-jump", Place(), Plain(),
          "the local environment can't skew the clocks of machines (simulated can)"),
         ("wipe", Place(), WithFailover(), "target redis has no log of its own (memorydb can)"),
@@ -303,7 +303,7 @@ def test_a_partition_among_roles_follows_the_roles() -> None:
         s = system()
         s.target.leads = "n2"
         grudge = {"primary": ["replica 1"], "n3": ["primary"]}
-        cut = await inject(s, "partition", grudge=grudge)
+        cut = await inject(s, "partition", kind="one-way", grudge=grudge)
         assert s.env.network.applied[-1] == {("n1", "n2"), ("n2", "n3")}
         assert cut.did["grudge"] == {"n2": ["n1"], "n3": ["n2"]}
 
@@ -347,21 +347,29 @@ def test_a_victim_that_does_not_run_is_another_or_none() -> None:
         asyncio.run(victims.find("helper 1", s))
 
 
+def start(fault: str, number: int = 0, **arguments) -> Op:
+    f, value = invoked(FaultBegan(fault=fault, number=number, arguments=arguments))
+    return Op(0, 0, "invoke", NEMESIS, f, value)
+
+
+def stop(fault: str, number: int = 0) -> Op:
+    f, value = invoked(FaultEnded(fault=fault, number=number))
+    return Op(0, 0, "invoke", NEMESIS, f, value)
+
+
 def test_a_heal_that_failed_is_tried_again() -> None:
     async def main() -> None:
         s = system()
         s.target.refuses = 1
         nemesis = Nemesis(faults("kill"), s)
-        victim = {"victim": "primary"}
-        await nemesis.invoke(Op(0, 0, "invoke", NEMESIS, "start-kill", victim))
-        done = await nemesis.invoke(Op(1, 1, "invoke", NEMESIS, "stop-kill"))
+        await nemesis.invoke(start("kill", victim="primary"))
+        done = await nemesis.invoke(stop("kill"))
         assert done.error == "EnvironmentFailed: not yet"
         assert nemesis.healing() == [FaultEnded(fault="kill")]
-        done = await nemesis.invoke(Op(2, 2, "invoke", NEMESIS, "stop-kill"))
+        done = await nemesis.invoke(stop("kill"))
         assert done.value["effective"] is True
         assert nemesis.healing() == []
-        again = await nemesis.invoke(Op(3, 3, "invoke", NEMESIS, "stop-kill"))
-        assert again.value == {"effective": False}
+        assert (await nemesis.invoke(stop("kill"))).value == {"effective": False, "effect": {}}
         assert s.down == set()
 
     asyncio.run(main())
@@ -371,13 +379,12 @@ def test_a_fault_overlaps_with_itself() -> None:
     async def main() -> None:
         s = system()
         nemesis = Nemesis(faults("kill"), s)
-        for i, victim in enumerate(["n1", "n3"]):
-            op = Op(i, i, "invoke", NEMESIS, "start-kill", {"victim": victim})
-            await nemesis.invoke(op)
+        for number, victim in enumerate(["n1", "n3"]):
+            await nemesis.invoke(start("kill", number, victim=victim))
         assert s.down == {"n1", "n3"}
-        done = [await nemesis.invoke(Op(i, i, "invoke", NEMESIS, "stop-kill")) for i in (2, 3)]
-        assert [op.value["node"] for op in done] == ["n1", "n3"]
-        assert s.down == set()
+        assert (await nemesis.invoke(stop("kill", 1))).value["effect"]["node"] == "n3"
+        assert s.down == {"n1"}
+        assert (await nemesis.invoke(stop("kill", 0))).value["effect"]["node"] == "n1"
 
     asyncio.run(main())
 
@@ -387,7 +394,7 @@ def test_a_fault_whose_moment_does_not_allow_it_is_skipped_with_the_reason() -> 
         s = system()
         s.down.update(s.env.nodes)
         nemesis = Nemesis(faults("kill"), s)
-        invoke = Op(0, 0, "invoke", NEMESIS, "start-kill", {"victim": "primary"})
+        invoke = start("kill", victim="primary")
         done = await nemesis.invoke(invoke)
         assert done.value == {"skipped": "no node is up"}
         assert nemesis.healing() == []
@@ -409,6 +416,53 @@ def test_a_partition_counts_only_the_bytes_that_it_held_itself() -> None:
     asyncio.run(main())
 
 
+class Breaks(Exception):
+    """Anything that may go wrong half-way."""
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("kill", "kill"), ("pause", "pause"), ("partition-primary", "apply"), ("slow", "shape")],
+)
+def test_a_fault_that_fails_half_way_leaves_nothing_behind(name: str, method: str) -> None:
+    async def main() -> None:
+        s = system()
+        place = s.env if hasattr(s.env, method) else s.env.network
+        works, calls = getattr(place, method), []
+
+        async def breaks_once(*args, **given):
+            calls.append(args)
+            if len(calls) == (1 if name != "slow" else 3):
+                raise Breaks
+            return await works(*args, **given)
+
+        setattr(place, method, breaks_once)
+        with pytest.raises(Breaks):
+            await inject(s, name)
+        assert s.down == s.paused == set()
+        assert s.grudges == {}
+        if name.startswith("partition"):
+            assert s.env.network.applied[-1] == set()
+        if name == "slow":
+            assert len(calls) > 3, "all links are as they were"
+
+    asyncio.run(main())
+
+
+def test_a_pause_that_takes_too_long_ends_with_the_node_running() -> None:
+    class Leased(WithFailover):
+        lease_ms = 1000
+
+    async def main() -> None:
+        s = System(Place(), Leased())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await inject(s, "pause-lease", pauses_ms=[5000])
+        assert s.paused == s.env.stopped == set()
+
+    asyncio.run(main())
+
+
 # --- plans and schedules
 
 
@@ -422,7 +476,8 @@ def test_a_plan_is_played_in_its_order_and_at_its_times() -> None:
     assert [(op.f, op.time / NANOS) for op in ops] == [
         ("start-partition", 1), ("start-failover", 2), ("stop-partition", 4),
         ("stop-failover", 4 + 1e-8), ("start-kill", 5), ("stop-kill", 6)]  # fmt: skip
-    assert ops[1].value == {"to": "replica 1"}
+    assert ops[1].value == {"number": 1, "arguments": {"to": "replica 1"}}
+    assert ops[3].value == {"number": 1}
 
 
 def test_a_fault_that_began_late_keeps_its_length() -> None:

@@ -14,6 +14,7 @@ from harness.checkers.claims.performance import Performance, series
 from harness.checkers.verdict import UNKNOWN, Verdict, worst
 from harness.cli.exits import worst_code
 from harness.history import NEMESIS, History, Op
+from harness.history.events import FaultBegan, FaultEnded, operations
 from harness.history.record import Results
 from harness.history.recorded import Recorded
 from harness.report.junit import write_junit
@@ -45,12 +46,14 @@ def reads(n: int) -> list[tuple]:
     return [op for i in range(n) for op in (("invoke", i, "read"), ("ok", i, "read"))]
 
 
-def fault(name: str, effective: bool) -> list[tuple]:
+def fault(name: str, effective: bool, number: int = 0, skipped: str | None = None) -> list[tuple]:
+    whats = [FaultBegan(fault=name, number=number, did={"node": "n1"}, skipped=skipped),
+             FaultEnded(fault=name, number=number, effective=effective)]  # fmt: skip
     return [
-        ("invoke", NEMESIS, f"start-{name}"), ("info", NEMESIS, f"start-{name}", {"node": "n1"}),
-        ("invoke", NEMESIS, f"stop-{name}"),
-        ("info", NEMESIS, f"stop-{name}", {"effective": effective}),
-    ]  # fmt: skip
+        (op.type, op.process, op.f, op.value)
+        for what in (whats if skipped is None else whats[:1])
+        for op in operations(what, None, 0, 0)
+    ]
 
 
 END = [("invoke", NEMESIS, "end"), ("info", NEMESIS, "end")]
@@ -75,8 +78,7 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
         (fault("kill", False), {"faults": ["kill"]}, "kill had no effect (1 injected)"),
         ([], {"faults": ["pause"]}, "pause had no effect (0 injected)"),
         (
-            [("invoke", NEMESIS, "start-kill", {}),
-             ("info", NEMESIS, "start-kill", {"skipped": "no node is up"})],
+            fault("kill", False, skipped="no node is up"),
             {"faults": ["kill"]}, "kill had no effect (0 injected, 1 skipped)",
         ),
         (reads(1), {"final": True}, "ended before the final reads"),
@@ -112,8 +114,18 @@ def test_what_makes_a_run_prove_nothing(ops, options, said) -> None:
 
 
 def test_one_effective_fault_of_a_kind_is_enough() -> None:
-    ops = [*fault("kill", False), *fault("kill", True)]
+    ops = [*fault("kill", False, 1), *fault("kill", True, 2)]
     assert coverage(*ops, faults=["kill"]).valid is True
+
+
+def test_the_end_of_a_fault_is_not_taken_for_that_of_one_that_was_skipped() -> None:
+    ops = [*fault("kill", False, 1, skipped="no node is up"), *fault("kill", True, 2),
+           *fault("kill", False, 3)]  # fmt: skip
+    verdict = coverage(*ops, faults=["kill"])
+    assert verdict.valid is True
+    assert verdict.evidence["faults"]["kill"] == {"injected": 2, "skipped": 1, "effective": 1}
+    spans = history(*ops).events.faults()
+    assert [(b.what.number, e and e.what.number) for b, e in spans] == [(1, None), (2, 2), (3, 3)]
 
 
 def test_unclassified_errors_are_counted() -> None:

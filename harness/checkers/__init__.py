@@ -1,13 +1,9 @@
-"""History in, verdict out.
+"""A recorded history in, a verdict out.
+
+`verdict` is what a checker is; `linearizability` and `isolation` decide by a model or by a level;
+`claims` are what runs are judged for by accounting; `files` is a history file against a model.
 
     from harness.checkers import linearizability
+
     verdict = linearizability.check(history, Register())
-
-`verdict` holds the three-valued result, `linearizable` the search, `witness` the minimal
-counterexample and its words; `replicas`, `accounting`, `coverage`, `availability` and
-`performance` read the same history for other claims.
 """
-
-from harness.checkers.verdict import UNKNOWN, Valid, Verdict, worst
-
-__all__ = ["UNKNOWN", "Valid", "Verdict", "worst"]

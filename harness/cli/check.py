@@ -9,8 +9,8 @@ import click
 from harness import campaign
 from harness.checkers.files import check_file, explained
 from harness.cli.exits import OF_VERDICT, worst_code
-from harness.cli.text import WORD
 from harness.formats import FORMATS
+from harness.history.record import WORDS
 from harness.results import find_run
 
 
@@ -94,6 +94,6 @@ def command(
             told = explained(verdict) if explain else []
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
-        click.echo("\n    ".join([f"{WORD[valid]}  {path}  {why}", *told]))
+        click.echo("\n    ".join([f"{WORDS[valid]}  {path}  {why}", *told]))
         codes.append(code)
     return worst_code(codes)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from harness.history.record import Results, RunRecord, Valid
+from harness.history.record import WORDS, Results, RunRecord
 from harness.results import Run
 
 COLOUR = {"valid": "green", "invalid": "red", "unknown": "yellow"}
-WORD: dict[Valid, str] = {True: "valid", False: "invalid", "unknown": "unknown"}
 
 RESULTS = click.option(
     "--results",
@@ -42,18 +41,16 @@ class LiveLine:
 
 def print_verdict(results: Results, folder: Run, record: RunRecord) -> None:
     """The verdict, why, where the report is, how to repeat it."""
-    word, spec = WORD[results.valid], record.spec
+    word, spec = WORDS[results.valid], record.spec
     click.echo(
         click.style(word, fg=COLOUR[word], bold=True)
-        + f"  {spec.target} {spec.workload}, faults {spec.nemesis}"
-        + (f" with the plan of {spec.plan}" if spec.plan is not None else "")
-        + f", seed {spec.seed}"
+        + f"  {spec.target} {spec.workload}, faults {_faults(record)}, seed {spec.seed}"
         + (" (expected to be invalid)" if spec.expect == "invalid" else "")
     )
     if spec.world is not None:
         click.echo(f"  drawn     {spec.node_count} nodes, faults {','.join(record.faults)}")
     for name, claim in results.claims.items():
-        mark = WORD[claim.valid] if claim.judged else "measured"
+        mark = WORDS[claim.valid] if claim.judged else "measured"
         click.echo(f"  {mark:8}  {name}: {claim.why}")
     for warning in results.warnings:
         click.echo(f"  warning   {warning}")
@@ -61,6 +58,12 @@ def print_verdict(results: Results, folder: Run, record: RunRecord) -> None:
     click.echo(f"again   {record.command}")
     if folder.hashes.exists():
         click.echo(f"replay  harness replay {shlex.quote(shown(folder.path))}")
+
+
+def _faults(record: RunRecord) -> str:
+    if record.spec.plan is None:
+        return record.spec.nemesis
+    return f"{','.join(record.faults) or 'none'} of {record.spec.plan}"
 
 
 def shown(path: Path) -> str:
@@ -72,6 +75,6 @@ def shown(path: Path) -> str:
 
 
 def summarize(results: list[Results]) -> None:
-    words = [WORD[r.valid] for r in results]
+    words = [WORDS[r.valid] for r in results]
     counted = ", ".join(f"{words.count(w)} {w}" for w in COLOUR if w in words)
     click.echo(f"{len(results)} runs: {counted}")

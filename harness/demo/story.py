@@ -19,6 +19,7 @@ class Story:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
+        self._numbers: dict[str, int] = {}  # of faults, by kind
 
     def tell(self, who: str, what: str, **style: Any) -> None:
         seconds = self._stage.now() / 1e9
@@ -30,11 +31,15 @@ class Story:
 
     def began(self, fault: str, **did: Any) -> None:
         """What was done to the system."""
-        self._stage.recorder.note(FaultBegan(fault=fault, did=did), self._stage.now())
+        number = self._numbers[fault] = len(self._numbers)
+        what = FaultBegan(fault=fault, number=number, did=did)
+        self._stage.recorder.note(what, self._stage.now())
 
     def ended(self, fault: str, *, effective: bool, **effect: Any) -> None:
         """What was undone, and its measured effect."""
-        what = FaultEnded(fault=fault, effective=effective, effect=effect)
+        what = FaultEnded(
+            fault=fault, number=self._numbers[fault], effective=effective, effect=effect
+        )
         self._stage.recorder.note(what, self._stage.now())
 
     async def operation(

@@ -20,9 +20,11 @@ START, STOP = "start-", "stop-"
 
 
 class FaultBegan(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault was injected: `did` is what was done. `skipped`: why its moment did not allow it."""
+    """A fault was injected: `did` is what was done. `skipped`: why its moment did not allow it.
+    `number`: of the fault, so that its end is told from those of others of its kind."""
 
     fault: str
+    number: int = 0
     arguments: dict[str, Any] = {}
     did: dict[str, Any] = {}
     skipped: str | None = None
@@ -30,9 +32,10 @@ class FaultBegan(msgspec.Struct, frozen=True, kw_only=True):
 
 class FaultEnded(msgspec.Struct, frozen=True, kw_only=True):
     """A fault was healed. `effective`: whether it was measured to have had an effect; `effect`:
-    what was measured."""
+    what was measured. `number`: that of its beginning."""
 
     fault: str
+    number: int = 0
     effective: bool = False
     effect: dict[str, Any] = {}
 
@@ -120,6 +123,7 @@ _NOTED: dict[str, type[Noted]] = {
     for kind in (Healed, Settled, FinalBegan, Ended, ProcessEnded, Alarm, LogRead, Digests)
 }
 T_co = TypeVar("T_co", bound=What, covariant=True)
+T = TypeVar("T")
 
 
 class Event(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
@@ -141,20 +145,12 @@ class Events(list[Event[Any]]):
         return [event for event in self if isinstance(event.what, kind)]
 
     def faults(self) -> list[tuple[Event[FaultBegan], Event[FaultEnded] | None]]:
-        """Every fault that began, with its end, if it had one."""
-        spans: list[tuple[Event[FaultBegan], Event[FaultEnded] | None]] = []
-        open_spans: dict[str, list[int]] = {}
-        for event in self:
-            if isinstance(event.what, FaultBegan):
-                open_spans.setdefault(event.what.fault, []).append(len(spans))
-                spans.append((event, None))
-            elif isinstance(event.what, FaultEnded) and open_spans.get(event.what.fault):
-                place = open_spans[event.what.fault].pop(0)
-                if event.error is None:
-                    spans[place] = spans[place][0], event
-                else:  # it is tried again
-                    open_spans[event.what.fault].insert(0, place)
-        return spans
+        """Every fault that began or was skipped, with its end, if it had one."""
+        ends = {e.what.number: e for e in self.of(FaultEnded) if e.error is None}
+        return [
+            (began, None if began.what.skipped is not None else ends.get(began.what.number))
+            for began in self.of(FaultBegan)
+        ]
 
 
 # --- writing
@@ -163,18 +159,18 @@ class Events(list[Event[Any]]):
 def invoked(what: What) -> tuple[str, Any]:
     """(f, value) of an event's invocation."""
     if isinstance(what, FaultBegan):
-        return START + what.fault, what.arguments
+        return START + what.fault, {"number": what.number, "arguments": what.arguments}
     if isinstance(what, FaultEnded):
-        return STOP + what.fault, None
+        return STOP + what.fault, {"number": what.number}
     return what.NAME, None
 
 
 def completed(what: What) -> Any:
     """The value of an event's completion."""
     if isinstance(what, FaultBegan):
-        return what.did if what.skipped is None else {"skipped": what.skipped}
+        return {"did": what.did} if what.skipped is None else {"skipped": what.skipped}
     if isinstance(what, FaultEnded):
-        return {"effective": what.effective, **what.effect}
+        return {"effective": what.effective, "effect": what.effect}
     return msgspec.to_builtins(what) or None
 
 
@@ -191,6 +187,17 @@ def operations(what: What, error: str | None, index: int, time: int) -> tuple[Op
 # --- reading
 
 
+class _Fault(msgspec.Struct):
+    """What is said of a fault: when it is asked for, begun, ended. All of it may be missing."""
+
+    number: int = 0
+    arguments: dict[str, Any] = {}
+    did: dict[str, Any] = {}
+    skipped: str | None = None
+    effective: bool = False
+    effect: dict[str, Any] = {}
+
+
 def fault_of(op: Op) -> tuple[type[FaultBegan] | type[FaultEnded], str] | None:
     """Whether a line of the nemesis begins or ends a fault, and which; None: neither."""
     if op.f.startswith(START):
@@ -203,6 +210,11 @@ def fault_of(op: Op) -> tuple[type[FaultBegan] | type[FaultEnded], str] | None:
 def was_skipped(op: Op) -> bool:
     """Whether a completion is that of a fault whose moment did not allow it."""
     return isinstance(op.value, dict) and "skipped" in op.value
+
+
+def asked_for(op: Op) -> tuple[int, dict[str, Any]]:
+    """The number and the arguments of a fault, of its invocation."""
+    return op.value["number"], op.value.get("arguments", {})
 
 
 def read(pairs: Iterable[Pair]) -> Events:
@@ -230,23 +242,30 @@ def _read(p: Pair) -> What | None:
     said = value if isinstance(value, dict) else {}
     if fault is not None:
         kind, name = fault
+        asked = _converted(p, p.invoke.value, _Fault)
+        done = _converted(p, value, _Fault)
         if kind is FaultBegan:
-            given = p.invoke.value if isinstance(p.invoke.value, dict) else {}
-            skipped = said.get("skipped")
             return FaultBegan(
                 fault=name,
-                arguments=given,
-                did={} if skipped is not None else said,
-                skipped=skipped,
+                number=asked.number,
+                arguments=asked.arguments,
+                did=done.did,
+                skipped=done.skipped,
             )
-        effect = {k: v for k, v in said.items() if k != "effective"}
-        return FaultEnded(fault=name, effective=bool(said.get("effective")), effect=effect)
+        return FaultEnded(
+            fault=name, number=asked.number, effective=done.effective, effect=done.effect
+        )
     noted = _NOTED.get(p.invoke.f)
     if noted is None:
         return None
     if value is None and p.done is not None and p.done.error is not None and noted is not Settled:
         return None
+    return _converted(p, said, noted)
+
+
+def _converted(p: Pair, value: Any, kind: type[T]) -> T:
+    """Raises `HistoryError`."""
     try:
-        return msgspec.convert(said, noted)
+        return msgspec.convert(value if isinstance(value, dict) else {}, kind)
     except msgspec.ValidationError as e:
         raise HistoryError(f"operation {p.invoke.index} ({p.invoke.f}): {e}") from e

@@ -15,7 +15,11 @@ Valid = bool | Literal["unknown"]
 UNKNOWN: Final = "unknown"
 
 
-class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
+FORMAT: Final = 2  # of test.json and of the events in a history; 1 had neither plan nor numbers
+WORDS: Final[dict[Valid, str]] = {True: "valid", False: "invalid", UNKNOWN: "unknown"}
+
+
+class PlannedFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fault of a plan: it begins `at_s` seconds after the clients and is healed `until_s`
     after them. `arguments`: what the fault has drawn, or what a person wrote instead."""
 
@@ -60,6 +64,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     of a run. `faults`: the kinds that the plan announces. `versions`: of whatever decides how a
     run goes: Python, libraries, the code. `started`: ISO 8601."""
 
+    format: int = FORMAT
     spec: Spec
     command: str
     faults: list[str] = []

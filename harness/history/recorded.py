@@ -40,15 +40,12 @@ class Recorded:
         self,
         history: History | Callable[[], History],
         record: RunRecord | None = None,
-        *,
-        columns: Columns | None = None,
     ) -> None:
         """`history`: or how to read it, for who may not need it. `record`: of the run, where the
-        history is one of ours. `columns`: of all operations, where they are known already."""
+        history is one of ours."""
         self._history = history
         self.record = record
         self._columns: dict[tuple[bool, bool, bool], Columns] = {}
-        self._given = columns
 
     @cached_property
     def history(self) -> History:
@@ -124,8 +121,6 @@ class Recorded:
         """The operations that did not fail, as numbers. `independent`: values are [key, value].
         `primary`: of those on the primary only. `observe_differed`: a `cas` that failed without an
         error has compared and seen another value. Raises ValueError, see `columns_of`."""
-        if self._given is not None:
-            return self._given
         how = independent, primary, observe_differed
         if how not in self._columns:
             self._columns[how] = columns_of(

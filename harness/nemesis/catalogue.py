@@ -14,7 +14,11 @@ ALL, NONE = "all", "none"
 
 def fault(name: str) -> Fault:
     """By its name, or as `module:Class`, which is its name then; raises `UsageError`."""
-    made: Fault = load(GROUP, name)()
+    kind = load(GROUP, name)
+    try:
+        made: Fault = kind()
+    except TypeError as e:
+        raise UsageError(f"can't make the fault {name!r}: {e}") from e
     if ":" in name:
         made.name = name  # so that plans and histories name what can be loaded again
     return made
@@ -26,7 +30,8 @@ def every() -> list[Fault]:
 
 
 def in_order(faults: list[Fault]) -> list[Fault]:
-    return sorted(faults, key=lambda f: (f.traits.layer, f.name))
+    """By layer; within one as they were named."""
+    return sorted(faults, key=lambda f: f.traits.layer)
 
 
 def chosen(text: str, target: Target, env: Environment) -> list[Fault]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.environments.protocol import CanSkewClocks, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -14,11 +18,16 @@ NOTICEABLE_NS = 1_000_000
 CLOCKS = (CanSkewClocks, "can't skew the clocks of machines")
 
 
+class Drift(victims.Victim):
+    ppm: Annotated[int, Meta(ge=-900_000, le=900_000)]
+
+
 class ClockDrift:
     """The clocks of a node run too fast or too slow; timers and leases with them."""
 
     name = "clock-drift"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"wall-clock", "clock-rate"}))
+    takes = Drift
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CLOCKS)
@@ -31,8 +40,10 @@ class ClockDrift:
     async def inject(self, system: System[CanSkewClocks, Target], arguments: Arguments) -> Drifting:
         node = await victims.find(arguments["victim"], system)
         _, before = await system.env.clock_error(node)
-        await system.env.drift_clock(node, arguments["ppm"])
-        return Drifting(system, node, arguments["ppm"], before)
+        drifting = Drifting(system, node, arguments["ppm"], before)
+        async with undone_if_it_fails(drifting):
+            await system.env.drift_clock(node, arguments["ppm"])
+        return drifting
 
 
 class Drifting:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.environments.protocol import CanSkewClocks, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
@@ -13,11 +17,16 @@ from harness.targets import Target
 JUMP_MS = 60_000
 
 
+class Jump(victims.Victim):
+    ms: Annotated[int, Meta(ge=-(10**12), le=10**12)]
+
+
 class ClockJump:
     """The wall clock of a node is set forward or back, by milliseconds or by a minute."""
 
     name = "clock-jump"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"wall-clock"}))
+    takes = Jump
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CLOCKS)

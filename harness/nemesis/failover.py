@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from harness.environments.protocol import CanKill, CanPartition, CanPause, Environment
 from harness.nemesis import grudges, victims
@@ -10,6 +10,12 @@ from harness.nemesis.availability import lacking
 from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
 from harness.nemesis.system import System
 from harness.targets import Failover, Target
+
+
+class To(TypedDict):
+    """`to`: the replica, as a role or by name."""
+
+    to: str
 
 
 class PromoteReplica:
@@ -22,10 +28,11 @@ class PromoteReplica:
 
     name = "failover"
     traits = Traits(layer=Layer.ROLES, disturbs=frozenset({"roles"}), moves_primary=True)
+    takes = To
 
     def available(self, target: Target, env: Environment) -> str | None:
         if not isinstance(env, CanKill | CanPause | CanPartition):
-            return f"the {env.name} environment injects no faults: its servers are somebody else's"
+            return f"the {env.name} environment injects no faults for a failover to go with"
         knows = Failover, "knows no operator's failover"
         return lacking(target, env, capability=knows, nodes=2)
 

@@ -91,5 +91,4 @@ def as_json(grudge: Grudge) -> dict[str, list[str]]:
 
 
 def from_json(given: Mapping[str, Sequence[str]]) -> Grudge:
-    """Raises TypeError and the like for what is no grudge."""
-    return {str(node): frozenset(map(str, dropped)) for node, dropped in given.items()}
+    return {node: frozenset(dropped) for node, dropped in given.items()}

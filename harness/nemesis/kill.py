@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.environments.protocol import CanKill, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -17,6 +17,7 @@ class Kill:
 
     name = "kill"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS)
@@ -26,10 +27,11 @@ class Kill:
 
     async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Killed:
         node = await victims.find(arguments["victim"], system)
-        was_primary = node == await system.target.primary()
-        system.down.add(node)
-        await system.env.kill(node)
-        return Killed(system, node, was_primary)
+        killed = Killed(system, node, node == await system.target.primary())
+        async with undone_if_it_fails(killed):
+            system.down.add(node)
+            await system.env.kill(node)
+        return killed
 
 
 class Killed:
@@ -42,6 +44,7 @@ class Killed:
         system, node = self._system, self._node
         effective = await system.env.state(node) == "dead"
         codes = [e.code for e in system.env.exits if e.process == node]
-        await system.target.restart(node)
+        if effective:
+            await system.target.restart(node)
         system.down.discard(node)
         return Effect(effective, {"node": node, "exit_code": codes[-1] if codes else None})

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.environments.protocol import CanLose, Environment
 from harness.nemesis import links, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
 from harness.nemesis.system import System
 from harness.targets import Target
 
 LOSS_PERCENT = 20
+
+
+class Loss(victims.Victim):
+    percent: Annotated[int, Meta(ge=1, le=90)]
 
 
 class LossyLinks:
@@ -17,6 +25,7 @@ class LossyLinks:
 
     name = "lossy"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+    takes = Loss
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=(CanLose, "can't make links lose anything"))
@@ -28,8 +37,10 @@ class LossyLinks:
     async def inject(self, system: System[CanLose, Target], arguments: Arguments) -> Lossy:
         node = await victims.find(arguments["victim"], system)
         before = await links.count(system, node, "lost")
-        await lose(system, node, arguments["percent"] / 100)
-        return Lossy(system, node, arguments["percent"], before)
+        lossy = Lossy(system, node, arguments["percent"], before)
+        async with undone_if_it_fails(lossy):
+            await lose(system, node, arguments["percent"] / 100)
+        return lossy
 
 
 class Lossy:

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict
 
 from harness.environments.protocol import CanPartition, Environment, Grudge
-from harness.errors import EnvironmentFailed, UsageError
+from harness.errors import UsageError
 from harness.nemesis import grudges
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import (
+    Arguments,
+    Chance,
+    Effect,
+    Layer,
+    Skipped,
+    Traits,
+    undone_if_it_fails,
+)
 from harness.nemesis.slow import CUTS
 from harness.nemesis.system import System
 from harness.nemesis.wipe import LOG
@@ -64,11 +72,23 @@ DRAWN = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
 NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
 
+class Grudges(TypedDict):
+    """`kind`: with one of the log's the grudge is among processes, else among hosts. `grudge`: who
+    drops whose packets."""
+
+    kind: Literal[
+        "one", "primary", "halves", "minority", "ring", "bridge", "one-way", "client", "log",
+        "acks", "az",
+    ]  # fmt: skip
+    grudge: dict[str, list[str]]
+
+
 class Partition:
     """A partition of one of the kinds below, drawn each time."""
 
     name = "partition"
     traits = DRAWN
+    takes = Grudges
     kind: ClassVar[str | None] = None
 
     def available(self, target: Target, env: Environment) -> str | None:
@@ -97,20 +117,18 @@ class Partition:
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Cut:
         primary = await system.target.primary() or system.env.nodes[0]
-        kind = str(arguments.get("kind", "given"))
-        try:
-            grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), primary)
-        except (ValueError, TypeError, AttributeError) as e:
-            raise EnvironmentFailed(f"a grudge maps names to lists of names: {e}") from e
+        kind = arguments["kind"]
+        grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), primary)
         if not grudges.flows(grudge) & system.target.links(primary):
             raise Skipped("it would cut no link that is in use now")
         if not system.tolerated((), grudges.join([*system.grudges.values(), grudge])):
             raise Skipped("with what is broken already it is more than the target survives")
         before = await system.env.network.stats()
-        number = system.hold(grudge)
-        await system.env.network.apply(system.grudge())
         did = {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
-        return Cut(system, number, grudge, before, did)
+        cut = Cut(system, system.hold(grudge), grudge, before, did)
+        async with undone_if_it_fails(cut):
+            await system.env.network.apply(system.grudge())
+        return cut
 
 
 class Cut:
@@ -131,13 +149,13 @@ class Cut:
     async def heal(self) -> Effect:
         """Its effect is what its own links have held."""
         network = self._system.env.network
+        self._system.grudges.pop(self._number, None)
         after = await network.stats()
         held = {
             pair: after[pair]["held_total"] - self._before.get(pair, {}).get("held_total", 0)
             for pair in sorted(self._flows)
             if pair in after
         }
-        self._system.grudges.pop(self._number, None)
         await network.apply(self._system.grudge())
         total = sum(held.values())
         by_link = {f"{a}>{b}": n for (a, b), n in held.items() if n > 0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.environments.protocol import CanPause, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -17,6 +17,7 @@ class Pause:
 
     name = "pause"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=PAUSES)
@@ -26,10 +27,11 @@ class Pause:
 
     async def inject(self, system: System[CanPause, Target], arguments: Arguments) -> Paused:
         node = await victims.find(arguments["victim"], system)
-        was_primary = node == await system.target.primary()
-        system.paused.add(node)
-        await system.env.pause(node)
-        return Paused(system, node, was_primary)
+        paused = Paused(system, node, node == await system.target.primary())
+        async with undone_if_it_fails(paused):
+            system.paused.add(node)
+            await system.env.pause(node)
+        return paused
 
 
 class Paused:

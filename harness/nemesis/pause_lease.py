@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from harness.environments.protocol import CanPause, Environment
 from harness.nemesis.availability import lacking
@@ -14,6 +16,14 @@ from harness.nemesis.system import System
 from harness.targets import HasLease, Target
 
 PAUSE_COUNT = 3
+PAUSE_MS_MAX = 7000
+PauseMs = Annotated[int, Meta(ge=1, le=PAUSE_MS_MAX)]
+
+
+class Pauses(TypedDict):
+    """`pauses_ms`: how long each pause is; all of them within the time that a fault may take."""
+
+    pauses_ms: Annotated[list[PauseMs], Meta(min_length=1, max_length=PAUSE_COUNT)]
 
 
 class PauseAtLease:
@@ -22,6 +32,7 @@ class PauseAtLease:
 
     name = "pause-lease"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    takes = Pauses
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=PAUSES, capability=(HasLease, "has no leases"))
@@ -29,7 +40,8 @@ class PauseAtLease:
     def draw(self, chance: Chance, system: System[CanPause, HasLease]) -> Arguments:
         lease_ms = system.target.lease_ms
         low, high = lease_ms - lease_ms // 2, lease_ms + lease_ms * 3 // 2
-        return {"pauses_ms": [chance.rng.randint(low, high) for _ in range(PAUSE_COUNT)]}
+        drawn = [chance.rng.randint(low, high) for _ in range(PAUSE_COUNT)]
+        return {"pauses_ms": [min(ms, PAUSE_MS_MAX) for ms in drawn]}
 
     def injection_ms(self, arguments: Arguments, target: Target) -> int:
         assert isinstance(target, HasLease)
@@ -42,11 +54,13 @@ class PauseAtLease:
             if node is None or node in system.down | system.paused:
                 continue
             system.paused.add(node)
-            await system.env.pause(node)
-            stopped = await system.env.state(node) == "paused"
-            await asyncio.sleep(ms / 1000)
-            await system.env.resume(node)
-            system.paused.discard(node)
+            try:
+                await system.env.pause(node)
+                stopped = await system.env.state(node) == "paused"
+                await asyncio.sleep(ms / 1000)
+            finally:
+                await system.env.resume(node)
+                system.paused.discard(node)
             pauses.append({"node": node, "ms": ms, "stopped": stopped})
             await asyncio.sleep(system.target.lease_ms / 2000)
         if not pauses:

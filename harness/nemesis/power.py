@@ -6,7 +6,15 @@ from harness.environments.protocol import CanCutPower, Environment
 from harness.errors import EnvironmentFailed
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import (
+    Arguments,
+    Chance,
+    Effect,
+    Layer,
+    Skipped,
+    Traits,
+    undone_if_it_fails,
+)
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -18,6 +26,7 @@ class PowerLoss:
 
     name = "power"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
+    takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=POWER)
@@ -44,6 +53,7 @@ class PowerLossOfAll:
         disturbs=frozenset({"processes", "disks"}),
         stops_everything=True,
     )
+    takes = dict
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=POWER)
@@ -60,9 +70,11 @@ async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> O
     primary = await system.target.primary()
     # A node that another fault has killed loses power too, and is that fault's to start.
     mine = [n for n in nodes if n not in system.down]
-    system.down.update(nodes)
-    await system.env.power_off(hosts)
-    return Off(system, nodes, mine, was_primary=primary in nodes)
+    off = Off(system, nodes, mine, was_primary=primary in nodes)
+    async with undone_if_it_fails(off):
+        system.down.update(nodes)
+        await system.env.power_off(hosts)
+    return off
 
 
 class Off:

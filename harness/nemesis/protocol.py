@@ -7,8 +7,10 @@ faults overlap, also with themselves.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -82,11 +84,29 @@ class Chance:
         return any(fault.traits.moves_primary for fault in self.together)
 
 
+UNDO_TIMEOUT_S = 10.0
+
+
+@contextlib.asynccontextmanager
+async def undone_if_it_fails(injected: Injected) -> AsyncIterator[None]:
+    """What was done of a fault is mended where doing the rest of it fails, or takes too long: it
+    counts as not injected then, and nobody else heals it."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(UNDO_TIMEOUT_S):
+                await injected.heal()
+        raise
+
+
 class Fault(Protocol):
-    """One kind of fault."""
+    """One kind of fault. `takes`: the type of its arguments, a TypedDict; those that a person
+    wrote are checked against it."""
 
     name: str
     traits: Traits
+    takes: type[Any]
 
     def available(self, target: Target, env: Environment) -> str | None:
         """Why it is not possible for this target in this environment; None: it is."""

@@ -18,6 +18,7 @@ class Restart:
 
     name = "restart"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS)

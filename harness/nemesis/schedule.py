@@ -47,10 +47,13 @@ class Planned(msgspec.Struct, frozen=True):
         fault = self.faults[step.number]
         left = self.steps[1:]
         if not step.begins:
-            op = invocation(ctx, *events.invoked(FaultEnded(fault=fault.fault)))
+            op = invocation(ctx, *events.invoked(FaultEnded(fault=fault.fault, number=step.number)))
             return op, replace(self, steps=left)
         op = invocation(
-            ctx, *events.invoked(FaultBegan(fault=fault.fault, arguments=fault.arguments))
+            ctx,
+            *events.invoked(
+                FaultBegan(fault=fault.fault, number=step.number, arguments=fault.arguments)
+            ),
         )
         began = {**self.began, step.number: ctx.time}
         return op, replace(self, steps=left, began=began, beginning=step.number)
@@ -63,9 +66,9 @@ class Planned(msgspec.Struct, frozen=True):
             steps = tuple(s for s in steps if s.number != self.beginning)
         return replace(self, steps=steps, beginning=None)
 
-    def left(self) -> list[PlannedFault]:
-        """The faults that have not begun."""
-        return [self.faults[step.number] for step in self.steps if step.begins]
+    def left(self) -> list[tuple[int, PlannedFault]]:
+        """The faults that have not begun, with their numbers."""
+        return [(step.number, self.faults[step.number]) for step in self.steps if step.begins]
 
 
 def planned(faults: Sequence[PlannedFault]) -> Planned:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from harness.environments.protocol import CanPartition, Environment
 from harness.nemesis import links, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -13,11 +17,16 @@ DELAY_MS = 100
 CUTS = (CanPartition, "can't cut or slow down links")
 
 
+class Delay(victims.Victim):
+    delay_ms: Annotated[int, Meta(ge=1, le=60_000)]
+
+
 class SlowLinks:
     """All links of a process are slow, with jitter."""
 
     name = "slow"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+    takes = Delay
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CUTS)
@@ -30,8 +39,10 @@ class SlowLinks:
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Slow:
         node = await victims.find(arguments["victim"], system)
         before = await links.count(system, node, "delayed")
-        await shape(system, node, arguments["delay_ms"] / 1000)
-        return Slow(system, node, arguments["delay_ms"], before)
+        slow = Slow(system, node, arguments["delay_ms"], before)
+        async with undone_if_it_fails(slow):
+            await shape(system, node, arguments["delay_ms"] / 1000)
+        return slow
 
 
 class Slow:

@@ -8,7 +8,7 @@ a process. Where there are fewer, counting begins anew.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypedDict
 
 from harness.errors import UsageError
 from harness.nemesis.protocol import Chance, Skipped
@@ -17,6 +17,12 @@ from harness.targets import Failover
 
 HELPERS_PERCENT = 40  # how often a process that is no node is drawn, where there are some
 _ROLE = re.compile(r"(replica|helper) ([1-9]\d*)")
+
+
+class Victim(TypedDict):
+    """The arguments of a fault of one process."""
+
+    victim: str
 
 
 def draw_node(chance: Chance, system: System[Any, Any]) -> str:
@@ -63,21 +69,22 @@ async def find(victim: str, system: System[Any, Any]) -> str:
 
 
 def choose(victim: str, candidates: list[str]) -> str:
-    """That one of the candidates: by name, or by the number of the role."""
-    return victim if victim in candidates else _nth(candidates, victim)
+    """That one of the candidates: by name, or by the number of the role. Raises `Skipped` for the
+    name of another."""
+    if victim in candidates:
+        return victim
+    if not _ROLE.fullmatch(victim):
+        raise Skipped(f"{victim} can't be chosen now: {', '.join(candidates)} can")
+    return _nth(candidates, victim)
 
 
 def _nth(processes: list[str], role: str) -> str:
-    number = role.partition(" ")[2]
-    return processes[(int(number) - 1 if number.isdecimal() else 0) % len(processes)]
+    return processes[(int(role.partition(" ")[2]) - 1) % len(processes)]
 
 
-def check(victim: Any, system: System[Any, Any]) -> None:
+def check(victim: str, system: System[Any, Any]) -> None:
     """Raises `UsageError` for what can't be a victim here."""
-    known = isinstance(victim, str) and (
-        victim == "primary" or victim in system.env.processes or _ROLE.fullmatch(victim)
-    )
-    if not known:
+    if victim != "primary" and victim not in system.env.processes and not _ROLE.fullmatch(victim):
         raise UsageError(
             f"{victim!r} is no process: give primary, `replica 1`, `helper 1`, or one of "
             f"{', '.join(system.env.processes)}"

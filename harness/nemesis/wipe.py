@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated, TypedDict
+
+from msgspec import Meta
 
 from harness.environments.protocol import CanKill, Environment
 from harness.errors import EnvironmentFailed
 from harness.nemesis.availability import lacking
 from harness.nemesis.kill import KILLS
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import (
+    Arguments,
+    Chance,
+    Effect,
+    Layer,
+    Skipped,
+    Traits,
+    undone_if_it_fails,
+)
 from harness.nemesis.system import System
 from harness.targets import HasLog, Target
 
 READMITTED_NS = 20 * 10**9
 LOG = (HasLog, "has no log of its own")
+
+
+class Which(TypedDict):
+    """`number`: of the process, among those that may be lost now."""
+
+    number: Annotated[int, Meta(ge=1)]
 
 
 class Wipe:
@@ -22,6 +39,7 @@ class Wipe:
 
     name = "wipe"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
+    takes = Which
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS, capability=LOG)
@@ -35,11 +53,13 @@ class Wipe:
         if not able:
             raise Skipped("no process of the log may be lost now")
         process = able[(arguments["number"] - 1) % len(able)]
-        system.down.add(process)
-        system.wiped.add(process)
-        await system.env.kill(process)
-        await system.env.wipe(process)
-        return Wiped(system, process)
+        wiped = Wiped(system, process)
+        async with undone_if_it_fails(wiped):
+            system.down.add(process)
+            system.wiped.add(process)
+            await system.env.kill(process)
+            await system.env.wipe(process)
+        return wiped
 
 
 class Wiped:

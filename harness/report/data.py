@@ -11,10 +11,9 @@ import msgspec
 
 from harness.checkers.claims.performance import series
 from harness.history.events import Event, FaultBegan, FaultEnded, LogRead
-from harness.history.record import Results, RunRecord, Valid
+from harness.history.record import WORDS, Results, RunRecord
 from harness.history.recorded import Recorded
 
-VERDICT_WORDS: dict[Valid, str] = {True: "valid", False: "invalid", "unknown": "unknown"}
 LABELS = {"grudge": "who drops whose packets:"}
 
 
@@ -79,14 +78,14 @@ def document(record: RunRecord, results: Results, recorded: Recorded) -> Documen
     """The document of a run that was judged."""
     return Document(
         record=record,
-        verdict=VERDICT_WORDS[results.valid],
+        verdict=WORDS[results.valid],
         why=results.why,
         expect=results.expect,
         warnings=results.warnings,
         claims=[
             ClaimRow(
                 name=name,
-                verdict=VERDICT_WORDS[claim.valid],
+                verdict=WORDS[claim.valid],
                 judged=claim.judged,
                 why=claim.why,
                 evidence=_evidence(claim.evidence),

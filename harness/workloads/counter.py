@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-
-import msgspec
 
 from harness.checkers.claims.accounting import CounterAccounting
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
-from harness.generators import Context, Generator, Step, invocation
+from harness.generators import Generator, Repeat
 from harness.history.operations import Op
 from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 25
 COUNTERS = 4
-
-
-class AddsAndReads(msgspec.Struct, frozen=True):
-    """Additions of 1 to 5, and reads."""
-
-    reads_percent: int
-
-    def next(self, ctx: Context, /) -> Step:
-        key = ctx.rng.randrange(COUNTERS)
-        if ctx.rng.randrange(100) < self.reads_percent:
-            return invocation(ctx, "read", [key, None]), self
-        return invocation(ctx, "add", [key, ctx.rng.randint(1, 5)]), self
-
-    def update(self, ctx: Context, op: Op, /) -> Generator:
-        return self
 
 
 class Counter:
@@ -49,7 +33,16 @@ class Counter:
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
-        return AddsAndReads(self._options.reads_or(READS_PERCENT))
+        """Additions of 1 to 5, and reads."""
+        reads = self._options.reads_or(READS_PERCENT)
+
+        def draw(rng: random.Random) -> tuple[str, list[int | None]]:
+            key = rng.randrange(COUNTERS)
+            if rng.randrange(100) < reads:
+                return "read", [key, None]
+            return "add", [key, rng.randint(1, 5)]
+
+        return Repeat(draw)
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))

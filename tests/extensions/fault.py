@@ -14,12 +14,13 @@ class Reset:
 
     name = "reset"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
+    takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
         return None if isinstance(env, CanPartition) else "nothing can be reset there"
 
     def draw(self, chance: Chance, system: System) -> dict[str, Any]:
-        return {"victim": victims.draw_node(chance, system)}
+        return {"victim": "primary"}  # clients have nothing open to the others
 
     async def inject(self, system: System, arguments: dict[str, Any]) -> Injected:
         node = await victims.find(arguments["victim"], system)
