@@ -30,6 +30,7 @@ from harness.targets import Disturbance
 TRIES = 100  # until a plan is drawn that can hurt the target
 ONE_CYCLE_S = 8.0  # a shorter run has room for one cycle only
 LEAST_S, LATEST_S = 0.001, 1e6  # how long a fault is; when the last one ends
+LEAST_INTERVAL_MS = 10
 HAND = 3  # kinds that a cycle of `all` has at most
 STRENGTHS = (25, 50, 100, 200, 400)
 
@@ -74,12 +75,13 @@ def _draw(
 ) -> Plan:
     deal = spec.nemesis == catalogue.ALL
     limit_ms = round(spec.time_limit_s * 1000)
-    interval_ms = round(spec.fault_interval_s * 1000)
+    interval_ms = max(LEAST_INTERVAL_MS, round(spec.fault_interval_s * 1000))
     strength = 100
     kinds = list(faults)
     if deal and system.env.simulated:
         strength = rng.choice(STRENGTHS)
-        interval_ms = (spec.interval_s and interval_ms) or _draw_interval_ms(rng, limit_ms)
+        if spec.interval_s is None:
+            interval_ms = _draw_interval_ms(rng, limit_ms)
         # Each kind needs a cycle of its own at worst, and a cycle takes about four intervals.
         room = max(1, min(len(kinds), limit_ms // (4 * interval_ms)))
         names = {f.name for f in rng.sample(kinds, rng.randint(1, room))}
@@ -98,7 +100,9 @@ def _draw(
         if one_cycle and spec.interval_s is None:
             interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(hand) + 1)))
         chance = Chance(rng=rng, strength_percent=strength, together=hand)
-        cycle, began_ms = _cycle(hand, began_ms, max(1, interval_ms), limit_ms, chance, system)
+        cycle, began_ms = _cycle(
+            hand, began_ms, max(LEAST_INTERVAL_MS, interval_ms), limit_ms, chance, system
+        )
         planned += cycle
         if one_cycle:
             break

@@ -292,6 +292,17 @@ def test_a_plan_and_named_faults_do_not_go_together() -> None:
         Spec(plan="plan.json", nemesis="kill")
 
 
+@pytest.mark.parametrize("nemesis", ["all", "kill"])
+def test_an_interval_of_next_to_nothing_is_one_of_ten_milliseconds(
+    tmp_path: Path, nemesis: str
+) -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis=nemesis, time_limit_s=9,
+                interval_s=1e-9)  # fmt: skip
+    made = assemble(spec, tmp_path)
+    assert 200 < len(made.plan.faults) < 2000
+    assert complete(made.plan.faults, spec, made.system).faults == made.plan.faults
+
+
 def test_a_plan_needs_room(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="kill", time_limit_s=10,
                 interval_s=60)  # fmt: skip
