@@ -27,15 +27,15 @@ SECOND = 1_000_000_000
 def history(value) -> History:
     rows = [
         ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
-        ("invoke", NEMESIS, "start-partition", None),
-        ("info", NEMESIS, "start-partition", {"kind": "primary"}),
+        ("invoke", NEMESIS, "start-partition", {"number": 0}),
+        ("info", NEMESIS, "start-partition", {"did": {"kind": "primary"}}),
         ("invoke", 1, "write", ["k", value]),
         ("invoke", 2, "read", ["k", None]), ("ok", 2, "read", ["k", value]),
-        ("invoke", NEMESIS, "start-failover", None),
-        ("info", NEMESIS, "start-failover", {"new": "n2"}),
+        ("invoke", NEMESIS, "start-failover", {"number": 1}),
+        ("info", NEMESIS, "start-failover", {"did": {"new": "n2"}}),
         ("invoke", 2, "read", ["k", None]), ("ok", 2, "read", ["k", 1]),
-        ("invoke", NEMESIS, "stop-partition", None),
-        ("info", NEMESIS, "stop-partition", {"effective": True, "bytes_held": 9}),
+        ("invoke", NEMESIS, "stop-partition", {"number": 0}),
+        ("info", NEMESIS, "stop-partition", {"effective": True, "effect": {"bytes_held": 9}}),
     ]  # fmt: skip
     return History(Op(i, i * SECOND // 3, *row, node="n1") for i, row in enumerate(rows))
 
