@@ -158,7 +158,7 @@ BAD = {
     "run --env local --nodes 127.0.0.1:1": "--env local starts its own nodes: give how many",
     "run --plan missing.json": "--plan: can't read missing.json: No such file",
     "run --nemesis os:path": "can't load the fault 'os:path': it is not a class",
-    "run --nemesis harness.history:Op": "is not a fault: it has no available, draw, inject",
+    "run --nemesis harness.history:Op": "is not a fault: it has no name, traits, takes",
     "run --concurrency lots": "--concurrency lots: give a number such as 10, or 3n",
     "run --rate -1": "--rate must be 0, or between",
     "run --time-limit 0": "--time-limit must be between",
