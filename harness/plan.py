@@ -14,13 +14,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
 from harness.errors import UsageError
 from harness.history.record import Plan, PlannedFault
-from harness.nemesis import catalogue, victims
+from harness.nemesis import catalogue
+from harness.nemesis.partition import Grudges
 from harness.nemesis.protocol import Arguments, Chance, Fault, Lasting, Layer
 from harness.nemesis.system import System
 from harness.spec import Spec
@@ -182,7 +183,9 @@ def read_plan(path: Path) -> list[PlannedFault]:
     try:
         data = msgspec.json.decode(path.read_bytes())
         if isinstance(data, dict):
-            data = data.get("plan")
+            if "plan" not in data:
+                raise UsageError(f"--plan {path}: there is no plan in it")
+            data = data["plan"]
         return msgspec.convert(data, list[PlannedFault])
     except OSError as e:
         raise UsageError(f"--plan: can't read {path}: {e.strerror}") from e
@@ -233,20 +236,14 @@ def _arguments(
     if names - set(given):
         chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(fault,))
         whole = {**fault.draw(chance, system), **given}
-    if "kind" in given and "grudge" not in given:
-        raise UsageError(f"{where}: give a grudge too, or the fault partition-{given['kind']}")
+    if fault.takes is Grudges and len(given) == 1:
+        raise UsageError(f"{where}: give both kind and grudge, or none, or a fault partition-KIND")
     try:
         msgspec.convert(whole, fault.takes)
-    except msgspec.ValidationError as e:
-        raise UsageError(f"{where}: {e}") from e
-    try:
-        for name in ("victim", "to"):
-            if name in whole:
-                victims.check(whole[name], system)
-        for sink, sources in whole.get("grudge", {}).items():
-            for name in (sink, *sources):
-                if name not in system.env.client_hosts:
-                    victims.check(name, system)
-    except UsageError as e:
+        for name, hint in get_type_hints(fault.takes, include_extras=True).items():
+            for meta in getattr(hint, "__metadata__", ()):
+                if isinstance(meta, msgspec.Meta) and meta.extra:
+                    meta.extra["check"](whole[name], system)
+    except (msgspec.ValidationError, UsageError) as e:
         raise UsageError(f"{where}: {e}") from e
     return whole

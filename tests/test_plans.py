@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from harness.errors import UsageError
 from harness.history.events import FaultBegan, FaultEnded
 from harness.history.record import Plan, PlannedFault
 from harness.nemesis import catalogue
+from harness.nemesis.kill import Kill
 from harness.parts import Parts, assemble
 from harness.plan import complete, draw_plan
 from harness.results import Run, plan_run
@@ -168,7 +170,9 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
     ("plan", "said"),
     [
         ("nonsense", "not a list of {at_s, fault, arguments, until_s}"),
-        ({"spec": {}}, "not a list of"),
+        ({"spec": {}}, "there is no plan in it"),
+        ([{"at_s": 1, "fault": "partition", "until_s": 2,
+           "arguments": {"grudge": {"n1": ["n2"]}}}], "give both kind and grudge, or none"),
         ([{"at_s": 1, "fault": "kill"}], "missing required field `until_s`"),
         ([{"at_s": 1, "fault": "quake", "until_s": 2}], "unknown fault 'quake'"),
         ([{"at_s": 2, "fault": "kill", "until_s": 2}], "until_s at least 0.001 s later"),
@@ -186,7 +190,7 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
         ([{"at_s": 1, "fault": "partition", "until_s": 2,
            "arguments": {"kind": "one", "grudge": {"nX": ["n1"]}}}], "'nX' is no process"),
         ([{"at_s": 1, "fault": "partition", "until_s": 2, "arguments": {"kind": "az"}}],
-         "give a grudge too, or the fault partition-az"),
+         "give both kind and grudge, or none"),
         ([{"at_s": 1, "fault": "partition", "until_s": 2,
            "arguments": {"kind": "odd", "grudge": {}}}], "Invalid enum value 'odd'"),
         ([{"at_s": 40, "fault": "kill", "until_s": 42}], "at_s is not within --time-limit 30"),
@@ -290,6 +294,45 @@ def test_a_plan_of_the_library_is_checked_too(tmp_path: Path) -> None:
 def test_a_plan_and_named_faults_do_not_go_together() -> None:
     with pytest.raises(UsageError, match="--plan names the faults"):
         Spec(plan="plan.json", nemesis="kill")
+
+
+class Arguments(TypedDict):
+    """Names that mean something else to our own faults."""
+
+    victim: list[str]
+    to: int
+    kind: str
+    grudge: str
+
+
+class OddFault(Kill):
+    """A fault of somebody else's, with arguments of its own."""
+
+    takes = Arguments
+
+    def draw(self, chance, system):
+        return {"victim": ["anybody"], "to": 7, "kind": "grim", "grudge": "old"}
+
+
+def test_arguments_of_a_fault_of_ones_own_mean_what_they_mean_there(tmp_path: Path) -> None:
+    spec = Spec(target="redis-model", environment="simulated", nemesis="test_plans:OddFault")
+    made = assemble(spec, tmp_path)
+    assert complete(made.plan.faults, spec, made.system).faults == made.plan.faults
+    wrong = PlannedFault(fault="test_plans:OddFault", at_s=1, until_s=2, arguments={"to": "x"})
+    with pytest.raises(UsageError, match=r"Expected `int`, got `str` - at `\$.to`"):
+        complete([wrong], spec, made.system)
+
+
+@pytest.mark.parametrize("nodes", [None, 1, 2, 3, 6])
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_is_drawn_is_taken_back(target: str, nodes: int | None, tmp_path: Path) -> None:
+    """As a replay does: memorydb's log is on hosts of its own where there are few nodes."""
+    for seed in range(SEEDS // 5):
+        for given in ({}, {"interval_s": 0.05, "time_limit_s": 9.0}, {"time_limit_s": 3.0}):
+            made = parts(target, seed, tmp_path, nodes=nodes, **given)
+            again = msgspec.json.decode(msgspec.json.encode(made.plan.faults),
+                                        type=list[PlannedFault])  # fmt: skip
+            assert complete(again, made.spec, made.system).faults == made.plan.faults
 
 
 @pytest.mark.parametrize("nemesis", ["all", "kill"])

@@ -67,7 +67,9 @@ def coverage(*ops: tuple, minimum=None, faults=(), final=False, end=True) -> Ver
 def test_enough_successes_and_effective_faults_are_coverage() -> None:
     verdict = coverage(*reads(3), *fault("kill", True), minimum={"read": 3}, faults=["kill"])
     assert verdict.valid is True
-    assert verdict.evidence["faults"] == {"kill": {"injected": 1, "skipped": 0, "effective": 1}}
+    assert verdict.evidence["faults"] == {
+        "kill": {"injected": 1, "skipped": 0, "failed": 0, "effective": 1}
+    }
 
 
 @pytest.mark.parametrize(
@@ -118,12 +120,21 @@ def test_one_effective_fault_of_a_kind_is_enough() -> None:
     assert coverage(*ops, faults=["kill"]).valid is True
 
 
+def test_a_fault_that_could_not_be_injected_is_counted_as_failed() -> None:
+    broke = [("invoke", NEMESIS, "start-kill", {"number": 1}),
+             ("info", NEMESIS, "start-kill", None, "EnvironmentFailed: no")]  # fmt: skip
+    verdict = coverage(*broke, faults=["kill"])
+    assert verdict.valid == UNKNOWN
+    assert "kill had no effect (0 injected, 1 failed)" in verdict.why
+
+
 def test_the_end_of_a_fault_is_not_taken_for_that_of_one_that_was_skipped() -> None:
     ops = [*fault("kill", False, 1, skipped="no node is up"), *fault("kill", True, 2),
            *fault("kill", False, 3)]  # fmt: skip
     verdict = coverage(*ops, faults=["kill"])
     assert verdict.valid is True
-    assert verdict.evidence["faults"]["kill"] == {"injected": 2, "skipped": 1, "effective": 1}
+    assert verdict.evidence["faults"]["kill"] == {
+        "injected": 2, "skipped": 1, "failed": 0, "effective": 1}  # fmt: skip
     spans = history(*ops).events.faults()
     assert [(b.what.number, e and e.what.number) for b, e in spans] == [(1, None), (2, 2), (3, 3)]
 

@@ -19,7 +19,8 @@ class Story:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._numbers: dict[str, int] = {}  # of faults, by kind
+        self._begun = 0
+        self._numbers: dict[str, int] = {}  # of the faults that are not healed yet, by kind
 
     def tell(self, who: str, what: str, **style: Any) -> None:
         seconds = self._stage.now() / 1e9
@@ -31,7 +32,8 @@ class Story:
 
     def began(self, fault: str, **did: Any) -> None:
         """What was done to the system."""
-        number = self._numbers[fault] = len(self._numbers)
+        self._begun += 1
+        number = self._numbers[fault] = self._begun
         what = FaultBegan(fault=fault, number=number, did=did)
         self._stage.recorder.note(what, self._stage.now())
 

@@ -136,6 +136,11 @@ class Event(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     what: T_co
     error: str | None = None
 
+    @property
+    def happened(self) -> bool:
+        """Whether it was neither skipped nor went wrong."""
+        return self.error is None and getattr(self.what, "skipped", None) is None
+
 
 class Events(list[Event[Any]]):
     """The events of a history, in order."""
@@ -146,9 +151,9 @@ class Events(list[Event[Any]]):
 
     def faults(self) -> list[tuple[Event[FaultBegan], Event[FaultEnded] | None]]:
         """Every fault that began or was skipped, with its end, if it had one."""
-        ends = {e.what.number: e for e in self.of(FaultEnded) if e.error is None}
+        ends = {(e.what.fault, e.what.number): e for e in self.of(FaultEnded) if e.error is None}
         return [
-            (began, None if began.what.skipped is not None else ends.get(began.what.number))
+            (began, ends.get((began.what.fault, began.what.number)) if began.happened else None)
             for began in self.of(FaultBegan)
         ]
 

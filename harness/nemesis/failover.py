@@ -15,7 +15,7 @@ from harness.targets import Failover, Target
 class To(TypedDict):
     """`to`: the replica, as a role or by name."""
 
-    to: str
+    to: victims.Name
 
 
 class PromoteReplica:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict
+
+from msgspec import Meta
 
 from harness.environments.protocol import CanPartition, Environment, Grudge
 from harness.errors import UsageError
-from harness.nemesis import grudges
+from harness.nemesis import grudges, victims
 from harness.nemesis.availability import lacking
 from harness.nemesis.protocol import (
     Arguments,
@@ -72,6 +74,14 @@ DRAWN = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
 NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
 
+def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None:
+    """Raises `UsageError` for names that nobody has."""
+    for sink, sources in grudge.items():
+        for name in (sink, *sources):
+            if name not in (*system.hosts, *system.env.client_hosts):
+                victims.check(name, system)
+
+
 class Grudges(TypedDict):
     """`kind`: with one of the log's the grudge is among processes, else among hosts. `grudge`: who
     drops whose packets."""
@@ -80,7 +90,7 @@ class Grudges(TypedDict):
         "one", "primary", "halves", "minority", "ring", "bridge", "one-way", "client", "log",
         "acks", "az",
     ]  # fmt: skip
-    grudge: dict[str, list[str]]
+    grudge: Annotated[dict[str, list[str]], Meta(extra={"check": check_grudge})]
 
 
 class Partition:
@@ -149,14 +159,16 @@ class Cut:
     async def heal(self) -> Effect:
         """Its effect is what its own links have held."""
         network = self._system.env.network
-        self._system.grudges.pop(self._number, None)
-        after = await network.stats()
+        try:
+            after = await network.stats()
+        finally:
+            self._system.grudges.pop(self._number, None)
+            await network.apply(self._system.grudge())
         held = {
             pair: after[pair]["held_total"] - self._before.get(pair, {}).get("held_total", 0)
             for pair in sorted(self._flows)
             if pair in after
         }
-        await network.apply(self._system.grudge())
         total = sum(held.values())
         by_link = {f"{a}>{b}": n for (a, b), n in held.items() if n > 0}
         return Effect(total > 0, {"bytes_held": total, "by_link": by_link})

@@ -16,7 +16,7 @@ from harness.nemesis.system import System
 from harness.targets import HasLease, Target
 
 PAUSE_COUNT = 3
-PAUSE_MS_MAX = 7000
+PAUSE_MS_MAX, BETWEEN_MS_MAX = 7000, 2000
 PauseMs = Annotated[int, Meta(ge=1, le=PAUSE_MS_MAX)]
 
 
@@ -45,7 +45,8 @@ class PauseAtLease:
 
     def injection_ms(self, arguments: Arguments, target: Target) -> int:
         assert isinstance(target, HasLease)
-        return sum(arguments["pauses_ms"]) + len(arguments["pauses_ms"]) * target.lease_ms // 2
+        pauses = arguments["pauses_ms"]
+        return sum(pauses) + len(pauses) * _between_ms(target)
 
     async def inject(self, system: System[CanPause, HasLease], arguments: Arguments) -> Done:
         pauses: list[dict[str, Any]] = []
@@ -62,7 +63,12 @@ class PauseAtLease:
                 await system.env.resume(node)
                 system.paused.discard(node)
             pauses.append({"node": node, "ms": ms, "stopped": stopped})
-            await asyncio.sleep(system.target.lease_ms / 2000)
+            await asyncio.sleep(_between_ms(system.target) / 1000)
         if not pauses:
             raise Skipped("no primary runs")
         return Done({"pauses": pauses}, Effect(any(p["stopped"] for p in pauses), {}))
+
+
+def _between_ms(target: HasLease) -> int:
+    """From the end of a pause to the next."""
+    return min(target.lease_ms // 2, BETWEEN_MS_MAX)

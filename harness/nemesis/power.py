@@ -100,7 +100,8 @@ class Off:
         failed: EnvironmentFailed | None = None
         for node in nodes:
             try:
-                await system.target.restart(node)
+                if await system.env.state(node) == "dead":
+                    await system.target.restart(node)
             except EnvironmentFailed as e:
                 failed = e
             if await system.env.state(node) != "dead":

@@ -8,7 +8,9 @@ a process. Where there are fewer, counting begins anew.
 from __future__ import annotations
 
 import re
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from harness.errors import UsageError
 from harness.nemesis.protocol import Chance, Skipped
@@ -17,12 +19,6 @@ from harness.targets import Failover
 
 HELPERS_PERCENT = 40  # how often a process that is no node is drawn, where there are some
 _ROLE = re.compile(r"(replica|helper) ([1-9]\d*)")
-
-
-class Victim(TypedDict):
-    """The arguments of a fault of one process."""
-
-    victim: str
 
 
 def draw_node(chance: Chance, system: System[Any, Any]) -> str:
@@ -89,3 +85,13 @@ def check(victim: str, system: System[Any, Any]) -> None:
             f"{victim!r} is no process: give primary, `replica 1`, `helper 1`, or one of "
             f"{', '.join(system.env.processes)}"
         )
+
+
+# The type of an argument that names a victim: what a person wrote is checked.
+Name = Annotated[str, Meta(extra={"check": check})]
+
+
+class Victim(TypedDict):
+    """The arguments of a fault of one process."""
+
+    victim: Name

@@ -110,12 +110,14 @@ def _faults(recorded: Recorded) -> list[FaultRow]:
     rows = []
     for began, ended in recorded.events.faults():
         end = recorded.ended_at if ended is None else ended.ended or ended.time
+        if not began.happened:
+            end = began.ended or began.time
         skipped = began.what.skipped
         rows.append(
             FaultRow(
                 fault=began.what.fault,
                 start_s=began.time / 1e9,
-                end_s=(began.time if skipped is not None else end) / 1e9,
+                end_s=end / 1e9,
                 did=f"skipped: {skipped}" if skipped is not None else _said(began),
                 effect="" if ended is None else _said(ended),
                 effective=ended is not None and ended.what.effective,

@@ -19,10 +19,12 @@ from harness.history.recorded import Recorded, is_primary_operation
 
 
 class FaultCount(msgspec.Struct):
-    """How many faults of a kind began, were skipped instead, and had a measured effect."""
+    """How many faults of a kind began, were skipped instead, could not be injected, and had a
+    measured effect."""
 
     injected: int = 0
     skipped: int = 0
+    failed: int = 0
     effective: int = 0
 
 
@@ -76,8 +78,9 @@ class Coverage:
         for kind in self._faults:
             count = faults.get(kind, FaultCount())
             if not count.effective:
-                skipped = f", {count.skipped} skipped" if count.skipped else ""
-                yield f"{kind} had no effect ({count.injected} injected{skipped})"
+                more = f", {count.skipped} skipped" if count.skipped else ""
+                more += f", {count.failed} failed" if count.failed else ""
+                yield f"{kind} had no effect ({count.injected} injected{more})"
 
     def _missing_at_the_end(self, recorded: Recorded) -> Iterator[str]:
         final = recorded.final_index
@@ -126,6 +129,9 @@ def count_faults(recorded: Recorded) -> dict[str, FaultCount]:
         count = counts.setdefault(began.what.fault, FaultCount())
         if began.what.skipped is not None:
             count.skipped += 1
+            continue
+        if began.error is not None:
+            count.failed += 1
             continue
         count.injected += 1
         count.effective += ended is not None and ended.what.effective
