@@ -35,6 +35,7 @@ def render(shown: Document) -> str:
         shown=shown,
         spec=record.spec,
         world=record.spec.world,
+        kinds=list(dict.fromkeys(fault.fault for fault in shown.faults)),
         sentence=SENTENCES[shown.verdict],
         witnesses=[{**w, "svg": picture.draw(w, marks)} for w in shown.witnesses],
         latency=charts.latency(shown.series, bands),
