@@ -107,5 +107,5 @@ def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workl
 
 
 def key_prefix(env: Environment, folder: Path) -> str:
-    """Of every key: servers that somebody else runs may hold anything."""
+    """Return the prefix of every key: servers that somebody else runs may hold anything."""
     return "h:" if isinstance(env, CanStart) else f"harness:{folder.name}:"

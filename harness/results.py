@@ -127,5 +127,5 @@ def find_run(path: Path) -> Run:
 
 
 def history_hash(path: Path) -> str:
-    """Of a history's bytes."""
+    """Hash the bytes of a history file."""
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

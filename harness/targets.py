@@ -90,7 +90,7 @@ class Target(Protocol):
         ...
 
     def describe(self) -> TargetInfo:
-        """For the results."""
+        """Return what a reader of the results needs to know of it."""
         ...
 
 

@@ -21,7 +21,7 @@ def versions(target: type) -> dict[str, str]:
 
 
 def code_hash(target: type) -> str:
-    """Of the sources that decide what a seed gives: the harness' and the target's."""
+    """Hash the sources that decide what a seed gives: the harness' and the target's."""
     files = set(Path(__file__).parent.rglob("*.py"))
     source = None
     with contextlib.suppress(TypeError):  # of a class that was typed in, there is none

@@ -131,7 +131,7 @@ class Environment(Protocol):
         ...
 
     def describe(self) -> EnvironmentInfo:
-        """For the results: what a reader needs to know of this place."""
+        """Return what a reader of the results needs to know of this place."""
         ...
 
 

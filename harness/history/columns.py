@@ -57,7 +57,7 @@ class Columns:
         return len(self.call)
 
     def value(self, row: int) -> Hashable:
-        """Of an operation, as a model sees it."""
+        """Return the value of an operation, as a model sees it."""
         shape, values = self.shape[row], self.values
         if shape == WHOLE:
             return values[self.a[row]]
@@ -102,8 +102,8 @@ def columns_of(
     independent: bool = False,
     observe_differed: bool = False,
 ) -> Columns:
-    """Of what did not fail. Raises ValueError where `independent` histories hold a value that is
-    no [key, value].
+    """Return the operations that did not fail. Raises ValueError where `independent` histories
+    hold a value that is no [key, value].
 
     `observe_differed`: a `cas` that failed without an error has compared and seen another value.
     """

@@ -32,7 +32,7 @@ def lacking(
 
 
 def _those_that_do(group: str, kind: type) -> str:
-    """Of the registered classes, as a hint."""
+    """Name the registered classes that have a capability, as a hint."""
     able = []
     for name in names(group):
         try:

@@ -51,7 +51,7 @@ class Writes(msgspec.Struct, frozen=True):
 
 
 class Reads(msgspec.Struct, frozen=True):
-    """Of the live keys."""
+    """Reads of the live keys."""
 
     def next(self, ctx: Context, /) -> Step:
         key = live_key(ctx.rng.randrange(LIVE_KEYS), ctx.time)
