@@ -10,7 +10,6 @@ What passes between the steps is on disk, so each can be done again alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.environments.protocol import CanReplay
 from harness.errors import EnvironmentFailed, HistoryError, UsageError
@@ -18,7 +17,7 @@ from harness.history.files import read_history
 from harness.history.record import Hashes, Plan, Results, RunRecord
 from harness.history.recorded import Recorded
 from harness.judge import judge as judge_recorded
-from harness.parts import Parts, assemble
+from harness.parts import assemble
 from harness.progress import Say
 from harness.report.page import write_report
 from harness.results import Run, history_hash
@@ -34,11 +33,6 @@ class Judged:
     record: RunRecord
     recorded: Recorded
     results: Results
-
-
-def parts(spec: Spec, folder: Path = Path("results/unstarted")) -> Parts:
-    """What a spec would run, the plan included, without starting anything. Raises `UsageError`."""
-    return assemble(spec, folder)
 
 
 def run(
@@ -66,7 +60,7 @@ def execute(
     password: str | None = None,
     say: Say = lambda text: None,
     trace: bool = False,
-) -> RunRecord:
+) -> None:
     """Run a spec into a folder, in a fresh event loop. `plan`: instead of the spec's own. `say`
     gets the live line. `trace`: write everything that happens in a simulation."""
     made = assemble(
@@ -82,7 +76,6 @@ def execute(
         raise
     if isinstance(env, CanReplay):
         _write_hashes(folder, env)
-    return runner.record()
 
 
 def _write_hashes(folder: Run, env: CanReplay) -> None:
