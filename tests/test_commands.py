@@ -16,8 +16,8 @@ from harness.models.base import INCONSISTENT
 from harness.results import plan_run
 from harness.spec import Spec
 from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
-from targets.command_model import TIME_MS, CommandModel, reply_of
 from targets.engine import TABLE, State, execute
+from targets.engine.model import TIME_MS, CommandModel, reply_of
 from targets.engine.resp import plain
 from targets.memorydb_py.node import command_table
 

@@ -40,10 +40,10 @@ def test_of_a_target_only_its_target_file_knows_more_than_the_host() -> None:
         "harness.host", "harness.binaries",
     )  # fmt: skip
     faces_the_harness = {
-        "targets.operated", "targets.vanilla.replication", "targets.redis_model.target",
-        "targets.memorydb_py.target",
+        "targets.replicated.operator", "targets.replicated.vanilla",
+        "targets.replicated.redis_model.target", "targets.memorydb_py.target",
     }  # fmt: skip
-    model = {"targets.command_model"}
+    model = {"targets.engine.model"}
     for a, b in everything.edges:
         if not a.startswith("targets") or not b.startswith("harness"):
             continue

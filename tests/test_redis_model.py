@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from targets.engine import TABLE, Outcome, State, execute, is_expired, is_write
 from targets.engine.resp import Error, Requests, Simple, encode, pack
-from targets.redis_model.replication import Stream
+from targets.replicated.redis_model.replication import Stream
 
 NOW = 1_700_000_000_000
 NEVER = -(2**63)

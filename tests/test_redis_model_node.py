@@ -14,9 +14,9 @@ from harness.clients import Credentials, RedisConnection
 from harness.simulation.process import Process
 from harness.simulation.world import World
 from targets.engine.resp import pack
-from targets.redis_model.persistence import NAME
-from targets.redis_model.replication import Stream
-from targets.redis_model.server import Settings, serve
+from targets.replicated.redis_model.persistence import NAME
+from targets.replicated.redis_model.replication import Stream
+from targets.replicated.redis_model.server import Settings, serve
 
 
 class Nodes:
@@ -522,7 +522,7 @@ def test_a_stream_that_makes_no_sense_ends_the_replica() -> None:
 
 
 def test_the_backlog_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.redis_model.replication.BACKLOG_BYTES", 100)
+    monkeypatch.setattr("targets.replicated.redis_model.replication.BACKLOG_BYTES", 100)
     stream = Stream(lambda: "a")
     for _ in range(100):
         stream.add(b"0123456789")

@@ -24,7 +24,7 @@ from harness.parts import assemble, resolved
 from harness.results import Run, plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
-from targets.redis_model import RedisModel
+from targets.replicated.redis_model import RedisModel
 
 WORKLOADS = ["register", "wait", "replica-reads", "set", "counter"]
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Container, Sequence
 
 from targets.engine import Call, State
 from targets.engine.digest import digest
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.shard import NEVER_MS, Shard
 
 

@@ -12,8 +12,8 @@ from logs import AZS, Logs, never
 
 from harness.simulation.process import Process
 from targets.engine.resp import pack
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.place import Place
 from targets.memorydb_py.node.server import Node
 from targets.memorydb_py.node.settings import Settings

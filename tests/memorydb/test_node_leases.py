@@ -13,8 +13,8 @@ import pytest
 from shards import AZS, CLOSED, LONG, QUIET, ROUNDS, SHORT, Shards
 
 from harness.simulation.delays import Delays
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.server import Node
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard

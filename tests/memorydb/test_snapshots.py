@@ -14,8 +14,8 @@ from harness.simulation.delays import Delays
 from targets.engine import Call, State
 from targets.engine.digest import digest
 from targets.engine.rdb import Malformed, crc64
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Id
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.shard import NEVER_MS, Shard, checksum
 from targets.memorydb_py.snapshots import snapshot
 from targets.memorydb_py.snapshots.objects import Shared

@@ -19,8 +19,8 @@ from harness.results import plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.engine import TABLE
-from targets.redis_model import RedisModel
-from targets.vanilla import Redis
+from targets.replicated.redis_model import RedisModel
+from targets.replicated.vanilla import Redis
 
 KEYS = ["a", "b", "c"]
 WORDS = [

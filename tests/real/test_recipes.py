@@ -15,8 +15,8 @@ from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
 from targets.memorydb_py import MemoryDB
-from targets.redis_model import RedisModel
-from targets.vanilla import Redis
+from targets.replicated.redis_model import RedisModel
+from targets.replicated.vanilla import Redis
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)

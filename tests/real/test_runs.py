@@ -23,7 +23,7 @@ from harness.history.recorded import Recorded
 from harness.results import Run, plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
-from targets.vanilla import Redis
+from targets.replicated.vanilla import Redis
 
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from targets.engine import integer
 from targets.engine.resp import Command, Error, Map
 from targets.memorydb_py.node.own import own, own_container
-from targets.memorydb_py.node.slots import SLOTS, slot_of
+from targets.memorydb_py.slots import SLOTS, slot_of
 
 if TYPE_CHECKING:
     from targets.memorydb_py.node.commands import Commands

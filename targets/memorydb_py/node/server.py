@@ -18,8 +18,8 @@ from targets.memorydb_py.node.place import Place
 from targets.memorydb_py.node.session import Session, Wait, Waiting
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
-from targets.memorydb_py.node.slots import slot_of
 from targets.memorydb_py.node.statistics import Statistics
+from targets.memorydb_py.slots import slot_of
 
 CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
 LOADING = Error("LOADING MemoryDB is loading the dataset in memory")

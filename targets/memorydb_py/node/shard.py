@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 from harness.host import Host
 from targets.engine import Call, Message, State
 from targets.engine.resp import Command, Error
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import ZERO, Batch, Id, Refused, TransactionLog
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.tracker import Tracker
 from targets.memorydb_py.snapshots.objects import Objects

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from harness.host import Host
 from targets.engine import Call, State
 from targets.engine.rdb import Malformed
+from targets.memorydb_py import entries
 from targets.memorydb_py.log.client import LogClient
 from targets.memorydb_py.log.interface import ZERO, Batch, TransactionLog
-from targets.memorydb_py.node import entries
 from targets.memorydb_py.node.shard import NEVER_MS, Inapplicable, Shard, checksum
 from targets.memorydb_py.snapshots.objects import Objects
 from targets.memorydb_py.snapshots.recovery import recover, usable

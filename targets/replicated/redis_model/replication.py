@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.host import Address
 from targets.engine.resp import Error, Requests, pack
-from targets.redis_model.persistence import Units
+from targets.replicated.redis_model.persistence import Units
 
 if TYPE_CHECKING:
-    from targets.redis_model.server import Node, Session
+    from targets.replicated.redis_model.server import Node, Session
 
 BACKLOG_BYTES = 16 * 1024 * 1024
 CONNECT_TIMEOUT_S = 60.0

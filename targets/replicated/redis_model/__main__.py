@@ -1,4 +1,4 @@
-"""`python -m targets.redis_model`: a node of the model as a real process."""
+"""`python -m targets.replicated.redis_model`: a node of the model as a real process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness.host import Address, RealHost, run_real
-from targets.redis_model.server import Settings, serve
+from targets.replicated.redis_model.server import Settings, serve
 
 
 def address(text: str) -> Address:
@@ -15,7 +15,9 @@ def address(text: str) -> Address:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m targets.redis_model", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m targets.replicated.redis_model", description=__doc__
+    )
     parser.add_argument("--name", default="n1")
     parser.add_argument("--listen", type=address, default=("127.0.0.1", 6379))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=HOST:PORT")

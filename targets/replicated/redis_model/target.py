@@ -9,8 +9,8 @@ from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Host
 from harness.targets import TargetInfo, TargetOptions
-from targets.operated import Operated
-from targets.redis_model.server import Settings, serve
+from targets.replicated.operator import Operated
+from targets.replicated.redis_model.server import Settings, serve
 
 # As for vanilla servers: replicas attach and notice at once.
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
@@ -46,7 +46,7 @@ class RedisModel(Operated):
             await serve(host, settings, primary)
 
         host, port = self.env.control_address(node)
-        argv = [sys.executable, "-m", "targets.redis_model", "--name", node]
+        argv = [sys.executable, "-m", "targets.replicated.redis_model", "--name", node]
         argv += ["--listen", f"{host}:{port}"]
         if primary is not None:
             host, port = self.env.address(primary, seen_from=node)

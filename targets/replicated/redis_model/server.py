@@ -30,8 +30,8 @@ from targets.engine.resp import (
     encode,
     pack,
 )
-from targets.redis_model.persistence import AppendOnlyFile, Policy
-from targets.redis_model.replication import Link, Primary, Stream
+from targets.replicated.redis_model.persistence import AppendOnlyFile, Policy
+from targets.replicated.redis_model.replication import Link, Primary, Stream
 
 READONLY = Error("READONLY You can't write against a read only replica.")
 NOREPLICAS = Error("NOREPLICAS Not enough good replicas to write.")

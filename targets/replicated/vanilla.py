@@ -9,7 +9,7 @@ from harness.binaries import find_server, version_of
 from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.targets import TargetInfo, TargetOptions
-from targets.operated import Operated
+from targets.replicated.operator import Operated
 
 # For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
 SHORT_RUNS = {
