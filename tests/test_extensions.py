@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from extensions.plain_text import plain_text
-from extensions.search import fails, smaller
 
 from harness import Plan, Run, Spec, campaign
 from harness.cli import run_command
 from harness.history.events import FaultEnded
 from harness.parts import assemble
 from harness.report.data import document
+from tests.extensions.plain_text import plain_text
+from tests.extensions.search import fails, smaller
 
-ENVIRONMENT = "extensions.environment:InProcess"
-FAULT = "extensions.fault:Reset"
+ENVIRONMENT = "tests.extensions.environment:InProcess"
+FAULT = "tests.extensions.fault:Reset"
 
 
 def command(results: Path, *words: str) -> int:
@@ -32,7 +32,7 @@ def test_an_environment_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert command(tmp_path, "--env", ENVIRONMENT, "--workload", "set") == 0
     record = Run(tmp_path / "latest").read_record()
     assert record.environment.environment == "in-process"
-    assert "--env extensions.environment:InProcess" in record.command
+    assert "--env tests.extensions.environment:InProcess" in record.command
     assert command(tmp_path, "--env", ENVIRONMENT, "--nemesis", "all") == 254
     assert "the in-process environment injects no faults" in capsys.readouterr().err
     assert command(tmp_path, "--env", ENVIRONMENT, "--nemesis", "kill") == 254

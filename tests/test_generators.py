@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator import invocations, quick, simulate
 
 from harness.generators import (
     NANOS,
@@ -29,6 +28,7 @@ from harness.generators import (
     shares,
 )
 from harness.history import NEMESIS, Op
+from tests.support.simulator import invocations, quick, simulate
 
 
 def forever(f: str) -> Generator:

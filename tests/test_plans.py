@@ -315,10 +315,12 @@ class OddFault(Kill):
 
 
 def test_arguments_of_a_fault_of_ones_own_mean_what_they_mean_there(tmp_path: Path) -> None:
-    spec = Spec(target="redis-model", environment="simulated", nemesis="test_plans:OddFault")
+    spec = Spec(target="redis-model", environment="simulated", nemesis="tests.test_plans:OddFault")
     made = assemble(spec, tmp_path)
     assert complete(made.plan.faults, spec, made.system).faults == made.plan.faults
-    wrong = PlannedFault(fault="test_plans:OddFault", at_s=1, until_s=2, arguments={"to": "x"})
+    wrong = PlannedFault(
+        fault="tests.test_plans:OddFault", at_s=1, until_s=2, arguments={"to": "x"}
+    )
     with pytest.raises(UsageError, match=r"Expected `int`, got `str` - at `\$.to`"):
         complete([wrong], spec, made.system)
 

@@ -23,7 +23,7 @@ from harness.results import Run, find_run
 from harness.spec import Spec
 from targets.replicated.redis_model import RedisModel
 
-SCRIPT = Path(__file__).with_name("simulated_run.py")
+SCRIPT = Path(__file__).parent / "support" / "simulated_run.py"
 
 
 def spec(seed: int, **given) -> Spec:
@@ -143,7 +143,7 @@ def test_replay_finds_a_planted_source_of_chance(
 ) -> None:
     """One run was made elsewhere, where the set has another order."""
     given = spec(7, workload="set", nemesis="none")
-    planted = msgspec.structs.replace(given, target="test_replays:Planted")
+    planted = msgspec.structs.replace(given, target="tests.test_replays:Planted")
     script = (
         "import sys, msgspec; sys.path.insert(0, sys.argv[1]); from pathlib import Path; "
         "from harness.results import Run; from harness.campaign import execute; "
@@ -155,11 +155,11 @@ def test_replay_finds_a_planted_source_of_chance(
     for hashseed in ("1", "2"):  # another order than here in one of the two
         encoded = msgspec.json.encode(planted).decode()
         subprocess.run(
-            [sys.executable, "-c", script, str(Path(__file__).parent), encoded,
+            [sys.executable, "-c", script, str(Path(__file__).parents[1]), encoded,
              str(folder / hashseed)],
             env={**os.environ, "PYTHONHASHSEED": hashseed}, check=True,
         )  # fmt: skip
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     try:
         codes = [run_command(["replay", str(folder / n)]) for n in ("1", "2")]
     finally:
@@ -216,7 +216,7 @@ def test_a_run_that_ended_in_a_livelock_replays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(tmp_path / "run")
-    of = Spec(target="test_replays:Hangs", environment="simulated", nemesis="kill",
+    of = Spec(target="tests.test_replays:Hangs", environment="simulated", nemesis="kill",
               time_limit_s=12, rate=20)  # fmt: skip
     with pytest.raises(EnvironmentFailed, match="nothing reached the harness"):
         execute(of, run)

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from stories import STORIES, Story, play
 
 from harness import campaign
 from harness.campaign import execute
@@ -25,6 +24,7 @@ from harness.results import Run, plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.replicated.redis_model import RedisModel
+from tests.support.stories import STORIES, Story, play
 
 WORKLOADS = ["register", "wait", "replica-reads", "set", "counter"]
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}

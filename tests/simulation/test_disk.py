@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.worlds import world
 
 from harness.simulation.disk import SimulatedDisk
+from tests.simulation.worlds import world
 
 CUTS = 1000  # of each pattern
 Files = dict[str, bytes]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulation.worlds import world
 
 from harness.environments.local import reserve
 from harness.host import Host, RealDisk, RealHost, run_real
+from tests.simulation.worlds import world
 
 Main = Callable[[Host], Coroutine[Any, Any, None]]
 Run = Callable[[Main], None]

@@ -7,10 +7,10 @@ import contextlib
 import random
 
 import pytest
-from simulation.worlds import seconds, start, world
 
 from harness.errors import EnvironmentFailed
 from harness.simulation.loop import Deadlock, Livelock, SimulationEscape
+from tests.simulation.worlds import seconds, start, world
 
 
 def test_time_passes_only_when_nothing_else_is_to_do() -> None:

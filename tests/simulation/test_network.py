@@ -8,10 +8,10 @@ import errno
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
 from harness.simulation.delays import Delays
 from harness.simulation.loop import Livelock
+from tests.simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
 
 def test_bytes_arrive_in_order_whatever_the_latency() -> None:

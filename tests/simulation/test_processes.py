@@ -6,7 +6,8 @@ import asyncio
 import gc
 
 import pytest
-from simulation.worlds import Echo, Sink, connect, seconds, server, start, world
+
+from tests.simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
 
 def cleaning_process(seen: list[str]):

@@ -14,9 +14,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from simulation.worlds import start, world
 
 from harness.simulation.loop import SimulationEscape
+from tests.simulation.worlds import start, world
 
 
 def draws(seed: int) -> list:

@@ -1,0 +1,287 @@
+"""What a node may rely on, whatever the log is (behaviours 1 to 5 of memorydb.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from targets.memorydb_py.log.interface import Batch, Id, Refused
+from tests.targets.memorydb_py.logs import AZS, ZERO, Logs, claim, entries, never
+
+
+async def lead(log, payload: bytes = b"me") -> Id:
+    """Become the writer."""
+    while True:
+        tail = await log.tail()
+        made = claim(tail, payload)
+        try:
+            await log.append(tail, made)
+        except Refused:
+            continue
+        return made.id
+
+
+def test_of_fifty_appenders_with_one_precondition_one_succeeds() -> None:
+    """Behaviour 1: and the others are told where the log is."""
+
+    async def story(logs: Logs) -> None:
+        users = list(logs.clients.values())
+        last = await lead(users[0])
+        for round in range(100):
+            made = [
+                (user, entries(last, 1, b"%d by %d/%d" % (round, u, i)))
+                for u, user in enumerate(users)
+                for i in range(10)
+            ]
+            done = await asyncio.gather(
+                *(user.append(last, batch) for user, batch in made), return_exceptions=True
+            )
+            won = [made[i][1] for i, d in enumerate(done) if d is None]
+            assert len(won) == 1
+            assert all(isinstance(d, Refused) and d.tail == won[0].id for d in done if d)
+            last = won[0].id
+
+    Logs(1, users=5).run(story)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_fifty_contenders_make_one_leader(seed: int) -> None:
+    """Behaviour 1, of leadership entries, with the log's leader killed on the way."""
+
+    async def story(logs: Logs) -> None:
+        users = list(logs.clients.values())
+        tail = await users[0].tail()
+        for round in range(5):
+            wanted = [
+                users[i % len(users)].append(tail, claim(tail, b"%d/%d" % (round, i)))
+                for i in range(50)
+            ]
+            if round == 2:
+                await asyncio.sleep(logs.world.loop.time() % 0.003)
+                logs.world.kill(logs.azs[logs.leader()])
+            done = await asyncio.gather(*wanted, return_exceptions=True)
+            assert sum(d is None for d in done) == 1
+            tail = Id(tail.n + 1, tail.n + 1)
+            assert await users[0].tail() == tail
+
+    Logs(seed, users=5).run(story)
+
+
+def test_entries_are_followed_in_order_without_gaps() -> None:
+    """Behaviour 3, while AZs come and go."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        last = await lead(writer)
+        futures = []
+        for i in range(300):
+            batch = entries(last, 1 + i % 3, b"%d" % i)
+            futures.append(writer.append(last, batch))
+            last = batch.id
+            await asyncio.sleep(0.005)
+            if i % 60 == 30:
+                az = AZS[(i // 60) % 3]
+                logs.world.kill(logs.azs[az])
+            if i % 60 == 50:
+                logs.start(AZS[(i // 60) % 3])
+        await asyncio.gather(*futures)
+        while not got or got[-1].last < last.n:
+            await asyncio.sleep(0.01)
+        assert [b.payload for b in got[1:]] == [b"%d" % i for i in range(300)]
+        assert all(a.last + 1 == b.first for a, b in itertools.pairwise(got))
+
+    Logs(3).run(story)
+
+
+def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
+    """Behaviours 3 and 31: from an AZ that follows, through a socket that is full at times."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        last = await lead(writer)
+        if logs.leader() == "az1":
+            logs.cut("az1")
+            await asyncio.sleep(0.5)
+            logs.world.cut(())
+            await asyncio.sleep(0.5)
+        assert logs.leader() != "az1"
+        for _ in range(120):
+            batch = entries(last, 1, b"x" * 200_000)
+            await writer.append(last, batch)
+            last = batch.id
+        await asyncio.sleep(1)
+        logs.world.network.link("az1", "u2").shape(0, 0, 8_000_000)
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        await asyncio.sleep(20)
+        assert got[-1].id == last
+
+    Logs(12).run(story)
+
+
+def test_what_is_not_committed_is_not_seen() -> None:
+    """Behaviour 3."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        last = await lead(writer)
+        await asyncio.sleep(0.1)
+        leader = logs.leader()
+        others = [az for az in AZS if az != leader]
+        logs.cut(*others)
+        future = writer.append(last, entries(last, 1, b"alone"))
+        await asyncio.sleep(0.1)
+        assert not future.done()
+        assert [b.payload for b in got] == [b"me"]
+        logs.world.cut(())
+        await future
+
+    Logs(4).run(story)
+
+
+def test_a_lost_acknowledgement_is_resolved_by_the_log() -> None:
+    """Behaviour 4: the connection breaks after the append was taken; it is there once."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        last = await lead(writer)
+        for i in range(20):
+            batch = entries(last, 1, b"%d" % i)
+            leader = logs.leader()
+            logs.world.cut([(leader, "u1")])
+            future = writer.append(last, batch)
+            await asyncio.sleep(0.05)
+            assert not future.done()
+            logs.world.network.reset("u1", leader)
+            logs.world.cut(())
+            await future
+            last = batch.id
+        await asyncio.sleep(0.1)
+        assert [b.payload for b in got] == [b"me", *(b"%d" % i for i in range(20))]
+
+    Logs(5).run(story)
+
+
+def test_an_old_writer_is_refused_also_on_a_fresh_connection() -> None:
+    """D2: its entry n + 1 arrives alone, after the new leader's entry n."""
+
+    async def story(logs: Logs) -> None:
+        old, new = logs.clients.values()
+        first = await lead(old, b"old")
+        second = await lead(new, b"new")
+        stray = Batch(first.epoch, second.n + 1, second.n + 1, b"stray")
+        with pytest.raises(Refused) as refused:
+            await old.append(Id(first.epoch, second.n), stray)
+        assert refused.value.tail == second
+        with pytest.raises(Refused):
+            await old.append(first, Batch(first.epoch, first.n + 1, first.n + 1, b"stray"))
+        with pytest.raises(Refused):  # also where it knows the new leader's entry
+            await old.append(second, Batch(first.epoch, second.n + 1, second.n + 1, b"stray"))
+
+    Logs(6).run(story)
+
+
+def test_appends_are_pipelined() -> None:
+    """A hundred appends take hardly longer than one."""
+
+    async def story(logs: Logs) -> None:
+        (writer,) = logs.clients.values()
+        last = await lead(writer)
+        began = logs.now_ms()
+        batch = entries(last, 1)
+        await writer.append(last, batch)
+        one = logs.now_ms() - began
+        last = batch.id
+        futures = []
+        for _ in range(100):
+            batch = entries(last, 1)
+            futures.append(writer.append(last, batch))
+            last = batch.id
+        began = logs.now_ms()
+        await asyncio.gather(*futures)
+        assert logs.now_ms() - began < 4 * one + 10
+
+    Logs(7, users=1).run(story)
+
+
+def test_the_tail_is_of_now() -> None:
+    """Also when it is asked of an AZ that led a moment ago and does not know better."""
+
+    async def story(logs: Logs) -> None:
+        writer, reader = logs.clients.values()
+        last = await lead(writer)
+        for i in range(10):
+            leader = logs.leader()
+            # The reader keeps the old leader alone, the writer goes on with the others.
+            others = [az for az in AZS if az != leader]
+            pairs = [(leader, o) for o in (*others, "u1")] + [(o, "u2") for o in others]
+            logs.world.cut([p for a, b in pairs for p in ((a, b), (b, a))])
+            batch = entries(last, 1, b"%d" % i)
+            await writer.append(last, batch)
+            last = batch.id
+            asked = asyncio.ensure_future(reader.tail())
+            await asyncio.sleep(0.3)
+            assert not asked.done() or asked.result() == last
+            logs.world.cut(())
+            assert await asked == last
+
+    Logs(8).run(story)
+
+
+def test_nodes_know_how_far_others_are() -> None:
+    """D4."""
+
+    async def story(logs: Logs) -> None:
+        one, two = logs.clients.values()
+        seen = {}
+        one.positions(seen.update)
+        two.applied(17)
+        await asyncio.sleep(0.1)
+        assert seen == {"u2": 17}
+        told: list[dict[str, int]] = []
+        one.positions(lambda by_node: told.append(dict(by_node)))
+        await asyncio.sleep(0.1)
+        logs.world.kill(logs.world.machines["w2"].processes["u2"])
+        await asyncio.sleep(1)
+        assert told[0] == {"u2": 17}
+        assert told[-1] == {}, "who is not connected any more has no position"
+
+    Logs(9).run(story)
+
+
+def test_who_does_not_follow_any_more_is_sent_no_entries() -> None:
+    async def story(logs: Logs) -> None:
+        reader, writer = logs.clients.values()
+        links = [logs.world.network.link(az, "u1") for az in AZS]
+        got: list[Batch] = []
+        reader.follow(0, got.append, never)
+        last = await lead(writer)
+        await asyncio.sleep(0.3)
+        for count in (1, 1, 0):
+            before, had = sum(link.passed for link in links), len(got)
+            batch = entries(last, 1, bytes(100_000))
+            await writer.append(last, batch)
+            last = batch.id
+            await asyncio.sleep(0.3)
+            came = sum(link.passed for link in links) - before
+            assert (len(got) - had, came > 50_000) == (count, bool(count))
+            if len(got) == 3:
+                reader.unfollow()
+
+    Logs(11).run(story)
+
+
+def test_nothing_was_ever_appended() -> None:
+    async def story(logs: Logs) -> None:
+        (log,) = logs.clients.values()
+        assert await log.tail() == ZERO
+
+    Logs(10, users=1).run(story)

@@ -1,0 +1,233 @@
+"""Whatever is sent to a node: a clear error or a hang-up, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+
+import hiredis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from targets.engine.resp import Requests, pack
+from tests.targets.memorydb_py.shards import CLOSED, LONG, QUIET, Shards
+
+WORDS = st.lists(st.binary(max_size=40) | st.binary(min_size=1000, max_size=1100), min_size=1,
+                 max_size=5)  # fmt: skip
+
+
+@given(commands=st.lists(WORDS, max_size=6), cuts=st.lists(st.integers(0, 5000), max_size=8))
+def test_commands_are_the_same_however_the_bytes_come(
+    commands: list[list[bytes]], cuts: list[int]
+) -> None:
+    data = b"".join(map(pack, commands))
+    places = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts)})
+    requests, got = Requests(), []
+    for start, end in itertools.pairwise(places):
+        got += requests.feed(data[start:end])
+    assert got == [tuple(c) for c in commands]
+    assert (requests.error, requests.left()) == (None, 0)
+
+
+@given(
+    data=st.binary(max_size=300)
+    | st.lists(
+        st.sampled_from([b"*", b"$", b"\r\n", b"3", b"-1", b"2147483648", b"GET", b'"', b"'", b":",
+                         b"\0", b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"]),
+        max_size=30,
+    ).map(b"".join),
+    cut=st.integers(0, 300),
+)  # fmt: skip
+def test_no_bytes_break_the_parser(data: bytes, cut: int) -> None:
+    """And it says the same, wherever they are cut."""
+    whole, parts = Requests(), Requests()
+    one = whole.feed(data)
+    other = parts.feed(data[:cut])
+    other = other + (parts.feed(data[cut:]) if parts.error is None else [])
+    assert (one, whole.error) == (other, parts.error)
+    assert whole.left() <= len(data)
+    assert all(all(type(w) is bytes for w in command) for command in one)
+
+
+@given(data=st.binary(max_size=2000))
+def test_a_stranger_makes_nobody_keep_much(data: bytes) -> None:
+    requests = Requests(trusted=False)
+    for start in range(0, 200_000, 2000):
+        if requests.error is not None:
+            break
+        requests.feed(b"*9\r\n$16000\r\n" + data if start == 0 else b"x" * 2000)
+    assert requests.left() < 200_000 + len(data)
+
+
+BAD = {
+    b"*1\r\n$600000000\r\n": "ERR Protocol error: invalid bulk length",
+    b"*1\r\n$-5\r\n": "ERR Protocol error: invalid bulk length",
+    b"*1\r\n$x\r\n": "ERR Protocol error: invalid bulk length",
+    b"*99999999999\r\n": "ERR Protocol error: invalid multibulk length",
+    b"*x\r\n": "ERR Protocol error: invalid multibulk length",
+    b"*2\r\n+GET\r\n": "ERR Protocol error: expected '$', got '+'",
+    b'SET a "unbalanced\r\n': "ERR Protocol error: unbalanced quotes in request",
+    b"x" * 70_000: "ERR Protocol error: too big inline request",
+    b"*1" + b"0" * 70_000: "ERR Protocol error: too big mbulk count string",
+}
+
+
+@pytest.mark.parametrize("data", list(BAD), ids=lambda d: repr(d[:20]))
+def test_what_is_no_resp_is_said_and_ends_the_connection(data: bytes) -> None:
+    async def story(shards: Shards) -> None:
+        talk, other = await shards.to_primary(), await shards.to_primary()
+        talk.send("SET {t}before 1")
+        talk.write(data)
+        assert await talk.reply() == b"OK"
+        assert str(await talk.reply()) == BAD[data]
+        assert await talk.reply() is CLOSED
+        assert await other.ask("GET {t}before") == b"1"
+        assert not shards.exits
+
+    Shards(1).run(story)
+
+
+def test_wrong_commands_get_the_errors_of_redis() -> None:
+    wrong = {
+        "NOSUCH a b": "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' ",
+        "GET": "ERR wrong number of arguments for 'get' command",
+        "GET a b": "ERR wrong number of arguments for 'get' command",
+        "SET a": "ERR wrong number of arguments for 'set' command",
+        "WAIT x 0": "ERR value is not an integer or out of range",
+        "EXEC": "ERR EXEC without MULTI",
+        "CONFIG NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CONFIG HELP.",
+        "CLUSTER NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CLUSTER HELP.",
+        "CLIENT NOSUCH": "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP.",
+        "CLUSTER COUNTKEYSINSLOT 99999": "ERR Invalid slot",
+        "FAILOVER TO nowhere 1": "ERR FAILOVER target HOST and PORT is not a replica.",
+    }
+
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        for command, error in wrong.items():
+            assert str(await talk.ask(command)) == error, command
+        for name in ("PFADD", "GEOADD", "FUNCTION", "MODULE", "ACL"):
+            reply = str(await talk.ask((name, "a", "1")))
+            assert reply.startswith(f"ERR unknown command '{name}'")
+
+    Shards(2).run(story)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_node_lives_through_anything(seed: int) -> None:
+    """Random bytes, half frames, hang-ups, random commands; everybody else is served."""
+    rng = random.Random(seed)
+    pieces = [b"*1\r\n", b"$3\r\n", b"GET\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$5\r\nab", b"\r\n",
+              b"EVAL 'return {' 0\r\n", b"MULTI\r\n", b"WATCH a\r\n", b"BLPOP q 0\r\n", b"*-1\r\n",
+              b"CLIENT REPLY OFF\r\n", b"HELLO 3\r\n", b"SUBSCRIBE a\r\n", b"\0\xff"]  # fmt: skip
+
+    async def story(shards: Shards) -> None:
+        fine = await shards.to_primary()
+        primary = await shards.primary()
+        for count in range(200):
+            talk = await shards.connect(primary)
+            data = b"".join(rng.choice(pieces) for _ in range(rng.randint(1, 8)))
+            talk.write(data if rng.random() < 0.7 else rng.randbytes(rng.randint(1, 500)))
+            if rng.random() < 0.5:
+                await talk.reply(0.01)
+            talk.close()
+            assert await fine.ask("INCR {t}n") == count + 1
+        await asyncio.sleep(1)
+        assert not shards.exits
+        node = shards.nodes[primary]
+        assert len(node.sessions) == 1
+        assert (node._blocked, node._watchers, node.parked) == ({}, {}, 0)
+
+    Shards(f"any/{seed}").run(story)
+
+
+def test_hundreds_of_clients_that_wake_each_other_are_all_served() -> None:
+    async def story(shards: Shards) -> None:
+        count = 300
+        primary = await shards.primary()
+        chain = [await shards.connect(primary) for _ in range(count)]
+        for i, talk in enumerate(chain):
+            talk.send(f"BLPOP {{t}}k{i} 0", f"RPUSH {{t}}k{i + 1} x", "PING")
+        await asyncio.sleep(0.1)
+        assert await (await shards.connect(primary)).ask("RPUSH {t}k0 x") == 1
+        for i, talk in enumerate(chain):
+            assert await talk.reply() == [b"{t}k%d" % i, b"x"]
+            assert await talk.reply() == 1
+            assert await talk.reply() == b"PONG"
+        assert await chain[0].ask(f"LLEN {{t}}k{count}") == 1
+
+    Shards("chain").run(story)
+
+
+def test_what_is_sent_behind_a_command_that_blocks_is_bounded_and_answered_later() -> None:
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        talk.send("BLPOP {t}q 0")
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            talk.send(("ECHO", b"x" * 1_000_000))
+        (session,) = shards.nodes[await shards.primary()].sessions.values()
+        assert sum(len(w) for command in session._todo for w in command) < 20_000_000
+        assert await (await shards.to_primary()).ask("RPUSH {t}q x") == 1
+        assert await talk.reply() == [b"{t}q", b"x"]
+        for _ in range(60):
+            assert len(await talk.reply()) == 1_000_000
+
+    Shards("behind").run(story)
+
+
+def test_numbers_that_are_none_and_what_reset_forgets() -> None:
+    async def story(shards: Shards) -> None:
+        talk = await shards.connect(await shards.primary(), "AUTH secret")
+        huge = "9" * 5000
+        assert "client-id should" in str(await talk.ask(f"CLIENT KILL ID {huge}"))
+        assert "not an integer" in str(await talk.ask(f"CLIENT UNBLOCK {huge}"))
+        assert await talk.ask("RESET") == b"RESET"
+        assert str(await talk.ask("GET a")).startswith("NOAUTH")
+
+    Shards("reset", options=LONG | {"requirepass": "secret"}).run(story)
+
+
+def test_a_client_that_takes_no_replies_is_dropped() -> None:
+    async def story(shards: Shards) -> None:
+        talk, greedy = await shards.to_primary(), await shards.to_primary()
+        assert await talk.ask(("SET", "{t}big", b"x" * 1_000_000)) == b"OK"
+        greedy.pause()
+        for _ in range(40):
+            greedy.send(*["GET {t}big"] * 10)
+        await asyncio.sleep(20)
+        node = shards.nodes[await shards.primary()]
+        assert len(node.sessions) == 1
+        assert await talk.ask("STRLEN {t}big") == 1_000_000
+
+    Shards(3).run(story)
+
+
+def test_a_log_whose_disk_is_full_waits_and_loses_nothing() -> None:
+    """One AZ is full: the others go on. Two: writes wait until there is room again."""
+
+    async def story(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        assert await talk.ask("SET {t}a 1") == b"OK"
+        for az in ("az1", "az2"):
+            disk = shards.world.disk(az)
+            disk.capacity = sum(disk.size(n) for n in disk.names()) + 100
+            got = await talk.ask(f"SET {{t}}{az} 1", within=2)
+            if got is CLOSED or isinstance(got, hiredis.ReplyError):
+                talk = await shards.to_primary()
+                got = await talk.ask(f"SET {{t}}{az} 1", within=2)
+            if az == "az1":
+                assert got == b"OK"
+            else:
+                assert got is QUIET
+        for az in ("az1", "az2"):
+            shards.world.disk(az).capacity = None
+        await asyncio.sleep(3)
+        talk = await shards.to_primary()
+        assert await talk.ask("SET {t}b 1") == b"OK"
+        assert await talk.ask("EXISTS {t}a {t}az1 {t}b") == 3
+        assert not shards.exits
+
+    Shards(4, options=LONG).run(story)

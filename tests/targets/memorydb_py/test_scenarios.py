@@ -1,0 +1,217 @@
+"""What runs of some seed once found, played by hand: faults and their order are steered, so each
+stays what it was whatever seeds draw.
+
+Seed 1004 of `register, all` is `test_log_protocol::test_azs_that_are_far_apart_keep_their_leader`;
+seed 1018 of `set, all` is `test_nemesis::test_nobody_is_to_take_over_while_nobody_runs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+
+import pytest
+
+from harness import campaign
+from harness.environments.protocol import EnvironmentOptions
+from harness.environments.simulated import SimulatedEnvironment
+from harness.history.events import FaultBegan
+from harness.history.record import Plan, PlannedFault
+from harness.nemesis import catalogue, victims
+from harness.nemesis.protocol import Chance
+from harness.nemesis.system import System
+from harness.results import plan_run
+from harness.simulation.world import OPERATOR
+from harness.spec import Spec
+from harness.targets import TargetOptions
+from targets.memorydb_py import MemoryDB
+from targets.memorydb_py.log.messages import Base
+from targets.memorydb_py.log.store import Store
+from tests.targets.memorydb_py.log.test_interface import lead
+from tests.targets.memorydb_py.log.test_store import grown, with_a_store
+from tests.targets.memorydb_py.logs import AZS, MS, Logs
+from tests.targets.memorydb_py.snapshots.test_trimming import grow, kept_after
+
+OPTIONS = {"lease-ms": "300", "backoff-ms": "500", "snapshots": "0"}
+
+
+def fault(at_s: float, kind: str, until_s: float, **arguments: str) -> PlannedFault:
+    return PlannedFault(at_s=at_s, fault=kind, until_s=until_s, arguments=arguments)
+
+
+def played(folder: Path, nodes: int, *faults: PlannedFault) -> campaign.Judged:
+    spec = Spec(
+        target="memorydb", workload="set", environment="simulated", nodes=nodes, rate=150.0,
+        time_limit_s=5.0, options=OPTIONS,
+    )  # fmt: skip
+    run = plan_run(folder, spec.directory_name)
+    campaign.execute(spec, run, plan=Plan(faults=faults))
+    return campaign.judge(run)
+
+
+# --- a hand-over asked of a primary that was stopped
+
+
+@pytest.mark.parametrize(("nodes", "victim"), [(3, "primary"), (2, "primary"), (2, "replica 1")])
+def test_a_hand_over_while_a_node_is_stopped(tmp_path: Path, nodes: int, victim: str) -> None:
+    """Where the primary is stopped, whoever leads next hands over; where nobody can take it the
+    primary stops serving all the same.
+
+    The cell wait, all, seed 2013 (two nodes): the failover had no effect. Fixed in ed77409, and
+    fc7d266, which waits for somebody who leads."""
+    done = played(
+        tmp_path, nodes,
+        fault(1.0, "pause", 3.5, victim=victim),
+        fault(1.1, "failover", 3.5, to="replica 1"),
+    )  # fmt: skip
+    paused, handed = done.recorded.events.of(FaultBegan)
+    assert handed.error is None
+    assert handed.what.skipped is None
+    assert handed.what.did["old"] != paused.what.did["node"]
+    assert done.results.valid is True, done.results.why
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_has_to_hand_over_is_not_stopped(tmp_path: Path, seed: int) -> None:
+    """The other half of ed77409: no fault of the same cycle is drawn for the primary."""
+    env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
+    system = System(env, MemoryDB(env, TargetOptions()))
+    together = [catalogue.fault(name) for name in ("kill", "failover")]
+    chance = Chance(rng=random.Random(seed), together=together)
+    assert victims.draw_node(chance, system).startswith("replica ")
+
+
+# --- an audit of an AZ that had just been started
+
+
+def test_an_az_that_had_just_been_started_is_waited_for(tmp_path: Path) -> None:
+    """A shard is settled when every AZ counts, so that the audit can ask each.
+
+    The cell register, all, seed 3038: az1, which ran and did not listen yet, refused the audit's
+    connection. Fixed in 49069d8."""
+    env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
+    target = MemoryDB(env, TargetOptions(options=OPTIONS, timeout_s=5.0))
+
+    async def main() -> None:
+        await env.open()
+        await target.start()
+        primary = await target.primary()
+        assert primary is not None
+        await env.kill("az1")
+        assert await target.ask(primary, "SET", "k", "v") == "OK"
+        env.world.disk("az1").fsync_ns = (500 * MS, 500 * MS)  # it takes its time to open its store
+        await target.restart("az1")
+        assert await env.state("az1") == "running"
+        await target.settle(20)
+        effects, digests = await target.audit()
+        assert digests.error is None
+        assert effects[-1][1] == [["SET", "k", "v"]]
+        assert len({digests.copies[az] for az in AZS}) == 1
+        await target.close()
+        await env.close()
+
+    env.run(main())
+
+
+# --- an AZ that was asked while it took a base
+
+
+def test_an_az_answers_while_it_takes_a_base() -> None:
+    """What it has begun anew after is committed, though it heard of no commit that far.
+
+    The cell lock, all, seed 60006: whoever asked it for its status was cut off. Fixed in 769c7dc
+    (`Replica.commit`)."""
+
+    async def story(logs: Logs) -> None:
+        last = await lead(logs.clients["u1"])
+        last = await grow(logs, last, 5)
+        away = next(az for az in AZS if az != logs.leader())
+        logs.world.kill(logs.azs[away])
+        for _ in range(3):
+            last = await grow(logs, last, 20, trim=last.n)
+        logs.world.disk(away).fsync_ns = (50 * MS, 50 * MS)
+        logs.start(away)
+        told: list[int] = []
+        while not told:
+            with contextlib.suppress(ConnectionRefusedError):  # it opens its store
+                told.append(await kept_after(away))
+            await asyncio.sleep(0.005)
+        while not any(f"{away} log: begins after" in line for line in logs.lines):
+            told.append(await kept_after(away))
+            await asyncio.sleep(0.005)
+        assert told[0] == 0
+        assert len([n for n in told if n > 20]) > 5, "it was asked while it took the base"
+        assert not any("Traceback" in line for line in logs.lines)
+
+    Logs(0).run(story)
+
+
+# --- trims that overlapped
+
+
+@pytest.mark.parametrize("other", ["trim", "base"])
+def test_a_trim_that_another_overtakes(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
+    """While one is made durable the log comes to begin after a later entry: by another trim, or
+    with a base of the leader's. The first says what it did itself.
+
+    The cell lock, all, seed 60008: it looked up an entry that was gone. Fixed in 769c7dc; since
+    f8831e3 an AZ's trims come one after the other, its bases still in between."""
+
+    async def story(logs: Logs, store: Store) -> None:
+        await grown(store, 21)
+        logs.world.disk("az1").fsync_ns = (20 * MS, 20 * MS)
+        first = asyncio.ensure_future(store.trim(5, 21))
+        await asyncio.sleep(0.01)
+        assert 1 < store.base.last <= 5
+        assert not first.done()
+        begins = [f"after {store.base.epoch}.{store.base.last}"]
+        if other == "trim":
+            second = asyncio.ensure_future(store.trim(17, 21))
+        else:
+            base = Base(30, 2, 1, 30, 1, dict.fromkeys(AZS, 0))
+            second = asyncio.ensure_future(store.install(base))
+        await asyncio.sleep(0.01)
+        assert store.base.last > 12
+        assert not first.done()
+        begins.append(f"after {store.base.epoch}.{store.base.last}")
+        await asyncio.gather(first, second)
+        said = [line for line in logs.lines if "log: begins" in line]
+        assert len(said) == 2
+        assert all(any(begin in line for line in said) for begin in begins), said
+
+    with_a_store(0, story, monkeypatch)
+
+
+# --- a log that was trimmed while the harness waited for an AZ that did not answer
+
+
+def test_an_az_that_does_not_answer_holds_up_no_other(tmp_path: Path) -> None:
+    """The log is trimmed several times a second; each AZ is read by itself meanwhile, so that
+    every entry has been read before it goes.
+
+    The cell queue, all, seed 62064: entries were trimmed unread while one AZ was waited for. Fixed
+    in c34fe5b."""
+    env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
+    target = MemoryDB(env, TargetOptions(options={**OPTIONS, "snapshots": "20"}, timeout_s=5.0))
+
+    async def main() -> None:
+        await env.open()
+        await target.start()
+        primary = await target.primary()
+        assert primary is not None
+        await env.network.shape("az1", OPERATOR, delay_s=2)  # it runs, and the shard has it
+        for n in range(600):
+            assert await target.ask(primary, "SET", "k", n) == "OK"
+            await asyncio.sleep(0.01)
+        await env.network.heal()
+        await target.settle(20)
+        effects, digests = await target.audit()
+        assert digests.error is None
+        assert digests.trimmed > 500
+        assert [entry[0][2] for _, entry in effects] == [str(n) for n in range(600)]
+        await target.close()
+        await env.close()
+
+    env.run(main())
