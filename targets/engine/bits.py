@@ -23,50 +23,50 @@ def _string(call: Call, key: bytes) -> bytes:
 
 
 def _offset(word: bytes, width: int = 0) -> int:
-    """A place in bits; with a width, also one that counts in them: `#3`."""
+    """Parse a bit offset; with `width`, `#n` means n times the width."""
     scale = width if width and word[:1] == b"#" else 1
-    place = scale * integer(word.removeprefix(b"#") if width else word, OFFSET)
-    if place < 0 or place >> 3 >= STRING_BYTES_MAX:
+    offset = scale * integer(word.removeprefix(b"#") if width else word, OFFSET)
+    if offset < 0 or offset >> 3 >= STRING_BYTES_MAX:
         raise Error(OFFSET)
-    return place
+    return offset
 
 
-def _bit(value: bytes | bytearray, place: int) -> int:
-    at = place >> 3
-    return value[at] >> (7 - (place & 7)) & 1 if at < len(value) else 0
+def _bit(value: bytes | bytearray, offset: int) -> int:
+    at = offset >> 3
+    return value[at] >> (7 - (offset & 7)) & 1 if at < len(value) else 0
 
 
 @command("GETBIT", 3, "readonly fast", ONE)
 def _getbit(call: Call, cmd: Command) -> Any:
-    place = _offset(cmd[2])
-    return _bit(_string(call, cmd[1]), place)
+    offset = _offset(cmd[2])
+    return _bit(_string(call, cmd[1]), offset)
 
 
 @command("SETBIT", 4, "write denyoom", ONE)
 def _setbit(call: Call, cmd: Command) -> Any:
-    place, bit = _offset(cmd[2]), integer(cmd[3], BIT)
+    offset, bit = _offset(cmd[2]), integer(cmd[3], BIT)
     if bit not in (0, 1):
         raise Error(BIT)
     before = _string(call, cmd[1])
-    value = bytearray(before.ljust((place >> 3) + 1, b"\0"))
-    was, mask = _bit(value, place), 0x80 >> (place & 7)
+    value = bytearray(before.ljust((offset >> 3) + 1, b"\0"))
+    was, mask = _bit(value, offset), 0x80 >> (offset & 7)
     if len(value) == len(before) and was == bit:
         return was
-    value[place >> 3] = value[place >> 3] & ~mask | (mask if bit else 0)
+    value[offset >> 3] = value[offset >> 3] & ~mask | (mask if bit else 0)
     call.put(cmd[1], bytes(value))
     return was
 
 
 class _Span(NamedTuple):
-    """Of a string, in bits, the last included."""
+    """A range of bits; `last` is included."""
 
     first: int
     last: int
 
 
 def _span(words: Command, size: int, *, unit_first: bool = False) -> _Span:
-    """[start [end [BYTE | BIT]]] of a string of so many bytes; `unit_first`: looked at before the
-    end is."""
+    """Parse [start [end [BYTE | BIT]]] for a string of `size` bytes. `unit_first`: check the unit
+    before the end, as BITPOS does."""
     first, *given = map(integer, words[: 1 if unit_first and len(words) == 3 else 2])
     unit = 8
     if len(words) == 3:
@@ -81,7 +81,7 @@ def _span(words: Command, size: int, *, unit_first: bool = False) -> _Span:
 
 
 def _bits_of(value: bytes, span: _Span) -> int:
-    """The bits of a span as a number."""
+    """Return the bits of a span as a number."""
     last = span.last >> 3
     number = int.from_bytes(value[span.first >> 3 : last + 1])
     number >>= 7 - (span.last & 7)
@@ -125,7 +125,7 @@ def _bitpos(call: Call, cmd: Command) -> Any:
         number ^= (1 << width) - 1
     if number:
         return span.first + width - number.bit_length()
-    return -1 if bit or len(cmd) > 4 else span.last + 1  # zeros follow, where no end was given
+    return -1 if bit or len(cmd) > 4 else span.last + 1  # without an end, zeros follow the string
 
 
 @command("BITOP", -4, "write denyoom", (2, -1, 1))
@@ -156,14 +156,14 @@ def _bitop(call: Call, cmd: Command) -> Any:
     return size
 
 
-# --- integers of any width
+# --- BITFIELD: integers of any width
 
 
 class _Operation(NamedTuple):
     kind: bytes
     signed: bool
     width: int
-    place: int
+    offset: int
     value: int
     overflow: bytes
 
@@ -183,9 +183,9 @@ def _operations(words: list[bytes]) -> Iterable[_Operation]:
         if len(words) < _KINDS.get(kind, 1 << 30):
             raise Error(SYNTAX)
         signed, width = _width(words.pop(0))
-        place = _offset(words.pop(0), width)
+        offset = _offset(words.pop(0), width)
         value = integer(words.pop(0)) if kind != b"GET" else 0
-        yield _Operation(kind, signed, width, place, value, overflow)
+        yield _Operation(kind, signed, width, offset, value, overflow)
 
 
 def _width(word: bytes) -> tuple[bool, int]:
@@ -197,16 +197,16 @@ def _width(word: bytes) -> tuple[bool, int]:
 
 
 def _field(value: bytes | bytearray, o: _Operation) -> int:
-    end = o.place + o.width
-    part = bytes(value[o.place >> 3 : (end + 7) >> 3]).ljust(((end + 7) >> 3) - (o.place >> 3),
+    end = o.offset + o.width
+    part = bytes(value[o.offset >> 3 : (end + 7) >> 3]).ljust(((end + 7) >> 3) - (o.offset >> 3),
                                                              b"\0")  # fmt: skip
     number = int.from_bytes(part) >> (-end & 7) & ((1 << o.width) - 1)
     return number - (1 << o.width) if o.signed and number >> (o.width - 1) else number
 
 
 def _put_field(value: bytearray, o: _Operation, number: int) -> None:
-    end = o.place + o.width
-    first, last = o.place >> 3, (end + 7) >> 3
+    end = o.offset + o.width
+    first, last = o.offset >> 3, (end + 7) >> 3
     mask = ((1 << o.width) - 1) << (-end & 7)
     before = int.from_bytes(value[first:last])
     after = before & ~mask | (number << (-end & 7)) & mask
@@ -214,7 +214,7 @@ def _put_field(value: bytearray, o: _Operation, number: int) -> None:
 
 
 def _fitting(o: _Operation, number: int) -> int | None:
-    """As the operation says what to do with what does not fit; None: nothing."""
+    """Apply the operation's OVERFLOW mode to a number; None if FAIL rejects it."""
     high = (1 << (o.width - 1 if o.signed else o.width)) - 1
     low = -high - 1 if o.signed else 0
     if low <= number <= high:
@@ -231,7 +231,7 @@ def _fitting(o: _Operation, number: int) -> int | None:
 def _bitfield(call: Call, cmd: Command) -> Any:
     operations = list(_operations(list(cmd[2:])))
     before = _string(call, cmd[1])
-    ends = [o.place + o.width for o in operations if o.kind != b"GET"]
+    ends = [o.offset + o.width for o in operations if o.kind != b"GET"]
     value = bytearray(before.ljust((max(ends, default=0) + 7) >> 3, b"\0"))
     changed = len(value) > len(before)
     replies: list[int | None] = []

@@ -1,4 +1,4 @@
-"""A fingerprint of what a state holds."""
+"""A digest of a state's data."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from targets.engine.values import KINDS, Hash, Set, SortedSet, Stream, Value
 
 
 def digest(state: State) -> bytes:
-    """40 digits: the same for the same keys, values and times of expiry, in whatever order keys,
-    members and fields came."""
+    """Return the SHA-1 of a state's keys, values and expiry times in 40 hexadecimal digits. The
+    order in which keys, members and fields were added does not matter."""
     found = hashlib.sha1()
     for key in sorted(state.values):
         value = state.values[key]
@@ -37,10 +37,10 @@ def _words(value: Value) -> list[bytes]:
 
 
 def _stream_words(stream: Stream) -> Iterator[bytes]:
-    """All but when consumers were seen last, which no effect tells."""
+    """Yield all data but the last-seen times of consumers, which not all effects carry."""
     yield b"%r" % [stream.last_id, stream.max_deleted, stream.added]
-    for of, fields in stream.entries.items():
-        yield b"%r" % [of]
+    for entry_id, fields in stream.entries.items():
+        yield b"%r" % [entry_id]
         yield from fields
     for name, group in stream.groups.items():
         yield name

@@ -1,4 +1,4 @@
-"""COMMAND DOCS: the notation of `syntax` as Redis tells it."""
+"""Replies of COMMAND DOCS, COMMAND INFO and HELP, generated from the notation of `syntax`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKENS: Final = re.compile(r"\)\+|[\[\]()|]|[^\s\[\]()|]+")
 
 @cache
 def synopses() -> dict[str, tuple[str, str]]:
-    """(group, notation) by name."""
+    """Return {command name: (group, its arguments in the notation of `syntax`)}."""
     found = {}
     for group, text in GROUPS.items():
         for line in re.sub(r"\n {9,}(?=\S)", " ", text).split("\n"):
@@ -31,8 +31,8 @@ def synopses() -> dict[str, tuple[str, str]]:
 
 @cache
 def arguments(name: str) -> list[Argument]:
-    """Of a command, each with `name`, `type` and, where there are some, `token`, `flags` and
-    `arguments`; nothing for one that is not known."""
+    """Return a command's arguments, or [] if it is unknown. Each is a dict with `name`, `type` and,
+    if it has them, `token`, `flags` and `arguments`."""
     _, notation = synopses().get(name, ("", ""))
     return _sequence(_Words(notation))
 
@@ -64,7 +64,7 @@ def _alternatives(words: _Words) -> list[list[Argument]]:
 
 
 def _grouped(words: _Words) -> Argument:
-    """What is in brackets, as one argument."""
+    """Parse the content of brackets as one argument."""
     options = _alternatives(words)
     if len(options) == 1:
         return options[0][0] if len(options[0]) == 1 else _block(options[0])
@@ -73,8 +73,8 @@ def _grouped(words: _Words) -> Argument:
     ]}  # fmt: skip
 
 
-def _block(of: list[Argument]) -> Argument:
-    return {"name": _joined([of]), "type": "block", "arguments": of}
+def _block(parts: list[Argument]) -> Argument:
+    return {"name": _joined([parts]), "type": "block", "arguments": parts}
 
 
 def _joined(options: list[list[Argument]]) -> str:
@@ -117,21 +117,21 @@ def _flagged(argument: Argument, flag: str) -> Argument:
 
 
 def usage(container: str) -> Iterator[str]:
-    """Lines of HELP."""
+    """Yield the lines of a container command's HELP."""
     yield f"{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
     for name, (_, notation) in synopses().items():
-        of, _, part = name.partition("|")
-        if of == container:
+        parent, _, subcommand = name.partition("|")
+        if parent == container:
             notation = re.sub(r"(?<=\w):[a-z]\b", "", notation)
             notation = re.sub(r"([\w-]+)[+]", r"\1 [\1 ...]", notation)
-            yield f"{part} {notation}".rstrip()
+            yield f"{subcommand} {notation}".rstrip()
 
 
 # --- as replies
 
 
 def described(name: str) -> Map:
-    """What COMMAND DOCS says of a command."""
+    """Return the entry of COMMAND DOCS for a command."""
     group, _ = synopses().get(name, ("server", ""))
     made = Map([(b"group", group.encode())])
     if found := arguments(name):
@@ -153,7 +153,7 @@ def _shown(argument: Argument) -> Map:
 
 
 def tips(name: str) -> Iterator[bytes]:
-    """Of COMMAND INFO: why two servers with the same data may answer differently."""
+    """Yield the tips of COMMAND INFO: why servers with the same data may reply differently."""
     if name in RANDOM:
         yield b"nondeterministic_output"
     if name in UNORDERED:

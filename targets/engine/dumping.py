@@ -32,12 +32,12 @@ def _restore(call: Call, cmd: Command) -> Any:
     words = cmd
     if end_ms and not absolute:
         end_ms += call.time_ms
-        if end_ms >= INT64:  # what no entry of a log could hold
+        if end_ms >= INT64:  # does not fit the effect's 64-bit ABSTTL
             raise Error("ERR Invalid TTL value, must be >= 0")
         words = (*cmd[:2], b"%d" % end_ms, *cmd[3:], b"ABSTTL")
-    there = call.remove(cmd[1])
+    existed = call.remove(cmd[1])
     if end_ms and end_ms <= call.time_ms:
-        if there:
+        if existed:
             call.instead((b"DEL", cmd[1]))
         return OK
     call.put(cmd[1], value, keep_ttl=False)

@@ -12,7 +12,7 @@ from targets.engine.values import Hash
 
 
 def _fill(call: Call, cmd: Command) -> int:
-    """Put pairs; returns how many fields are new."""
+    """Set the fields of a command; return how many are new."""
     value = call.look(cmd[1], Hash)
     value = Hash() if value is None else value
     before = len(value)
@@ -45,7 +45,7 @@ def _hsetnx(call: Call, cmd: Command) -> Any:
 
 
 def _of(call: Call, key: bytes) -> Hash:
-    """The hash of a key, or an empty one that is nobody's."""
+    """Return the hash at a key, or a new empty one that is not stored."""
     value = call.look(key, Hash)
     return Hash() if value is None else value
 
@@ -137,7 +137,7 @@ def _hrandfield(call: Call, cmd: Command) -> Any:
 
 
 def random_count(cmd: Command, option: bytes) -> tuple[int | None, bool]:
-    """The count of a RAND command, and whether it has its option."""
+    """Return (count or None, whether `option` is given) of HRANDFIELD or ZRANDMEMBER."""
     if len(cmd) == 2:
         return None, False
     count = integer(cmd[2])
@@ -151,7 +151,7 @@ def random_count(cmd: Command, option: bytes) -> tuple[int | None, bool]:
 
 
 def drawn(call: Call, members: Sequence[bytes], count: int) -> list[bytes]:
-    """Distinct members, or, for a negative count, so many whatever they are."""
+    """Return random members: up to `count` distinct ones, or if negative -count with repetition."""
     if not members:
         return []
     if count < 0:

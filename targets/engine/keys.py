@@ -1,4 +1,4 @@
-"""Commands on keys of any kind, and on the connection alone."""
+"""Commands on keys of any type and on the whole key space; PING, ECHO and TIME."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _randomkey(call: Call, cmd: Command) -> Any:
 
 @command("KEYS", 2, "readonly")
 def _keys(call: Call, cmd: Command) -> Any:
-    """One that has expired is said to be absent only when it is deleted."""
+    """An expired key is omitted only after `peek` has deleted or masked it."""
     call.whole = True
     found = [key for key in call.state.values if matches(key, cmd[1])]
     ended = {key for key in found if is_expired(call.state, key, call.time_ms)}
@@ -95,8 +95,8 @@ def _keys(call: Call, cmd: Command) -> Any:
 
 
 def matches(text: bytes, pattern: bytes) -> bool:
-    """Redis' glob: `*`, `?`, `[a-z]`, `[^a]`, and a backslash before what is meant literally."""
-    spans = [(0, 0)]  # (place in pattern, place in text) still to be tried
+    """Match Redis' glob patterns: `*`, `?`, `[a-z]`, `[^a]`; a backslash escapes."""
+    spans = [(0, 0)]  # (index in pattern, index in text) still to be tried
     tried = set()
     while spans:
         p, t = spans.pop()
@@ -118,7 +118,7 @@ def matches(text: bytes, pattern: bytes) -> bool:
 
 
 def _fits_one(pattern: bytes, p: int, byte: int) -> tuple[bool, int]:
-    """Whether a byte fits the element of a pattern at a place, and where the next one begins."""
+    """Return (whether a byte matches the element of a pattern at `p`, index of the next one)."""
     one = pattern[p : p + 1]
     if one == b"?":
         return True, p + 1
@@ -184,7 +184,7 @@ def _renamenx(call: Call, cmd: Command) -> Any:
 
 
 def _renamed(call: Call, old: bytes, new: bytes, *, replace: bool) -> bool | None:
-    """None where there is nothing of the old name."""
+    """Return None if `old` does not exist, False if `new` exists and is kept, else True."""
     value = call.peek(old)
     if value is None:
         return None
@@ -220,10 +220,10 @@ def _copy(call: Call, cmd: Command) -> Any:
     value = call.peek(cmd[1])
     if value is None:
         return 0
-    there = call.peek(cmd[2]) is not None
-    if there and not replace:
+    exists = call.peek(cmd[2]) is not None
+    if exists and not replace:
         return 0
-    if there:
+    if exists:
         call.remove(cmd[2])
     call.put(cmd[2], copy.deepcopy(value), keep_ttl=False)
     if cmd[1] in call.state.expires:
@@ -306,7 +306,7 @@ def _persist(call: Call, cmd: Command) -> Any:
 
 
 def _end_ms(call: Call, key: bytes) -> int:
-    """When a key ends; -1 for never, -2 where there is none."""
+    """Return when a key expires; -1 for never, -2 if it does not exist."""
     if call.peek(key) is None:
         return -2
     return call.state.expires.get(key, -1)

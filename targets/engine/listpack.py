@@ -1,7 +1,7 @@
 """Listpacks: Redis' serialisation of short lists of strings and integers (its listpack.c).
 
-A header of total bytes (4) and count (2), elements, 0xFF. Each element ends with its own length,
-so that it can be read backwards.
+Layout: total bytes (4), number of elements (2), the elements, 0xFF. Each element ends with its own
+length, so that a listpack can be read backwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ HEADER = 6
 
 
 def _backlen(size: int) -> bytes:
-    """A length, in groups of seven bits that are read from the right."""
+    """Encode a length in groups of seven bits, to be read from the right."""
     groups = [size & 127]
     while size := size >> 7:
         groups.append(size & 127)
@@ -33,7 +33,7 @@ def _integer(n: int) -> bytes:
 
 
 def as_integer(word: bytes) -> int | None:
-    """The number that a string is, where its text is the only one of that number."""
+    """Return the 64-bit integer whose canonical decimal form a string is, or None."""
     if len(word) > 20 or not word.removeprefix(b"-").isdigit():
         return None
     n = int(word)
@@ -41,7 +41,7 @@ def as_integer(word: bytes) -> int | None:
 
 
 def element(word: Element) -> bytes:
-    """One element; strings that are numbers are held as such."""
+    """Encode one element; strings that are canonical integers are stored as integers."""
     number = as_integer(word) if isinstance(word, bytes) else word
     if number is not None:
         body = _integer(number)
@@ -59,6 +59,7 @@ def element(word: Element) -> bytes:
 
 
 def pack(words: Iterable[Element]) -> bytes:
+    """Return a listpack of elements."""
     elements = [element(word) for word in words]
     body = b"".join(elements)
     total, count = HEADER + len(body) + 1, min(len(elements), 65535)
@@ -66,9 +67,9 @@ def pack(words: Iterable[Element]) -> bytes:
 
 
 def unpack(data: bytes) -> list[bytes]:
-    """The elements as strings; raises ValueError for what is no listpack."""
+    """Return the elements as strings; raises ValueError or IndexError for malformed data."""
     if len(data) < HEADER + 1 or int.from_bytes(data[:4], "little") != len(data):
-        raise ValueError("a listpack that is cut off")
+        raise ValueError("a listpack with a wrong length")
     words: list[bytes] = []
     i = HEADER
     while data[i] != 0xFF:
@@ -76,12 +77,12 @@ def unpack(data: bytes) -> list[bytes]:
         words.append(word)
         i += size + len(_backlen(size))
         if i >= len(data):
-            raise ValueError("a listpack without an end")
+            raise ValueError("a listpack without an end byte")
     return words
 
 
 def _read(data: bytes, i: int) -> tuple[bytes, int]:
-    """(a string, bytes of the element without its length) at a place."""
+    """Return (the element at `i` as a string, its bytes without the length at its end)."""
     code = data[i]
     if code < 0x80:
         return b"%d" % code, 1
@@ -100,10 +101,10 @@ def _read(data: bytes, i: int) -> tuple[bytes, int]:
         size = (2, 3, 4, 8)[code - 0xF1]
         n = int.from_bytes(data[i + 1 : i + 1 + size], "little", signed=True)
         return b"%d" % n, 1 + size
-    raise ValueError(f"a listpack's element of an unknown kind {code:#x}")
+    raise ValueError(f"a listpack element of unknown encoding {code:#x}")
 
 
 def _string(data: bytes, i: int, size: int) -> bytes:
     if i + size >= len(data):
-        raise ValueError("a listpack's element that is cut off")
+        raise ValueError("a truncated listpack element")
     return data[i : i + size]

@@ -1,4 +1,4 @@
-"""Commands on lists, blocking ones too."""
+"""Commands on lists, including the blocking ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _lpushx(call: Call, cmd: Command) -> Any:
 
 
 def _taken(call: Call, key: bytes, value: List, count: int, *, left: bool) -> list[bytes]:
-    """Up to so many elements, popped."""
+    """Pop and return up to `count` elements."""
     popped = [value.popleft() if left else value.pop() for _ in range(min(count, len(value)))]
     call.settle(key, value)
     return popped
@@ -99,7 +99,7 @@ def _llen(call: Call, cmd: Command) -> Any:
 
 
 def span(first: int, last: int, size: int) -> tuple[int, int]:
-    """(start, end) as a slice wants it, for places that count from the end if negative."""
+    """Return (start, end) of a slice; negative indices count from the end."""
     first = max(0, first + size if first < 0 else first)
     last = last + size if last < 0 else min(last, size - 1)
     return (first, last + 1) if first <= last else (0, 0)
@@ -117,8 +117,8 @@ def _lindex(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], deque)
     if value is None:
         return None
-    place = integer(cmd[2])
-    return value[place] if -len(value) <= place < len(value) else None
+    index = integer(cmd[2])
+    return value[index] if -len(value) <= index < len(value) else None
 
 
 @command("LSET", 4, "write denyoom", ONE)
@@ -126,10 +126,10 @@ def _lset(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], deque)
     if value is None:
         raise Error(NO_SUCH_KEY)
-    place = integer(cmd[2])
-    if not -len(value) <= place < len(value):
+    index = integer(cmd[2])
+    if not -len(value) <= index < len(value):
         raise Error("ERR index out of range")
-    value[place] = cmd[3]
+    value[index] = cmd[3]
     call.touch(cmd[1])
     return OK
 
@@ -208,14 +208,15 @@ def _lpos(call: Call, cmd: Command) -> Any:
             if most < 0:
                 raise Error("ERR MAXLEN can't be negative")
     value = call.look(cmd[1], deque)
-    found = [] if value is None else _places(value, cmd[2], rank, count, most)
+    found = [] if value is None else _indices(value, cmd[2], rank, count, most)
     if count is None:
         return found[0] if found else None
     return found
 
 
-def _places(value: List, wanted: bytes, rank: int, count: int | None, most: int) -> list[int]:
-    """Where an element is: from the rank-th match on, so many (0: all, None: one)."""
+def _indices(value: List, wanted: bytes, rank: int, count: int | None, most: int) -> list[int]:
+    """Return indices of an element: `count` of them (0: all, None: one) from match `rank` on,
+    among the first `most` elements (0: all)."""
     size = len(value)
     found: list[int] = []
     skip = abs(rank) - 1
@@ -233,11 +234,11 @@ def _places(value: List, wanted: bytes, rank: int, count: int | None, most: int)
     return found
 
 
-# --- from list to list
+# --- moving elements between lists
 
 
 def side(word: bytes) -> bool:
-    """Whether a word is LEFT; raises for what is not RIGHT either."""
+    """Return whether a word is LEFT; raises `Error` if it is neither LEFT nor RIGHT."""
     if word.upper() not in (b"LEFT", b"RIGHT"):
         raise Error(SYNTAX)
     return word.upper() == b"LEFT"
@@ -274,7 +275,7 @@ def _rpoplpush(call: Call, cmd: Command) -> Any:
 
 
 def _pop_any(call: Call, keys: Sequence[bytes], count: int, *, left: bool) -> Any:
-    """LMPOP's reply, or None where all keys are empty."""
+    """Return LMPOP's reply, or None if none of the keys exists."""
     for key in keys:
         value = call.look(key, deque)
         if value is not None:
@@ -285,7 +286,7 @@ def _pop_any(call: Call, keys: Sequence[bytes], count: int, *, left: bool) -> An
 
 
 def count_option(words: Sequence[bytes]) -> int:
-    """COUNT n, or 1 where there is nothing."""
+    """Return n of `COUNT n`, or 1 if there are no words."""
     if not words:
         return 1
     if len(words) < 2 or words[0].upper() != b"COUNT":
@@ -298,14 +299,14 @@ def count_option(words: Sequence[bytes]) -> int:
     return count
 
 
-def numbered(cmd: Command, place: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """(keys, words after them) of a command that counts its keys at a place."""
-    count = integer(cmd[place], "ERR numkeys should be greater than 0")
+def numbered(cmd: Command, index: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Return (keys, words after them) of a command whose number of keys is at an index."""
+    count = integer(cmd[index], "ERR numkeys should be greater than 0")
     if count <= 0:
         raise Error("ERR numkeys should be greater than 0")
-    if place + 1 + count >= len(cmd):
+    if index + 1 + count >= len(cmd):
         raise Error(SYNTAX)
-    return cmd[place + 1 : place + 1 + count], cmd[place + 1 + count :]
+    return cmd[index + 1 : index + 1 + count], cmd[index + 1 + count :]
 
 
 @command("LMPOP", -4, "write", movable=counted_keys(1))
@@ -320,7 +321,7 @@ def _lmpop(call: Call, cmd: Command) -> Any:
 
 
 def wait_ms(word: bytes) -> int:
-    """A time-out in seconds as milliseconds; 0 for ever."""
+    """Convert a time-out from seconds to milliseconds; 0 means that it never ends."""
     seconds = floating(word, "ERR timeout is not a float or out of range")
     ms = math.ceil(seconds * 1000) if abs(seconds) < 1e16 else -1
     if not 0 <= ms < 2**63:
@@ -329,7 +330,7 @@ def wait_ms(word: bytes) -> int:
 
 
 def blocked(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
-    """Nothing was there: wait, or say so where nobody may wait."""
+    """Return `Blocked` if the call may block, else `nil`."""
     return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.may_block else nil
 
 
@@ -380,6 +381,6 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
 def _blmpop(call: Call, cmd: Command) -> Any:
     keys, words = numbered(cmd, 2)
     left, count = side(words[0]), count_option(words[1:])
-    timeout_ms = wait_ms(cmd[1])  # the last to be looked at, as in Redis
+    timeout_ms = wait_ms(cmd[1])  # parsed last, as in Redis
     popped = _pop_any(call, keys, count, left=left)
     return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped

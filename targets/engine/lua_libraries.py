@@ -1,7 +1,7 @@
-"""The libraries that Redis gives to scripts beside Lua's own: cjson, bit, struct, cmsgpack.
+"""The libraries that Redis adds to Lua's own: cjson, bit, struct, cmsgpack, and redis.sha1hex.
 
-Functions of Lua values (bytes, numbers, booleans, None, tables) that raise `Error`, by library and
-name. What Lua's libraries word differently from each other is worded as in Redis 7.0.
+Each function takes Lua values (bytes, numbers, booleans, None, tables) and raises `Error`. The
+errors follow the wording of Redis 7.0, which differs from library to library.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _ESCAPES = {
 
 
 class Tables:
-    """What the libraries need of the runtime. `make`: a table of (key, value) pairs; `is_table`;
-    `is_null`; `pairs`: those of a table, without its metatable; `null`: JSON's null."""
+    """Table operations of the Lua runtime. `make` builds a table from (key, value) pairs; `pairs`
+    lists those of a table, ignoring its metatable; `null` is JSON's null."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Tables:
         self.null, self.is_null = null, is_null
 
     def array_of(self, pairs: Sequence[tuple[Any, Any]]) -> list[Any] | None:
-        """The values in order, where the keys are 1 to n."""
+        """Return the values in order if the keys are 1 to n, else None."""
         keys = [k for k, _ in pairs]
         if not all(type(k) in (int, float) and k == int(k) for k in keys):
             return None
@@ -49,7 +49,7 @@ class Tables:
 
 
 def libraries(tables: Tables) -> dict[str, dict[str, Callable[..., Any]]]:
-    """By library and name."""
+    """Return {library: {name: function}}."""
     return {
         "redis": {
             "sha1hex": lambda text=None, *_: (
@@ -141,7 +141,7 @@ def _decode(tables: Tables, text: Any) -> Any:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """Of a JSON object."""
+    """The members of a JSON object."""
 
 
 def _from_json(tables: Tables, value: Any, depth: int) -> Any:
@@ -160,7 +160,7 @@ def _from_json(tables: Tables, value: Any, depth: int) -> Any:
     return value if isinstance(value, bool) else float(value)
 
 
-# --- bit: 32 bits, as LuaJIT's
+# --- bit: operations on 32 bits, as in LuaJIT
 
 
 def _bits(value: Any, name: str = "tobit") -> int:
@@ -219,7 +219,7 @@ _SIZES = {"b": 1, "B": 1, "h": 2, "H": 2, "l": 8, "L": 8, "T": 8, "i": 4, "I": 4
 
 
 def _items(form: Any) -> list[tuple[str, int, bool]]:
-    """(letter, size, little-endian) of a format; alignment as `!` says."""
+    """Parse a format into (letter, size, whether little-endian); `!` sets the alignment."""
     text = _text(form, "pack").decode("latin-1")
     items: list[tuple[str, int, bool]] = []
     little, align, offset, i = True, 1, 0, 0

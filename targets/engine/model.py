@@ -1,5 +1,5 @@
-"""Redis itself as a model: its step is the engine's. For histories of any commands on the keys of
-one group."""
+"""A model of Redis, for histories of any commands on one group of keys. The command engine executes
+its steps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from targets.engine.values import Hash, Set, SortedSet, Stream, Value
 
 STEPS_KEPT: Final = 100_000
 TIME_MS: Final = 1_700_000_000_000
-# Their replies tell of the server, of the moment, or of what nothing orders.
+# Commands whose replies depend on the server, on the time, or on an unspecified order.
 _LEFT_OUT: Final = frozenset(RANDOM) - {"XADD", "XTRIM", "XPENDING"} | {
     "EXPIRETIME", "PEXPIRETIME", "XINFO|STREAM", "MEMORY|USAGE", "EVAL", "EVALSHA", "EVAL_RO",
     "EVALSHA_RO", "SPUBLISH", "RESTORE", "XPENDING",
     "ZLEXCOUNT", "ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZREMRANGEBYLEX",
 }  # fmt: skip
-_NO_CHANCE: Final = random.Random(0)  # what depends on it is left out
+_NO_CHANCE: Final = random.Random(0)  # commands that depend on it are left out
 _WORDS_LEFT_OUT: Final = frozenset(
     {"*", "~", "BY", "GET", "GT", "LT", "DB", "BLOCK", "BYLEX", "TIME", "IDLE"}
 )
@@ -31,18 +31,19 @@ _PAIRS: Final = ("HGETALL",)
 
 
 class CommandModel:
-    """`read` and `write`: [words, reply], replies as `reply_of` makes them. Time stands still, so
-    only commands that `understands` names may be in a history."""
+    """Its operations are `read` and `write` with the value [words, reply], the reply as `reply_of`
+    returns it. Time stands still: histories may only contain commands that `understands` accepts.
+    """
 
     recurs = True
     cost = 50
 
     def __init__(self) -> None:
-        self.step = lru_cache(STEPS_KEPT)(self._step)  # a search asks the same again and again
+        self.step = lru_cache(STEPS_KEPT)(self._step)  # a search repeats the same steps
 
     def understands(self, words: Sequence[str], keys: Container[str]) -> bool:
-        """Whether the engine has a command, which names some of these keys and no others, and its
-        reply depends on nothing but their data."""
+        """Return whether the engine has a command that names one or more of these keys and no
+        others, and whose reply depends on their data alone."""
         command = tuple(word.encode() for word in words)
         known = find(TABLE, command)
         if known is None or not known.fits(command) or known.name in _LEFT_OUT:
@@ -65,13 +66,13 @@ class CommandModel:
         command = tuple(word.encode() for word in words)
         entry = find(TABLE, command)
         keys = frozenset(() if entry is None else entry.keys_of(command))
-        thawed = _thawed(held for held in state if held[0] in keys)
+        thawed = _thawed(item for item in state if item[0] in keys)
         reply = reply_of(words, plain(self._executed(thawed, command)))
         if known and reply != seen:
             return INCONSISTENT
         if entry is None or not entry.write:
             return state
-        return _frozen(thawed, [held for held in state if held[0] not in keys])
+        return _frozen(thawed, [item for item in state if item[0] not in keys])
 
     def reply_of(self, words: Sequence[str], reply: Any) -> Any:
         return reply_of(words, reply)
@@ -82,12 +83,12 @@ class CommandModel:
 
 
 def _is_syntax_error(reply: Any) -> bool:
-    """What another version may well understand."""
+    """Return whether a reply is a syntax error; another version may accept the command."""
     return isinstance(reply, Error) and "syntax" in str(reply).lower()
 
 
 def _examples(keys: Sequence[bytes]) -> Iterator[State]:
-    """States in which syntax is looked at: of some commands only where the key is there."""
+    """Yield states to check syntax in: some commands check it only if their key exists."""
     yield State(sharded=True)
     made = SortedSet()
     made.set(b"a", 1)
@@ -99,8 +100,8 @@ def _examples(keys: Sequence[bytes]) -> Iterator[State]:
 
 
 def reply_of(words: Sequence[str], reply: Any) -> Any:
-    """A reply as the model compares it: text for bytes, tuples for lists, in an order of their own
-    where the server's means nothing; of errors the code alone, since versions word them anew."""
+    """Return a reply in the form that the model compares: bytes as text, lists as tuples, sorted if
+    the server's order is unspecified, and errors as their code, since texts differ by version."""
     made = _made(reply)
     name = words[0].upper()
     if not isinstance(made, tuple) or name not in UNORDERED or _is_error(made):
@@ -131,8 +132,8 @@ def _made(reply: Any) -> Any:
 
 
 def _frozen(state: State, others: list[Any]) -> Hashable:
-    held = [(k, _frozen_value(v), state.expires.get(k)) for k, v in state.values.items()]
-    return tuple(sorted([*held, *others], key=lambda each: each[0]))
+    items = [(k, _frozen_value(v), state.expires.get(k)) for k, v in state.values.items()]
+    return tuple(sorted([*items, *others], key=lambda each: each[0]))
 
 
 def _frozen_value(value: Value) -> Hashable:
@@ -161,18 +162,18 @@ def _thawed(frozen: Any) -> State:
 def _thawed_value(frozen: Any) -> Value:
     if isinstance(frozen, bytes):
         return frozen
-    kind, held = frozen
+    kind, content = frozen
     if kind == "list":
-        return deque(held)
+        return deque(content)
     if kind == "set":
-        return Set((member, None) for member in held)
+        return Set((member, None) for member in content)
     if kind == "hash":
-        return Hash(held)
+        return Hash(content)
     if kind == "zset":
         made = SortedSet()
-        for score, member in held:
+        for score, member in content:
             made.set(member, score)
         return made
-    stream = rdb.restored(held)
+    stream = rdb.restored(content)
     assert isinstance(stream, Stream)
     return stream

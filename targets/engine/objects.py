@@ -1,4 +1,4 @@
-"""OBJECT and MEMORY: how values are held."""
+"""OBJECT and MEMORY: encodings and sizes of values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from targets.engine.resp import Command, Error
 from targets.engine.values import Hash, Set, SortedSet, Stream, Value
 
 AT_TWO = (2, 2, 1)
-LISTPACK_BYTES_MAX = 64  # of an element, as Redis is configured by default
+LISTPACK_BYTES_MAX = 64  # of an element, by Redis' default configuration
 SHARED_INTEGERS = 10_000
 
 container("OBJECT")
@@ -20,7 +20,7 @@ container("MEMORY")
 
 
 def encoding(value: Value) -> bytes:
-    """How Redis 7.0 would hold a value that is built anew."""
+    """Return the encoding that Redis 7.0 would choose for a value built anew."""
     if isinstance(value, bytes):
         if _is_integer(value):
             return b"int"
@@ -63,7 +63,7 @@ def _refcount(call: Call, cmd: Command) -> Any:
 
 @command("OBJECT|IDLETIME", 3, "readonly", AT_TWO)
 def _idletime(call: Call, cmd: Command) -> Any:
-    """Nothing is evicted here, so nobody takes note of when keys are used."""
+    """Return 0: access times are not tracked, since nothing is evicted."""
     return None if call.peek(cmd[2]) is None else 0
 
 
@@ -80,7 +80,7 @@ def _freq(call: Call, cmd: Command) -> Any:
 
 @command("MEMORY|USAGE", -3, "readonly", AT_TWO)
 def _memory_usage(call: Call, cmd: Command) -> Any:
-    """Bytes of a key and its value in this process; from so many samples of a collection."""
+    """Estimate the bytes of a key and its value in this process from samples of its members."""
     samples = 5
     if len(cmd) > 3:
         if len(cmd) != 5 or cmd[3].upper() != b"SAMPLES":
@@ -98,17 +98,17 @@ def _size(value: Value, samples: int) -> int:
     if isinstance(value, bytes):
         return sys.getsizeof(value)
     if isinstance(value, SortedSet):
-        own = sys.getsizeof(value.scores) + 8 * len(value) + sys.getsizeof(value)
+        overhead = sys.getsizeof(value.scores) + 8 * len(value) + sys.getsizeof(value)
         each = [sys.getsizeof(member) + 24 + 56 for member in islice(value, samples)]
     elif isinstance(value, Hash):
-        own = sys.getsizeof(value)
+        overhead = sys.getsizeof(value)
         each = [sum(map(sys.getsizeof, pair)) for pair in islice(value.items(), samples)]
     elif isinstance(value, Stream):
-        own = sys.getsizeof(value) + sum(block.size for block in value.blocks)
-        return own + sum(
+        overhead = sys.getsizeof(value) + sum(block.size for block in value.blocks)
+        return overhead + sum(
             200 * len(g.pending) + 100 * len(g.consumers) for g in value.groups.values()
         )
     else:
-        own = sys.getsizeof(value)
+        overhead = sys.getsizeof(value)
         each = [sys.getsizeof(member) for member in islice(value, samples)]
-    return own + (sum(each) * len(value) // len(each) if each else 0)
+    return overhead + (sum(each) * len(value) // len(each) if each else 0)

@@ -1,4 +1,4 @@
-"""PUBLISH and SPUBLISH: messages are effects too, so that those who listen elsewhere hear them."""
+"""PUBLISH and SPUBLISH. Messages are effects too, so that they reach subscribers of other nodes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Values as Redis' RDB format (version 10, that of Redis 7.0) holds them: written plainly, read in
-all the encodings that Redis 7.0 and 7.2 write.
+"""Values in Redis' RDB format. Writes plain encodings of version 10, that of Redis 7.0; reads all
+encodings that Redis 7.0 and 7.2 write.
 
 Source of the format: rdb.c and rdb.h of Redis 7.0.
 """
@@ -29,7 +29,7 @@ from targets.engine.values import (
 )
 
 VERSION: Final = 10
-READABLE: Final = 11  # versions of Redis 7.0 and 7.2
+READABLE: Final = 11  # the newest version that can be read, Redis 7.2's
 
 STRING, LIST, SET, ZSET, HASH, ZSET_2 = 0, 1, 2, 3, 4, 5
 SET_INTSET, STREAM_1, HASH_LISTPACK, ZSET_LISTPACK, LIST_QUICKLIST, STREAM_2 = (
@@ -47,11 +47,11 @@ _CRC: Final = anycrc.Model("CRC64-REDIS")
 
 
 class Malformed(ValueError):
-    """What was read is no such data; the text says what is wrong, and where."""
+    """The data is not valid RDB; the message describes the fault and usually its position."""
 
 
 def crc64(data: bytes, before: int = 0) -> int:
-    """Redis' checksum, of data after data whose checksum was `before`."""
+    """Return Redis' checksum of data that follows data whose checksum is `before`."""
     found: int = _CRC.calc(data, before)
     return found
 
@@ -60,6 +60,7 @@ def crc64(data: bytes, before: int = 0) -> int:
 
 
 def length(n: int) -> bytes:
+    """Encode a length."""
     if n < 64:
         return bytes([n])
     if n < 16384:
@@ -68,6 +69,7 @@ def length(n: int) -> bytes:
 
 
 def string(word: bytes) -> bytes:
+    """Encode a string; canonical integers of up to 32 bits are stored as integers."""
     number = listpack.as_integer(word) if len(word) <= 11 else None
     if number is not None:
         for code, size in ((0xC0, 1), (0xC1, 2), (0xC2, 4)):
@@ -80,37 +82,38 @@ def _strings(words: list[bytes]) -> bytes:
     return b"".join(map(string, words))
 
 
-def value(of: Value) -> tuple[int, bytes]:
-    """(type, bytes)."""
-    if isinstance(of, bytes):
-        return STRING, string(of)
-    if isinstance(of, deque):
-        return LIST, length(len(of)) + _strings(list(of))
-    if isinstance(of, Set):
-        return SET, length(len(of)) + _strings(list(of))
-    if isinstance(of, Hash):
-        return HASH, length(len(of)) + _strings([word for pair in of.items() for word in pair])
-    if isinstance(of, SortedSet):
-        pairs = [string(member) + struct.pack("<d", score) for score, member in of.order]
+def value(obj: Value) -> tuple[int, bytes]:
+    """Return (RDB type, serialised value)."""
+    if isinstance(obj, bytes):
+        return STRING, string(obj)
+    if isinstance(obj, deque):
+        return LIST, length(len(obj)) + _strings(list(obj))
+    if isinstance(obj, Set):
+        return SET, length(len(obj)) + _strings(list(obj))
+    if isinstance(obj, Hash):
+        return HASH, length(len(obj)) + _strings([word for pair in obj.items() for word in pair])
+    if isinstance(obj, SortedSet):
+        pairs = [string(member) + struct.pack("<d", score) for score, member in obj.order]
         return ZSET_2, length(len(pairs)) + b"".join(pairs)
-    return STREAM_2, _stream(of)
+    return STREAM_2, _stream(obj)
 
 
-def _id(of: StreamId) -> bytes:
-    return struct.pack(">QQ", *of)
+def _id(entry_id: StreamId) -> bytes:
+    return struct.pack(">QQ", *entry_id)
 
 
-def _stream(of: Stream) -> bytes:
-    entries = iter(of.entries.items())
-    parts = [length(len(of.blocks))]
-    for block in of.blocks:
+def _stream(stream: Stream) -> bytes:
+    entries = iter(stream.entries.items())
+    parts = [length(len(stream.blocks))]
+    for block in stream.blocks:
         some = [next(entries) for _ in range(block.live)]
-        # A block's first entry may be gone: what is written begins with the first that is there.
+        # The block's first entry may be deleted: the written one starts at its first live entry.
         parts += [string(_id(some[0][0])), string(_block(some))]
     parts += [length(n) for n in (
-        len(of), *of.last_id, *of.first_id, *of.max_deleted, of.added, len(of.groups),
+        len(stream), *stream.last_id, *stream.first_id, *stream.max_deleted, stream.added,
+        len(stream.groups),
     )]  # fmt: skip
-    for name, group in of.groups.items():
+    for name, group in stream.groups.items():
         parts += [string(name), *map(length, group.last_id), length(group.read % (1 << 64))]
         parts.append(length(len(group.pending)))
         for at, pending in group.pending.items():
@@ -127,8 +130,8 @@ def _block(entries: list[tuple[StreamId, tuple[bytes, ...]]]) -> bytes:
     (ms, seq), first = entries[0]
     names = first[::2]
     words: list[listpack.Element] = [len(entries), 0, len(names), *names, 0]
-    for of, fields in entries:
-        at = [wrapped(of[0] - ms), wrapped(of[1] - seq)]
+    for entry_id, fields in entries:
+        at = [wrapped(entry_id[0] - ms), wrapped(entry_id[1] - seq)]
         if fields[::2] == names:
             words += [2, *at, *fields[1::2], len(names) + 3]
         else:
@@ -140,7 +143,7 @@ def _block(entries: list[tuple[StreamId, tuple[bytes, ...]]]) -> bytes:
 
 
 class Reader:
-    """Bytes, read from their beginning; raises `Malformed`."""
+    """Reads RDB data from a position on; raises `Malformed`."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
@@ -149,7 +152,7 @@ class Reader:
     def take(self, size: int) -> bytes:
         end = self.at + size
         if size < 0 or end > len(self.data):
-            raise Malformed(f"cut off at byte {self.at}: {size} bytes more were announced")
+            raise Malformed(f"truncated at byte {self.at}: {size} more bytes are needed")
         part = self.data[self.at : end]
         self.at = end
         return part
@@ -160,18 +163,18 @@ class Reader:
     def length(self) -> int:
         n, encoded = self._length()
         if encoded:
-            raise Malformed(f"no length at byte {self.at - 1}")
+            raise Malformed(f"not a length at byte {self.at - 1}")
         return n
 
     def count(self, least: int = 1) -> int:
-        """A length of what takes at least so many bytes an item."""
+        """Read a number of items of at least `least` bytes each."""
         n = self.length()
         if n * least > len(self.data) - self.at:
-            raise Malformed(f"{n} items are announced at byte {self.at}, more than there are bytes")
+            raise Malformed(f"a count of {n} items exceeds the data left at byte {self.at}")
         return n
 
     def _length(self) -> tuple[int, bool]:
-        """(number, whether it names an encoding of a string)."""
+        """Return (number, whether it is a string encoding rather than a length)."""
         first = self.byte()
         kind = first >> 6
         if kind == 0:
@@ -181,7 +184,7 @@ class Reader:
         if kind == 3:
             return first & 63, True
         if first not in (0x80, 0x81):
-            raise Malformed(f"a length of an unknown kind at byte {self.at - 1}")
+            raise Malformed(f"an unknown length encoding at byte {self.at - 1}")
         return int.from_bytes(self.take(4 if first == 0x80 else 8), "big"), False
 
     def string(self) -> bytes:
@@ -193,7 +196,7 @@ class Reader:
         if n == 3:
             packed, size = self.length(), self.length()
             return _unpacked(self.take(packed), size)
-        raise Malformed(f"a string of an unknown encoding at byte {self.at - 1}")
+        raise Malformed(f"an unknown string encoding at byte {self.at - 1}")
 
     def id(self) -> StreamId:
         ms, seq = struct.unpack(">QQ", self.take(16))
@@ -205,7 +208,7 @@ class Reader:
 
 
 def _unpacked(data: bytes, size: int) -> bytes:
-    """LZF."""
+    """Decompress LZF data to `size` bytes."""
     made = bytearray()
     i = 0
     try:
@@ -230,20 +233,20 @@ def _unpacked(data: bytes, size: int) -> bytes:
             for k in range(run + 2):
                 made.append(made[start + k])
     except IndexError:
-        raise Malformed("a compressed string that can't be unpacked") from None
+        raise Malformed("a compressed string that is corrupt") from None
     if len(made) != size:
-        raise Malformed(f"a compressed string of {len(made)} bytes that should have {size}")
+        raise Malformed(f"a compressed string has {len(made)} bytes instead of {size}")
     return bytes(made)
 
 
 def read_value(kind: int, source: Reader) -> Value:
-    """A value of a type; raises `Malformed`."""
+    """Read a value of an RDB type; raises `Malformed`."""
     try:
         found = _read(kind, source)
     except Malformed:
         raise
     except (ValueError, IndexError, struct.error) as e:
-        raise Malformed(f"a value before byte {source.at} that can't be read: {e}") from e
+        raise Malformed(f"an unreadable value before byte {source.at}: {e}") from e
     if not isinstance(found, bytes | Stream) and not len(found):
         raise Malformed(f"an empty value before byte {source.at}")
     return found
@@ -269,12 +272,12 @@ def _read(kind: int, source: Reader) -> Value:
         return _sorted_set(kind, source)
     if kind in (STREAM_1, STREAM_2, STREAM_3):
         return _read_stream(kind, source)
-    raise Malformed(f"a value of type {kind} before byte {source.at}: not one that is known here")
+    raise Malformed(f"a value of unsupported type {kind} before byte {source.at}")
 
 
-def _check_different(found: int, announced: int, source: Reader) -> None:
-    if found != announced:
-        raise Malformed(f"members that are there twice, before byte {source.at}")
+def _check_different(found: int, expected: int, source: Reader) -> None:
+    if found != expected:
+        raise Malformed(f"duplicate members before byte {source.at}")
 
 
 def _list(kind: int, source: Reader) -> Iterator[bytes]:
@@ -295,7 +298,7 @@ def _set(kind: int, source: Reader) -> Iterator[bytes]:
         data = source.string()
         size, count = struct.unpack("<II", data[:8])
         if size not in (2, 4, 8) or len(data) != 8 + size * count:
-            raise Malformed(f"a set of integers that is malformed, before byte {source.at}")
+            raise Malformed(f"a malformed set of integers before byte {source.at}")
         for i in range(8, len(data), size):
             yield b"%d" % int.from_bytes(data[i : i + size], "little", signed=True)
 
@@ -315,7 +318,7 @@ def _sorted_set(kind: int, source: Reader) -> SortedSet:
         pairs = [(source.string(), _score(kind, source)) for _ in range(source.count(2))]
     for member, score in pairs:
         if math.isnan(score) or member in made.scores:
-            raise Malformed(f"a sorted set with a bad score or member, before byte {source.at}")
+            raise Malformed(f"a NaN score or a duplicate member before byte {source.at}")
         made.set(member, score)
     return made
 
@@ -342,13 +345,13 @@ def _read_stream(kind: int, source: Reader) -> Stream:
         made.max_deleted = source.length(), source.length()
         added = source.length()
     if count != len(made) or last_id < made.last_id:
-        raise Malformed(f"a stream whose entries are not as announced, before byte {source.at}")
+        raise Malformed(f"a stream with a wrong length or last id before byte {source.at}")
     made.last_id, made.added = last_id, added
     for _ in range(source.count()):
         name = source.string()
-        of = source.length(), source.length()
+        last_delivered = source.length(), source.length()
         read = source.length() if kind != STREAM_1 else (1 << 64) - 1
-        group = made.groups[name] = Group(of, read - (1 << 64) if read >> 63 else read)
+        group = made.groups[name] = Group(last_delivered, read - (1 << 64) if read >> 63 else read)
         _read_pending(kind, source, group)
     return made
 
@@ -364,7 +367,7 @@ def _read_block(stream: Stream, master: StreamId, words: list[bytes]) -> None:
     def take(count: int) -> list[bytes]:
         nonlocal at
         if not 0 <= count <= len(words) - at:
-            raise Malformed("a stream's entry that is cut off")
+            raise Malformed("a truncated stream entry")
         at += count
         return words[at - count : at]
 
@@ -374,7 +377,7 @@ def _read_block(stream: Stream, master: StreamId, words: list[bytes]) -> None:
     stream.blocks.append(block := new_block(master, tuple(names)))
     for _ in range(live + deleted):
         flags = number()
-        of = (master[0] + number()) % UINT64, (master[1] + number()) % UINT64
+        entry_id = (master[0] + number()) % UINT64, (master[1] + number()) % UINT64
         if flags & 2:
             fields = [word for pair in zip(names, take(len(names)), strict=True) for word in pair]
         else:
@@ -382,11 +385,11 @@ def _read_block(stream: Stream, master: StreamId, words: list[bytes]) -> None:
         number()
         if flags & 1:
             continue
-        if of <= stream.last_id and of != FIRST_ID:
-            raise Malformed("a stream's entries that are out of order")
-        append(stream, of, tuple(fields), into=block)
+        if entry_id <= stream.last_id and entry_id != FIRST_ID:
+            raise Malformed("stream entries that are out of order")
+        append(stream, entry_id, tuple(fields), into=block)
     if block.live != live or not live:
-        raise Malformed("a stream's block whose entries are not as announced")
+        raise Malformed("a stream block with a wrong number of entries")
 
 
 def _read_pending(kind: int, source: Reader, group: Group) -> None:
@@ -394,40 +397,43 @@ def _read_pending(kind: int, source: Reader, group: Group) -> None:
         at = source.id()
         time_ms, count = source.millis(), source.length()
         group.pending[at] = Pending(b"", time_ms, count)
-    owned = 0
+    assigned = 0
     for _ in range(source.count()):
         consumer = source.string()
         group.consumers[consumer] = source.millis()
         if kind == STREAM_3:
-            source.millis()  # when it was last active
+            source.millis()  # the time when it was last active
         for _ in range(source.count(16)):
             pending = group.pending.get(source.id())
             if pending is None:
-                raise Malformed(f"an entry that is pending for a consumer alone, {source.at}")
+                raise Malformed(
+                    f"an entry pending for a consumer but not for its group, byte {source.at}"
+                )
             pending.consumer = consumer
-            owned += 1
-    if owned != len(group.pending):
+            assigned += 1
+    if assigned != len(group.pending):
         raise Malformed(f"pending entries without a consumer, before byte {source.at}")
 
 
-# --- a value alone, as DUMP makes it
+# --- payloads of DUMP: a single value
 
 
-def dump(of: Value) -> bytes:
-    kind, data = value(of)
+def dump(obj: Value) -> bytes:
+    """Return the payload of DUMP for a value."""
+    kind, data = value(obj)
     payload = bytes([kind]) + data + VERSION.to_bytes(2, "little")
     return payload + crc64(payload).to_bytes(8, "little")
 
 
 def is_dump(payload: bytes) -> bool:
-    """Whether its version is known and its checksum right."""
+    """Return whether a payload of DUMP has a supported version and a valid checksum."""
     if len(payload) < 10 or int.from_bytes(payload[-10:-8], "little") > READABLE:
         return False
     return int.from_bytes(payload[-8:], "little") == crc64(payload[:-8])
 
 
 def restored(payload: bytes) -> Value:
-    """Raises `Malformed`."""
+    """Return the value of a payload that passed `is_dump`; raises `Malformed`."""
     source = Reader(payload[:-10])
     found = read_value(source.byte(), source)
     if source.at != len(source.data):

@@ -1,4 +1,4 @@
-"""A whole state as an RDB file: read and written by Redis too."""
+"""A whole state as an RDB file, compatible with Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 def body(state: State) -> Iterator[bytes]:
-    """The keys, in parts of about a megabyte."""
+    """Yield the keys and the end marker in chunks of about a megabyte."""
     made = bytearray()
     if state.values:
         made += bytes([_SELECT, 0, _RESIZE])
@@ -37,7 +37,7 @@ def body(state: State) -> Iterator[bytes]:
 
 
 def whole(body: bytes, auxiliary: Mapping[bytes, bytes]) -> bytes:
-    """A file of a body and of fields that Redis skips where it does not know them."""
+    """Return a file made of auxiliary fields, of which Redis skips unknown ones, and a body."""
     head = bytearray(_MAGIC + b"%04d" % rdb.VERSION)
     for name, text in auxiliary.items():
         head += bytes([_AUX]) + rdb.string(name) + rdb.string(text)
@@ -46,18 +46,20 @@ def whole(body: bytes, auxiliary: Mapping[bytes, bytes]) -> bytes:
 
 
 def write(state: State, auxiliary: Mapping[bytes, bytes]) -> bytes:
+    """Return a state as the bytes of a file."""
     return whole(b"".join(body(state)), auxiliary)
 
 
 class Loading:
-    """A file that is being read into an empty state; its first fields are there at once. Raises
-    `Malformed`. Of the databases of a server the first alone may hold keys."""
+    """Loads a file into an empty state. The constructor checks the file's checksum and reads the
+    leading auxiliary fields, `steps` reads the rest; both raise `Malformed`. Only database 0 is
+    supported."""
 
     def __init__(self, data: bytes, state: State) -> None:
         head = data[:9]
         if head[:5] != _MAGIC or not head[5:].isdigit() or int(head[5:]) > rdb.READABLE:
             raise Malformed(
-                f"no RDB file of a version up to {rdb.READABLE}: it begins with {head!r}"
+                f"not an RDB file of version {rdb.READABLE} or older: it begins with {head!r}"
             )
         self.auxiliary: dict[bytes, bytes] = {}
         self._data = data
@@ -70,16 +72,16 @@ class Loading:
 
     @property
     def body(self) -> bytes:
-        """Everything after the first fields, and before the checksum."""
+        """The bytes between the leading auxiliary fields and the checksum."""
         return self._data[self._body_at : -8]
 
     def _check(self) -> None:
         announced = int.from_bytes(self._data[-8:], "little")
-        if announced and announced != rdb.crc64(self._data[:-8]):  # 0: written without one
-            raise Malformed("the checksum is not that of the data")
+        if announced and announced != rdb.crc64(self._data[:-8]):  # 0: written without a checksum
+            raise Malformed("the checksum does not match the data")
 
     def steps(self, most: int) -> Iterator[None]:
-        """Goes on from time to time, after so many keys."""
+        """Load the keys; yields after every `most` keys, so that other work can be done."""
         source, state = self._source, self._state
         expires: int | None = None
         count = 0
@@ -91,7 +93,7 @@ class Loading:
             elif kind < _FUNCTION:
                 key = source.string()
                 if key in state.values:
-                    raise Malformed(f"a key that is there twice, before byte {source.at}")
+                    raise Malformed(f"a duplicate key before byte {source.at}")
                 state.put(key, rdb.read_value(kind, source))
                 if expires is not None:
                     state.expire(key, expires)
@@ -102,7 +104,7 @@ class Loading:
             else:
                 self._other(kind, source)
         if source.at != len(self._data) - 8:
-            raise Malformed(f"the end is at byte {source.at}, not before the checksum")
+            raise Malformed(f"the data ends at byte {source.at}, not at the checksum")
 
     def _other(self, kind: int, source: Reader) -> None:
         if kind == _AUX:
@@ -112,18 +114,18 @@ class Loading:
             source.length(), source.length()
         elif kind == _SELECT:
             if number := source.length():
-                raise Malformed(f"keys of database {number}: 0 alone is had")
+                raise Malformed(f"database {number} is not supported, only 0")
         elif kind == _FREQUENCY:
             source.byte()
         elif kind == _IDLE:
             source.length()
         else:
-            what = "a library of functions" if kind == _FUNCTION else f"something of kind {kind}"
-            raise Malformed(f"{what}, before byte {source.at}: not had here")
+            what = "a library of functions" if kind == _FUNCTION else f"an opcode {kind}"
+            raise Malformed(f"{what} is not supported, before byte {source.at}")
 
 
 def read(data: bytes) -> tuple[State, dict[bytes, bytes]]:
-    """(the state, the auxiliary fields); raises `Malformed`."""
+    """Return (state, auxiliary fields) of a file; raises `Malformed`."""
     state = State()
     loading = Loading(data, state)
     for _ in loading.steps(len(data) + 1):

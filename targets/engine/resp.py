@@ -1,4 +1,4 @@
-"""RESP, the protocol between Redis' clients and servers: requests in, replies out (2 and 3)."""
+"""RESP, Redis' client protocol: parses requests and encodes replies, in versions 2 and 3."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ Command = tuple[bytes, ...]
 ARGUMENTS_MAX = 2**31 - 1
 BULK_BYTES_MAX = 512 * 1024 * 1024
 INLINE_BYTES_MAX = 64 * 1024
-# Of clients that have not logged in.
+# Limits for clients that have not authenticated.
 STRANGER_ARGUMENTS_MAX = 10
 STRANGER_BULK_BYTES_MAX = 16 * 1024
 
 
 class Simple(bytes):
-    """A status reply: `+OK`."""
+    """A simple string: `+OK`."""
 
 
 class Error(Exception):
-    """An error reply; the text begins with its code."""
+    """An error reply; its text begins with the error code."""
 
 
 class Double(float):
-    """A floating-point reply: `,1.5`, a bulk string in RESP2."""
+    """A double: `,1.5`; a bulk string in RESP2."""
 
 
 class Map(list[tuple[Any, Any]]):
-    """Pairs of field and value: a map, a flat array in RESP2."""
+    """A map of (field, value) pairs; a flat array in RESP2."""
 
 
 class Pairs(list[tuple[Any, Any]]):
-    """An array of pairs, a flat array in RESP2."""
+    """An array of pairs; a flat array in RESP2."""
 
 
 class ByName(list[tuple[Any, Any]]):
-    """A map; in RESP2 an array of pairs, each an array."""
+    """A map; an array of two-element arrays in RESP2."""
 
 
 class Members(list[Any]):
-    """A set, an array in RESP2."""
+    """A set; an array in RESP2."""
 
 
 class NilArray:
-    """The null array: `*-1`, a null in RESP3."""
+    """The null array: `*-1`; a null in RESP3."""
 
 
 class Push(list[Any]):
-    """Out-of-band data: an array in RESP2."""
+    """Out-of-band data; an array in RESP2."""
 
 
 OK = Simple(b"OK")
@@ -56,12 +56,13 @@ NIL_ARRAY = NilArray()
 
 
 def encode(reply: Any, protocol: int = 2) -> bytes:
-    """A reply: None, bool, int, bytes, a list of replies, or one of the classes above."""
+    """Encode a reply: None, bool, int, bytes, a list of replies or an instance of a class above.
+    Raises TypeError for other objects."""
     if reply is None:
         return b"$-1\r\n" if protocol == 2 else b"_\r\n"
     encoder = _ENCODERS.get(type(reply))
     if encoder is None:
-        raise TypeError(f"no reply is a {type(reply).__name__}")
+        raise TypeError(f"a {type(reply).__name__} can't be encoded as a reply")
     return encoder(reply, protocol)
 
 
@@ -147,12 +148,12 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
 
 
 def number_text(number: float) -> bytes:
-    """A double as Redis 7.0 writes it: 17 digits, no zeros at the end."""
+    """Format a double as Redis 7.0 does: 17 digits, without trailing zeros."""
     return b"%.17g" % number
 
 
 def plain(reply: Any) -> Any:
-    """A reply as RESP2 shows it: None, int, bytes, `Simple`, `Error`, lists."""
+    """Convert a reply to its RESP2 form: None, int, bytes, `Simple`, `Error` or lists of these."""
     kind = type(reply)
     if kind is Double:
         return number_text(reply)
@@ -174,31 +175,31 @@ def _one_line(text: bytes) -> bytes:
 
 
 def pack(command: Iterable[bytes]) -> bytes:
-    """A request, or an entry of the replication stream."""
+    """Encode a command, as a request or an entry of the replication stream."""
     words = list(command)
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%s\r\n" % (len(w), w) for w in words])
 
 
 class _NotResp(Exception):
-    """What came in is not RESP."""
+    """The input is not valid RESP."""
 
 
 class Requests:
-    """Cuts a stream of bytes into commands, as they come. `error`: why it can't go on, as Redis
-    words it; what came after the last whole command is of no use then. `trusted`: whether whoever
-    sends has logged in; others may not make us keep much. Nothing is parsed twice."""
+    """Splits a stream of bytes into commands, incrementally. `error`: the protocol error, as Redis
+    words it, after which no command is parsed; None before. `trusted`: whether the client has
+    authenticated; until then requests are limited in size. Nothing is parsed twice."""
 
     def __init__(self, *, trusted: bool = True) -> None:
         self.trusted = trusted
         self.error: str | None = None
         self._buffer = bytearray()
-        self._words: list[bytes] = []  # of a command that is not complete
-        self._held = 0  # their bytes
-        self._wanted = 0  # how many it will have in all; 0: between commands
-        self._length = -1  # of the word that is being read; -1: its header comes next
+        self._words: list[bytes] = []  # of an incomplete command
+        self._word_bytes = 0  # their total size
+        self._wanted = 0  # how many words it will have; 0: between commands
+        self._length = -1  # of the word being read; -1: its header comes next
 
     def feed(self, data: bytes) -> list[Command]:
-        """The commands that are complete now."""
+        """Parse more input; return the commands that it completes."""
         if not self._buffer and not self._wanted:
             commands, position = _whole_commands(data) if self.trusted else ([], 0)
             if position == len(data):
@@ -208,7 +209,7 @@ class Requests:
             commands = []
             self._buffer += data
             if self._length >= 0 and len(self._buffer) < self._length + 2:
-                return commands  # in the middle of a big word
+                return commands  # in the middle of a long word
         position = 0
         try:
             while self.error is None:
@@ -218,28 +219,28 @@ class Requests:
                     break
         except _NotResp as e:
             self.error = str(e)
-            self._words, self._held, position = [], 0, len(self._buffer)
+            self._words, self._word_bytes, position = [], 0, len(self._buffer)
         del self._buffer[:position]
         return commands
 
     def left(self) -> int:
-        """Bytes of a command that is not complete."""
-        return len(self._buffer) + self._held
+        """Return how many bytes of an incomplete command are buffered."""
+        return len(self._buffer) + self._word_bytes
 
     def _step(self, position: int, commands: list[Command]) -> int:
-        """Take the next line or word, if it is complete; returns the new position."""
+        """Parse the next line or word if it is complete; return the new position."""
         if self._length >= 0:
             end = position + self._length
             if len(self._buffer) < end + 2:
                 return position
-            if self._buffer[end : end + 2] != b"\r\n":  # a file that is torn: Redis does not look
-                raise _NotResp("expected a line's end after a bulk string")
+            if self._buffer[end : end + 2] != b"\r\n":  # a torn file: Redis does not check
+                raise _NotResp("expected CRLF after a bulk string")
             self._words.append(bytes(memoryview(self._buffer)[position:end]))
-            self._held += self._length
+            self._word_bytes += self._length
             self._length = -1
             if len(self._words) == self._wanted:
                 commands.append(tuple(self._words))
-                self._words, self._wanted, self._held = [], 0, 0
+                self._words, self._wanted, self._word_bytes = [], 0, 0
             return end + 2
         end = self._buffer.find(b"\n", position)
         if end < 0:
@@ -272,8 +273,8 @@ class Requests:
 
 
 def _whole_commands(data: bytes) -> tuple[list[Command], int]:
-    """The fast way for what is nearly always there: whole commands of words without line ends.
-    Returns them and where the first byte of anything else is."""
+    """The fast path for nearly all input: complete commands of short words without line breaks.
+    Return (commands, position of the first byte that belongs to none of them)."""
     commands: list[Command] = []
     lines = data.split(b"\r\n")
     i, last = 0, len(lines) - 1
@@ -299,7 +300,7 @@ _HEADS = [b"$%d" % n for n in range(1025)]
 
 
 def _length(line: bytes, most: int, what: str) -> int:
-    """The number of a header; one of arguments that is not positive means none."""
+    """Parse the number in a header; a negative number of arguments means 0."""
     digits = line[1:].removesuffix(b"\r")
     number = digits.removeprefix(b"-")
     strict = number.isdigit() and len(number) < 20 and (number[:1] != b"0" or digits == b"0")
@@ -315,7 +316,7 @@ _ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def _inline(line: bytes) -> Command:
-    """Words of a line, quoted as in a shell; raises for quotes that do not match."""
+    """Split a line into words, quoted as in a shell; raises `_NotResp` for unbalanced quotes."""
     if b'"' not in line and b"'" not in line:
         return tuple(word for word in _BLANKS.split(line) if word)
     words: list[bytes] = []

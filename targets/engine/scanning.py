@@ -1,8 +1,9 @@
-"""SCAN and its kin.
+"""SCAN, SSCAN, HSCAN and ZSCAN.
 
-A cursor is a place among the hashes of what is scanned. What is there from the first call to the
-last is returned: a list of all, in the order of their hashes, is kept from each first call on, and
-what is not there any more is left out.
+A scan follows the order of the names' CRC-32, and its cursor is the CRC-32 to continue from. It
+returns every name that exists from its first call to its last. SCAN reads a sorted index of the
+keys; the others sort a collection's names at the first call, keep that list until the scan ends,
+and leave out names that were removed since.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from targets.engine.keys import matches
 from targets.engine.resp import Command, Error, number_text
 from targets.engine.values import KINDS, Hash, Set, SortedSet
 
-WHOLE = 512  # a collection of so few is returned at once
+WHOLE = 512  # collections up to this size are returned at once
 
 
 class _Options(NamedTuple):
@@ -30,7 +31,7 @@ class _Options(NamedTuple):
 
 
 def _cursor(word: bytes) -> int:
-    """As strtoul reads it: nothing is 0."""
+    """Parse a cursor as strtoul does; an empty one is 0."""
     digits = word[1:] if word[:1] in (b"+", b"-") else word
     if word and (not digits.isdigit() or int(digits) >= 2**64):
         raise Error("ERR invalid cursor")
@@ -57,7 +58,7 @@ def _options(words: list[bytes], *, kinds: bool = False) -> _Options:
 
 
 def _step(order: Sequence[bytes], cursor: int, count: int) -> tuple[int, Sequence[bytes]]:
-    """(the next cursor, or 0; what is between): those of one hash go together."""
+    """Return (next cursor or 0, names); names with the same hash are returned together."""
     first = bisect_left(order, cursor, key=crc32)
     last = min(first + count, len(order))
     while last < len(order) and crc32(order[last]) == crc32(order[last - 1]):
@@ -82,7 +83,7 @@ def _scan(call: Call, cmd: Command) -> Any:
 
 
 def _scan_of(call: Call, cmd: Command, kind: type) -> Any:
-    """(the next cursor, names, the collection)."""
+    """Return (next cursor or 0, names, the collection or None)."""
     cursor = _cursor(cmd[2])
     value = call.look(cmd[1], kind)
     if value is None:
@@ -98,8 +99,8 @@ def _scan_of(call: Call, cmd: Command, kind: type) -> Any:
         after, names = _step(value.scanned, cursor, options.most)
         if after == 0:
             value.scanned = None
-    there = value.scores if kind is SortedSet else value
-    return after, [name for name in names if name in there and options.fits(name)], value
+    present = value.scores if kind is SortedSet else value
+    return after, [name for name in names if name in present and options.fits(name)], value
 
 
 @command("SSCAN", -3, "readonly", ONE)

@@ -1,4 +1,4 @@
-"""EVAL and its kin."""
+"""EVAL, EVALSHA, their read-only variants, and SCRIPT."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _READ_ONLY = Error("ERR Write commands are not allowed from read-only scripts.")
 
 
 def script_sha(text: bytes) -> bytes:
+    """Return the SHA-1 of a script in hexadecimal, as EVALSHA takes it."""
     return hashlib.sha1(text).hexdigest().encode()
 
 
 def _count(cmd: Command) -> int:
-    """How many keys a script was given."""
+    """Return the number of keys passed to a script."""
     count = integer(cmd[2])
     if count > len(cmd) - 3:
         raise Error("ERR Number of keys can't be greater than number of args")
@@ -51,7 +52,7 @@ def _by_sha(call: Call, cmd: Command) -> Any:
 
 
 def _read_only(call: Call, run: Any, *args: Any) -> Any:
-    """Scripts that may not write."""
+    """Run a script whose writes are refused."""
     before, call.deny = call.deny, call.deny or _READ_ONLY
     try:
         return run(call, *args)

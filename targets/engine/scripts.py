@@ -1,8 +1,8 @@
 """Lua scripts (EVAL), on Lua 5.1 as in Redis.
 
-The environment is rebuilt from a list of what is harmless: lupa hands out `python.eval`, `io` and
-`os` otherwise. Random numbers come from the command's stream, addresses are not shown. A script
-stops after a number of instructions.
+The environment is built from a list of harmless functions, since lupa exposes `python.eval`, `io`
+and `os`. Random numbers come from the call's generator, and addresses are hidden. A script fails
+after INSTRUCTIONS_MAX instructions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from targets.engine.lua_libraries import Tables, libraries
 from targets.engine.resp import Error, Simple, plain
 
 INSTRUCTIONS_MAX = 10_000_000
-MEMORY_BYTES_MAX = 256 << 20  # of all scripts
-DEPTH_MAX = 100  # of a reply
+MEMORY_BYTES_MAX = 256 << 20  # of the interpreter, for all scripts
+DEPTH_MAX = 100  # of nested tables in a reply
 _PRELUDE = b"""
 local limit, library = ...
 local sethook, getinfo, setfenv, loadstring = debug.sethook, debug.getinfo, setfenv, loadstring
@@ -133,7 +133,7 @@ local function environment(raw, random)
   return env
 end
 
--- From then on every instruction of the script fails, so that no pcall of its own saves it.
+-- From the limit on every instruction of a script fails, so that its pcall can't catch the error.
 local function too_long()
   sethook(too_long, '', 1)
   if getinfo(2, 'S').source == '@user_script' then error('script ran for too long', 0) end
@@ -146,11 +146,11 @@ local function compile(text)
   return loadstring(text, '@user_script')
 end
 
--- Where an error was raised, as Redis tells it; what was raised without a table gets one.
+-- Convert a raised value to {err = message, at = 'user_script:line'}, as Redis reports it.
 local function raised(why)
   local at, level = nil, 2
   repeat at, level = getinfo(level, 'Sl'), level + 1 until not at or at.source == '@user_script'
-  at = at or {source = '@user_script', currentline = 1}  -- a tail call: the line is gone
+  at = at or {source = '@user_script', currentline = 1}  -- after a tail call the line is unknown
   if type(why) ~= 'table' then why = {err = 'ERR ' .. tostring(why)} end
   return {err = rawget(why, 'err'), at = sub(at.source, 2) .. ':' .. at.currentline}
 end
@@ -175,11 +175,11 @@ return compile, run, rawget, null
 
 
 def _no_attributes(thing: Any, name: Any, setting: bool) -> Any:
-    raise AttributeError("scripts see nothing of what is behind a function")
+    raise AttributeError("scripts may not access attributes of Python objects")
 
 
 class _Libraries:
-    """Calls what scripts call of `lua_libraries`: (True, results…) or (False, error)."""
+    """Calls `lua_libraries` for scripts; returns (True, results…) or (False, error)."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Any]] = {}
@@ -206,7 +206,8 @@ class _Libraries:
 
 @lru_cache(maxsize=1)
 def _interpreter() -> tuple[Any, Any, Any, Any]:
-    """One for all scripts: what a script can reach is made anew for each."""
+    """Return (runtime, compile, run, rawget), shared by all scripts; each run has a new
+    environment."""
     lua = lua51.LuaRuntime(
         encoding=None,
         register_eval=False,
@@ -223,7 +224,7 @@ def _interpreter() -> tuple[Any, Any, Any, Any]:
 
 @lru_cache(maxsize=1000)
 def compiled(text: bytes) -> Any:
-    """The script as a function; raises `Error` where the text is no Lua."""
+    """Return a script as a Lua function; raises `Error` if it does not compile."""
     _, compile_, _, _ = _interpreter()
     made = compile_(text)
     if isinstance(made, tuple):
@@ -233,7 +234,8 @@ def compiled(text: bytes) -> Any:
 
 
 def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) -> Any:
-    """The script's reply; raises `Error`. Its effects are the call's, as a transaction if many."""
+    """Run a script and return its reply; raises `Error`. Its effects are added to the call's,
+    wrapped in MULTI and EXEC if there are several."""
     lua, _, run, _ = _interpreter()
     function = compiled(text)
     before = len(call.effects)
@@ -274,20 +276,22 @@ def _word(value: Any) -> bytes:
 
 
 def _get(table: Any, key: Any) -> Any:
-    """What a table holds itself: what its metatable says is a script's to run, not ours."""
+    """Return a table's own field by rawget: its metatable may contain a script's functions."""
     return _interpreter()[3](table, key)
 
 
 def _why(raised: Any, text: bytes) -> str:
-    """The error that a script raised, and where."""
+    """Return the text of an error that a script raised, with its position."""
     if lua51.lua_type(raised) != "table":
         return f"ERR {raised}"
     err, at = _get(raised, b"err"), _get(raised, b"at")
-    said = err.decode("utf-8", "surrogateescape") if isinstance(err, bytes) else "ERR unknown error"
+    message = (
+        err.decode("utf-8", "surrogateescape") if isinstance(err, bytes) else "ERR unknown error"
+    )
     if not isinstance(at, bytes):
-        return said
+        return message
     sha = hashlib.sha1(text).hexdigest()
-    return f"{said} script: {sha}, on @{at.decode('utf-8', 'replace')}."
+    return f"{message} script: {sha}, on @{at.decode('utf-8', 'replace')}."
 
 
 def _to_lua(lua: Any, reply: Any) -> Any:
@@ -325,7 +329,7 @@ def _from_lua(value: Any, depth: int) -> Any:
 
 
 def _to_integer(value: float) -> int:
-    """As a cast in C does it on x86: what does not fit is the smallest integer."""
+    """Convert like a cast in C on x86: a number out of range becomes the smallest integer."""
     if math.isnan(value) or not -INT64 <= value < INT64:
         return -INT64
     return int(value)

@@ -22,7 +22,7 @@ from targets.engine.values import Set
 
 
 def _of(call: Call, key: bytes) -> Set:
-    """The set of a key, or an empty one that is nobody's."""
+    """Return the set at a key, or a new empty one that is not stored."""
     value = call.look(key, Set)
     return Set() if value is None else value
 
@@ -37,7 +37,7 @@ def _sadd(call: Call, cmd: Command) -> Any:
     return len(value) - before
 
 
-def _take(call: Call, key: bytes, value: Set, members: Sequence[bytes]) -> None:
+def _remove(call: Call, key: bytes, value: Set, members: Sequence[bytes]) -> None:
     for member in members:
         del value[member]
     call.settle(key, value)
@@ -48,7 +48,7 @@ def _srem(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     members = [m for m in dict.fromkeys(cmd[2:]) if m in value]
     if members:
-        _take(call, cmd[1], value, members)
+        _remove(call, cmd[1], value, members)
     return len(members)
 
 
@@ -68,7 +68,7 @@ def _spop(call: Call, cmd: Command) -> Any:
         return Members()
     everything = count is not None and count >= len(value)
     members = drawn(call, list(value), 1 if count is None else count)
-    _take(call, key, value, members)
+    _remove(call, key, value, members)
     if everything:
         call.instead((b"DEL", key))
     elif count is None:
@@ -122,14 +122,14 @@ def _smove(call: Call, cmd: Command) -> Any:
         return 0
     if cmd[1] == cmd[2]:
         return 1
-    _take(call, cmd[1], value, [cmd[3]])
+    _remove(call, cmd[1], value, [cmd[3]])
     into = Set() if into is None else into
     into[cmd[3]] = None
     call.put(cmd[2], into)
     return 1
 
 
-# --- algebra
+# --- set operations
 
 
 def _inter(sets: list[Set]) -> list[bytes]:
@@ -149,7 +149,7 @@ Algebra = Callable[[list[Set]], list[bytes]]
 
 
 def _combined(call: Call, keys: Sequence[bytes], combine: Algebra) -> list[bytes]:
-    """Every key is looked at, so that the reply waits for all of them."""
+    """Read every key, whatever the others hold, so that the reply waits for all of them."""
     return combine([_of(call, key) for key in keys])
 
 
@@ -204,8 +204,8 @@ def _sintercard(call: Call, cmd: Command) -> Any:
 
 
 def cardinality_arguments(cmd: Command, too_many: str) -> tuple[Sequence[bytes], int]:
-    """(keys, limit; 0 for none) of SINTERCARD and ZINTERCARD. `too_many`: the error for fewer keys
-    than were said."""
+    """Return (keys, limit; 0 for none) of SINTERCARD or ZINTERCARD. `too_many`: the error if
+    numkeys exceeds the number of arguments."""
     count = integer(cmd[1], "ERR numkeys should be greater than 0")
     if count <= 0:
         raise Error("ERR numkeys should be greater than 0")

@@ -24,7 +24,7 @@ from targets.engine.values import Set, SortedSet
 
 
 class Algebra(NamedTuple):
-    """What ZUNION and its kin are given."""
+    """The arguments of ZUNION, ZINTER, ZDIFF and their STORE variants."""
 
     keys: Sequence[bytes]
     weights: list[float]
@@ -50,15 +50,15 @@ _AGGREGATES: dict[bytes, Callable[[float, float], float]] = {
 }  # fmt: skip
 
 
-def _input_keys(call: Call, cmd: Command, place: int) -> Sequence[bytes]:
-    """Raises WRONGTYPE too: Redis looks at the keys before it reads what follows them."""
-    count = integer(cmd[place])
+def _input_keys(call: Call, cmd: Command, index: int) -> Sequence[bytes]:
+    """Return the keys; raises WRONGTYPE here, as Redis checks them before it parses the rest."""
+    count = integer(cmd[index])
     if count < 1:
         name = printable(cmd[0]).lower()
         raise Error(f"ERR at least 1 input key is needed for '{name}' command")
-    if count > len(cmd) - place - 1:
+    if count > len(cmd) - index - 1:
         raise Error(SYNTAX)
-    keys = cmd[place + 1 : place + 1 + count]
+    keys = cmd[index + 1 : index + 1 + count]
     for key in keys:
         value = call.peek(key)
         if value is not None and not isinstance(value, SortedSet | Set):
@@ -66,11 +66,11 @@ def _input_keys(call: Call, cmd: Command, place: int) -> Sequence[bytes]:
     return keys
 
 
-def _algebra(call: Call, cmd: Command, place: int, *, stored: bool, plain: bool = False) -> Algebra:
-    """`plain`: neither weights nor aggregate (ZDIFF)."""
-    keys = _input_keys(call, cmd, place)
+def _algebra(call: Call, cmd: Command, index: int, *, stored: bool, plain: bool = False) -> Algebra:
+    """Parse the arguments. `plain`: without WEIGHTS and AGGREGATE (ZDIFF)."""
+    keys = _input_keys(call, cmd, index)
     count = len(keys)
-    rest = list(cmd[place + 1 + count :])
+    rest = list(cmd[index + 1 + count :])
     weights, aggregate, scores = [1.0] * count, _AGGREGATES[b"SUM"], False
     while rest:
         word = rest.pop(0).upper()
@@ -87,7 +87,8 @@ def _algebra(call: Call, cmd: Command, place: int, *, stored: bool, plain: bool 
 
 
 def _operands(call: Call, algebra: Algebra, *, raw: bool = False) -> list[dict[bytes, float]]:
-    """Every operand, weighted; sets count as sorted sets of score 1."""
+    """Return the weighted scores of each operand; members of a set have score 1. `raw`: keep NaN
+    instead of 0."""
     operands: list[dict[bytes, float]] = []
     for key, weight in zip(algebra.keys, algebra.weights, strict=True):
         value = call.peek(key)
@@ -109,13 +110,13 @@ def _zunion_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
     result: dict[bytes, float] = {}
     for scores in sorted(_operands(call, algebra), key=len):
         for member, score in scores.items():
-            there = result.get(member)
-            result[member] = score if there is None else algebra.aggregate(there, score)
+            before = result.get(member)
+            result[member] = score if before is None else algebra.aggregate(before, score)
     return result
 
 
 def _zinter_of(call: Call, algebra: Algebra) -> dict[bytes, float]:
-    """Only what the smallest operand brings is never taken for NaN, as in Redis."""
+    """As in Redis, a weighted score that is NaN becomes 0 only in the smallest operand."""
     first, *others = sorted(_operands(call, algebra, raw=True), key=len)
     first = {m: 0.0 if math.isnan(s) else s for m, s in first.items()}
     result = {}

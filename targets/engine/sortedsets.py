@@ -26,7 +26,7 @@ NAN = "ERR resulting score is not a number (NaN)"
 
 
 def _of(call: Call, key: bytes) -> SortedSet:
-    """The sorted set of a key, or an empty one that is nobody's."""
+    """Return the sorted set at a key, or a new empty one that is not stored."""
     value = call.look(key, SortedSet)
     return SortedSet() if value is None else value
 
@@ -77,7 +77,7 @@ def _check_zadd(options: dict[bytes, None], words: Sequence[bytes]) -> None:
 
 
 def _new_score(before: float | None, given: float, options: dict[bytes, None]) -> float | None:
-    """The score that a member gets, or None where it stays as it is."""
+    """Return a member's new score, or None if the options exclude a change."""
     if (before is None and b"XX" in options) or (before is not None and b"NX" in options):
         return None
     if before is None:
@@ -103,7 +103,7 @@ def _zincrby(call: Call, cmd: Command) -> Any:
     return Double(score)
 
 
-# --- one by one
+# --- single members
 
 
 @command("ZSCORE", 3, "readonly fast", ONE)
@@ -148,19 +148,19 @@ def _zrem(call: Call, cmd: Command) -> Any:
 
 
 class Range(NamedTuple):
-    """Places in the order: start and end as in a slice."""
+    """Indices in the order of scores: start and end as in a slice."""
 
     start: int
     end: int
 
 
-Bound = tuple[Any, bool]  # where, and whether it is left out itself
+Bound = tuple[Any, bool]  # (value, whether it is exclusive)
 
 
 def _score_bound(word: bytes) -> Bound:
-    """Read as C does it: blanks before it, up to a NUL; nothing at all is 0."""
-    left_out = word[:1] == b"("
-    text = word[left_out:].partition(b"\0")[0].lstrip(b" \t\n\v\f\r").decode("latin-1")
+    """Parse like C's strtod: skip leading blanks, end at a NUL; an empty text is 0."""
+    exclusive = word[:1] == b"("
+    text = word[exclusive:].partition(b"\0")[0].lstrip(b" \t\n\v\f\r").decode("latin-1")
     try:
         if "_" in text or text != text.rstrip():
             raise ValueError
@@ -172,7 +172,7 @@ def _score_bound(word: bytes) -> Bound:
         raise Error(NOT_A_RANGE) from None
     if math.isnan(value):
         raise Error(NOT_A_RANGE)
-    return value, left_out
+    return value, exclusive
 
 
 def _by_score(value: SortedSet, low: bytes, high: bytes) -> Range:
@@ -190,7 +190,7 @@ def _by_score(value: SortedSet, low: bytes, high: bytes) -> Range:
 
 
 def _lex_place(value: SortedSet, word: bytes, *, end: bool) -> int:
-    """Where a lexicographical range starts or ends; all scores are taken for equal."""
+    """Return the index of a lexicographical range's start or end; scores are assumed equal."""
     if word in (b"-", b"+"):
         return 0 if word == b"-" else len(value)
     if word[:1] not in (b"[", b"("):
@@ -217,7 +217,7 @@ def _by_rank(value: SortedSet, first: bytes, last: bytes) -> Range:
 
 
 class Query(NamedTuple):
-    """Of ZRANGE and its kin. `limit`: (offset, count)."""
+    """A range query, as of ZRANGE. `by`: rank, score or lex; `limit`: (offset, count)."""
 
     by: str
     low: bytes
@@ -236,8 +236,8 @@ def _query(
     reverse: bool | None = None,
     scores_allowed: bool = True,
 ) -> Query:
-    """`by`, `reverse`: given by the command's name; None: options say."""
-    said_by, said_reverse, scores, limit = by or "rank", bool(reverse), False, None
+    """Parse a query. `by`, `reverse`: fixed by the command's name; None: set by options."""
+    kind, backwards, scores, limit = by or "rank", bool(reverse), False, None
     rest = list(words)
     while rest:
         word = rest.pop(0).upper()
@@ -246,24 +246,24 @@ def _query(
         elif word == b"LIMIT" and len(rest) >= 2:
             limit = integer(rest.pop(0)), integer(rest.pop(0))
         elif word in (b"BYSCORE", b"BYLEX") and by is None:
-            said_by = word[2:].decode().lower()
+            kind = word[2:].decode().lower()
         elif word == b"REV" and reverse is None:
-            said_reverse = True
+            backwards = True
         else:
             raise Error(SYNTAX)
-    if limit is not None and limit[1] != -1 and said_by == "rank":
+    if limit is not None and limit[1] != -1 and kind == "rank":
         raise Error(
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
         )
-    if scores and said_by == "lex":
+    if scores and kind == "lex":
         raise Error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
-    if said_reverse and said_by != "rank":
+    if backwards and kind != "rank":
         low, high = high, low
-    return Query(said_by, low, high, said_reverse, scores, limit)
+    return Query(kind, low, high, backwards, scores, limit)
 
 
 def _check(query: Query) -> None:
-    """Bounds are looked at before the key is."""
+    """Raise `Error` for malformed bounds, before the key is read."""
     empty = SortedSet()
     _RANGES[query.by](empty, query.low, query.high)
 
@@ -274,7 +274,7 @@ _RANGES: dict[str, Callable[[SortedSet, bytes, bytes], Range]] = {
 
 
 def _found(value: SortedSet, query: Query) -> list[tuple[float, bytes]]:
-    """(score, member), in the order asked for."""
+    """Return (score, member) pairs in the order asked for."""
     if query.by == "rank" and query.reverse:
         first, last = span(integer(query.low), integer(query.high), len(value))
         start, end = len(value) - last, len(value) - first
@@ -290,7 +290,7 @@ def _found(value: SortedSet, query: Query) -> list[tuple[float, bytes]]:
 
 
 def shown(found: Iterable[tuple[float, bytes]], scores: bool) -> Any:
-    """A reply of members, with their scores if they were asked for."""
+    """Return a reply of members, with their scores if asked for."""
     if scores:
         return Pairs((member, Double(score)) for score, member in found)
     return [member for _, member in found]
@@ -345,7 +345,7 @@ def _zrangestore(call: Call, cmd: Command) -> Any:
 
 
 def stored(call: Call, key: bytes, scores: dict[bytes, float]) -> int:
-    """Replace what a key holds by a sorted set."""
+    """Replace a key's value by a sorted set, or delete it if that is empty; return the size."""
     if scores:
         call.peek(key)
         made = SortedSet()
@@ -464,7 +464,7 @@ def _end(word: bytes) -> bytes:
 
 
 def _zmpop_of(call: Call, keys: Sequence[bytes], end: bytes, count: int) -> Any:
-    """ZMPOP's reply, or None where all keys are empty."""
+    """Return ZMPOP's reply, or None if none of the keys exists."""
     for key in keys:
         value = call.look(key, SortedSet)
         if value is not None:

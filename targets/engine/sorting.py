@@ -1,4 +1,4 @@
-"""SORT."""
+"""SORT and SORT_RO."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _options(call: Call, words: list[bytes], *, may_store: bool) -> _Options:
 
 
 def stored_at(cmd: Command) -> Sequence[bytes]:
-    """The keys that SORT names: what it sorts, and where it stores."""
+    """Return the keys that SORT names: the sorted one and, if given, the destination."""
     keys = [cmd[1]]
     skip = {b"LIMIT": 2, b"GET": 1, b"BY": 1}
     i, store = 2, None
@@ -70,7 +70,7 @@ def read_only_keys(cmd: Command) -> Sequence[bytes]:
 
 
 def _external(call: Call, pattern: bytes, element: bytes) -> bytes | None:
-    """What a pattern of BY or GET refers to."""
+    """Return the value that a pattern of BY or GET refers to, or None."""
     if pattern == b"#":
         return element
     head, star, rest = pattern.partition(b"*")
@@ -93,7 +93,7 @@ def _window(o: _Options, size: int) -> slice:
 
 
 def _number(word: bytes | None) -> float:
-    """As strtod reads it: what is missing or empty is 0, and a zero byte ends the text."""
+    """Parse like C's strtod: None or an empty text is 0, and a NUL ends the text."""
     text = (word or b"").partition(b"\0")[0].lstrip()
     return floating(text, NO_SCORE) if text else 0.0
 
@@ -106,7 +106,7 @@ def _sorted(call: Call, elements: list[bytes], o: _Options) -> list[bytes]:
     by = None if o.by is None else [_external(call, o.by, each) for each in elements]
     weights: list[Any]
     if o.alpha:
-        # What is missing comes first.
+        # Missing weights sort first.
         weights = elements if by is None else [(w is not None, w or b"") for w in by]
     else:
         weights = [_number(word) for word in (elements if by is None else by)]

@@ -1,4 +1,4 @@
-"""Consumer groups of streams: what they have read, acknowledge and claim."""
+"""Consumer groups of streams: XGROUP, XACK, XCLAIM, XAUTOCLAIM and XPENDING."""
 
 from __future__ import annotations
 
@@ -44,36 +44,36 @@ NEEDS_A_KEY = (
 container("XGROUP")
 
 
-# --- what a group has read
+# --- how far a group has read
 
 
 def has_tombstones(stream: Stream, start: StreamId) -> bool:
-    """Whether something was deleted from here on."""
+    """Return whether an entry at or after both `start` and the first entry was deleted."""
     if not len(stream) or stream.max_deleted == FIRST_ID:
         return False
     return stream.first_id <= stream.max_deleted and start <= stream.max_deleted
 
 
-def entries_up_to(stream: Stream, of: StreamId) -> int:
-    """How many entries there ever were up to an id, or UNKNOWN."""
+def entries_up_to(stream: Stream, entry_id: StreamId) -> int:
+    """Return how many entries were ever added up to an id, or UNKNOWN."""
     if not stream.added:
         return 0
-    if not len(stream) and of <= stream.last_id:
+    if not len(stream) and entry_id <= stream.last_id:
         return stream.added
-    if of == stream.last_id:
+    if entry_id == stream.last_id:
         return stream.added
-    if of > stream.last_id:
+    if entry_id > stream.last_id:
         return UNKNOWN
     if stream.max_deleted == FIRST_ID or stream.max_deleted < stream.first_id:
-        if of < stream.first_id:
+        if entry_id < stream.first_id:
             return stream.added - len(stream)
-        if of == stream.first_id:
+        if entry_id == stream.first_id:
             return stream.added - len(stream) + 1
     return UNKNOWN
 
 
 def lag(stream: Stream, group: Group) -> int | None:
-    """Entries that a group has still to read, where that can be told."""
+    """Return how many entries a group has yet to read, or None if that is unknown."""
     if not stream.added:
         return 0
     if group.read != UNKNOWN and not has_tombstones(stream, group.last_id):
@@ -85,24 +85,25 @@ def lag(stream: Stream, group: Group) -> int | None:
 # --- effects
 
 
-def claimed(key: bytes, name: bytes, group: Group, of: bytes, pending: Pending) -> Command:
-    """The effect of a delivery."""
+def claimed(key: bytes, name: bytes, group: Group, entry_id: bytes, pending: Pending) -> Command:
+    """Return the effect of a delivery: an XCLAIM."""
     return (
-        b"XCLAIM", key, name, pending.consumer, b"0", of, b"TIME", b"%d" % pending.time_ms,
+        b"XCLAIM", key, name, pending.consumer, b"0", entry_id, b"TIME", b"%d" % pending.time_ms,
         b"RETRYCOUNT", b"%d" % pending.count, b"FORCE", b"JUSTID", b"LASTID",
         id_text(group.last_id),
     )  # fmt: skip
 
 
 def moved_to(key: bytes, name: bytes, group: Group) -> Command:
+    """Return the effect of a group's new position: an XGROUP SETID."""
     return (
         b"XGROUP", b"SETID", key, name, id_text(group.last_id), b"ENTRIESREAD", b"%d" % group.read,
     )  # fmt: skip
 
 
 def seen(call: Call, group: Group, consumer: bytes) -> bool:
-    """A consumer has come; whether it is new. Effects of a log are applied at no time of their own:
-    then it was seen when it was before."""
+    """Record that a consumer was seen; return whether it is new. Effects are applied at a negative
+    time, which does not change when a known consumer was last seen."""
     new = consumer not in group.consumers
     if call.time_ms >= 0 or new:
         group.consumers[consumer] = max(call.time_ms, 0)
@@ -126,7 +127,7 @@ def _group(call: Call, cmd: Command, *, needed: bool) -> tuple[Stream, Group | N
 
 
 def _group_options(cmd: Command, *, make: bool) -> tuple[bool, int]:
-    """(MKSTREAM, ENTRIESREAD)."""
+    """Return (whether MKSTREAM is given, ENTRIESREAD or UNKNOWN)."""
     words = list(cmd[5:])
     create, read = False, UNKNOWN
     while words:
@@ -152,13 +153,13 @@ def _create(call: Call, cmd: Command) -> Any:
     if stream is None and not create:
         raise Error(NEEDS_A_KEY)
     end = FIRST_ID if stream is None else stream.last_id
-    of = end if cmd[4] == b"$" else stream_id(cmd[4])
+    entry_id = end if cmd[4] == b"$" else stream_id(cmd[4])
     if stream is None:
         stream = Stream()
         call.put(cmd[2], stream)
     if cmd[3] in stream.groups:
         raise Error("BUSYGROUP Consumer Group name already exists")
-    stream.groups[cmd[3]] = Group(of, read)
+    stream.groups[cmd[3]] = Group(entry_id, read)
     call.touch(cmd[2])
     return OK
 
@@ -202,8 +203,8 @@ def _delconsumer(call: Call, cmd: Command) -> Any:
     if group.consumers.pop(cmd[4], None) is None:
         return 0
     pending = group.pending_of(cmd[4])
-    for of in pending:
-        del group.pending[of]
+    for entry_id in pending:
+        del group.pending[entry_id]
     call.touch(cmd[2])
     return len(pending)
 
@@ -218,7 +219,10 @@ def _xack(call: Call, cmd: Command) -> Any:
     if group is None:
         return 0
     acknowledged = sum(
-        [group.pending.pop(of, None) is not None for of in [stream_id(w) for w in cmd[3:]]]
+        [
+            group.pending.pop(entry_id, None) is not None
+            for entry_id in [stream_id(w) for w in cmd[3:]]
+        ]
     )
     if acknowledged:
         call.touch(cmd[1])
@@ -296,28 +300,30 @@ def _xclaim(call: Call, cmd: Command) -> Any:
     replies: list[Any] = []
     effects: list[Command] = []
     for word in o.ids:
-        of = stream_id(word)
-        pending = group.pending.get(of)
-        if of not in stream.entries:
+        entry_id = stream_id(word)
+        pending = group.pending.get(entry_id)
+        if entry_id not in stream.entries:
             if pending is not None:
                 effects.append(claimed(key, name, group, word, pending))
-                del group.pending[of]
+                del group.pending[entry_id]
             continue
         if pending is None and not o.force:
             continue
         if pending is not None and idle_ms and call.time_ms - pending.time_ms < idle_ms:
             continue
         seen(call, group, consumer)
-        if call.time_ms < 0:  # as the primary saw it
+        if call.time_ms < 0:  # an effect: the primary's time
             group.consumers[consumer] = o.time_ms
         if pending is None:
-            pending = group.pending[of] = Pending(consumer, o.time_ms, 1)
+            pending = group.pending[entry_id] = Pending(consumer, o.time_ms, 1)
         pending.consumer, pending.time_ms = consumer, o.time_ms
         if o.tries is not None and o.tries >= 0:
             pending.count = o.tries
         elif not o.just_id:
             pending.count = min(pending.count + 1, COUNT_MAX)
-        replies.append(id_text(of) if o.just_id else entry(of, stream.entries[of]))
+        replies.append(
+            id_text(entry_id) if o.just_id else entry(entry_id, stream.entries[entry_id])
+        )
         effects.append(claimed(key, name, group, word, pending))
     if not effects and moved:
         effects.append(moved_to(key, name, group))
@@ -350,20 +356,22 @@ def _xautoclaim(call: Call, cmd: Command) -> Any:
     effects: list[Command] = []
     waiting = iter(list(group.pending.irange(start)))
     left = most
-    for of in _some(waiting, most * EXAMINED_PER_CLAIM):
-        pending = group.pending[of]
-        if of not in stream.entries:
-            effects.append(claimed(key, name, group, id_text(of), pending))
-            del group.pending[of]
-            deleted.append(id_text(of))
+    for entry_id in _some(waiting, most * EXAMINED_PER_CLAIM):
+        pending = group.pending[entry_id]
+        if entry_id not in stream.entries:
+            effects.append(claimed(key, name, group, id_text(entry_id), pending))
+            del group.pending[entry_id]
+            deleted.append(id_text(entry_id))
         elif idle_ms and call.time_ms - pending.time_ms < idle_ms:
             continue
         else:
             seen(call, group, consumer)
             pending.consumer, pending.time_ms = consumer, call.time_ms
             pending.count = min(pending.count + (not just_id), COUNT_MAX)
-            replies.append(id_text(of) if just_id else entry(of, stream.entries[of]))
-            effects.append(claimed(key, name, group, id_text(of), pending))
+            replies.append(
+                id_text(entry_id) if just_id else entry(entry_id, stream.entries[entry_id])
+            )
+            effects.append(claimed(key, name, group, id_text(entry_id), pending))
         left -= 1
         if not left:
             break
@@ -374,12 +382,12 @@ def _xautoclaim(call: Call, cmd: Command) -> Any:
 
 
 def _some(ids: Iterator[StreamId], most: int) -> Iterator[StreamId]:
-    """So many, leaving the rest to whoever goes on."""
+    """Yield up to `most` ids, leaving the rest in the iterator."""
     for _ in range(most):
-        of = next(ids, None)
-        if of is None:
+        entry_id = next(ids, None)
+        if entry_id is None:
             return
-        yield of
+        yield entry_id
 
 
 @command("XPENDING", -3, "readonly", ONE)
@@ -401,13 +409,13 @@ def _xpending(call: Call, cmd: Command) -> Any:
     if len(cmd) == 3:
         return _summary(group)
     found: list[Any] = []
-    for of in group.pending.irange(first, last):
-        pending = group.pending[of]
+    for entry_id in group.pending.irange(first, last):
+        pending = group.pending[entry_id]
         idle = max(0, call.time_ms - pending.time_ms)
         if len(found) == most:
             break
         if consumer in (None, pending.consumer) and idle >= idle_ms:
-            found.append([id_text(of), pending.consumer, idle, pending.count])
+            found.append([id_text(entry_id), pending.consumer, idle, pending.count])
     return found
 
 

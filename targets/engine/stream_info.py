@@ -1,4 +1,4 @@
-"""XINFO."""
+"""XINFO: the state of streams, groups and consumers."""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ def _xinfo_stream(call: Call, cmd: Command) -> Any:
     ])  # fmt: skip
     if full:
         found = between(stream, FIRST_ID, LAST_ID, most)
-        shown.append((b"entries", [entry(of, stream.entries[of]) for of in found]))
+        shown.append(
+            (b"entries", [entry(entry_id, stream.entries[entry_id]) for entry_id in found])
+        )
         groups = stream.groups.items()
         shown.append((b"groups", [_full_group(stream, n, g, most) for n, g in groups]))
         return shown
-    ends = [stream.entries.peekitem(place) for place in (0, -1)] if len(stream) else []
+    ends = [stream.entries.peekitem(index) for index in (0, -1)] if len(stream) else []
     first, last = (entry(*end) for end in ends) if ends else (None, None)
     shown += [(b"groups", len(stream.groups)), (b"first-entry", first), (b"last-entry", last)]
     return shown
@@ -61,7 +63,9 @@ _SUBCOMMAND_SYNTAX = (
 
 
 def _full_group(stream: Stream, name: bytes, group: Group, most: int) -> Map:
-    pending = [[id_text(of), p.consumer, p.time_ms, p.count] for of, p in group.pending.items()]
+    pending = [
+        [id_text(entry_id), p.consumer, p.time_ms, p.count] for entry_id, p in group.pending.items()
+    ]
     return Map([
         (b"name", name),
         (b"last-delivered-id", id_text(group.last_id)),
@@ -74,12 +78,14 @@ def _full_group(stream: Stream, name: bytes, group: Group, most: int) -> Map:
 
 
 def _full_consumer(group: Group, consumer: bytes, most: int) -> Map:
-    pending = [(of, group.pending[of]) for of in group.pending_of(consumer)]
+    pending = [(entry_id, group.pending[entry_id]) for entry_id in group.pending_of(consumer)]
     return Map([
         (b"name", consumer),
         (b"seen-time", group.consumers[consumer]),
         (b"pel-count", len(pending)),
-        (b"pending", [[id_text(of), p.time_ms, p.count] for of, p in pending[: most or None]]),
+        (b"pending", [
+            [id_text(entry_id), p.time_ms, p.count] for entry_id, p in pending[: most or None]
+        ]),
     ])  # fmt: skip
 
 

@@ -11,12 +11,13 @@ from targets.engine.stream_groups import claimed, entries_up_to, has_tombstones,
 from targets.engine.streams import after, between, entry, id_text, stream_id
 from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, UNKNOWN, Pending, Stream, StreamId
 
-SERVED_AT_ONCE = 1000  # to a client that was blocked and has named no COUNT
+SERVED_AT_ONCE = 1000  # entries, to a blocked client that gave no COUNT
 NOT_A_TIMEOUT = "ERR timeout is not an integer or out of range"
 
 
 class _Reading(NamedTuple):
-    """`block_ms`: None where it does not block. `group`: (name, consumer)."""
+    """The arguments of XREAD or XREADGROUP. `block_ms`: None without BLOCK; `most`: 0 without
+    COUNT; `group`: (name, consumer)."""
 
     block_ms: int | None
     most: int
@@ -27,7 +28,7 @@ class _Reading(NamedTuple):
 
 
 def read_keys(cmd: Command) -> Sequence[bytes]:
-    """The keys of XREAD and XREADGROUP: the first half of what follows STREAMS."""
+    """Return the keys of XREAD or XREADGROUP: the first half of the words after STREAMS."""
     skip = {b"BLOCK": 2, b"COUNT": 2, b"GROUP": 3, b"NOACK": 1}
     i = 1
     while i < len(cmd):
@@ -108,7 +109,7 @@ def _xread(call: Call, cmd: Command) -> Any:
         if stream is None or first is None or stream.top_id <= start:
             continue
         found = between(stream, first, LAST_ID, o.most)
-        replies.append((key, [entry(of, stream.entries[of]) for of in found]))
+        replies.append((key, [entry(entry_id, stream.entries[entry_id]) for entry_id in found]))
     if replies:
         return ByName(replies)
     return _wait(call, o, [id_text(start) for start in starts], cmd)
@@ -128,7 +129,7 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
     o = _reading(cmd, in_group=True)
     assert o.group is not None
     name, consumer = o.group
-    starts: list[StreamId | None] = []  # None: what nobody has read
+    starts: list[StreamId | None] = []  # None: entries new to the group
     for key, word in zip(o.keys, o.ids, strict=True):
         stream = call.look(key, Stream)
         if stream is None or name not in stream.groups:
@@ -170,7 +171,7 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
 def _deliver(
     call: Call, key: bytes, stream: Stream, o: _Reading
 ) -> tuple[list[Any], list[Command]]:
-    """Entries that the group has not seen."""
+    """Deliver entries that are new to the group; return (entries, effects)."""
     assert o.group is not None
     name, consumer = o.group
     group = stream.groups[name]
@@ -178,41 +179,41 @@ def _deliver(
     assert first is not None
     effects: list[Command] = []
     found = between(stream, first, LAST_ID, o.most)
-    for of in found:
-        if group.read != UNKNOWN and not has_tombstones(stream, of):
+    for entry_id in found:
+        if group.read != UNKNOWN and not has_tombstones(stream, entry_id):
             group.read = min(group.read + 1, COUNT_MAX)
         elif stream.added:
-            group.read = entries_up_to(stream, of)
-        group.last_id = of
+            group.read = entries_up_to(stream, entry_id)
+        group.last_id = entry_id
         if o.acknowledge:
-            pending = group.pending[of] = Pending(consumer, call.time_ms, 1)
-            effects.append(claimed(key, name, group, id_text(of), pending))
+            pending = group.pending[entry_id] = Pending(consumer, call.time_ms, 1)
+            effects.append(claimed(key, name, group, id_text(entry_id), pending))
     effects.append(moved_to(key, name, group))
-    return [entry(of, stream.entries[of]) for of in found], effects
+    return [entry(entry_id, stream.entries[entry_id]) for entry_id in found], effects
 
 
 def _again(
     call: Call, key: bytes, stream: Stream, o: _Reading, start: StreamId
 ) -> tuple[list[Any], list[Command]]:
-    """What this consumer got before and has not acknowledged. Redis does not propagate that it was
-    delivered once more; here a successor knows."""
+    """Deliver a consumer's pending entries once more; return (entries, effects). Redis does not
+    propagate repeated deliveries; here they are effects, so that a new primary counts them."""
     assert o.group is not None
     name, consumer = o.group
     group = stream.groups[name]
     found: list[Any] = []
     effects: list[Command] = []
-    for of in group.pending.irange(after(start)) if after(start) is not None else ():
-        pending = group.pending[of]
+    for entry_id in group.pending.irange(after(start)) if after(start) is not None else ():
+        pending = group.pending[entry_id]
         if pending.consumer != consumer:
             continue
-        fields = stream.entries.get(of)
+        fields = stream.entries.get(entry_id)
         if fields is None:
-            found.append([id_text(of), NIL_ARRAY])
+            found.append([id_text(entry_id), NIL_ARRAY])
         else:
-            found.append(entry(of, fields))
+            found.append(entry(entry_id, fields))
             pending.time_ms = call.time_ms
             pending.count = min(pending.count + 1, COUNT_MAX)
-            effects.append(claimed(key, name, group, id_text(of), pending))
+            effects.append(claimed(key, name, group, id_text(entry_id), pending))
         if len(found) == o.most:
             break
     return found, effects

@@ -28,7 +28,7 @@ def _unsigned(word: bytes) -> int:
 
 
 class _Id(NamedTuple):
-    """`exact`: its second half was given."""
+    """A parsed id. `exact`: false for `ms-*`, whose second half the stream chooses."""
 
     id: StreamId
     exact: bool
@@ -46,30 +46,33 @@ def _parsed(word: bytes, missing: int, *, strict: bool, auto: bool = False) -> _
 
 
 def stream_id(word: bytes, missing: int = 0, *, strict: bool = True) -> StreamId:
-    """An id, `ms` or `ms-seq`; `-` and `+` too, if it is not `strict`; raises `Error`."""
+    """Parse an id: `ms` or `ms-seq`, and `-` or `+` unless `strict`; raises `Error`. `missing`: the
+    sequence number of an id without one."""
     return _parsed(word, missing, strict=strict).id
 
 
-def id_text(of: StreamId) -> bytes:
-    return b"%d-%d" % of
+def id_text(entry_id: StreamId) -> bytes:
+    return b"%d-%d" % entry_id
 
 
-def after(of: StreamId) -> StreamId | None:
-    ms, seq = of
+def after(entry_id: StreamId) -> StreamId | None:
+    """Return the next id, or None after the last."""
+    ms, seq = entry_id
     if seq < UINT64 - 1:
         return ms, seq + 1
     return (ms + 1, 0) if ms < UINT64 - 1 else None
 
 
-def before(of: StreamId) -> StreamId | None:
-    ms, seq = of
+def before(entry_id: StreamId) -> StreamId | None:
+    """Return the previous id, or None before the first."""
+    ms, seq = entry_id
     if seq:
         return ms, seq - 1
     return (ms - 1, UINT64 - 1) if ms else None
 
 
 def interval_start(word: bytes) -> StreamId:
-    """`-`, an id, or `(id` for what comes after it."""
+    """Parse the start of a range: `-`, an id, or `(id` for an exclusive bound."""
     if word[:1] != b"(" or len(word) == 1:
         return _parsed(word, 0, strict=False).id
     found = after(stream_id(word[1:]))
@@ -79,6 +82,7 @@ def interval_start(word: bytes) -> StreamId:
 
 
 def interval_end(word: bytes) -> StreamId:
+    """Parse the end of a range: `+`, an id, or `(id` for an exclusive bound."""
     if word[:1] != b"(" or len(word) == 1:
         return _parsed(word, UINT64 - 1, strict=False).id
     found = before(stream_id(word[1:], UINT64 - 1))
@@ -95,61 +99,63 @@ def _sizes(words: Iterable[listpack.Element]) -> int:
 
 
 def wrapped(difference: int) -> int:
-    """Of two halves of ids, as 64 bits with a sign: how a listpack holds it."""
+    """Convert a difference of unsigned numbers to a signed 64-bit one, as listpacks store it."""
     return (difference + 2**63) % UINT64 - 2**63
 
 
-def _entry_size(block: Block, of: StreamId, fields: tuple[bytes, ...]) -> int:
-    """Bytes of an entry in a block's listpack."""
+def _entry_size(block: Block, entry_id: StreamId, fields: tuple[bytes, ...]) -> int:
+    """Return the size of an entry in a block's listpack, in bytes."""
     names = fields[::2]
-    ms, seq = (wrapped(a - b) for a, b in zip(of, block.first, strict=True))
+    ms, seq = (wrapped(a - b) for a, b in zip(entry_id, block.first, strict=True))
     if names == block.fields:
         return _sizes([2, ms, seq, *fields[1::2], len(names) + 3])
     return _sizes([0, ms, seq, len(names), *fields, 2 * len(names) + 4])
 
 
 def new_block(first: StreamId, names: tuple[bytes, ...]) -> Block:
+    """Return an empty block; `names` are the fields of its first entry."""
     return Block(first, names, listpack.HEADER + 1 + _sizes([1, 0, len(names), *names, 0]))
 
 
 def append(
-    stream: Stream, of: StreamId, fields: tuple[bytes, ...], into: Block | None = None
+    stream: Stream, entry_id: StreamId, fields: tuple[bytes, ...], into: Block | None = None
 ) -> None:
-    """An entry after all others, in the last block, or in a new one where that is full."""
+    """Append an entry to the block `into`, or else to the last block or, if full, to a new one."""
     block = into
     if block is None and stream.blocks:
         block = stream.blocks[-1]
         full = block.size + sum(map(len, fields)) >= BLOCK_BYTES_MAX
         block = None if full or block.live >= BLOCK_ENTRIES_MAX else block
     if block is None:
-        block = new_block(of, fields[::2])
+        block = new_block(entry_id, fields[::2])
         stream.blocks.append(block)
-    block.size += _entry_size(block, of, fields)
+    block.size += _entry_size(block, entry_id, fields)
     block.live += 1
-    block.last = of
-    stream.entries[of] = fields
-    stream.last_id = of
+    block.last = entry_id
+    stream.entries[entry_id] = fields
+    stream.last_id = entry_id
     stream.added = min(stream.added + 1, COUNT_MAX)
 
 
-def _block_of(stream: Stream, of: StreamId) -> int:
+def _block_of(stream: Stream, entry_id: StreamId) -> int:
     low, high = 0, len(stream.blocks)
     while low < high:
         middle = (low + high) // 2
-        if stream.blocks[middle].first <= of:
+        if stream.blocks[middle].first <= entry_id:
             low = middle + 1
         else:
             high = middle
     return low - 1
 
 
-def remove(stream: Stream, of: StreamId) -> bool:
-    if stream.entries.pop(of, None) is None:
+def remove(stream: Stream, entry_id: StreamId) -> bool:
+    """Remove an entry, and its block if that is empty then; return whether it existed."""
+    if stream.entries.pop(entry_id, None) is None:
         return False
-    place = _block_of(stream, of)
-    stream.blocks[place].live -= 1
-    if not stream.blocks[place].live:
-        del stream.blocks[place]
+    index = _block_of(stream, entry_id)
+    stream.blocks[index].live -= 1
+    if not stream.blocks[index].live:
+        del stream.blocks[index]
     return True
 
 
@@ -157,7 +163,7 @@ def remove(stream: Stream, of: StreamId) -> bool:
 
 
 class _Adding(NamedTuple):
-    """The options of XADD and XTRIM. `at`: the place of the id; `bound_at`: of the bound."""
+    """The options of XADD or XTRIM. `at`: index of the id; `bound_at`: index of the bound."""
 
     strategy: bytes | None
     approximate: bool
@@ -217,7 +223,7 @@ def _options(cmd: Command, *, adding: bool) -> _Adding:
 
 
 def _trim(stream: Stream, o: _Adding) -> int:
-    """How many entries were removed: whole blocks first, then, if it is to be exact, entries."""
+    """Remove whole blocks and then, if the bound is exact, entries; return the number removed."""
     removed = 0
 
     def enough(length: int, first: StreamId) -> bool:
@@ -235,8 +241,8 @@ def _trim(stream: Stream, o: _Adding) -> int:
             whole = block.last < o.least
         if not whole:
             break
-        for of in list(stream.entries.islice(0, block.live)):
-            del stream.entries[of]
+        for entry_id in list(stream.entries.islice(0, block.live)):
+            del stream.entries[entry_id]
         removed += block.live
         del stream.blocks[0]
     while not o.approximate and stream.entries and not enough(len(stream), stream.first_id):
@@ -246,7 +252,7 @@ def _trim(stream: Stream, o: _Adding) -> int:
 
 
 def _exactly(cmd: Command, o: _Adding, stream: Stream) -> list[bytes]:
-    """The command with what it has come to in place of the approximate bound."""
+    """Return the command with the exact bound that results in place of the approximate one."""
     words = list(cmd)
     first = stream.first_id if len(stream) else LAST_ID
     bound = b"%d" % len(stream) if o.strategy == b"MAXLEN" else id_text(first)
@@ -276,8 +282,8 @@ def _xadd(call: Call, cmd: Command) -> Any:
         stream = Stream()
     if stream.last_id == LAST_ID:
         raise Error("ERR The stream has exhausted the last possible ID, unable to add more items")
-    of = _next_id(stream, o.id, call.time_ms)
-    append(stream, of, fields)
+    entry_id = _next_id(stream, o.id, call.time_ms)
+    append(stream, entry_id, fields)
     call.put(cmd[1], stream)
     words = list(cmd)
     if o.strategy is not None:
@@ -285,25 +291,25 @@ def _xadd(call: Call, cmd: Command) -> Any:
         if o.approximate:
             words = _exactly(cmd, o, stream)
     if o.id is None or not o.id.exact:
-        words[len(words) - len(fields) - 1] = id_text(of)
+        words[len(words) - len(fields) - 1] = id_text(entry_id)
     call.instead(tuple(words))
-    return id_text(of)
+    return id_text(entry_id)
 
 
 def _next_id(stream: Stream, given: _Id | None, time_ms: int) -> StreamId:
-    of: StreamId | None
+    entry_id: StreamId | None
     if given is None:
-        of = (time_ms, 0) if time_ms > stream.last_id[0] else after(stream.last_id)
+        entry_id = (time_ms, 0) if time_ms > stream.last_id[0] else after(stream.last_id)
     elif given.exact or given.id[0] != stream.last_id[0]:
-        of = given.id
+        entry_id = given.id
     else:
         ms, seq = stream.last_id
-        of = (ms, seq + 1) if seq < UINT64 - 1 else None
-    if of is None or of <= stream.last_id:
+        entry_id = (ms, seq + 1) if seq < UINT64 - 1 else None
+    if entry_id is None or entry_id <= stream.last_id:
         raise Error(
             "ERR The ID specified in XADD is equal or smaller than the target stream top item"
         )
-    return of
+    return entry_id
 
 
 @command("XTRIM", -4, "write", ONE)
@@ -326,18 +332,18 @@ def _xlen(call: Call, cmd: Command) -> Any:
     return 0 if stream is None else len(stream)
 
 
-def entry(of: StreamId, fields: Sequence[bytes]) -> list[Any]:
-    """As replies show it."""
-    return [id_text(of), list(fields)]
+def entry(entry_id: StreamId, fields: Sequence[bytes]) -> list[Any]:
+    """Return an entry as replies show it: [id, [field, value, …]]."""
+    return [id_text(entry_id), list(fields)]
 
 
 def between(
     stream: Stream, first: StreamId, last: StreamId, most: int = 0, *, reverse: bool = False
 ) -> list[StreamId]:
-    """Ids in a range, both ends included; `most`: 0 for all."""
+    """Return up to `most` ids (0: all) in a range that includes both ends."""
     found = []
-    for of in stream.entries.irange(first, last, reverse=reverse):
-        found.append(of)
+    for entry_id in stream.entries.irange(first, last, reverse=reverse):
+        found.append(entry_id)
         if len(found) == most:
             break
     return found
@@ -358,7 +364,7 @@ def _range(call: Call, cmd: Command, *, reverse: bool) -> Any:
     if most == 0:
         return NIL_ARRAY
     found = between(stream, first, last, max(0, most), reverse=reverse)
-    return [entry(of, stream.entries[of]) for of in found]
+    return [entry(entry_id, stream.entries[entry_id]) for entry_id in found]
 
 
 @command("XRANGE", -4, "readonly", ONE)
@@ -377,9 +383,9 @@ def _xdel(call: Call, cmd: Command) -> Any:
     if stream is None:
         return 0
     removed = 0
-    for of in [stream_id(word) for word in cmd[2:]]:
-        if remove(stream, of):
-            stream.max_deleted = max(stream.max_deleted, of)
+    for entry_id in [stream_id(word) for word in cmd[2:]]:
+        if remove(stream, entry_id):
+            stream.max_deleted = max(stream.max_deleted, entry_id)
             removed += 1
     if removed:
         call.touch(cmd[1])
@@ -388,7 +394,7 @@ def _xdel(call: Call, cmd: Command) -> Any:
 
 @command("XSETID", -3, "write denyoom fast", ONE)
 def _xsetid(call: Call, cmd: Command) -> Any:
-    of = stream_id(cmd[2])
+    entry_id = stream_id(cmd[2])
     added, deleted = None, FIRST_ID
     words = list(cmd[3:])
     while words:
@@ -399,7 +405,7 @@ def _xsetid(call: Call, cmd: Command) -> Any:
                 raise Error("ERR entries_added must be positive")
         elif word == b"MAXDELETEDID" and words:
             deleted = stream_id(words.pop(0))
-            if of < deleted:
+            if entry_id < deleted:
                 raise Error(
                     "ERR The ID specified in XSETID is smaller than the provided "
                     "max_deleted_entry_id"
@@ -409,13 +415,13 @@ def _xsetid(call: Call, cmd: Command) -> Any:
     stream = call.look(cmd[1], Stream)
     if stream is None:
         raise Error(NO_SUCH_KEY)
-    if len(stream) and of < stream.top_id:
+    if len(stream) and entry_id < stream.top_id:
         raise Error("ERR The ID specified in XSETID is smaller than the target stream top item")
     if len(stream) and added is not None and len(stream) > added:
         raise Error(
             "ERR The entries_added specified in XSETID is smaller than the target stream length"
         )
-    stream.last_id = of
+    stream.last_id = entry_id
     stream.added = stream.added if added is None else added
     stream.max_deleted = deleted if deleted != FIRST_ID else stream.max_deleted
     call.touch(cmd[1])

@@ -40,7 +40,7 @@ def _mget(call: Call, cmd: Command) -> Any:
 
 
 class SetOptions(NamedTuple):
-    """Of SET. `end_ms`: when the key expires."""
+    """The options of SET. `end_ms`: when the key expires, in milliseconds since 1970."""
 
     condition: bytes | None
     get: bool
@@ -69,7 +69,7 @@ def _set_options(call: Call, words: list[bytes]) -> SetOptions:
 
 
 def _end_ms(call: Call, unit: bytes, word: bytes, name: str) -> int:
-    """When a key expires, from `EX 10` and the like."""
+    """Return when a key expires, in milliseconds since 1970, from an option such as `EX 10`."""
     given = integer(word)
     end_ms = given * (1000 if unit[:1] == b"E" else 1)
     end_ms += 0 if unit.endswith(b"AT") else call.time_ms
@@ -88,8 +88,8 @@ def _set(call: Call, cmd: Command) -> Any:
     options = _set_options(call, list(cmd[3:]))
     before = call.look(key, bytes) if options.get else call.peek(key)
     reply: Any = before if options.get else OK
-    there = call.peek(key) is not None
-    if (options.condition == b"NX" and there) or (options.condition == b"XX" and not there):
+    exists = call.peek(key) is not None
+    if (options.condition == b"NX" and exists) or (options.condition == b"XX" and not exists):
         return before if options.get else None
     call.put(key, value, keep_ttl=options.keep_ttl)
     if options.get:
@@ -100,7 +100,7 @@ def _set(call: Call, cmd: Command) -> Any:
 
 
 def _set_until(call: Call, key: bytes, value: bytes, end_ms: int) -> None:
-    """A string that was just put expires then, or has already."""
+    """Let a string that was just stored expire; delete it if `end_ms` has passed."""
     if end_ms <= call.time_ms:
         call.remove(key)
         call.instead((b"DEL", key))
@@ -197,8 +197,8 @@ def _mset(call: Call, cmd: Command) -> Any:
 def _msetnx(call: Call, cmd: Command) -> Any:
     if len(cmd) % 2 == 0:
         raise Error("ERR wrong number of arguments for 'msetnx' command")
-    there = [call.peek(key) is not None for key in cmd[1::2]]  # all of them are looked at
-    if any(there):
+    exist = [call.peek(key) is not None for key in cmd[1::2]]  # reads all of the keys
+    if any(exist):
         return 0
     for key, value in zip(cmd[1::2], cmd[2::2], strict=True):
         call.put(key, value, keep_ttl=False)
@@ -297,7 +297,7 @@ def _incrbyfloat(call: Call, cmd: Command) -> Any:
 
 
 def increased(number: Fraction, by: Fraction) -> bytes:
-    """The sum of two numbers, as 80-bit floats make and Redis prints it."""
+    """Return the sum of two numbers, rounded to an 80-bit float and formatted as Redis does."""
     scaled = _extended(number + by) * 10**17
     whole = round(scaled)  # half to even, as printf does
     sign = "-" if whole < 0 else ""
@@ -307,7 +307,7 @@ def increased(number: Fraction, by: Fraction) -> bytes:
 
 
 def _digits(number: int) -> str:
-    """In decimal, however long: Python converts no more than 4300 digits at once."""
+    """Format a number of any length in decimal: Python limits `str` to 4300 digits."""
     parts = []
     while number >= 10**4000:
         number, part = divmod(number, 10**4000)
@@ -316,7 +316,8 @@ def _digits(number: int) -> str:
 
 
 def exact(word: bytes, error: str) -> Fraction:
-    """A number of 80 bits; raises `error` for one that does not fit, another for infinity."""
+    """Parse an 80-bit float into a Fraction. Raises `Error` with the text `error` if malformed or
+    out of range, and with another text for infinity."""
     text = word.decode("latin-1").lower()
     if text.lstrip("+-") in ("inf", "infinity"):
         raise Error("ERR increment would produce NaN or Infinity")
@@ -354,7 +355,7 @@ def _hexadecimal(mantissa: str, exponent: str) -> Fraction:
 
 
 def _extended(number: Fraction) -> Fraction:
-    """Rounded to a mantissa of 64 bits, half to even."""
+    """Round to a mantissa of 64 bits, half to even."""
     if number == 0:
         return number
     exponent = abs(number.numerator).bit_length() - number.denominator.bit_length() - 64
@@ -409,7 +410,7 @@ def _common(one: bytes, two: bytes, length: bool, idx: bool, with_length: bool, 
     matches: list[Any] = []
     common = bytearray()
     i, j = len(one), len(two)
-    run: list[int] = []  # ends of the present run of matches, as [i, j, length]
+    run: list[int] = []  # the current run of matches: [end in one, end in two, length]
     while i and j:
         if one[i - 1] == two[j - 1]:
             common.append(one[i - 1])

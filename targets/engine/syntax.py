@@ -1,9 +1,8 @@
-"""What arguments the commands take, as COMMAND DOCS tells it, in a short notation.
+"""The arguments of all commands, for COMMAND DOCS, in a short notation.
 
-`name` is a string, `name:i` an integer, `name:d` a double, `name:t` a time in Unix' reckoning,
-`name:p` a pattern, `name:k` and `key` a key. Words in capitals, and signs, stand for themselves;
-one before an argument goes with it. `[…]` may be left out, `a | b` is one of them, `…+` is once or
-more.
+`name` is a string, `name:i` an integer, `name:d` a double, `name:t` a Unix time, `name:p` a
+pattern, `name:k` and `key` a key. Words in capitals and signs are literal tokens; a token before an
+argument belongs to it. `[…]` is optional, `a | b` is a choice, `…+` occurs once or more.
 """
 
 from __future__ import annotations
@@ -235,7 +234,8 @@ GROUPS: Final = {
         SUBSTR key start:i end:i
     """,
 }
-# Replies that two servers with the same data may give differently, or in another order.
+# Commands whose replies may differ between servers with the same data (RANDOM), or differ in
+# order (UNORDERED).
 RANDOM: Final = (
     "DUMP",
     "HRANDFIELD",

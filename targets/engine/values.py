@@ -1,4 +1,4 @@
-"""What a key may hold."""
+"""The types of values."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ List = deque[bytes]
 
 
 class Hash(dict[bytes, bytes]):
-    """Fields and values, in the order in which they were added. `scanned`: see `scanning`."""
+    """Fields and values in insertion order. `scanned`: the names of a scan, see `scanning`."""
 
     scanned: list[bytes] | None = None
 
 
 class Set(dict[bytes, None]):
-    """Members in the order in which they were added, so that what is drawn from them depends on
-    the seed alone."""
+    """Members in insertion order, so that random choices among them depend on the seed alone."""
 
     scanned: list[bytes] | None = None
 
 
 class SortedSet:
-    """Members with scores, by score and member."""
+    """Members with scores, ordered by score, then member."""
 
     scanned: list[bytes] | None = None
 
@@ -41,11 +40,12 @@ class SortedSet:
 
     def set(self, member: bytes, score: float) -> None:
         self.discard(member)
-        score += 0.0  # no minus zero
+        score += 0.0  # -0.0 becomes 0.0
         self.scores[member] = score
         self.order.add((score, member))
 
     def discard(self, member: bytes) -> bool:
+        """Remove a member; return whether it existed."""
         score = self.scores.pop(member, None)
         if score is None:
             return False
@@ -53,19 +53,20 @@ class SortedSet:
         return True
 
     def rank(self, member: bytes) -> int | None:
+        """Return a member's index in the order, or None."""
         score = self.scores.get(member)
         return None if score is None else int(self.order.index((score, member)))
 
 
-StreamId = tuple[int, int]  # milliseconds since 1970, number within them
+StreamId = tuple[int, int]  # (milliseconds since 1970, sequence number)
 FIRST_ID: Final[StreamId] = (0, 0)
 LAST_ID: Final[StreamId] = (2**64 - 1, 2**64 - 1)
-COUNT_MAX: Final = 2**63 - 1  # of all that is counted here: an effect must hold it
-UNKNOWN: Final = -1  # entries that a group has read, where that can't be told
+COUNT_MAX: Final = 2**63 - 1  # of all counters: effects carry signed 64-bit integers
+UNKNOWN: Final = -1  # the number of entries that a group has read is not known
 
 
 class Pending:
-    """An entry of a stream that was delivered and is not acknowledged."""
+    """A delivered entry that is not acknowledged. `count`: how often it was delivered."""
 
     __slots__ = ("consumer", "count", "time_ms")
 
@@ -76,7 +77,8 @@ class Pending:
 
 
 class Group:
-    """Consumers of a stream. `consumers`: when each was seen last, in milliseconds since 1970."""
+    """A consumer group. `last_id`: the last delivered entry; `read`: how many entries it has read,
+    or UNKNOWN; `consumers`: when each was last seen, in milliseconds since 1970."""
 
     def __init__(self, last_id: StreamId, read: int) -> None:
         self.last_id = last_id
@@ -89,8 +91,8 @@ class Group:
 
 
 class Block:
-    """What Redis would hold in one node: trimming with ~ removes whole ones. `live`: entries that
-    are not deleted; `size`: bytes of its listpack."""
+    """The entries in one node of Redis' radix tree: trimming with ~ removes whole blocks. `live`:
+    number of entries that are not deleted; `size`: bytes of its listpack."""
 
     __slots__ = ("fields", "first", "last", "live", "size")
 
@@ -102,7 +104,7 @@ class Block:
 
 
 class Stream:
-    """Entries by id, each a flat tuple of fields and values. `added`: how many ever were."""
+    """Entries by id, each a flat tuple of fields and values. `added`: how many were ever added."""
 
     def __init__(self) -> None:
         self.entries: SortedDict[StreamId, tuple[bytes, ...]] = SortedDict()
@@ -121,7 +123,7 @@ class Stream:
 
     @property
     def top_id(self) -> StreamId:
-        """Of the last entry that is there."""
+        """The id of the last existing entry; FIRST_ID if there is none."""
         return self.entries.peekitem(-1)[0] if self.entries else FIRST_ID
 
 
