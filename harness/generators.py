@@ -1,17 +1,16 @@
-"""What to do next: pure generators and the field's combinators.
+"""Pure generators of operations, and combinators of them.
 
-The interpreter takes a free worker first and then asks `next(context)`, which answers for that
-worker
+The interpreter chooses a free worker and calls `next(context)`, which returns for that worker
   - `None`: exhausted, for every worker;
-  - `(op, generator)`: an invocation now, and the generator that follows it;
-  - `(Later(time), generator)`: nothing before that time;
-  - `(PENDING, generator)`: nothing until an operation completes.
-A generator is told of each invocation and completion by `update(context, op)` and returns its
-successor. Generators are immutable and have no clock: the time, the worker and the worker's own
-stream of random numbers are the context's. A worker's stream is drawn from once an operation: one
-that has no operation for it draws nothing, or keeps what it drew (`Mix`). So what a client does is
-decided by its stream alone, whatever the other clients and the faults do, as long as its workers
-share no part with others that ends, or takes turns (`Phases`, `AnyOf` of the same workers).
+  - `(op, generator)`: an invocation now, and the successor of the generator;
+  - `(Later(time), generator)`: no operation before that time;
+  - `(PENDING, generator)`: no operation until another one completes.
+The interpreter passes each invocation and completion to `update(context, op)`, which returns the
+successor of the generator. Generators are immutable and have no clock: the context has the time,
+the worker and the worker's own random stream. A stream is drawn from only for an operation: a
+generator that has none for the worker draws nothing, or keeps its draw (`Mix`). So a client's
+operations depend on its stream alone, not on other clients or faults, as long as it shares with
+other workers no generator that ends or takes turns (`Phases`, `AnyOf` of the same workers).
 
 Modelled on jepsen.generator (https://github.com/jepsen-io/jepsen, generator.clj).
 """
@@ -41,19 +40,20 @@ PENDING: Final = Pending()
 
 
 class Later(msgspec.Struct, frozen=True):
-    """Nothing before `time`. `everyone`: for no worker, not just for the one that was asked."""
+    """No operation before `time`. `everyone`: for all workers, not only the context's."""
 
     time: int
     everyone: bool = False
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a generator may know.
+    """The state that a generator may use.
 
-    `time`: nanoseconds since the start. `worker`: the one that the next operation is for, free;
-    `process`: whom it runs; `rng`: its stream. `free`: bit set of workers without an operation.
-    `workers`: bit set of the workers that this generator may use. `concurrency`: how many workers
-    there are. In an update `worker` and `process` are those of the operation.
+    `time`: nanoseconds since the start of the run. `worker`: the free worker that the next
+    operation is for; `process`: its process; `rng`: its random stream. `free`: bit set of the
+    workers without an operation. `workers`: bit set of the workers that this generator may use.
+    `concurrency`: the number of clients. In an update `worker` and `process` are those of the
+    operation.
     """
 
     time: int
@@ -65,7 +65,7 @@ class Context(msgspec.Struct, frozen=True):
     concurrency: int
 
     def restrict(self, workers: int) -> Context:
-        """The same context for a generator that may use only these workers."""
+        """Return the same context for a generator that may use only these workers."""
         return Context(
             self.time,
             self.worker,
@@ -82,7 +82,7 @@ Step = tuple[Answer, "Generator"] | None
 
 
 class Generator(Protocol):
-    """Pure; see the module's text."""
+    """An immutable generator; the module docstring describes its methods."""
 
     def next(self, ctx: Context, /) -> Step: ...
 
@@ -90,7 +90,7 @@ class Generator(Protocol):
 
 
 def invocation(ctx: Context, f: str, value: Any = None, *, node: str | None = None) -> Op:
-    """An invocation by the worker that was asked, now. `node`: the one that it is meant for."""
+    """Return an invocation by the context's worker. `node`: the node that it is intended for."""
     return Op(-1, ctx.time, "invoke", ctx.process, f, value, None, node)
 
 
@@ -100,7 +100,7 @@ class _Stateless(msgspec.Struct, frozen=True):
 
 
 class Nothing(_Stateless, frozen=True):
-    """Exhausted from the start."""
+    """A generator that is exhausted from the start."""
 
     def next(self, ctx: Context, /) -> Step:
         return None
@@ -110,7 +110,7 @@ _NOTHING: Final = Nothing()
 
 
 class Repeat(_Stateless, frozen=True):
-    """Forever what `draw(rng)` answers: a pair of f and value."""
+    """Endless invocations of the pairs (f, value) that `draw(rng)` returns."""
 
     draw: Callable[[random.Random], tuple[str, Any]]
 
@@ -119,7 +119,7 @@ class Repeat(_Stateless, frozen=True):
 
 
 class Once(_Stateless, frozen=True):
-    """One invocation."""
+    """A single invocation."""
 
     f: str
     value: Any = None
@@ -129,7 +129,7 @@ class Once(_Stateless, frozen=True):
 
 
 class Phases(msgspec.Struct, frozen=True):
-    """One generator after the other; see `phases` for waiting in between."""
+    """One generator after the other; `phases` also waits for completions in between."""
 
     parts: tuple[Generator, ...]
 
@@ -148,7 +148,7 @@ class Phases(msgspec.Struct, frozen=True):
 
 
 class Cycle(msgspec.Struct, frozen=True):
-    """`make()` again whenever its generator is exhausted, `times` times (None: forever)."""
+    """Generators made by `make()`, one after the other: `times` of them (None: without end)."""
 
     make: Callable[[], Generator]
     times: int | None = None
@@ -165,7 +165,7 @@ class Cycle(msgspec.Struct, frozen=True):
             if step is not None:
                 return step[0], Cycle(self.make, times, step[1])
             current = None
-        return None  # an empty generator, cycled, is empty
+        return None  # a cycle of empty generators is exhausted
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         if self.current is None:
@@ -175,13 +175,13 @@ class Cycle(msgspec.Struct, frozen=True):
 
 
 class Mix(msgspec.Struct, frozen=True):
-    """Each operation from one of the parts, drawn uniformly; an exhausted part drops out.
+    """Takes each operation from a part drawn uniformly; an exhausted part is removed.
 
-    A worker draws its part once an operation: a part that is slow is waited for, not skipped.
+    A worker draws one part per operation, and waits for it if it is slow.
     """
 
     parts: tuple[Generator, ...]
-    chosen: Mapping[int, int] = {}  # the part that each worker waits for
+    chosen: Mapping[int, int] = {}  # worker -> index of the part that it waits for
 
     def next(self, ctx: Context, /) -> Step:
         parts, chosen = self.parts, self.chosen
@@ -210,7 +210,7 @@ class Mix(msgspec.Struct, frozen=True):
 
 
 class _Around(msgspec.Struct, frozen=True):
-    """A generator around another that passes updates through."""
+    """The base of a generator that wraps another one and passes updates to it."""
 
     inner: Generator
 
@@ -220,7 +220,7 @@ class _Around(msgspec.Struct, frozen=True):
 
 
 class Limit(_Around, frozen=True):
-    """At most `count` operations."""
+    """At most `count` operations of the inner generator."""
 
     count: int
 
@@ -231,7 +231,7 @@ class Limit(_Around, frozen=True):
 
 
 class TimeLimit(_Around, frozen=True):
-    """Ends `nanos` after it was first asked."""
+    """Ends the inner generator `nanos` nanoseconds after `next` was first called."""
 
     nanos: int
     ends: int | None = None
@@ -249,7 +249,7 @@ class TimeLimit(_Around, frozen=True):
 
 
 class Stagger(_Around, frozen=True):
-    """Invocations about `nanos` apart: each gap is drawn from [0, 2 x nanos)."""
+    """Invocations about `nanos` nanoseconds apart: each gap is drawn from [0, 2 x nanos)."""
 
     nanos: int
     due: int | None = None
@@ -268,7 +268,7 @@ class Stagger(_Around, frozen=True):
 
 
 class Delay(_Around, frozen=True):
-    """Invocations at least `nanos` apart."""
+    """Invocations at least `nanos` nanoseconds apart."""
 
     nanos: int
     due: int = 0
@@ -284,7 +284,7 @@ class Delay(_Around, frozen=True):
 
 
 class Synchronize(_Around, frozen=True):
-    """Waits until every worker that it may use is free, then goes on as the inner generator."""
+    """Waits until every worker that it may use is free, then acts as the inner generator."""
 
     started: bool = False
 
@@ -325,7 +325,7 @@ class On(msgspec.Struct, frozen=True):
 
     def next(self, ctx: Context, /) -> Step:
         if not self.workers >> ctx.worker & 1:
-            # Whether it is exhausted shows when one of them is asked; without any it is.
+            # Only one of its workers can find it exhausted; if it may use none of them, it is.
             return (PENDING, self) if ctx.workers & self.workers else None
         step = self.inner.next(ctx.restrict(self.workers))
         if step is None:
@@ -345,8 +345,8 @@ class On(msgspec.Struct, frozen=True):
 class AnyOf(msgspec.Struct, frozen=True):
     """The first operation that one of several generators has for a worker.
 
-    They are asked in turn, beginning after the one that answered last, so that none starves the
-    others; usually they are for different workers.
+    They are asked in turn, beginning after the one that gave the last operation, so that none
+    starves; usually they are for different workers.
     """
 
     parts: tuple[Generator, ...]
@@ -385,7 +385,7 @@ class AnyOf(msgspec.Struct, frozen=True):
 
 
 def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Generator, ...]:
-    """The parts after an update; the same tuple when none of them changed."""
+    """Return the parts after an update; the same tuple if none of them changed."""
     after = parts
     for i, part in enumerate(parts):
         changed = part.update(ctx, op)
@@ -395,28 +395,30 @@ def _updated(parts: tuple[Generator, ...], ctx: Context, op: Op) -> tuple[Genera
 
 
 def phases(*parts: Generator) -> Generator:
-    """One after the other; each begins when every operation of the one before has completed."""
+    """Run parts one after the other; each begins when all operations of the one before have
+    completed."""
     return Phases(tuple(Synchronize(part) for part in parts))
 
 
 def mix(*parts: Generator) -> Generator:
+    """Take each operation from a part drawn uniformly, see `Mix`."""
     return Mix(parts)
 
 
 def rate(per_second: float, inner: Generator) -> Generator:
-    """About so many invocations a second over all workers; 0: as fast as they come."""
+    """Limit a generator to about `per_second` invocations a second in total; 0: no limit."""
     return Stagger(inner, round(NANOS / per_second)) if per_second else inner
 
 
 def shares(count: int, percent: int) -> Sequence[int]:
-    """Which of so many workers are of the first of two kinds: about `percent`, at least one of
-    each kind where there are two workers. Whether a worker is does not depend on how many come
-    after it."""
+    """Divide `count` workers into two kinds, and return those of the first: about `percent` of
+    them. Of two workers or more, each kind gets at least one. A worker's kind does not depend on
+    `count`."""
     first = [0]
     first += [w for w in range(2, count) if (w - 1) * percent // 100 > (w - 2) * percent // 100]
     return [w for w in first if w < count]
 
 
 def seconds(s: float) -> int:
-    """Nanoseconds."""
+    """Convert seconds to nanoseconds."""
     return round(s * NANOS)

@@ -1,7 +1,7 @@
-"""How a server touches the world: the same code runs as a real process and in the simulation.
+"""The interface of a server to its machine: the same code runs as a real process and simulated.
 
-Sleep, time-outs, tasks and client connections are plain asyncio on the loop that is given. All
-else goes through `Host`: clocks, randomness, the disk, names, and the port that it serves on.
+Sleep, time-outs, tasks and client connections are plain asyncio on the running loop. Everything
+else goes through `Host`: clocks, randomness, the disk, addresses, and the port to serve on.
 """
 
 from __future__ import annotations
@@ -19,52 +19,54 @@ from pathlib import Path
 from typing import Any, Protocol
 
 Address = tuple[str, int]
-SYNC_THREADS = 2  # of a disk
-_Sync = tuple[int, asyncio.AbstractEventLoop, "asyncio.Future[None]"]  # a descriptor, who waits
+SYNC_THREADS = 2  # per disk
+_Sync = tuple[int, asyncio.AbstractEventLoop, "asyncio.Future[None]"]  # descriptor, loop, awaited
 
 
 class Disk(Protocol):
-    """A folder of files with flat names. Raises OSError with the errno of the matter.
+    """A folder of files with flat names. Failures raise OSError with an appropriate errno.
 
     Writes go to a cache that survives the process, not the machine: contents survive a power cut
     after `fsync`, names (of files created, renamed, removed) after `fsync_dir`. Before that a
-    prefix of the changes survives, the last one perhaps torn, perhaps with zeros at its end. After
-    an fsync that failed, what it should have saved must be taken for lost.
+    prefix of the changes survives; the last append may be torn, or end with zeros. After an fsync
+    that failed, the changes that it covered must be considered lost.
     """
 
     def names(self) -> list[str]:
-        """Sorted."""
+        """Return the names of the files, sorted."""
         ...
 
     def size(self, name: str) -> int: ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Fewer bytes than `length` at the end of the file."""
+        """Return `length` bytes from `offset` (None: all), fewer at the end of the file."""
         ...
 
     def append(self, name: str, data: bytes) -> None:
-        """Creates the file where there is none. On an error a prefix may have been written."""
+        """Append to a file, created if missing. After an error a prefix may have been written."""
         ...
 
     def truncate(self, name: str, size: int) -> None:
-        """Never makes a file longer."""
+        """Shorten a file to `size` bytes; raises OSError (EINVAL) if that is beyond its end."""
         ...
 
     def rename(self, old: str, new: str) -> None:
-        """Replaces what was called `new`."""
+        """Rename a file, replacing any file called `new`."""
         ...
 
     def remove(self, name: str) -> None: ...
 
     async def fsync(self, name: str) -> None:
-        """Covers what was written before the call."""
+        """Make the contents that were written before the call durable."""
         ...
 
-    async def fsync_dir(self) -> None: ...
+    async def fsync_dir(self) -> None:
+        """Make the names that were changed before the call durable."""
+        ...
 
 
 class Host(Protocol):
-    """`name`: of the process. `rng`: its own stream, seeded."""
+    """The machine, as one process sees it. `name`: the process' name; `rng`: its own stream."""
 
     @property
     def name(self) -> str: ...
@@ -76,15 +78,16 @@ class Host(Protocol):
     def disk(self) -> Disk: ...
 
     def wall_ns(self) -> int:
-        """Nanoseconds since 1970, as far as this machine knows; may jump."""
+        """Return the nanoseconds since 1970 on the machine's wall clock, which may jump."""
         ...
 
     def lease_ns(self) -> int:
-        """Nanoseconds on a clock that never jumps and counts while the machine is suspended."""
+        """Return the nanoseconds on a clock that never jumps, and runs while the machine is
+        suspended."""
         ...
 
     def address(self, process: str) -> Address:
-        """Where another process is reached; raises KeyError for one that is not known."""
+        """Return the address of another process; raises KeyError if the process is unknown."""
         ...
 
     async def serve(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.AbstractServer:
@@ -92,29 +95,29 @@ class Host(Protocol):
         ...
 
     def charge(self, commands: int) -> None:
-        """So many commands were just executed: where time is simulated, it passes now."""
+        """Account for the execution of `commands` commands: it takes time in a simulation."""
         ...
 
     def log(self, text: str) -> None:
-        """One line for whoever looks into a failure."""
+        """Write a line to the log of the process."""
         ...
 
 
 def flat(name: str) -> str:
-    """The name, if it is one of a file in a folder; raises ValueError."""
+    """Return the name if it is one of a file without a folder; raises ValueError otherwise."""
     if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 255:
-        raise ValueError(f"{name!r} is not a flat name")
+        raise ValueError(f"{name!r} is not a flat file name")
     return name
 
 
 def check_range(name: str, start: int, length: int | None = None) -> None:
-    """Raises OSError (EINVAL) for a place that can't be in a file."""
+    """Raise OSError (EINVAL) for a negative position or length."""
     if start < 0 or (length is not None and length < 0):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
 
 
 def _sync_all(todo: queue.SimpleQueue[_Sync | None]) -> None:
-    """Until None comes."""
+    """Execute the queued fsyncs, until None is queued."""
     while (one := todo.get()) is not None:
         file, loop, done = one
         failed = None
@@ -123,7 +126,7 @@ def _sync_all(todo: queue.SimpleQueue[_Sync | None]) -> None:
         except OSError as e:
             failed = e
         os.close(file)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_synced, done, failed)
 
 
@@ -136,7 +139,7 @@ def _synced(done: asyncio.Future[None], failed: OSError | None) -> None:
 
 
 class RealDisk:
-    """A folder of this machine; fsync runs off the loop."""
+    """A folder of this machine; fsync runs in threads."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -174,7 +177,7 @@ class RealDisk:
     def truncate(self, name: str, size: int) -> None:
         check_range(name, size)
         if size > self.size(name):
-            raise OSError(errno.EINVAL, "can't truncate to more than there is", name)
+            raise OSError(errno.EINVAL, "can't truncate beyond the end of the file", name)
         os.ftruncate(self._file(name), size)
 
     def rename(self, old: str, new: str) -> None:
@@ -207,7 +210,7 @@ class RealDisk:
             self._forget(name)
 
     async def _sync(self, file: int) -> None:
-        """fsync a descriptor, then close it, off the loop: by threads of our own, as the futures
+        """fsync a descriptor, then close it, in a thread. The threads are our own, as the futures
         of an executor take longer than a fast disk."""
         if not self._threads:
             for i in range(SYNC_THREADS):
@@ -237,7 +240,7 @@ class RealDisk:
 
 
 class RealHost:
-    """This machine."""
+    """This machine, as one process sees it."""
 
     def __init__(
         self,
@@ -247,7 +250,8 @@ class RealHost:
         folder: Path,
         seed: str | None = None,
     ) -> None:
-        """`seed`: None for the machine's own entropy."""
+        """`listen`: the address to serve on. `peers`: the other processes' addresses. `folder`:
+        the data directory. `seed`: of `rng`; None for the machine's own entropy."""
         self.name = name
         self.rng: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
         self.disk = RealDisk(folder)
@@ -275,7 +279,7 @@ class RealHost:
 
 
 def run_real(main: Coroutine[Any, Any, None]) -> None:
-    """Run a server's main on this machine, with uvloop where there is one."""
+    """Run a server's main coroutine on this machine, with uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:

@@ -1,9 +1,9 @@
-"""Generators x workers x nemesis -> history.
+"""Runs the operations of generators on workers and the nemesis, and records the history.
 
-One asyncio loop, no clock and no randomness of its own: `now` and the streams are passed in, so
-the same code runs on virtual time. A worker that completes an operation asks the generator at
-once; there is no scheduler task in between. Which free worker goes next is drawn from the stream
-`workers`; what it does, from the worker's own.
+It uses one asyncio loop, and no clock or randomness of its own: `now` and the streams are passed
+in, so the same code runs on virtual time. A worker that completes an operation asks the generator
+at once; there is no scheduler task in between. The next free worker is drawn from the stream
+`workers`; its operation, from the worker's own stream.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from harness.history.operations import NEMESIS, Op, unclassified
 
 
 class Invoker(Protocol):
-    """Whatever performs operations: a client of the system under test, or the nemesis."""
+    """Performs operations: a client of the system under test, or the nemesis."""
 
     async def invoke(self, op: Op, /) -> Op:
-        """The completion of an invocation: the same operation as ok, fail or info.
+        """Perform an invocation; return its completion: the same operation as ok, fail or info.
 
-        Bounded in time, and never performs an operation twice.
+        It takes a bounded time, and never performs an operation twice.
         """
         ...
 
     async def close(self) -> None: ...
 
 
-# Makes the client of a worker; a client that crashed is replaced by a new one.
+# Creates the client of a worker, and a new one in place of a client that crashed.
 NewClient = Callable[[int], Invoker]
 Stream = Callable[[str], random.Random]
 
@@ -41,7 +41,7 @@ class GeneratorStuck(Exception):
 
 
 class Lane:
-    """A generator, and the workers that it is for. `all`, `free`: bit sets of workers."""
+    """A generator and its workers. `all`, `free`: bit sets of workers."""
 
     def __init__(self, generator: Generator, workers: range) -> None:
         self.generator = generator
@@ -52,8 +52,8 @@ class Lane:
 
 
 class Interpreter:
-    """Runs the clients' generator, and beside it the nemesis', to their ends; each operation goes
-    to `record`, in order."""
+    """Runs the generators of the clients and of the nemesis concurrently, until both are exhausted.
+    Each invocation and completion is passed to `record`, in order."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Interpreter:
         first_index: int = 0,
         first_process: int = 0,
     ) -> None:
-        """`faults`: what the nemesis does. `now`: nanoseconds since the start of the run.
-        `stream`: the random stream of a name. `first_process`: a multiple of the number of
-        clients, so that a second interpreter in one run uses fresh processes."""
+        """`faults`: the generator of the nemesis. `now`: returns the nanoseconds since the start of
+        the run. `stream`: returns the random stream of a name. `first_process`: a multiple of the
+        number of clients, so that a second interpreter in one run uses fresh processes."""
         self._clients = Lane(generator, range(concurrency))
         self._nemesis = Lane(faults or Nothing(), range(concurrency, concurrency + 1))
         self._invokers = [*(new_client(worker) for worker in range(concurrency)), nemesis]
@@ -83,19 +83,21 @@ class Interpreter:
         self._streams = [stream(f"client/{worker}") for worker in range(concurrency)]
         self._streams.append(stream("nemesis"))
         self.index = first_index
+        # The current process of each worker; the nemesis is the last worker.
         self.processes: list[int | str] = [first_process + i for i in range(concurrency)]
         self.processes.append(NEMESIS)
+        # Per worker: the future on which it waits, or an operation dispatched while it does not.
         self._inbox: list[asyncio.Future[Op] | None] = [None] * len(self._invokers)
         self._given: list[Op | None] = [None] * len(self._invokers)
         self._finished: asyncio.Future[None] | None = None
 
     @property
     def faults_left(self) -> Generator:
-        """What the nemesis has not done."""
+        """The generator of the faults that have not been injected."""
         return self._nemesis.generator
 
     async def run(self) -> None:
-        """Until both generators are exhausted and every operation has completed."""
+        """Run until both generators are exhausted and every operation has completed."""
         self._finished = asyncio.get_running_loop().create_future()
         workers = [asyncio.create_task(self._work(w)) for w in range(len(self._invokers))]
         for worker in workers:
@@ -132,22 +134,22 @@ class Interpreter:
             self._concurrency,
         )
 
-    # --- handing out operations
+    # --- dispatching operations
 
     def _pump(self, lane: Lane) -> None:
-        """Hand out operations until the generator has none for any free worker."""
+        """Dispatch operations until the generator has none for any free worker."""
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
         assert self._finished is not None
         while lane.free and not lane.exhausted and not self._finished.done():
-            if not self._hand_out(lane):
+            if not self._dispatch_next(lane):
                 break
         if lane.exhausted:
             self._finish_if_done()
 
-    def _hand_out(self, lane: Lane) -> bool:
-        """One operation; False where there is none now."""
+    def _dispatch_next(self, lane: Lane) -> bool:
+        """Dispatch one operation; return False if the generator has none now."""
         left, waits = lane.free, None
         while left:
             worker = self._choose(left)
@@ -174,7 +176,7 @@ class Interpreter:
         return False
 
     def _choose(self, free: int) -> int:
-        """One of a set of workers, drawn so that a slow rate does not always use the same one."""
+        """Draw one of a set of workers, so that a low rate does not always use the same one."""
         if free & (free - 1) == 0:
             return free.bit_length() - 1
         shift = self._choice.randrange(free.bit_length())
@@ -227,8 +229,8 @@ class Interpreter:
             self._pump(lane)
 
     async def _invoke(self, worker: int, op: Op) -> Op:
-        """A client that crashes leaves its outcome unknown, and is replaced. The nemesis is ours:
-        its errors end the run."""
+        """Perform an operation. If the client raises, the outcome is unknown and the client is
+        replaced; an error of the nemesis ends the run."""
         invoker = self._invokers[worker]
         if worker == self._concurrency:
             return await invoker.invoke(op)

@@ -1,9 +1,9 @@
 """Named streams of random numbers.
 
-Every part of a run draws from a stream of its own, made of the run's seed and a name: `world` what
-shapes a simulated world, `faults` the plan, `workers` which free worker goes next, `client/3` what
-worker 3 does, and in a simulation `link/n1>n2`, `disk/n1`, `process/n1/2`. Taking away one fault
-or one client leaves the draws of all others as they were.
+Every part of a run draws from its own stream, derived from the run's seed and a name: `world` for
+the parameters of a simulated world, `faults` for the plan, `workers` for the choice of the next
+free worker, `client/3` for the operations of worker 3, and in a simulation `link/n1>n2`, `disk/n1`,
+`process/n1/2`. Removing one fault or one client does not change the draws of the others.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ import random
 
 
 def stream(seed: int | str, name: str) -> random.Random:
-    """The stream of that name: the same on every machine and every Python."""
+    """Return the stream of a name: the same on every machine and in every version of Python."""
     return random.Random(f"{seed}/{name}")

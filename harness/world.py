@@ -1,8 +1,8 @@
-"""What shapes a simulated world, drawn by the seed before there is a target.
+"""The parameters of a simulated world, drawn from the seed before the target is created.
 
-With `--nemesis all` in a simulation the seed decides how many nodes there are, the delays of the
-network, how fast servers are, from how many places clients connect, and the mix of the workload: a
-different test for every seed. The faults are drawn later, see `plan`.
+With `--nemesis all` in a simulation the seed determines the number of nodes, the delays of the
+network, the speed of the servers, the number of client hosts and the share of reads: a different
+test for every seed. The faults are drawn later, see `plan`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NODES = (2, 3, 3, 3, 4, 5, 6)
 
 
 def with_world(spec: Spec) -> Spec:
-    """The spec with its world, and with as many nodes as are drawn where none are given."""
+    """Return the spec with a drawn world, and a drawn number of nodes if none is given."""
     rng = stream(spec.seed, "world")
     nodes = rng.choice(NODES)
     low = rng.choice((20_000, 50_000, 200_000, 1_000_000))

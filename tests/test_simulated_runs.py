@@ -169,7 +169,7 @@ def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="it is a program"):
             await env.start(program)
         nonsense = type(program)(name="n1", node="n1", main=lambda host: None)
-        with pytest.raises(UsageError, match="no coroutine function"):
+        with pytest.raises(UsageError, match="must be an async function"):
             await env.start(nonsense)
 
     env.run(main())

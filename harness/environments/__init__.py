@@ -1,6 +1,6 @@
-"""Where the nodes of a run live.
+"""Environments: where the nodes of a run live.
 
-`protocol` is what every environment has, and the types of what only some can do; `local`
-processes of this machine, every link through the fault `proxy`; `simulated` the simulated world;
-`external` servers that somebody else runs. Each is registered by entry point.
+`protocol` defines the interface of all environments, and the capabilities that only some have.
+`local` runs processes on this machine, every link through the fault `proxy`; `simulated` runs them
+in a simulated world; `external` uses servers that already run. Each is registered by entry point.
 """

@@ -1,4 +1,4 @@
-"""Servers that somebody else runs: reached directly, never started, stopped or broken."""
+"""Servers that already run: connected to directly, and neither started, stopped nor disturbed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.host import Address
 
 
 def parse_nodes(text: str) -> dict[str, Address]:
-    """`host:port,host:port` as n1, n2, …; raises `UsageError` naming the part that is wrong."""
+    """Return the addresses in `host:port,host:port` as those of n1, n2, …; raises `UsageError`."""
     nodes: dict[str, Address] = {}
     for i, part in enumerate(text.split(",")):
         host, _, port = part.strip().rpartition(":")
@@ -25,7 +25,7 @@ def parse_nodes(text: str) -> dict[str, Address]:
 
 
 class ExternalEnvironment:
-    """See the module's text."""
+    """An environment of servers that already run; it can't inject faults."""
 
     name = "external"
     simulated = False
@@ -61,7 +61,7 @@ class ExternalEnvironment:
         return "running"
 
     async def log_tail(self, process: str, lines: int = 2) -> str:
-        return "its log is not here"
+        return "its log is not available"
 
     async def logs(self) -> dict[str, str]:
         return {}

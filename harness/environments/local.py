@@ -1,9 +1,9 @@
-"""Nodes as processes of this machine, every link through the fault proxy.
+"""Nodes as processes on this machine, every link through the fault proxy.
 
-No root, no containers. Each node and each client host reaches each node by a port of its own in
-the proxy, so that a partition can cut any pair in either direction. Nothing outlives the harness:
-Linux kills a node whose parent died, and the proxy, which sees the harness' pipe close, kills
-what is left of the process groups that it guards.
+It needs neither root nor containers. Each process and client host reaches each process through its
+own port of the proxy, so that a partition can cut any pair in either direction. No process outlives
+the harness: Linux kills a node whose parent died, and when the pipe from the harness closes, the
+proxy kills the process groups that it still guards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def _dies_with(parent: int) -> Callable[[], None]:
-    """To run in a child: SIGKILL when the harness ends (Linux), also if it just has."""
+    """Return a function for the child to call: Linux kills it when the harness (`parent`) ends,
+    and it exits if the harness already has."""
 
     def ask_the_kernel() -> None:
         if sys.platform == "linux":
@@ -47,7 +48,7 @@ def _dies_with(parent: int) -> Callable[[], None]:
 
 
 def reserve(port: int) -> socket.socket:
-    """A socket that keeps a port (0: any free one) from others; raises OSError if it is taken."""
+    """Return a socket bound to a port (0: any free one); raises OSError if the port is taken."""
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -59,7 +60,7 @@ def reserve(port: int) -> socket.socket:
 
 
 class ProxyControl:
-    """The proxy process, and `Network` by way of it."""
+    """Runs the proxy process, and implements `Network` with its commands."""
 
     def __init__(self, log: Path, seed: int) -> None:
         self._log = log
@@ -69,7 +70,7 @@ class ProxyControl:
         self._reader: asyncio.Task[None] | None = None
         self._ids = 0
         self._shaped: set[tuple[str, str]] = set()
-        self.ended = False  # it is not there any more
+        self.ended = False  # whether the proxy's output has ended
 
     async def open(self) -> None:
         with self._log.open("wb") as log:
@@ -81,7 +82,7 @@ class ProxyControl:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,  # it outlives the harness for as long as it takes to kill
+                start_new_session=True,  # it outlives the harness, to kill the nodes
                 limit=1 << 20,
             )
         self._reader = asyncio.create_task(self._read())
@@ -178,7 +179,7 @@ class _Node:
 
 
 class LocalEnvironment:
-    """See the module's text."""
+    """An environment of processes on this machine, which it can kill, pause and partition."""
 
     name = "local"
     simulated = False
@@ -248,7 +249,7 @@ class LocalEnvironment:
 
     async def start(self, spec: ProcessSpec) -> None:
         if not spec.argv:
-            raise EnvironmentFailed(f"{spec.name} can't be run as a real process")
+            raise EnvironmentFailed(f"{spec.name} can't run as a real process")
         logs = self._run_dir / "logs" / spec.node
         logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -277,8 +278,8 @@ class LocalEnvironment:
         )
 
     async def log_tail(self, process: str, lines: int = 2) -> str:
-        said = [line for line in self._log(process).strip().splitlines() if "WARNING" not in line]
-        return " | ".join(line.partition("# ")[2] or line for line in said[-lines:])
+        shown = [line for line in self._log(process).strip().splitlines() if "WARNING" not in line]
+        return " | ".join(line.partition("# ")[2] or line for line in shown[-lines:])
 
     async def logs(self) -> dict[str, str]:
         return {process: self._log(process) for process in self._running}
@@ -300,7 +301,7 @@ class LocalEnvironment:
 
     async def pause(self, process: str) -> None:
         self._signal(self._running[process], signal.SIGSTOP)
-        for _ in range(200):  # the kernel stops it soon, not at once
+        for _ in range(200):  # a stop takes effect with a short delay
             if await self.state(process) != "running":
                 return
             await asyncio.sleep(0.005)
@@ -325,7 +326,7 @@ class LocalEnvironment:
     async def close(self) -> None:
         for node in self._running.values():
             node.killed = node.killed or node.process.returncode is None
-            self._signal(node, signal.SIGKILL)  # its group: a dead server may have left a child
+            self._signal(node, signal.SIGKILL)  # the group: a dead server may have left a child
         watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
         await asyncio.gather(*watchers, return_exceptions=True)
         with contextlib.suppress(EnvironmentFailed):
@@ -344,7 +345,7 @@ class LocalEnvironment:
 
 
 def _process_state(pid: int) -> str:
-    """The state letter that the kernel gives; "" for no such process."""
+    """Return the kernel's state letter of a process; "" if it does not exist."""
     if Path("/proc/self/stat").exists():
         try:
             return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

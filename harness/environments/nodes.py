@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def node_names(count: int) -> tuple[str, ...]:
-    """n1, n2, …"""
+    """Return the names n1, n2, … of `count` nodes."""
     return tuple(f"n{i + 1}" for i in range(count))

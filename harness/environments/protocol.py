@@ -1,10 +1,10 @@
-"""What a run needs of the place where its processes live.
+"""The interface of an environment, the place where the processes of a run live.
 
-`Environment` is what every place has. What only some can do are types of their own, `CanKill` and
-the like: a fault names the one that it needs, and is given an environment of that type. Whatever
-may touch another machine is asynchronous.
+`Environment` is the part that all environments implement. Optional capabilities are protocols of
+their own, such as `CanKill`: a fault declares the one that it needs, and gets an environment of
+that type. Methods that may touch another machine are asynchronous.
 
-An environment is a class that takes `EnvironmentOptions`, made known by an entry point in the
+An environment is a class that takes `EnvironmentOptions`, registered by an entry point in the
 group `harness.environments`, or given as `module:Class`.
 """
 
@@ -20,19 +20,19 @@ from harness.history.record import EnvironmentInfo
 from harness.host import Address, Host
 from harness.spec import World
 
-# A grudge maps a process to those whose packets it drops.
+# A grudge maps a process to the processes whose packets it drops.
 Grudge = Mapping[str, frozenset[str]]
 Main = Callable[[Host], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentOptions:
-    """What an environment is made of; it raises `UsageError` for what it has no use for.
+    """The arguments of an environment, which raises `UsageError` for those that it can't use.
 
-    `nodes`: how many the run needs. `run_dir`: the run's folder on this machine, in which logs are
-    collected. `addresses`: host:port,… of servers that already run. `first_port`: the first node
-    listens there. `world`: the shape of a simulated world. `trace`: write everything that happens
-    there.
+    `nodes`: the number of nodes. `run_dir`: the run's folder on this machine, in which logs are
+    collected. `addresses`: host:port,… of servers that already run. `first_port`: the port of the
+    first node; the others follow. `world`: the parameters of a simulated world. `trace`: the file
+    for its trace.
     """
 
     nodes: int
@@ -44,7 +44,7 @@ class EnvironmentOptions:
     trace: Path | None = None
 
     def refuse_addresses(self, name: str) -> None:
-        """For environments that start their own nodes; raises `UsageError`."""
+        """Raise `UsageError` if addresses are given: for environments that start their nodes."""
         if self.addresses is not None:
             raise UsageError(
                 f"--nodes {self.addresses}: --env {name} starts its own nodes: give how many, or "
@@ -54,8 +54,10 @@ class EnvironmentOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSpec:
-    """A process that a target asks for: its name, the node whose host it runs on, how to run it:
-    `argv` as a real process, in the node's data directory; `main` in a simulation.
+    """A process of the target. `node`: the node on whose host it runs, or the name of its own host.
+
+    `argv`: the command to run as a real process, in the process' data directory, with `env` added
+    to the environment variables. `main`: the coroutine function to run in a simulation.
     """
 
     name: str
@@ -67,7 +69,8 @@ class ProcessSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """A process that ended. `expected`: the harness ended it."""
+    """The end of a process. `code`: its exit code, negative for a signal. `time`: nanoseconds since
+    the start of the run. `expected`: whether the harness ended it."""
 
     process: str
     code: int
@@ -79,9 +82,10 @@ class Exit:
 class Environment(Protocol):
     """The place where the nodes of a run live.
 
-    `simulated`: time, network and disks are a model, and processes are coroutines of a `Host`.
-    `processes`: the host of each process that has been declared, nodes first: a node's host has
-    its name. `client_hosts`: the places from which clients connect. `exits`: processes that ended.
+    `simulated`: whether time, network and disks are simulated and processes are coroutines that
+    take a `Host`. `processes`: the host of each declared process, nodes first; a node's host has
+    its name. `client_hosts`: the hosts from which clients connect. `exits`: the processes that
+    ended.
     """
 
     name: str
@@ -92,38 +96,40 @@ class Environment(Protocol):
     exits: list[Exit]
 
     def now(self) -> int:
-        """Nanoseconds since the start of the run."""
+        """Return the nanoseconds since the start of the run."""
         ...
 
     def run(self, main: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine on the event loop of this place, to its end."""
+        """Run a coroutine to its end, on the event loop of this environment."""
         ...
 
     def address(self, process: str, *, seen_from: str) -> Address:
-        """Where a process is reached from another process or client host."""
+        """Return the address at which another process or a client host reaches a process."""
         ...
 
     def control_address(self, process: str) -> Address:
-        """Where the harness itself reaches it, outside the links that faults act on."""
+        """Return the address at which the harness itself reaches a process, free of link faults."""
         ...
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Prepare the environment, before any process is started."""
+        ...
 
     async def state(self, process: str) -> str:
-        """`running`, `paused` or `dead`, as the operating system reports it."""
+        """Return the process' state: `running`, `paused` or `dead`."""
         ...
 
     async def log_tail(self, process: str, lines: int = 2) -> str:
-        """The last lines that a process printed, for an error message."""
+        """Return the last lines that a process printed, for an error message."""
         ...
 
     async def logs(self) -> Mapping[str, str]:
-        """What each process of the target printed, by its name, as far as it can be had; also in
-        `logs/` of the run's folder."""
+        """Return the output of the target's processes by name, where it is available; it is also
+        in `logs/` of the run's folder."""
         ...
 
     async def helpers_ended(self) -> list[str]:
-        """Processes of ours, not the target's, that are gone although they should not be."""
+        """Return the processes of the harness, not of the target, that ended unexpectedly."""
         ...
 
     async def close(self) -> None:
@@ -131,21 +137,21 @@ class Environment(Protocol):
         ...
 
     def describe(self) -> EnvironmentInfo:
-        """Return what a reader of the results needs to know of this place."""
+        """Return the description of the environment that is kept with the results."""
         ...
 
 
 @runtime_checkable
 class CanStart(Environment, Protocol):
-    """Starts the target's processes: all but those servers that already run."""
+    """Starts the target's processes, unlike an environment of servers that already run."""
 
     def declare(self, process: str, host: str) -> None:
-        """There will be a process that is no node, on the host of a node, or on one of its own;
-        before `open`."""
+        """Announce a process that is not a node, on the host of a node or on a host of its own.
+        Call it before `open`."""
         ...
 
     def data_dir(self, process: str) -> str:
-        """The folder of a process, on the machine where it runs."""
+        """Return the data directory of a process, on the machine where it runs."""
         ...
 
     async def start(self, spec: ProcessSpec) -> None:
@@ -156,34 +162,35 @@ class CanStart(Environment, Protocol):
 @runtime_checkable
 class CanKill(CanStart, Protocol):
     async def kill(self, process: str, *, drop_held: bool = False) -> None:
-        """SIGKILL; `drop_held`: bytes of it that a link holds are lost too."""
+        """SIGKILL a process. `drop_held`: also drop the bytes from it that links hold."""
         ...
 
     async def wipe(self, process: str) -> None:
-        """Erase what a dead process has on its disk."""
+        """Erase the data directory of a dead process."""
         ...
 
 
 @runtime_checkable
 class CanPause(Environment, Protocol):
     async def pause(self, process: str) -> None:
-        """SIGSTOP."""
+        """SIGSTOP a process."""
         ...
 
     async def resume(self, process: str) -> None:
-        """SIGCONT."""
+        """SIGCONT a process."""
         ...
 
 
 class Network(Protocol):
-    """The links between processes; clients are processes too, one group of them a client host."""
+    """The links between processes; the clients of one client host are treated as one process."""
 
     async def apply(self, grudge: Grudge) -> None:
-        """From now on drop (hold, where links are proxied) exactly what the grudge names."""
+        """Replace the current grudge: drop exactly the packets that the new one names (or hold
+        them, where the environment simulates or proxies links)."""
         ...
 
     async def heal(self) -> None:
-        """No grudge, no shaping."""
+        """Remove the grudge and all shaping."""
         ...
 
     async def shape(
@@ -195,21 +202,21 @@ class Network(Protocol):
         jitter_s: float = 0.0,
         bytes_per_s: float = 0.0,
     ) -> None:
-        """Slow down what goes from one process to another."""
+        """Slow down the traffic from one process to another; without arguments, undo that."""
         ...
 
     async def reset(self, source: str, sink: str) -> int:
-        """Reset the open connections that `source` made to `sink`; returns how many."""
+        """Reset the open connections that `source` opened to `sink`; return their number."""
         ...
 
     async def stats(self) -> dict[tuple[str, str], dict[str, int]]:
-        """Bytes by directed pair: passed, held_total, held_now, delayed, dropped."""
+        """Return by directed pair the bytes passed, held_total, held_now, delayed and dropped."""
         ...
 
 
 @runtime_checkable
 class CanPartition(Environment, Protocol):
-    """Links can be cut and slowed down, each direction of each pair by itself."""
+    """Cuts and slows down links, each direction of each pair separately."""
 
     @property
     def network(self) -> Network: ...
@@ -218,22 +225,22 @@ class CanPartition(Environment, Protocol):
 @runtime_checkable
 class CanLose(CanPartition, Protocol):
     async def lose(self, source: str, sink: str, share: float) -> None:
-        """Lose this share of the segments from one process to another: TCP sends them again."""
+        """Lose a share (0 to 1) of the segments from one process to another; TCP retransmits."""
         ...
 
 
 @runtime_checkable
 class CanSkewClocks(Environment, Protocol):
     async def drift_clock(self, node: str, ppm: int) -> None:
-        """A node's clocks run faster by so many millionths; 0: as they should."""
+        """Make a node's clocks run fast by `ppm` parts per million; negative: slow; 0: exact."""
         ...
 
     async def jump_clock(self, node: str, ns: int) -> None:
-        """Set a node's wall clock forward, or back."""
+        """Move a node's wall clock by `ns`, forward or back."""
         ...
 
     async def clock_error(self, node: str) -> tuple[int, int]:
-        """By how many nanoseconds a node's wall clock, and its monotonic clock, are ahead of
+        """Return by how many nanoseconds a node's wall clock and its monotonic clock are ahead of
         true time."""
         ...
 
@@ -241,18 +248,19 @@ class CanSkewClocks(Environment, Protocol):
 @runtime_checkable
 class CanCutPower(CanStart, Protocol):
     async def power_off(self, nodes: Sequence[str]) -> None:
-        """At once, and with what was not synced; `start` switches on again."""
+        """Cut the power of nodes at the same time; writes that were not synced may be lost. `start`
+        powers a node on again."""
         ...
 
 
 @runtime_checkable
 class CanReplay(Environment, Protocol):
-    """The same seed gives the same run, and a trace proves it."""
+    """The same seed gives the same run, which the hash of a trace verifies."""
 
     def note(self, text: str) -> None:
-        """A line of the trace."""
+        """Add a line to the trace."""
         ...
 
     def trace_digest(self) -> tuple[str, int]:
-        """The hash of the trace, and how many lines it has."""
+        """Return the hash of the trace and its number of lines."""
         ...

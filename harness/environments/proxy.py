@@ -1,13 +1,13 @@
-"""The fault proxy: every TCP link of a local run, in a process of its own.
+"""The fault proxy: forwards every TCP link of a local run, in a separate process.
 
-`python -m harness.environments.proxy` takes commands as JSON lines on stdin and answers on
-stdout. When stdin ends (the harness left, however) it kills the processes that it guards, and
-exits. In a process of its own it costs the clients' event loop nothing.
+`python -m harness.environments.proxy` reads commands as JSON lines from stdin and answers on
+stdout. When stdin ends (the harness has ended, for whatever reason) it kills the processes that it
+guards, and exits. As a separate process it takes no time of the clients' event loop.
 
 A link (a, b) is a listening port on which a reaches b. Its connections carry two directed flows,
-(a, b) and (b, a). A cut flow holds its bytes while the connection stays open, as a network
-partition does: after healing they arrive in order, also those of a sender that closed meanwhile.
-A connection that was not established before the cut is not established until it heals.
+(a, b) and (b, a). A cut flow holds its bytes while the connection stays open, as in a network
+partition: after healing they arrive in order, those of a sender that closed meanwhile included.
+A connection attempted during a cut is established once the cut heals.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-HELD_BYTES_MAX: Final = 16 << 20  # a flow that holds more stops reading, as a full TCP window does
+# A pipe that holds more stops reading its source, as with a full TCP window.
+HELD_BYTES_MAX: Final = 16 << 20
 EOF: Final = "eof"
 RESET: Final = "reset"
 Item = tuple[float, bytes | str]
 
 
 class Flow:
-    """Everything that goes from process `source` to process `sink`, over all connections."""
+    """The traffic from one process to another, over all connections, and the faults on it."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -43,10 +44,11 @@ class Flow:
 
     @property
     def clear(self) -> bool:
+        """Whether no fault affects the flow."""
         return not (self.cut or self.delay_s or self.jitter_s or self.bytes_per_s)
 
     def due(self, now: float, last: float, size: int) -> float:
-        """When bytes that are sent now arrive: never before those sent earlier."""
+        """Return when bytes that are sent now arrive; never before those sent earlier (`last`)."""
         jitter = self.jitter_s * self.rng.random() if self.jitter_s else 0.0
         pace = size / self.bytes_per_s if self.bytes_per_s else 0.0
         return max(now + self.delay_s + jitter, max(now, last) + pace)
@@ -74,10 +76,10 @@ class Pipe:
         self.last_due = 0.0
         self.timer: asyncio.TimerHandle | None = None
         self.paused = False  # the source is not read: too much is held
-        self.choked = False  # the sink takes no more for now
-        self.discards = False  # the source was killed, and what is left of it is dropped
+        self.choked = False  # the sink's write buffer is full
+        self.discards = False  # the source was killed, and its remaining bytes are dropped
         self.ended = False  # the source closed or aborted
-        self.closed = False  # the sink knows
+        self.closed = False  # the end was passed on to the sink
         self.other: Pipe | None = None  # the opposite direction
         flow.pipes.add(self)
 
@@ -101,7 +103,7 @@ class Pipe:
             self.source.pause_reading()
 
     def end(self, how: str) -> None:
-        """The source closed (EOF) or aborted (RESET); it goes behind what is held."""
+        """Queue the end of the source, closed (EOF) or aborted (RESET), behind the held bytes."""
         if self.ended:
             return
         self.ended = True
@@ -113,7 +115,7 @@ class Pipe:
         self.pump()
 
     def pump(self) -> None:
-        """Deliver what is due."""
+        """Deliver the queued items that are due."""
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -130,7 +132,7 @@ class Pipe:
             self.read_on()
 
     def read_on(self) -> None:
-        """Read the source again, if nothing stands against it."""
+        """Resume reading the source, unless the pipe is paused or choked."""
         if self.source is not None and not (self.paused or self.choked):
             with contextlib.suppress(RuntimeError):
                 self.source.resume_reading()
@@ -144,16 +146,16 @@ class Pipe:
         elif item == RESET:
             abort(self.sink)
         elif not self.sink.is_closing():
-            with contextlib.suppress(OSError):  # its peer may have reset it a moment ago
+            with contextlib.suppress(OSError):  # its peer may just have reset it
                 self.sink.write_eof()
             self.closed = True
-            if self.other is not None and self.other.closed:  # both directions are over
+            if self.other is not None and self.other.closed:  # both directions have ended
                 self.sink.close()
                 if self.source is not None:
                     self.source.close()
 
     def drop(self) -> None:
-        """Forget the bytes that are held and all that follow; the end behind them stays."""
+        """Drop the held bytes and all later ones; a queued end is kept."""
         ends = [i for i in self.queue if isinstance(i[1], str)]
         self.flow.dropped += self.held
         self.held = 0
@@ -222,7 +224,7 @@ class End(asyncio.Protocol):
 
 
 class Link:
-    """A port on which `source` reaches `sink`, and its connections."""
+    """A port on which one process reaches another, and its connections."""
 
     def __init__(self, there: Flow, back: Flow, to: tuple[str, int], port: int) -> None:
         self.there = there
@@ -276,7 +278,8 @@ class Link:
         end.out.pump()
 
     def healed(self) -> None:
-        """Establish what waited for the cut to end; whoever gave up meanwhile is forgotten."""
+        """Establish the connections that waited for the cut to heal, except those given up
+        meanwhile."""
         if self.there.cut or self.back.cut:
             return
         waiting, self.waiting = self.waiting, []
@@ -288,7 +291,7 @@ class Link:
             self._dial(end)
 
     def reset(self) -> int:
-        """Reset every open connection; returns how many there were."""
+        """Reset every open connection; return their number."""
         connections = list(self.ends.items())
         for accepted, dialled in connections:
             for end in (accepted, dialled):
@@ -311,7 +314,7 @@ class Link:
 
 
 class Proxy:
-    """The links of a run, by (source, sink), and the commands on them."""
+    """The links and flows of a run, by (source, sink), and the commands that act on them."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -327,14 +330,14 @@ class Proxy:
         return await handler(**args)
 
     async def do_link(self, source: str, sink: str, host: str, port: int) -> int:
-        """A new link; returns the port on which `source` reaches `sink`."""
+        """Create a link; return the port on which `source` reaches `sink`."""
         link = Link(self.flow(source, sink), self.flow(sink, source), (host, port), 0)
         await link.listen()
         self.links[source, sink] = link
         return link.port
 
     async def do_cut(self, flows: list[tuple[str, str]]) -> None:
-        """Hold exactly these flows from now on; all others go."""
+        """Cut exactly these flows, and heal all others."""
         wanted = {(a, b) for a, b in flows}
         for pair, flow in self.flows.items():
             flow.cut = pair in wanted
@@ -358,7 +361,7 @@ class Proxy:
             pipe.pump()
 
     async def do_refuse(self, sink: str, refuse: bool) -> None:
-        """Refuse new connections to a process, or take them again."""
+        """Refuse new connections to a process, or accept them again."""
         for (_, to), link in self.links.items():
             if to == sink:
                 await (link.refuse() if refuse else link.listen())
@@ -367,7 +370,7 @@ class Proxy:
         return self.links[source, sink].reset()
 
     async def do_drop(self, source: str) -> None:
-        """Forget what is held of a process that was killed."""
+        """Drop the held bytes of a process that was killed."""
         for (a, _), flow in self.flows.items():
             if a == source:
                 for pipe in list(flow.pipes):
@@ -377,7 +380,7 @@ class Proxy:
         return [(a, b, flow.stats()) for (a, b), flow in self.flows.items()]
 
     async def do_guard(self, pid: int, guard: bool) -> None:
-        """Kill this process group when the harness goes away."""
+        """Kill a process group when the harness ends; with `guard` false, no longer do so."""
         (self.guarded.add if guard else self.guarded.discard)(pid)
 
     def kill_guarded(self) -> None:
@@ -387,7 +390,7 @@ class Proxy:
 
 
 async def serve(seed: int) -> None:
-    """Until stdin ends."""
+    """Execute the commands from stdin until it ends, then kill the guarded process groups."""
     loop = asyncio.get_running_loop()
     proxy = Proxy(seed)
     reader = asyncio.StreamReader(limit=1 << 20)

@@ -1,7 +1,7 @@
-"""Nodes in the simulated world: one process, one thread, virtual time, the same run every time.
+"""Nodes in a simulated world: one process, one thread, virtual time, a run determined by its seed.
 
-The runner, its clients and the nemesis run in the same loop, on no machine: they connect as one of
-the client hosts (`n1@c2`), the operator by links that no fault touches.
+The runner, its clients and the nemesis run on the same loop but on none of the machines: clients
+connect from client hosts (`n1@c2`), the harness itself as operator, by links that are never cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LOSS_MAX = 0.9
 
 
 class SimulatedLinks:
-    """`Network` for the world's links."""
+    """Implements `Network` with the links of a simulated world."""
 
     def __init__(self, world: SimulatedWorld) -> None:
         self._world = world
@@ -38,7 +38,7 @@ class SimulatedLinks:
 
     async def heal(self) -> None:
         self._world.cut(())
-        self._world.note("links are as they were")
+        self._world.note("links healed")
         for link in self._world.network.links():
             link.shape(0, 0, 0)
             link.loss_per_1024 = 0
@@ -63,7 +63,7 @@ class SimulatedLinks:
 
 
 class SimulatedEnvironment:
-    """See the module's text."""
+    """An environment of one simulated world; it implements every capability."""
 
     name = "simulated"
     simulated = True
@@ -71,7 +71,7 @@ class SimulatedEnvironment:
     def __init__(self, options: EnvironmentOptions) -> None:
         options.refuse_addresses(self.name)
         if options.first_port is not None:
-            raise UsageError("--port: simulated servers have no ports of this machine")
+            raise UsageError("--port: simulated servers don't use ports of this machine")
         shape = options.world or World()
         delays = Delays(
             low_ns=shape.low_ns,
@@ -133,11 +133,11 @@ class SimulatedEnvironment:
 
     async def start(self, spec: ProcessSpec) -> None:
         if spec.main is None:
-            raise UsageError(f"{spec.name} can't run in a simulation: it is a program")
+            raise UsageError(f"{spec.name} can't be simulated: it is a program")
         if not callable(spec.main) or not inspect.iscoroutinefunction(
             getattr(spec.main, "func", spec.main)
         ):
-            raise UsageError(f"{spec.name}: its main is no coroutine function of a host")
+            raise UsageError(f"{spec.name}: `main` must be an async function that takes a Host")
         if spec.name not in self._logs:
             folder = self._run_dir / "logs" / spec.node
             folder.mkdir(parents=True, exist_ok=True)
@@ -168,8 +168,8 @@ class SimulatedEnvironment:
         return "dead" if found is None else found.state
 
     async def log_tail(self, process: str, lines: int = 2) -> str:
-        said = [line for line in self._log(process).strip().splitlines() if line.strip()]
-        return " | ".join(said[-lines:])
+        printed = [line for line in self._log(process).strip().splitlines() if line.strip()]
+        return " | ".join(printed[-lines:])
 
     async def logs(self) -> dict[str, str]:
         return {process: self._log(process) for process in self._logs}

@@ -1,6 +1,6 @@
-"""The simulated world: one process, one thread, virtual time, everything drawn from a seed.
+"""Deterministic simulation: one process, one thread, virtual time, every random choice seeded.
 
-`loop` is the event loop, `process` what runs on it as if alone on a machine, `clock`, `disk`,
-`network` and `transport` the machine's parts, `world` puts them together. `sandbox` keeps the
-real machine out, `trace` proves that two runs were one.
+`loop` is the event loop; `process` defines machines and the processes on them; `clock`, `disk`,
+`delays`, `link`, `network` and `transport` model their hardware and TCP; `world` combines them.
+`sandbox` blocks access to the real machine; `trace` records events, to compare two runs.
 """

@@ -1,4 +1,4 @@
-"""A machine's clocks: one that only counts, one that says what time it is."""
+"""A machine's monotonic clock and wall clock."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ MILLION = 1_000_000
 
 
 class Clock:
-    """Runs `drift_ppm` millionths faster than true time; the wall clock is `offset_ns` ahead.
+    """A monotonic clock that runs `drift_ppm` parts per million fast, and a wall clock that is
+    `offset_ns` ahead of it.
 
-    All in integer nanoseconds, so that every machine computes the same.
+    All times are integer nanoseconds, so that every machine computes the same.
     """
 
     def __init__(self, epoch_ns: int) -> None:
-        """`epoch_ns`: the wall clock when true time is 0."""
+        """`epoch_ns`: the wall clock's reading at true time 0."""
         self.drift_ppm = 0
         self.offset_ns = epoch_ns
         self._true = 0
         self._counted = 0
 
     def count(self, true: int) -> int:
-        """The monotonic clock at a true time."""
+        """Return the monotonic clock's reading at a true time."""
         passed = true - self._true
         return self._counted + passed + passed * self.drift_ppm // MILLION
 
     def wall(self, true: int) -> int:
+        """Return the wall clock's reading at a true time."""
         return self.count(true) + self.offset_ns
 
     def true(self, counted: int) -> int:
-        """The first true time at which the monotonic clock has come to `counted`."""
+        """Return the first true time at which the monotonic clock reads `counted` or more."""
         ahead = counted - self._counted
         true = self._true + ahead * MILLION // (MILLION + self.drift_ppm)
         while self.count(true) < counted:
@@ -35,11 +37,11 @@ class Clock:
         return true
 
     def drift(self, true: int, ppm: int) -> None:
-        """From now on run at this rate."""
+        """Change the drift from a true time on; raises ValueError at -1,000,000 ppm or below."""
         if ppm <= -MILLION:
-            raise ValueError(f"a clock can't run backwards: drift {ppm} ppm")
+            raise ValueError(f"a clock must advance: drift {ppm} ppm")
         self._counted, self._true, self.drift_ppm = self.count(true), true, ppm
 
     def jump(self, ns: int) -> None:
-        """Set the wall clock; the monotonic clock does not notice."""
+        """Move the wall clock by `ns`; the monotonic clock is not affected."""
         self.offset_ns += ns

@@ -1,15 +1,15 @@
-"""A disk with a page cache: what was written is read back, what was synced survives.
+"""A disk with a page cache: reads return all writes, and synced writes survive a power cut.
 
-The model of a crash, on the side of caution:
-  - contents: of what was appended to or truncated off a file since its last fsync, a prefix
-    survives a power cut, in order; the append where it ends may be torn at any byte, and what is
-    missing of it may read as zeros (the file grew, its data never came);
-  - names: of what was created, renamed and removed since the last fsync of the folder, a prefix
-    survives, in order. A file whose name does not survive is gone, its synced contents too;
-  - an fsync covers what was written before it began, and may fail: then what it should have saved
-    is still read back, and is never written by a later fsync (the "fsyncgate" of 2018): after a
-    power cut there are zeros in its place. One of the folder may be tried again.
-A killed process loses nothing: its writes are the kernel's.
+The crash model is pessimistic:
+  - contents: of the appends and truncations of a file since its last fsync, a prefix survives a
+    power cut, in order; the first append that is lost may be torn at any byte, and its missing
+    bytes may read as zeros (the file's size was written, its data was not);
+  - names: of the files created, renamed and removed since the last fsync of the folder, a prefix
+    survives, in order. A file whose creation does not survive is lost with its synced contents;
+  - an fsync covers the changes made before it began. If it fails, reads still return them, but no
+    later fsync writes them (the "fsyncgate" of 2018): after a power cut they read as zeros. A
+    failed fsync of the folder may be retried.
+A killed process loses nothing: its writes are in the kernel.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ Change = bytes | int
 
 
 class _File:
-    """`durable`: what a power cut leaves at least; `cached`: what reads see; `pending`: the changes
-    between them. `synced`: how many changes are durable. `failures`: of its fsyncs."""
+    """`durable`: the synced contents; `cached`: the contents that reads return; `pending`: the
+    changes between them. `synced`: the number of changes no longer pending. `failures`: the number
+    of failed fsyncs."""
 
     def __init__(self) -> None:
         self.durable = bytearray()
@@ -43,7 +44,7 @@ class _File:
         self.failures = 0
 
 
-# A file that loses a name (None: it is created), gains one (None: it is removed), or both.
+# (old name, new name, file). The old name is None for a creation, the new one for a removal.
 NameChange = tuple[str | None, str | None, _File]
 
 
@@ -55,10 +56,10 @@ def _apply(content: bytearray, change: Change) -> None:
 
 
 class SimulatedDisk:
-    """One process' folder; see the module's text. Names are flat."""
+    """The `Disk` of one simulated process; the module docstring describes what a crash loses."""
 
     def __init__(self, loop: SimulatedLoop, name: str, rng: random.Random, note: Note) -> None:
-        """`note` gets every operation, for the trace."""
+        """`note`: called with each line for the trace."""
         self._loop = loop
         self._lane = f"disk/{name}"
         self._rng = rng
@@ -67,11 +68,11 @@ class SimulatedDisk:
         self._durable_names: dict[str, _File] = {}
         self._names_pending: list[NameChange] = []
         self._names_synced = 0
-        self.fsync_ns = (100_000, 2_000_000)
-        self.capacity: int | None = None
-        self.failing_fsyncs = 0  # how many of the next ones fail
+        self.fsync_ns = (100_000, 2_000_000)  # the range from which a duration is drawn
+        self.capacity: int | None = None  # in bytes
+        self.failing_fsyncs = 0  # the number of upcoming fsyncs that fail
 
-    # --- what a process does
+    # --- operations of a process
 
     def names(self) -> list[str]:
         return sorted(self._files)
@@ -106,7 +107,7 @@ class SimulatedDisk:
         file = self._file(name)
         check_range(name, size)
         if size > len(file.cached):
-            raise OSError(errno.EINVAL, "can't truncate to more than there is", name)
+            raise OSError(errno.EINVAL, "can't truncate beyond the end of the file", name)
         del file.cached[size:]
         file.pending.append(size)
         self._note(f"truncate {name} {size}")
@@ -130,9 +131,9 @@ class SimulatedDisk:
         file = self._file(name)
         until, failures = file.synced + len(file.pending), file.failures
         failed = await self._wait()
-        if file.failures > failures:  # one beside it failed, and lost what both should save
+        if file.failures > failures:  # a concurrent one failed and lost changes of both
             failed = True
-        covered = max(0, until - file.synced)  # another fsync may have been faster
+        covered = max(0, until - file.synced)  # a concurrent one may have been faster
         changes = file.pending[:covered]
         if failed:
             file.failures += 1
@@ -154,32 +155,33 @@ class SimulatedDisk:
         self._settle_names(max(0, until - self._names_synced))
         self._note("fsync_dir")
 
-    # --- what becomes of it
+    # --- faults
 
     def power_cut(self) -> str:
-        """Lose what need not survive; returns what was lost, for the trace."""
+        """Lose a random part of the unsynced changes; return a summary of it for the trace."""
         changes = len(self._names_pending)
         kept = self._rng.randint(0, changes)
-        told = [f"{changes - kept} names"] if kept < changes else []
+        losses = [f"{changes - kept} names"] if kept < changes else []
         self._settle_names(kept)
         self._names_pending.clear()
         for name in sorted(self._durable_names):
             file = self._durable_names[name]
             lost = self._lose(file)
             if lost:
-                told.append(f"{lost} of {name}")
+                losses.append(f"{lost} of {name}")
         self._files = dict(self._durable_names)
-        return ", ".join(told)
+        return ", ".join(losses)
 
     def wipe(self) -> None:
-        """An empty disk in its place."""
+        """Replace the disk by an empty one."""
         self._note("wiped")
         self._files.clear()
         self._durable_names.clear()
         self._names_pending.clear()
 
     def flip_bit(self) -> str | None:
-        """Rot: one bit of one file, now and for good; returns its name, None on an empty disk."""
+        """Flip a random bit of the synced data of a random file (bit rot); return the file's name,
+        or None if no file has synced data."""
         names = [n for n in self.names() if self._files[n].durable]
         if not names:
             return None
@@ -189,7 +191,7 @@ class SimulatedDisk:
         return name
 
     def flip(self, name: str, position: int, bits: int) -> None:
-        """Rot of one byte that is durable: these bits of it."""
+        """Flip `bits` of one synced byte of a file."""
         file = self._file(name)
         file.durable[position] ^= bits
         if position < len(file.cached):
@@ -197,7 +199,7 @@ class SimulatedDisk:
         self._note(f"bits flipped in {name} at {position}")
 
     def _lose(self, file: _File) -> int:
-        """A power cut for one file's contents; returns how many changes were lost."""
+        """Apply a power cut to one file's contents; return the number of changes lost."""
         pending = file.pending
         kept = self._rng.randint(0, len(pending))
         for change in pending[:kept]:
@@ -218,6 +220,7 @@ class SimulatedDisk:
         return lost
 
     def _settle_names(self, covered: int) -> None:
+        """Make the first `covered` pending changes of names durable."""
         for lost, gained, file in self._names_pending[:covered]:
             if lost is not None:
                 self._durable_names.pop(lost, None)
@@ -233,7 +236,7 @@ class SimulatedDisk:
         return file
 
     async def _wait(self) -> bool:
-        """For the disk; true if the operation fails."""
+        """Wait for the disk; return whether the operation fails."""
         done: asyncio.Future[None] = self._loop.create_future()
         took = self._rng.randint(*self.fsync_ns)
         finish = Handle(_finish, (done,), self._loop, copy_context())

@@ -1,6 +1,6 @@
-"""One direction between two machines: delays, losses, faults, and what it has counted.
+"""A directed link between two hosts: latency, loss, faults and counters.
 
-Every link draws from a stream of its own, integers only.
+Each link draws from its own random stream, integers only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LOOPBACK_NS = 20_000
 
 
 class Link:
-    """One direction between two names: what it does to segments, and what it has counted."""
+    """The link from `source` to `sink`, each the name of a process, client host or the operator."""
 
     def __init__(self, source: str, sink: str, delays: Delays, rng: random.Random) -> None:
         self.source = source
@@ -32,16 +32,17 @@ class Link:
 
     @property
     def perfect(self) -> bool:
-        """Between processes of one machine, and for the operator: no fault touches it."""
+        """Whether it can't be cut: a process' link to itself, and the operator's links."""
         return self.source == "operator" or self.sink == "operator" or self.source == self.sink
 
     def shape(self, delay_s: float, jitter_s: float, bytes_per_s: float) -> None:
+        """Set additional delay and jitter, and the bandwidth; 0 restores each default."""
         self.extra_ns = round(delay_s * NANOS)
         self.jitter_ns = round(jitter_s * NANOS)
         self.bytes_per_s = round(bytes_per_s) or self._delays.bytes_per_s
 
     def latency(self) -> int:
-        """Nanoseconds, drawn."""
+        """Draw a segment's latency in nanoseconds, retransmissions of lost segments included."""
         if self.source == self.sink:
             return LOOPBACK_NS
         delays, rng = self._delays, self.rng
@@ -59,7 +60,7 @@ class Link:
         return took
 
     def arrival(self, now: int, size: int, later: int = 0) -> int:
-        """When a segment that leaves now, or `later` by that many nanoseconds, is there."""
+        """Count a segment sent `later` nanoseconds after `now`; return when it arrives."""
         self.passed += size
         if self.extra_ns or self.jitter_ns or self.bytes_per_s != self._delays.bytes_per_s:
             self.delayed += size
@@ -68,6 +69,7 @@ class Link:
         return self._free_ns + later + self.latency()
 
     def stats(self) -> dict[str, int]:
+        """Return the counters: bytes, except that `lost` counts lost transmissions."""
         return {
             "passed": self.passed,
             "held_total": self.held_total,

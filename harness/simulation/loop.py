@@ -1,14 +1,14 @@
-"""An asyncio event loop on virtual time: the same seed gives the same order, everywhere.
+"""An asyncio event loop on virtual time: the same seed gives the same order of events everywhere.
 
-Time is an integer number of nanoseconds. What happens outside a process (a message arrives, a
-timer ends, a disk answers) is an event on one heap. Events are taken one at a time, and all that
-follows at once from one event is done before the next is taken: so the order does not depend on
-how many steps a version of asyncio needs for the same thing. Events of one instant on different
-machines are ordered by the seed.
+Time is an integer number of nanoseconds. Everything that starts outside a process (a message
+arrives, a timer fires, a disk operation completes) is an event on one heap. Events are processed
+one at a time, each with all the callbacks that it makes ready: so the order does not depend on
+how many loop steps a version of asyncio needs for the same operation. Simultaneous events of
+different processes and disks are ordered by a draw from the seed.
 
-Whatever would reach the real machine raises `SimulationEscape` and names the call.
+A call that would reach the real machine raises `SimulationEscape`, which names the call.
 
-After FoundationDB's Flow, turmoil, madsim, and the Python packages simloop and simloom.
+Modelled on FoundationDB's Flow, turmoil, madsim, and the Python packages simloop and simloom.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from harness.simulation.clock import Clock
 from harness.simulation.process import PROCESS, Process
 
 NANOS = 1_000_000_000
-# Not zero, so that a time is never taken for "none".
+# Not zero, so that no time is falsy.
 START_NS = 1000 * NANOS
 COLLECT_EVERY_NS = NANOS // 2
-# Bounds of one instant, and of the time in which nothing reaches the harness.
+# Limits of the livelock checks: steps in one instant, and time without a callback of the harness.
 STEPS_AN_INSTANT = 1_000_000
 SILENCE_NS = 3600 * NANOS
 _MASK = (1 << 62) - 1
-_EVER_S = 1e9
+_TIMER_S_MAX = 1e9
 _ASYNCIO = os.path.dirname(asyncio.__file__)
 
 
 class SimulationEscape(RuntimeError):
-    """Simulated code reached for something of the real machine; the text names the call."""
+    """Simulated code tried to use the real machine; the message names the call."""
 
 
 class Deadlock(EnvironmentFailed):
-    """Nothing will ever happen again, and the run has not ended."""
+    """No event is pending, and the run has not ended."""
 
 
 class Livelock(EnvironmentFailed):
-    """Time stands still, or passes without anything reaching the harness."""
+    """Virtual time does not advance, or advances without any event that reaches the harness."""
 
 
 class Connector(Protocol):
-    """The network, as the loop sees it."""
+    """The network interface that the loop uses."""
 
     async def connect(
         self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
@@ -71,11 +71,12 @@ class Connector(Protocol):
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task that hashes by what it is and when it was made.
+    """A task whose hash depends on its coroutine's name and its time of creation.
 
-    asyncio keeps tasks in sets (TaskGroup, wait, as_completed), and iterates over them: by
-    address, without this. A number would not do: versions of Python make different numbers of
-    tasks and futures for the same thing. Those made at once hash alike, and keep their order.
+    asyncio keeps tasks in sets (TaskGroup, wait, as_completed) and iterates over them, by default
+    in the order of their addresses. A serial number would not be reproducible: versions of Python
+    create different numbers of tasks and futures for the same operation. Tasks created in the same
+    instant by the same function have equal hashes, and keep their order of insertion.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class SimulatedTask(asyncio.Task[Any]):
 
 
 class SimulatedFuture(asyncio.Future[Any]):
-    """A future that hashes by when it was made."""
+    """A future whose hash is its time of creation."""
 
     def __init__(self, *, loop: SimulatedLoop) -> None:
         self._hash = loop.now_ns
@@ -108,10 +109,10 @@ class SimulatedFuture(asyncio.Future[Any]):
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """See the module's text."""
+    """The event loop of one simulated world; the module docstring describes its order of events."""
 
     def __init__(self, seed: str, clock: Clock) -> None:
-        """`clock`: of the harness itself."""
+        """`clock`: the clock of the harness itself."""
         super().__init__()
         self.set_debug(False)  # slow-callback warnings would read the real clock
         self.now_ns = START_NS
@@ -133,7 +134,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._over = False
 
     def __del__(self) -> None:
-        """One that was never run holds nothing of the machine, so there is nothing to warn of."""
+        """Suppress asyncio's warning of an unclosed loop: it owns nothing of the real machine."""
 
     # --- time
 
@@ -141,15 +142,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.clock if process is None else process.machine.clock
 
     def time(self) -> float:
-        """Seconds, by the clock of the machine that asks."""
+        """Return the seconds on the monotonic clock of the caller's machine, or of the harness."""
         return self._clock_of(PROCESS.get()).count(self.now_ns) / NANOS
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> TimerHandle:
         process = PROCESS.get()
-        counted = self._clock_of(process).count(self.now_ns) + _nanos(delay)
-        return self._timer(process, counted, callback, args, context)
+        deadline = self._clock_of(process).count(self.now_ns) + _nanos(delay)
+        return self._timer(process, deadline, callback, args, context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Context | None = None
@@ -159,23 +160,24 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _timer(
         self,
         process: Process | None,
-        counted: int,
+        deadline: int,
         callback: Any,
         args: tuple[Any, ...],
         context: Context | None,
     ) -> TimerHandle:
-        timer = TimerHandle(counted / NANOS, callback, args, self, context)
+        """`deadline`: in nanoseconds on the monotonic clock of the process' machine."""
+        timer = TimerHandle(deadline / NANOS, callback, args, self, context)
         if self._over:
             return timer
-        true = max(self.now_ns, self._clock_of(process).true(counted))
-        self._push(true, "" if process is None else process.name, (timer, process, counted))
+        true = max(self.now_ns, self._clock_of(process).true(deadline))
+        self._push(true, "" if process is None else process.name, (timer, process, deadline))
         return timer
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         return None
 
     def reset_timers(self, clock: Clock) -> None:
-        """The rate of a clock has changed: its pending timers end at other true times."""
+        """Recompute the true times of a clock's pending timers, after its drift has changed."""
         changed = []
         for true, order, pushed, what in self._events:
             if type(what[0]) is TimerHandle and self._clock_of(what[1]) is clock:
@@ -187,20 +189,22 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     # --- events
 
     def _push(self, true: int, lane: str, what: Any) -> None:
-        """`lane`: whose event this is; those of one instant go by a draw from the seed."""
+        """`lane`: the process or disk of the event. Lanes with events at the same time are ordered
+        by a draw from the seed."""
         order = self._order.get(lane)
         if order is None:
             order = self._order[lane] = (zlib.crc32(lane.encode(), self._salt) << 20) | 1
         self._pushed += 1
+        # Fibonacci hashing: the factor is 2**64 divided by the golden ratio.
         drawn = ((true ^ order) * 0x9E3779B97F4A7C15 & _MASK) >> 20
         heapq.heappush(self._events, (true, drawn, self._pushed, what))
 
     def at(self, true: int, lane: str, do: Callable[..., None], *args: Any) -> None:
-        """Call at a true time, outside every process: how networks and disks work."""
+        """Call `do(*args)` at a true time, outside every process: for networks and disks."""
         self._push(max(true, self.now_ns), lane, (do, args))
 
     def deliver(self, process: Process | None, handle: Handle) -> None:
-        """An event for a process: run it when the process gets to it."""
+        """Run a handle of a process when its processor is free; the harness (None) always is."""
         if process is None:
             self._ready.append(handle)
         elif process.busy_until > self.now_ns or process.inbox:
@@ -212,11 +216,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
 
     def run_now(self, handle: Handle) -> None:
-        """Whatever else the process has to do: unless it is dead, or as long as it is paused."""
+        """Run a handle even if its process is busy (but not while it is paused, or dead)."""
         self._ready.append(handle)
 
     def _wake(self, process: Process) -> None:
-        """The process' processor is free again: one more of what waits for it."""
+        """Take the next handle of the inbox, now that the process' processor is free."""
         process.waking = False
         if process.busy_until <= self.now_ns and process.inbox:
             self._ready.append(process.inbox.popleft())
@@ -225,10 +229,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self.at(process.busy_until, process.name, self._wake, process)
 
     def _advance(self) -> None:
-        """Take the next event that makes something ready."""
+        """Process events until one of them makes a handle ready."""
         while not self._ready:
             if not self._events:
-                raise Deadlock(f"nothing will ever happen again{self.tasks_by_process()}")
+                raise Deadlock(f"deadlock: no event is pending{self.tasks_by_process()}")
             true, _, _, what = heapq.heappop(self._events)
             if true > self.now_ns:
                 self.now_ns = true
@@ -246,7 +250,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 self._check_silence()
 
     def _check_silence(self) -> None:
-        """Is the harness asleep, or will it never hear anything again?"""
+        """Raise `Livelock` unless the harness is waiting for a timer of its own."""
         self._heard_ns = self.now_ns
         for _, _, _, what in self._events:
             if type(what[0]) is TimerHandle and what[1] is None and not what[0].cancelled():
@@ -261,11 +265,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if self._steps > STEPS_AN_INSTANT:
             raise Livelock(
                 f"time stands still at {(self.now_ns - START_NS) / 1e9:.9f} s: "
-                f"{STEPS_AN_INSTANT} steps without a wait{self.tasks_by_process()}"
+                f"{STEPS_AN_INSTANT} steps in one instant{self.tasks_by_process()}"
             )
 
     def _run_once(self) -> None:
-        """One event and all that follows from it at once; called by `run_forever`."""
+        """Process one event and all handles that it makes ready; called by `run_forever`."""
         ready = self._ready
         if not ready:
             if self._stopping:  # type: ignore[attr-defined]
@@ -283,7 +287,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 continue
             try:
                 handle._run()
-            except SystemExit as e:  # asyncio lets it through: of a process it ends that process
+            except SystemExit as e:  # asyncio re-raises it; it ends only the process that raised it
                 if process is None:
                     raise
                 self.on_system_exit(process, e)
@@ -292,13 +296,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 return
 
     def resume(self, process: Process) -> None:
-        """What came due while the process was paused happens now."""
+        """Deliver the handles that became ready while the process was paused."""
         parked, process.parked = process.parked, []
         for handle in parked:
             self.deliver(process, handle)
 
     def run_forever(self) -> None:
-        """Garbage is collected at set times, not when some allocation happens to trigger it."""
+        """Run the loop, with garbage collection at fixed virtual times and never by allocations."""
         enabled = gc.isenabled()
         gc.collect()
         gc.freeze()
@@ -311,7 +315,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 gc.enable()
 
     def tear_down(self) -> None:
-        """After the run: from here on the loop swallows what closing coroutines ask for."""
+        """Close all coroutines after the run; from here on the loop ignores calls and timers."""
         self._over = True
         left = sorted(asyncio.all_tasks(self), key=_number)
         for task in left:
@@ -321,12 +325,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             context = Context() if process is None else process.context
             try:
                 context.run(coroutine.close)
-            except BaseException:  # whatever its `finally` meets in a world that is over
+            except BaseException:  # its `finally` blocks may fail in a world that has ended
                 continue
         self._events.clear()
         self._ready.clear()
 
-    # --- what asyncio asks of a loop
+    # --- the interface that asyncio uses
 
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
@@ -354,7 +358,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        """An asynchronous generator that nobody holds any more is closed by whoever ran it."""
+        """Close an unreferenced asynchronous generator in the process that iterated over it."""
         process = self._generators.pop(id(agen), None)
         if self._over:
             return
@@ -371,7 +375,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def create_task(
         self, coro: Any, *, name: Any = None, context: Context | None = None, **given: Any
     ) -> SimulatedTask:
-        """Names count up within the loop: the default ones count up within the Python process."""
+        """Number default names within the loop: asyncio's count is shared by all loops."""
         self._numbered += 1
         return SimulatedTask(
             coro,
@@ -407,7 +411,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         raise SimulationEscape(f"loop.run_in_executor (a thread) for {func!r}")
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """What a process let fall goes to its log; the harness' own to the usual place."""
+        """Log a process' unhandled error in its log; report the harness' own as asyncio does."""
         if self._over:
             return
         process = _process_of(context)
@@ -421,19 +425,20 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.on_error(process, text)
 
     def tasks_by_process(self) -> str:
-        """Every task that waits, by process, with the line at which it does."""
+        """Return a suffix for an error message: the pending tasks by process, each with the line
+        where it waits."""
         lines: dict[str, list[str]] = {}
         for task in sorted(asyncio.all_tasks(self), key=_number):
             process = getattr(task, "process", None)
             whose = "harness" if process is None else f"{process!r} ({process.state})"
             lines.setdefault(whose, []).append(_where(task))
-        told = [f"{whose}: {', '.join(tasks)}" for whose, tasks in lines.items()]
-        return "; waiting are " + "; ".join(told) if told else ""
+        parts = [f"{whose}: {', '.join(tasks)}" for whose, tasks in lines.items()]
+        return "; waiting tasks: " + "; ".join(parts) if parts else ""
 
 
 def _nanos(seconds: float) -> int:
-    """Rounded up: a timer never ends early. For ever is some thirty years."""
-    return math.ceil(min(seconds, _EVER_S) * NANOS)
+    """Convert to nanoseconds, rounded up: a timer never fires early. The maximum is 31 years."""
+    return math.ceil(min(seconds, _TIMER_S_MAX) * NANOS)
 
 
 def _context(handle: Handle) -> Context:
@@ -457,7 +462,7 @@ def _process_of(context: dict[str, Any]) -> Process | None:
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    """`name at file:line`, of the innermost frame that is not asyncio's own."""
+    """Return `name at file:line` for the innermost frame that is not asyncio's own."""
     coroutine: Any = task.get_coro()
     where = ""
     while (frame := getattr(coroutine, "cr_frame", None)) is not None:
@@ -469,6 +474,7 @@ def _where(task: asyncio.Task[Any]) -> str:
 
 
 def _only_plain(call: str, given: dict[str, Any]) -> None:
+    """Raise `SimulationEscape` for TLS or for a socket that is passed in."""
     for name in ("ssl", "sock"):
         if given.get(name):
             raise SimulationEscape(f"loop.{call} with {name}=")

@@ -1,9 +1,9 @@
-"""Links between simulated machines, with TCP on them.
+"""TCP between simulated machines, and faults of their links.
 
-A connection is two ordered streams of segments. A cut link does not close it: segments wait, and
-leave when the link is mended. What ends a connection is a kernel that is alive (FIN, RST) or a
-timer: keep-alive where it was asked for, or a quarter of an hour of retransmission. Lost segments
-are sent again, so a lossy link is a slow one.
+A connection is two ordered streams of segments. A cut link does not close it: segments are held,
+and sent once the link heals. A connection is ended by a running kernel (FIN, RST) or by a timer:
+keep-alive where it is enabled, or 924 s of retransmission. Lost segments are retransmitted, so a
+lossy link is only a slow one.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from harness.simulation.trace import Trace
 from harness.simulation.transport import Kind, Transport, timed_out
 
 RETRANSMIT_LIMIT_NS = 924 * NANOS  # Linux' tcp_retries2 of 15
-SYN_TRIES = 7  # after 1, 2, 4, … seconds: 127 in all
+SYN_TRIES = 7  # with time-outs of 1, 2, 4, … s: 127 s in all
 
 
 class Hosts(Protocol):
-    """Where names lead."""
+    """Resolves names to machines, addresses and listeners."""
 
     def machine_powered(self, name: str) -> bool:
-        """Whether the machine of a process or client host is on."""
+        """Return whether the machine of a process is powered on; client hosts always are."""
         ...
 
     def ip(self, name: str) -> str: ...
 
     def named(self, host: str, port: int) -> str:
-        """The process that a host, by name or IP address, and a port mean."""
+        """Return the name of the process at a host, given by name or IP address, and a port."""
         ...
 
     def listener(self, name: str, port: int) -> Listener | None: ...
 
 
 class SimulatedServer(asyncio.AbstractServer):
-    """What `create_server` returns."""
+    """The server that the loop's `create_server` returns."""
 
     def __init__(self, process: Process, port: int, address: tuple[str, int]) -> None:
         self._process = process
@@ -87,7 +87,7 @@ class _Listening:
 
 
 class SimulatedNetwork:
-    """Implements what the loop asks of a network, and the faults."""
+    """The network of a world: the loop's `Connector`, the transports' `Wire`, and the faults."""
 
     def __init__(
         self, loop: SimulatedLoop, hosts: Hosts, delays: Delays, seed: str, trace: Trace
@@ -114,10 +114,10 @@ class SimulatedNetwork:
     def links(self) -> list[Link]:
         return [self._links[pair] for pair in sorted(self._links)]
 
-    # --- the loop's side
+    # --- interface of the loop
 
     def resolve(self, host: str) -> str:
-        """A name to an IP address; raises gaierror."""
+        """Return the IP address of a name; raises gaierror."""
         sink, _, _ = host.partition("@")
         return self.hosts.ip(sink)
 
@@ -133,8 +133,8 @@ class SimulatedNetwork:
         return SimulatedServer(process, port, (machine.ip, port))
 
     async def connect(self, factory: Callable[[], Any], host: str, port: int) -> tuple[Any, Any]:
-        """`host`: a process' name, or `name@source` for the harness' clients, which are on no
-        machine of their own."""
+        """Connect to a process. `host`: its name or IP address; the harness' clients, which are
+        not on a machine, give `name@source`."""
         sink, _, source = host.partition("@")
         process = PROCESS.get()
         if process is not None:
@@ -147,14 +147,14 @@ class SimulatedNetwork:
         made: asyncio.Future[Transport] = self.loop.create_future()
         self._note(f"connect {source}>{sink}:{port} #{number}")
         attempt = _Attempt(self, number, process, source, sink, port, factory, made)
-        attempt.knock(0)
+        attempt.send_syn(0)
         transport = await made
         return transport, transport.protocol
 
     # --- segments
 
     def send(self, end: Transport, kind: Kind, data: bytes) -> None:
-        """Now, or when the process gets to it; what it has sent before goes first."""
+        """Send a segment as soon as the process' processor is free, after those sent before."""
         process, now = end.process, self.loop.now_ns
         if (
             process is None
@@ -192,20 +192,20 @@ class SimulatedNetwork:
         self.loop.at(at, link.sink, self._arrive, end.peer, kind, data)
 
     def _arrive(self, end: Transport, kind: Kind, data: bytes) -> None:
-        """At the kernel of the receiving machine."""
+        """Receive a segment in the kernel of the receiving machine."""
         sender = end.peer
         if not self.hosts.machine_powered(end.link.source):
-            self._unanswered(sender)  # silence
+            self._unanswered(sender)
             return
         if end.gone:
             if kind != "rst" and not sender.gone:
-                self._leave(end, "rst", b"")  # by the kernel, whatever the process does
+                self._leave(end, "rst", b"")  # by the kernel, even if the process is paused
             return
         sender.silent_since = None
         self.loop.deliver(end.process, Handle(end.give, (kind, data), self.loop, end.context))
 
     def consumed(self, end: Transport, size: int) -> None:
-        """The owner took data in: the sender's kernel hears of it."""
+        """Acknowledge `size` bytes that the owner of `end` has read; a cut link delays that."""
         sender = end.peer
         if end.link.cut:
             sender.acks_held += size
@@ -213,7 +213,7 @@ class SimulatedNetwork:
         self._acknowledge(sender, self.loop.now_ns + 2 * LOOPBACK_NS, size)
 
     def _acknowledge(self, end: Transport, at: int, size: int) -> None:
-        """The sender hears that this much was taken, after what it heard before."""
+        """Have an acknowledgement of `size` bytes arrive at the sender, after earlier ones."""
         if end.acks:
             at = max(at, end.acks[-1][0])
         end.acks.append((at, size))
@@ -221,7 +221,7 @@ class SimulatedNetwork:
             self.when_acknowledged(end)
 
     def when_acknowledged(self, end: Transport) -> None:
-        """Wake a writer after the last acknowledgement that is on its way."""
+        """Wake a paused writer when the last acknowledgement in flight has arrived."""
         if end.acks:
             self.loop.at(end.acks[-1][0], end.link.source, self._acknowledged, end)
 
@@ -229,9 +229,10 @@ class SimulatedNetwork:
         if not end.gone:
             self.loop.deliver(end.process, Handle(end.go_on_writing, (), self.loop, end.context))
 
-    # --- silence
+    # --- time-outs
 
     def _unanswered(self, end: Transport) -> None:
+        """Start the retransmission time-out of an end, unless it is running."""
         if end.silent_since is None:
             end.silent_since = now = self.loop.now_ns
             limit = now + RETRANSMIT_LIMIT_NS
@@ -242,7 +243,7 @@ class SimulatedNetwork:
             self._fail(end, timed_out())
 
     def keep_alive(self, end: Transport) -> None:
-        """The socket's owner asked for keep-alive; asked once a connection."""
+        """Start keep-alive probes; called once per connection, when the option is set."""
         if not end.failed_probes:
             self.loop.at(self.loop.now_ns + NANOS, end.link.source, self._arm_probe, end)
 
@@ -277,15 +278,15 @@ class SimulatedNetwork:
     # --- faults
 
     def cut(self, flows: Iterable[tuple[str, str]]) -> None:
-        """Cut exactly these directed pairs; what was held on others goes on its way."""
+        """Cut exactly these directed links; segments held on others are released."""
         self._cuts = frozenset(flows)
         self._note("cut " + " ".join(f"{a}>{b}" for a, b in sorted(self._cuts)))
-        mended = []
+        healed = []
         for link in self.links():
             was, link.cut = link.cut, (link.source, link.sink) in self._cuts and not link.perfect
             if was and not link.cut:
-                mended.append(link)
-        for link in mended:
+                healed.append(link)
+        for link in healed:
             for end in self._ends():
                 if end.link is link:
                     self._release(end)
@@ -294,7 +295,7 @@ class SimulatedNetwork:
                     end.acks_held = 0
 
     def _release(self, end: Transport) -> None:
-        """What a cut held goes out when TCP tries next."""
+        """Send the held segments at a random time, as TCP's next retransmission."""
         held, end.held = end.held, []
         if not held:
             return
@@ -305,7 +306,7 @@ class SimulatedNetwork:
             self._transmit(end, kind, data, later)
 
     def drop_held(self, source: str) -> None:
-        """What links hold of a process that is dead never arrives."""
+        """Drop the held segments of a dead process, but for resets."""
         for end in self._ends():
             if end.link.source == source and end.held:
                 reset = [segment for segment in end.held if segment[0] == "rst"]
@@ -314,14 +315,14 @@ class SimulatedNetwork:
 
     @staticmethod
     def forget_held(end: Transport) -> int:
-        """What a cut holds of this end will never leave; returns how many bytes."""
+        """Drop the held segments of an end; return their size in bytes."""
         size = sum(len(data) for _, data in end.held)
         end.link.held_now -= size
         end.held.clear()
         return size
 
     def reset(self, source: str, sink: str) -> int:
-        """Reset the connections that `source` made to `sink`; returns how many."""
+        """Reset the connections that `source` opened to `sink`; return their number."""
         count = 0
         for end in self._ends():
             if end.number % 2 == 0 and (end.link.source, end.link.sink) == (source, sink):
@@ -333,7 +334,8 @@ class SimulatedNetwork:
         return count
 
     def kill(self, process: Process, *, silent: bool) -> None:
-        """The process is dead: its kernel resets the connections, or is dead too (`silent`)."""
+        """Close the connections and listeners of a dead process; its kernel sends resets, unless
+        it is dead too (`silent`)."""
         for number in sorted(process.connections):
             end = process.connections[number]
             process.holds.append(end)
@@ -346,18 +348,19 @@ class SimulatedNetwork:
         process.listeners.clear()
 
     def boot(self, names: Iterable[str]) -> None:
-        """Machines are on again: to what is sent to them still they answer with a reset."""
+        """Machines are on again: reset old connections whose peers still retransmit to them."""
         booted = frozenset(names)
         for end in self._ends():
             if end.link.sink in booted and end.peer.gone and end.silent_since is not None:
                 at = self.loop.now_ns + end.link.rng.randrange(RETRANSMIT_NS)
-                self.loop.at(at, end.link.source, self._not_known, end)
+                self.loop.at(at, end.link.source, self._reset_stale, end)
 
-    def _not_known(self, end: Transport) -> None:
+    def _reset_stale(self, end: Transport) -> None:
         if not (end.link.cut or end.peer.link.cut):
             self._fail(end, ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"))
 
     def established(self, ends: tuple[Transport, Transport]) -> None:
+        """Register both ends of a new connection."""
         for end in ends:
             self._open[end.number] = end
 
@@ -366,12 +369,13 @@ class SimulatedNetwork:
         return self._ports[name]
 
     def tear_down(self) -> None:
-        """After the run nothing is open any more."""
+        """Mark all connections as closed, after the run."""
         for end in self._open.values():
             end.die()
 
     def _ends(self) -> list[Transport]:
-        """Ends that still matter, in order; forgets the others."""
+        """Return the ends that are open, have an open peer or hold segments, in order of creation;
+        forgets the others."""
         self._open = {
             n: end
             for n, end in self._open.items()
@@ -384,7 +388,7 @@ class SimulatedNetwork:
 
 
 class _Attempt:
-    """A connection that is being made: SYN, SYN again, SYN-ACK."""
+    """A connection attempt: SYN, its retransmissions, SYN-ACK."""
 
     def __init__(
         self,
@@ -406,23 +410,23 @@ class _Attempt:
         self._context = copy_context()
         self._there = network.link(source, sink)
         self._back = network.link(sink, source)
-        self._settled = False  # the kernels are done with it, though a paused process may not be
+        self._settled = False  # for the kernels; a paused process may not have noticed
 
-    def knock(self, tries: int) -> None:
-        """Send a SYN, unless nobody waits any more."""
+    def send_syn(self, tries: int) -> None:
+        """Send a SYN and schedule the next, unless the attempt is settled or was cancelled."""
         loop, hosts = self._network.loop, self._network.hosts
         if self._settled or self._made.done():
             return
         if tries == SYN_TRIES:
             self._answer(timed_out())
             return
-        loop.at(loop.now_ns + (NANOS << tries), self._there.source, self.knock, tries + 1)
+        loop.at(loop.now_ns + (NANOS << tries), self._there.source, self.send_syn, tries + 1)
         if not self._there.cut and hosts.machine_powered(self._there.sink):
             at = loop.now_ns + self._there.latency()
             loop.at(at, self._there.sink, self._arrived)
 
     def _arrived(self) -> None:
-        """At the other kernel."""
+        """Receive the SYN in the other kernel, and answer it."""
         network, loop = self._network, self._network.loop
         sink = self._there.sink
         if self._settled or self._back.cut or not network.hosts.machine_powered(sink):
@@ -446,7 +450,7 @@ class _Attempt:
         loop.deliver(self._process, handle)
 
     def _establish(self, listener: Listener) -> None:
-        """SYN-ACK: both ends are there, if both processes still are."""
+        """Receive the SYN-ACK: create both ends, if both processes are still alive."""
         network, loop = self._network, self._network.loop
         server = listener.process
         if self._settled or self._made.done() or server.state == "dead":
@@ -510,4 +514,4 @@ def _set_exception(made: asyncio.Future[Transport], error: OSError) -> None:
 
 
 def _unknown(host: str) -> socket.gaierror:
-    return socket.gaierror(socket.EAI_NONAME, f"no simulated machine is called {host!r}")
+    return socket.gaierror(socket.EAI_NONAME, f"{host!r} is not of the form process@client_host")

@@ -1,4 +1,4 @@
-"""A simulated machine, and one life of one process on it: what belongs to it, how it stops."""
+"""Simulated machines, and the processes that run on them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.simulation.clock import Clock
 
 State = Literal["running", "paused", "dead"]
 
-# Whose code runs: every handle, task and callback of a process carries this in its context. None
-# is the harness itself: clients, nemesis, runner.
+# The process whose code is running: every handle, task and callback of a process has it in its
+# context. None stands for the harness itself: clients, nemesis, runner.
 PROCESS: ContextVar[Process | None] = ContextVar("simulated_process", default=None)
 
 
 class Machine:
-    """What processes share: power, a clock, an IP address."""
+    """A machine: its processes share its power, clock and IP address."""
 
     def __init__(self, name: str, ip: str, clock: Clock) -> None:
         self.name = name
@@ -30,12 +30,13 @@ class Machine:
         self.processes: dict[str, Process] = {}
 
     def alive(self) -> list[Process]:
+        """Return the processes that are running or paused."""
         return [p for p in self.processes.values() if p.state != "dead"]
 
 
 @dataclass
 class Listener:
-    """Who accepts connections on a port of a machine."""
+    """A port on which a process accepts connections, with the protocol factory to call."""
 
     process: Process
     factory: Callable[[], Any]
@@ -43,10 +44,11 @@ class Listener:
 
 
 class Process:
-    """From its start to its end. A restart makes a new one of the same name.
+    """A process from its start to its end. A restart creates a new one with the same name and the
+    next `life`.
 
-    A dead process' tasks and handles are kept, unrun, until the world is torn down: dropping the
-    last reference to a suspended coroutine would run its `finally`.
+    A dead process' tasks and handles are kept, but not run, until the world is torn down: dropping
+    the last reference to a suspended coroutine would run its `finally` blocks.
     """
 
     def __init__(self, name: str, machine: Machine, life: int, seed: str) -> None:
@@ -58,13 +60,13 @@ class Process:
         self.state: State = "running"
         self.context = Context()
         self.context.run(PROCESS.set, self)
-        self.parked: list[Handle] = []  # what came due while it was paused, or dead
-        self.inbox: deque[Handle] = deque()  # what waits for its processor
+        self.parked: list[Handle] = []  # became ready while it was paused or dead
+        self.inbox: deque[Handle] = deque()  # waiting for its processor
         self.busy_until = 0
         self.waking = False
         self.connections: dict[int, Any] = {}  # transports, by number
         self.listeners: dict[int, Listener] = {}
-        self.holds: list[Any] = []  # keeps what must not be collected
+        self.holds: list[Any] = []  # references that prevent garbage collection
 
     def __repr__(self) -> str:
         return f"{self.name}#{self.life}"

@@ -1,11 +1,11 @@
-"""Keeps the real machine out of a simulated run.
+"""Isolates a simulated run from the real machine.
 
-What asyncio does not route through its loop is patched while a world runs: clocks and entropy
-answer from the simulation, threads and what blocks raise. An audit hook is the net under it:
-sockets and subprocesses raise for everybody, files for simulated processes (the harness itself
-writes its history). What can't be caught asks the machine in C: `datetime.now()`, `os.stat`,
-`Lock.acquire(timeout=…)`, a name bound before (`from time import time`). For our own servers
-ruff and tests/test_tidy.py ban what gives another run; `harness replay` finds it in any.
+Functions that bypass the asyncio loop are patched while a world runs: clocks and entropy come from
+the simulation, threads and blocking calls raise. An audit hook catches the rest: sockets and
+subprocesses raise for all code, files for simulated processes only (the harness itself writes its
+history). Calls in C can't be intercepted: `datetime.now()`, `os.stat`,
+`Lock.acquire(timeout=…)`, or a name bound before (`from time import time`). For our own servers
+ruff and tests/repository/test_tidy.py ban such calls; `harness replay` detects them in any target.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from harness.simulation.clock import Clock
 from harness.simulation.loop import NANOS, SimulatedLoop, SimulationEscape
 from harness.simulation.process import PROCESS
 
-# Audit events that never are the simulation's.
-_FOR_NOBODY = frozenset(
+# Audit events that raise for all code.
+_REFUSED_EVENTS = frozenset(
     {
         "socket.__new__",
         "socket.connect",
@@ -45,7 +45,8 @@ _FOR_NOBODY = frozenset(
         "time.sleep",
     }
 )
-_NOT_FOR_PROCESSES = frozenset(
+# Audit events that raise for simulated processes only.
+_REFUSED_TO_PROCESSES = frozenset(
     {
         "open",
         "os.chmod",
@@ -66,22 +67,21 @@ _NOT_FOR_PROCESSES = frozenset(
     }
 )
 Patch = tuple[Any, str, Any]  # owner, name, value
-_world: list[SimulatedLoop] = []  # the one that runs in this thread, if any
+_world: list[SimulatedLoop] = []  # the loop of the running world, if any
 _hooked = False
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
     if not _world:
         return
-    if event in _FOR_NOBODY:
+    if event in _REFUSED_EVENTS:
         raise SimulationEscape(f"{event}{args!r:.200}")
-    if event in _NOT_FOR_PROCESSES and PROCESS.get() is not None and not _reading_code():
-        raise SimulationEscape(f"{event}{args!r:.200}: files are the host's disk")
+    if event in _REFUSED_TO_PROCESSES and PROCESS.get() is not None and not _reading_code():
+        raise SimulationEscape(f"{event}{args!r:.200}: use host.disk for files")
 
 
 def _reading_code() -> bool:
-    """Python reads modules when it first meets them, and their lines for a traceback; that is no
-    business of the world."""
+    """Return whether Python itself is reading source code, for an import or a traceback."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         if "importlib" in frame.f_code.co_filename or frame.f_globals is linecache.__dict__:
@@ -99,12 +99,13 @@ def _refuse(name: str) -> Callable[..., NoReturn]:
 
 @contextlib.contextmanager
 def sandbox(loop: SimulatedLoop, seed: str) -> Iterator[None]:
-    """Time, chance and the outside are `loop`'s until the end of the block."""
+    """Within the block, take time and randomness from the simulation, and refuse other access to
+    the machine."""
     global _hooked
     if not _hooked:
         sys.addaudithook(_audit)
         _hooked = True
-    patches = [*_times(loop), *_chance(seed), *_REFUSED]
+    patches = [*_times(loop), *_randomness(seed), *_REFUSED]
     with _patched(patches), _seeded(f"{seed}/global"):
         _world.append(loop)
         try:
@@ -114,7 +115,7 @@ def sandbox(loop: SimulatedLoop, seed: str) -> Iterator[None]:
 
 
 def _times(loop: SimulatedLoop) -> list[Patch]:
-    """Clocks: those of the machine whose code asks. The time zone is UTC."""
+    """Return patches of the clocks, to those of the caller's machine. The time zone is UTC."""
 
     def clock() -> Clock:
         process = PROCESS.get()
@@ -151,8 +152,8 @@ def _times(loop: SimulatedLoop) -> list[Patch]:
     return patches
 
 
-def _chance(seed: str) -> list[Patch]:
-    """Entropy: a stream for each process, one for the harness."""
+def _randomness(seed: str) -> list[Patch]:
+    """Return patches of the entropy sources, to one stream per process and one for the harness."""
     rng = random.Random(f"{seed}/entropy")
 
     def entropy(size: int, flags: int = 0) -> bytes:
@@ -160,7 +161,7 @@ def _chance(seed: str) -> list[Patch]:
         return (rng if process is None else process.entropy).randbytes(size)
 
     class Seeded(random.Random):
-        """Without a seed, Python's takes one from the machine, in C."""
+        """Takes a missing seed from the simulation; Python's class asks the machine, in C."""
 
         def __init__(self, x: Any = None) -> None:
             super().__init__(entropy(32) if x is None else x)
@@ -217,7 +218,7 @@ def _patched(patches: list[Patch]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded(seed: str) -> Iterator[None]:
-    """Libraries draw from Python's global stream (redis-py's back-off does)."""
+    """Seed Python's global stream within the block: libraries use it (redis-py's back-off does)."""
     state = random.getstate()
     random.setstate(random.Random(seed).getstate())
     try:

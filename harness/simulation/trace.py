@@ -1,7 +1,7 @@
-"""What happened in the simulated world, in order, as lines and as a hash of them.
+"""The trace of a simulated run: its events in order, as text lines and as a hash of them.
 
-The trace is of messages, disks, faults and what processes log, never of the event loop's steps:
-those differ between versions of Python although nothing that anybody could see does.
+It records messages, disk operations, faults and log lines, never the event loop's steps: those
+differ between versions of Python even where the observable behaviour is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.errors import HistoryError
 
 
 class Trace:
-    """Hashes every line; writes them too where a path is given."""
+    """Hashes the line of every event, and writes it to a file if a path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
@@ -26,24 +26,24 @@ class Trace:
         self._sealed = False
 
     def open(self) -> None:
-        """Begin to write; raises `HistoryError`."""
+        """Create the file, if there is a path; raises `HistoryError`."""
         if self._path is not None:
-            with self._told():
+            with self._history_errors():
                 self._file = self._path.open("w", encoding="utf-8")
 
     def add(self, now: int, what: str) -> None:
-        """One event, nanoseconds after the world began."""
+        """Record an event at `now`, in nanoseconds since the start of the world."""
         if self._sealed:
             return
         line = f"{now // 10**9}.{now % 10**9:09d} {what}\n"
         self.count += 1
         self._hash.update(line.encode())
         if self._file is not None:
-            with self._told():
+            with self._history_errors():
                 self._file.write(line)
 
     def seal(self) -> None:
-        """The world is over: what comes now is not of it."""
+        """Ignore all later events: the run has ended."""
         self._sealed = True
 
     def digest(self) -> str:
@@ -52,11 +52,11 @@ class Trace:
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            with self._told():
+            with self._history_errors():
                 file.close()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _history_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as e:

@@ -1,4 +1,4 @@
-"""One end of a simulated TCP connection, as asyncio hands it to a protocol."""
+"""One end of a simulated TCP connection: an asyncio transport."""
 
 from __future__ import annotations
 
@@ -21,32 +21,31 @@ KEEPALIVE_OFF = (0, 0, 0)
 
 
 class Wire(Protocol):
-    """What a transport asks of the network."""
+    """The network interface that a transport uses."""
 
     loop: SimulatedLoop
 
     def send(self, end: Transport, kind: Kind, data: bytes) -> None: ...
 
     def consumed(self, end: Transport, size: int) -> None:
-        """The owner took data in."""
+        """Acknowledge `size` bytes that the owner of `end` has read."""
         ...
 
     def when_acknowledged(self, end: Transport) -> None:
-        """Wake a writer after the last acknowledgement that is on its way."""
+        """Wake a paused writer when the last acknowledgement in flight has arrived."""
         ...
 
     def keep_alive(self, end: Transport) -> None:
-        """The socket's owner asked for keep-alive."""
+        """Start keep-alive probes."""
         ...
 
     def forget_held(self, end: Transport) -> int:
-        """What a cut holds of this end will never leave; returns how many bytes."""
+        """Drop the held segments of an end; return their size in bytes."""
         ...
 
 
 class FakeSocket:
-    """What libraries ask of the socket behind a transport: its options are kept, and keep-alive
-    works."""
+    """Stands in for a transport's socket: stores options, and keep-alive takes effect."""
 
     family, type, proto = socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
 
@@ -63,7 +62,8 @@ class FakeSocket:
         return self._options.get((level, option), 0)
 
     def keepalive(self) -> tuple[int, int, int]:
-        """Idle seconds, seconds between probes, probes; Linux' defaults where they are not set."""
+        """Return (idle seconds, seconds between probes, number of probes), zeros if it is off.
+        Values that are not set are Linux' defaults."""
         if not self._options.get((socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
             return KEEPALIVE_OFF
         names = (("TCP_KEEPIDLE", 7200), ("TCP_KEEPINTVL", 75), ("TCP_KEEPCNT", 9))
@@ -84,7 +84,7 @@ class FakeSocket:
 
 
 class Transport(asyncio.Transport):
-    """See the module's text. `process` is None for the harness' clients."""
+    """One end of a connection. `process` is None for the harness' clients."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Transport(asyncio.Transport):
         addresses: tuple[Any, Any],
         context: Context,
     ) -> None:
-        """`link`: from here to the peer. `addresses`: own and the peer's."""
+        """`link`: the link to the peer. `addresses`: (own, the peer's)."""
         super().__init__()
         self.network = network
         self.number = number
@@ -104,13 +104,13 @@ class Transport(asyncio.Transport):
         self.context = context
         self.peer: Transport
         self.protocol: Any = None
-        self.gone = False  # the kernel does not know this end any more
-        self.horizon = 0  # when the last segment arrives: they stay in order
-        self.unsent = 0  # segments that wait for the process' processor
-        self.held: list[tuple[Kind, bytes]] = []  # by a cut link
-        self.acks_held = 0
-        self.acks: deque[tuple[int, int]] = deque()  # (time, bytes) on their way back
-        self.silent_since: int | None = None  # unanswered since then
+        self.gone = False  # closed in its kernel
+        self.horizon = 0  # when the last segment arrives, so that the next arrives later
+        self.unsent = 0  # segments waiting for the process' processor
+        self.held: list[tuple[Kind, bytes]] = []  # segments, by a cut link
+        self.acks_held = 0  # bytes whose acknowledgement a cut link holds
+        self.acks: deque[tuple[int, int]] = deque()  # (time of arrival, bytes) in flight
+        self.silent_since: int | None = None  # when the retransmission time-out began
         self.failed_probes = 0
         self._unread: list[tuple[Kind, bytes]] = []
         self._inflight = 0
@@ -190,7 +190,7 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         if self._closing:
             return
-        if self._unread:  # a kernel says so when nobody will ever read it
+        if self._unread:  # a kernel resets if it discards unread data
             self.network.send(self, "rst", b"")
         elif not self._eof_sent:
             self.network.send(self, "fin", b"")
@@ -201,15 +201,15 @@ class Transport(asyncio.Transport):
             self.network.send(self, "rst", b"")
             self._end(None)
 
-    # --- the kernel's side
+    # --- the kernel
 
     @property
     def paused(self) -> bool:
-        """Writing waits for the peer."""
+        """Whether the protocol's writing is paused until the peer acknowledges more."""
         return self._writing_paused
 
     def give(self, kind: Kind, data: bytes) -> None:
-        """A segment that has arrived; runs in the owner's context."""
+        """Handle a segment that has arrived; runs in the owner's context."""
         if self._closing:
             if kind == "data" and not self.peer.gone:
                 self.network.send(self, "rst", b"")
@@ -226,25 +226,25 @@ class Transport(asyncio.Transport):
             self._guarded(self.protocol.data_received, data)
 
     def fail(self, error: OSError) -> None:
-        """The connection is over, whatever was on its way."""
+        """End the connection with an error, unless it is closing."""
         if not self._closing:
             self._end(error)
 
     def settle_acks(self) -> None:
-        """Count what has been acknowledged by now."""
+        """Process the acknowledgements that have arrived by now."""
         now = self.network.loop.now_ns
         while self.acks and self.acks[0][0] <= now:
             self._inflight -= self.acks.popleft()[1]
 
     def go_on_writing(self) -> None:
-        """Runs in the owner's context, when enough was acknowledged."""
+        """Resume the protocol's writing if enough was acknowledged; runs in the owner's context."""
         self.settle_acks()
         if self._writing_paused and not self._closing and self._inflight <= self._low:
             self._writing_paused = False
             self.protocol.resume_writing()
 
     def _guarded(self, call: Callable[..., Any], *args: Any) -> Any:
-        """As asyncio does: an error in a protocol's callback is told and ends the connection."""
+        """Call the protocol; as in asyncio, an error is reported and aborts the connection."""
         try:
             return call(*args)
         except Exception as e:
@@ -276,7 +276,7 @@ class Transport(asyncio.Transport):
             )
 
     def die(self) -> None:
-        """The process is dead: nothing of it runs any more."""
+        """Mark this end closed without calling its protocol, because its process is dead."""
         self._closing = True
         self.gone = True
 

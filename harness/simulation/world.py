@@ -1,7 +1,7 @@
-"""Machines, the processes on them, and what an operator or an accident can do to them.
+"""The simulated world: machines, the processes on them, and faults of both.
 
-Names: a process is reached by its name; client hosts and the operator have names too, and the
-harness connects as one of them (`n1@c2`: to n1, from c2). Grudges range over all these names.
+Each process is addressed by its name. Client hosts and the operator have names too: the harness
+connects from one of them (`n1@c2`: to n1, from c2). Grudges use the same names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Main = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 class SimulatedHost:
-    """`harness.host.Host` for one process of the world."""
+    """Implements `harness.host.Host` for one simulated process."""
 
     def __init__(self, world: World, process: Process, disk: SimulatedDisk) -> None:
         self.name = process.name
@@ -67,7 +67,11 @@ class SimulatedHost:
 
 
 class World:
-    """See the module's text. `on_log` gets (process, line), `on_exit` (process, code, expected)."""
+    """The machines of one simulation, with their event loop, network, disks and trace.
+
+    `on_log` is called with (process, text), `on_exit` with (process, exit code, whether the
+    harness ended it).
+    """
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class World:
         service_ns: int = SERVICE_NS,
         trace: Trace | None = None,
     ) -> None:
-        """`service_ns`: how long a server needs for a command."""
+        """`service_ns`: the time that a server needs for one command."""
         self.seed = str(seed)
         self.service_ns = service_ns
         self.trace = trace or Trace()
@@ -87,16 +91,16 @@ class World:
         self.loop.on_error = self.log
         self.loop.on_system_exit = self._exited
         self.machines: dict[str, Machine] = {}
-        self.places: dict[str, Machine] = {}  # by the name of a process
+        self.places: dict[str, Machine] = {}  # by the name of the process
         self.on_log: Callable[[Process, str], None] = lambda process, text: None
         self.on_exit: Callable[[Process, int, bool], None] = lambda process, code, expected: None
-        self._sources: dict[str, str] = {}  # IP by name, of those that only connect
+        self._sources: dict[str, str] = {}  # the client hosts' IP addresses
         self._disks: dict[str, SimulatedDisk] = {}
         self._lives: dict[str, int] = {}
         self._dead: list[Process] = []
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
-        """Until `main` returns; then everything is torn down, and nothing of it runs any more."""
+        """Run until `main` returns, then tear the world down; return the result of `main`."""
         try:
             with sandbox(self.loop, self.seed), _interruptible() as interrupts:
                 task = self.loop.create_task(main, name="harness")
@@ -126,7 +130,7 @@ class World:
         return machine
 
     def add_client_host(self, name: str) -> None:
-        """A name to connect from."""
+        """Add a host from which the harness' clients can connect."""
         self._sources[name] = f"10.0.1.{len(self._sources) + 1}"
 
     def machine_powered(self, name: str) -> bool:
@@ -134,13 +138,14 @@ class World:
         return machine is None or machine.powered
 
     def ip(self, name: str) -> str:
-        """Of a process' machine, or of a client host; raises gaierror."""
+        """Return the IP address of a process' machine, a client host or the operator; raises
+        gaierror."""
         machine = self.places.get(name)
         if machine is not None:
             return machine.ip
         if name in self._sources or name == OPERATOR:
             return self._sources.get(name, "10.0.2.1")
-        raise socket.gaierror(socket.EAI_NONAME, f"there is no {name!r} in this world")
+        raise socket.gaierror(socket.EAI_NONAME, f"no simulated host is called {name!r}")
 
     def listener(self, name: str, port: int) -> Listener | None:
         machine = self.places.get(name)
@@ -148,7 +153,7 @@ class World:
         return None if process is None else process.listeners.get(port)
 
     def named(self, host: str, port: int) -> str:
-        """The process that a host and port mean; `host` may be an IP address."""
+        """Return the name of the process at a host and port; `host`: its name or IP address."""
         if host in self.places:
             return host
         for name, machine in self.places.items():
@@ -160,21 +165,21 @@ class World:
         self.trace.add(self.loop.now_ns - START_NS, what)
 
     def log(self, process: Process, text: str) -> None:
-        """A line of a process' log. Of a traceback only the last line is traced: the others differ
-        between versions of Python."""
+        """Log a text of a process. The trace gets only its last line: the other lines of a
+        traceback differ between versions of Python."""
         self.note(f"log {process.name} {text.strip().splitlines()[-1] if text.strip() else ''}")
         self.on_log(process, text)
 
     # --- processes
 
     def start(self, name: str, machine: Machine, main: Main) -> Process:
-        """Start `main(host)` as a process of a machine, which is switched on if it was off.
+        """Start `main(host)` as a process of a machine, which is powered on if it was off.
 
-        Raises `EnvironmentFailed` if it runs already.
+        Raises `EnvironmentFailed` if the process is already running.
         """
         running = machine.processes.get(name)
         if running is not None and running.state != "dead":
-            raise EnvironmentFailed(f"{name} runs already")
+            raise EnvironmentFailed(f"{name} is already running")
         if not machine.powered:
             machine.powered = True
             names = [n for n, m in self.places.items() if m is machine]
@@ -191,7 +196,7 @@ class World:
         return process
 
     def disk(self, name: str) -> SimulatedDisk:
-        """The folder of a process; it outlives the process."""
+        """Return the disk of a process; it outlives the process."""
         if name not in self._disks:
             rng = random.Random(f"{self.seed}/disk/{name}")
             self._disks[name] = SimulatedDisk(
@@ -200,18 +205,19 @@ class World:
         return self._disks[name]
 
     def kill(self, process: Process) -> None:
-        """SIGKILL: nothing of it runs any more; its machine's kernel resets its connections."""
+        """SIGKILL a process: its code stops, and its machine's kernel resets its connections."""
         if process.state == "dead":
             return
         self.note(f"kill {process!r}")
-        self._bury(process, silent=False)
+        self._mark_dead(process, silent=False)
         self.on_exit(process, -signal.SIGKILL, True)
 
     def power_off(self, machine: Machine) -> None:
-        """Processes and kernel are gone, what was not synced is lost, nobody is told."""
+        """Stop a machine's processes and kernel: no connection is closed, and writes that were not
+        synced may be lost."""
         self.note(f"power off {machine.name}")
         for process in machine.alive():
-            self._bury(process, silent=True)
+            self._mark_dead(process, silent=True)
             self.on_exit(process, -signal.SIGKILL, True)
         machine.powered = False
         for name, place in self.places.items():
@@ -219,12 +225,13 @@ class World:
                 self.note(f"disk {name} lost {self.disk(name).power_cut() or 'nothing'}")
 
     def pause(self, process: Process) -> None:
-        """SIGSTOP: the kernel goes on accepting connections and taking in bytes."""
+        """SIGSTOP a process: the kernel still accepts its connections and receives its bytes."""
         if process.state == "running":
             self.note(f"pause {process!r}")
             process.state = "paused"
 
     def resume(self, process: Process) -> None:
+        """SIGCONT a process."""
         if process.state == "paused":
             self.note(f"resume {process!r}")
             process.state = "running"
@@ -244,7 +251,8 @@ class World:
     def cut(self, flows: Iterable[tuple[str, str]]) -> None:
         self.network.cut(flows)
 
-    def _bury(self, process: Process, *, silent: bool) -> None:
+    def _mark_dead(self, process: Process, *, silent: bool) -> None:
+        """`silent`: its kernel is dead too, and resets no connections."""
         process.state = "dead"
         self._dead.append(process)
         process.holds += [
@@ -253,7 +261,7 @@ class World:
         self.network.kill(process, silent=silent)
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
-        """The main of a process returned or raised: so does a program end."""
+        """End a process whose `main` has returned, with exit code 0, or raised, with 1."""
         if process.state == "dead":
             return
         error = None if task.cancelled() else task.exception()
@@ -269,20 +277,21 @@ class World:
         self._exit(process, 0)
 
     def _exited(self, process: Process, error: SystemExit) -> None:
-        """`sys.exit`, wherever in the process."""
+        """End a process after `sys.exit` in any of its tasks or callbacks."""
         self._exit(process, error.code if isinstance(error.code, int) else int(bool(error.code)))
 
     def _exit(self, process: Process, code: int) -> None:
         if process.state == "dead":
             return
         self.note(f"exit {process!r} {code}")
-        self._bury(process, silent=False)
+        self._mark_dead(process, silent=False)
         self.on_exit(process, code, False)
 
 
 @contextmanager
 def _interruptible() -> Iterator[list[asyncio.Task[Any]]]:
-    """Ctrl-C cancels the first task of the list, and shows by a second entry that it did."""
+    """Yield a list: Ctrl-C cancels the task that was appended to it, and appends it once more, so
+    that the caller can tell."""
     tasks: list[asyncio.Task[Any]] = []
 
     def cancel(number: int, frame: object) -> None:

@@ -322,7 +322,7 @@ def test_a_process_runs_once() -> None:
 
     async def main() -> None:
         start(w, "a", idle)
-        with pytest.raises(EnvironmentFailed, match="a runs already"):
+        with pytest.raises(EnvironmentFailed, match="a is already running"):
             start(w, "a", idle)
 
     w.run(main())

@@ -116,7 +116,7 @@ def test_nobody_listens_nobody_is_there() -> None:
         start(w, "a", idle)
         with pytest.raises(ConnectionRefusedError):
             await connect(w)
-        with pytest.raises(OSError, match="no 'nobody' in this world"):
+        with pytest.raises(OSError, match="no simulated host is called 'nobody'"):
             await connect(w, name="nobody")
         w.power_off(w.machines["a"])
         began = seconds(w)

@@ -163,7 +163,7 @@ def test_files_are_for_the_harness_not_for_processes(tmp_path: Path) -> None:
     assert (tmp_path / "history").exists()
     assert not (tmp_path / "state").exists()
     assert "SimulationEscape: open(" in told[0]
-    assert "files are the host's disk" in told[0]
+    assert "use host.disk for files" in told[0]
 
 
 def test_a_process_may_import_what_it_has_not_yet_imported() -> None:
