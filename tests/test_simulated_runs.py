@@ -210,7 +210,7 @@ def test_wrong_usage_is_one_line(words, said, tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "who"), [("power", "cut the power of machines (simulated can)"),
-                       ("lossy", "make links lose anything (simulated can)")]
+                       ("lossy", "make links lose segments (simulated can)")]
 )  # fmt: skip
 def test_faults_of_the_simulation_elsewhere(fault, who, tmp_path, capsys) -> None:
     code = run_command(["run", "--target", "redis-model", "--nemesis", fault,

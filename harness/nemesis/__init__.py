@@ -1,7 +1,8 @@
-"""What breaks the system under test.
+"""Faults that are injected into the system under test.
 
-`protocol` what a fault is; `system` what faults act on and have done to it; `availability` why a
-fault is not possible somewhere; `victims` how processes are drawn and found; `catalogue` which
-faults there are, by entry point; `nemesis` performs them and measures their effect; `schedule` a
-plan as a generator. Every other file is a fault, but for `grudges`, the shapes of partitions.
+`protocol`: the protocol of a fault; `system`: what faults act on, and the active faults' state;
+`availability`: reasons why a fault is not available; `victims`: how processes are drawn and found;
+`catalogue`: the registered faults; `nemesis` injects and heals them and measures their effects;
+`schedule`: a plan as a generator; `grudges`: the shapes of partitions; `links`: the links of a
+process. Every other file is a fault.
 """

@@ -1,4 +1,4 @@
-"""Why a fault is not possible somewhere, in words."""
+"""Reasons why a fault is not available for a target in an environment."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ def lacking(
     capability: tuple[type, str] | None = None,
     nodes: int = 1,
 ) -> str | None:
-    """The reason, or None. `environment`, `capability`: the type that environment or target must
-    be of, and what it can't do otherwise. `nodes`: with fewer the fault could do nothing."""
+    """Return why a fault is not available, or None if it is.
+
+    `environment`, `capability`: the protocol that environment or target must implement, and what
+    one that does not is unable to do. `nodes`: the minimum for the fault to have an effect.
+    """
     if environment is not None and not isinstance(env, environment[0]):
         kind, what = environment
         return f"the {env.name} environment {what}{_those_that_do('harness.environments', kind)}"
@@ -45,5 +48,5 @@ def _those_that_do(group: str, kind: type) -> str:
 
 
 def _own_members(kind: type[Any]) -> list[str]:
-    """What a capability adds to the protocol that it extends."""
+    """Return the members that a capability adds to the protocol that it extends."""
     return [m for m in vars(kind) if not m.startswith("_")]

@@ -1,4 +1,4 @@
-"""Which faults there are, by entry point, and which of them a run asks for."""
+"""The registered faults (by entry point), and those that a run asks for."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ ALL, NONE = "all", "none"
 
 
 def fault(name: str) -> Fault:
-    """By its name, or as `module:Class`, which is its name then; raises `UsageError`."""
+    """Return a new fault, by name or as `module:Class` (then its name). Raises `UsageError`."""
     kind = load(GROUP, name)
     try:
         made: Fault = kind()
     except TypeError as e:
-        raise UsageError(f"can't make the fault {name!r}: {e}") from e
+        raise UsageError(f"can't create the fault {name!r}: {e}") from e
     if ":" in name:
-        made.name = name  # so that plans and histories name what can be loaded again
+        made.name = name  # so that the names in plans and histories can be loaded again
     return made
 
 
 def every() -> list[Fault]:
-    """All that are registered, by layer and name."""
+    """Return all registered faults, by layer and name."""
     return in_order([fault(name) for name in names(GROUP)])
 
 
 def in_order(faults: list[Fault]) -> list[Fault]:
-    """By layer; within one as they were named."""
+    """Return the faults by layer; those of one layer keep their order."""
     return sorted(faults, key=lambda f: f.traits.layer)
 
 
 def chosen(text: str, target: Target, env: Environment) -> list[Fault]:
-    """The faults of `--nemesis`: comma-separated names, `none`, or `all` that are available.
+    """Return the faults of `--nemesis`: comma-separated names, `none`, or `all` available ones.
 
-    Raises `UsageError` for an unknown name, and for a fault that is not available.
+    Raises `UsageError` for an unknown name and for a fault that is not available.
     """
     if text == NONE:
         return []
@@ -49,7 +49,7 @@ def chosen(text: str, target: Target, env: Environment) -> list[Fault]:
     by_name: dict[str, Fault] = {}
     for name in text.split(","):
         if name in (ALL, NONE):
-            raise UsageError(f"--nemesis {text}: {name!r} stands alone")
+            raise UsageError(f"--nemesis {text}: {name!r} can't be combined with other names")
         found_one = fault(name)
         reason = found_one.available(target, env)
         if reason is not None:

@@ -13,7 +13,7 @@ from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, u
 from harness.nemesis.system import System
 from harness.targets import Target
 
-DRIFT_PPM = 50_000  # at the usual strength, a clock may gain or lose three seconds a minute
+DRIFT_PPM = 50_000  # at strength 100 %: a clock gains or loses up to three seconds a minute
 NOTICEABLE_NS = 1_000_000
 CLOCKS = (CanSkewClocks, "can't skew the clocks of machines")
 
@@ -23,7 +23,7 @@ class Drift(victims.Victim):
 
 
 class ClockDrift:
-    """The clocks of a node run too fast or too slow; timers and leases with them."""
+    """The clocks of a node run too fast or too slow, and so do its timers and leases."""
 
     name = "clock-drift"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"wall-clock", "clock-rate"}))
@@ -56,7 +56,7 @@ class Drifting:
         self._before = before
 
     async def heal(self) -> Effect:
-        """The wall clock is set back by what it gained; a monotonic clock can't be."""
+        """Undo what the wall clock gained; a monotonic clock can't be set back."""
         await self._env.drift_clock(self._node, 0)
         _, after = await self._env.clock_error(self._node)
         gained = after - self._before
@@ -65,5 +65,6 @@ class Drifting:
 
 
 def effect_of(node: str, ahead_ns: int) -> Effect:
+    """Return the effect of a wall clock that was ahead (or behind: negative) by so much."""
     measured = {"node": node, "ahead_ms": round(ahead_ns / 1e6, 3)}
     return Effect(abs(ahead_ns) >= NOTICEABLE_NS, measured)

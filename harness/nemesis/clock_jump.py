@@ -1,4 +1,4 @@
-"""The wall clock of a node is set."""
+"""The wall clock of a node jumps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Jump(victims.Victim):
 
 
 class ClockJump:
-    """The wall clock of a node is set forward or back, by milliseconds or by a minute."""
+    """The wall clock of a node jumps forward or back, by between 30 ms and a minute."""
 
     name = "clock-jump"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"wall-clock"}))

@@ -1,4 +1,4 @@
-"""An operator promotes a replica without asking the old primary."""
+"""Failover to a replica by an operator."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from harness.targets import Failover, Target
 
 
 class To(TypedDict):
-    """`to`: the replica, as a role or by name."""
+    """`to`: the replica to promote, as a role or by name."""
 
     to: victims.Name
 
 
 class PromoteReplica:
-    """An operator's failover by a control path outside the links that faults act on; clients
-    follow. (REPLICAOF NO ONE on a replica; on memorydb a hand-over, which the primary performs.)
+    """An operator promotes a replica (REPLICAOF NO ONE, or memorydb's hand-over by the primary).
 
-    A replica that the faults of the moment separate from the primary is preferred. Nodes that
-    reach the new primary, the old one among them, are re-pointed at once, the others on healing.
+    The operator's control path is outside the links that faults act on; clients follow. A replica
+    that active faults separate from the primary is preferred. Nodes that can reach the new primary,
+    the old one among them, are re-pointed at once, the others on healing.
     """
 
     name = "failover"
@@ -32,8 +32,8 @@ class PromoteReplica:
 
     def available(self, target: Target, env: Environment) -> str | None:
         if not isinstance(env, CanKill | CanPause | CanPartition):
-            return f"the {env.name} environment injects no faults for a failover to go with"
-        knows = Failover, "knows no operator's failover"
+            return f"the {env.name} environment injects no faults to combine with a failover"
+        knows = Failover, "has no operator failover"
         return lacking(target, env, capability=knows, nodes=2)
 
     def draw(self, chance: Chance, system: System[Environment, Failover]) -> Arguments:
@@ -46,10 +46,10 @@ class PromoteReplica:
         able = [n for n in system.up if n != primary]
         separated = [n for n in able if (primary, n) in cut]
         candidates = separated or able
-        if not candidates and target.hands_over:  # nobody is there to take it
+        if not candidates and target.hands_over:  # it does not need a replica that is up
             candidates = [n for n in system.env.nodes if n != primary]
         if not candidates:
-            raise Skipped("no replica is there to be promoted")
+            raise Skipped("no replica is available for promotion")
         new = victims.choose(arguments["to"], candidates)
         done = await target.promote(new)
         near = [n for n in system.up if n != new and not {(new, n), (n, new)} & cut]

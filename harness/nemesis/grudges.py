@@ -1,6 +1,6 @@
-"""Shapes of network partitions: who drops whose packets.
+"""Shapes of network partitions, as grudges.
 
-A grudge is a directed map {process: those whose packets it drops}. Pure functions of the nodes.
+A grudge is a directed map {process: processes whose packets it drops}. All functions are pure.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from harness.environments.protocol import Grudge
 
 
 def split(*components: Sequence[str]) -> Grudge:
-    """Nobody hears anybody of another component."""
+    """Cut all links between different components."""
     everyone = frozenset(n for c in components for n in c)
     return {n: everyone - frozenset(c) for c in components for n in c}
 
 
 def one_host(nodes: Sequence[str], host: str) -> Grudge:
-    """One node is cut off from all others."""
+    """Cut one node off from all others."""
     return split([host], [n for n in nodes if n != host])
 
 
 def halves(nodes: Sequence[str], rng: random.Random) -> Grudge:
-    """Two components, as equal as can be."""
+    """Split the nodes into two random halves."""
     shuffled = rng.sample(list(nodes), len(nodes))
     middle = len(shuffled) // 2
     return split(shuffled[:middle], shuffled[middle:])
 
 
 def minority(nodes: Sequence[str], rng: random.Random) -> Grudge:
-    """A random minority of at least one is cut off from the majority."""
+    """Cut a random minority of at least one node off from the majority."""
     shuffled = rng.sample(list(nodes), len(nodes))
     size = rng.randint(1, max(1, (len(nodes) - 1) // 2))
     return split(shuffled[:size], shuffled[size:])
 
 
 def majorities_ring(nodes: Sequence[str], rng: random.Random) -> Grudge:
-    """Every node sees a majority, no two the same one (four nodes or more)."""
+    """Every node sees a majority, but no two see the same one (needs four nodes or more)."""
     ring = rng.sample(list(nodes), len(nodes))
     reach = len(ring) // 2 // 2 + (1 if len(ring) // 2 % 2 else 0)
     grudge = {}
@@ -48,7 +48,7 @@ def majorities_ring(nodes: Sequence[str], rng: random.Random) -> Grudge:
 
 
 def bridge(nodes: Sequence[str], rng: random.Random) -> Grudge:
-    """Two components and one node that hears both (three nodes or more)."""
+    """Two components, and one node connected to both (needs three nodes or more)."""
     shuffled = rng.sample(list(nodes), len(nodes))
     middle, rest = shuffled[0], shuffled[1:]
     cut = split(rest[: len(rest) // 2], rest[len(rest) // 2 :])
@@ -56,12 +56,12 @@ def bridge(nodes: Sequence[str], rng: random.Random) -> Grudge:
 
 
 def one_way(source: Sequence[str], sink: Sequence[str]) -> Grudge:
-    """The sinks do not hear the sources; the other direction goes."""
+    """Cut the links from the sources to the sinks, but not those in the other direction."""
     return {n: frozenset(source) for n in sink}
 
 
 def expand(grudge: Grudge, processes: Mapping[str, str]) -> Grudge:
-    """A grudge among hosts as one among the processes on them; other names stay as they are."""
+    """Turn a grudge among hosts into one among their processes; other names stay as they are."""
     on: dict[str, list[str]] = {}
     for process, host in processes.items():
         on.setdefault(host, []).append(process)
@@ -73,7 +73,7 @@ def expand(grudge: Grudge, processes: Mapping[str, str]) -> Grudge:
 
 
 def join(grudges: Iterable[Grudge]) -> Grudge:
-    """Whatever any of them drops."""
+    """Return the union of some grudges."""
     joined: dict[str, frozenset[str]] = {}
     for grudge in grudges:
         for node, dropped in grudge.items():
@@ -82,7 +82,7 @@ def join(grudges: Iterable[Grudge]) -> Grudge:
 
 
 def flows(grudge: Grudge) -> set[tuple[str, str]]:
-    """The directed pairs (from, to) that a grudge cuts."""
+    """Return the directed pairs (from, to) that a grudge cuts."""
     return {(source, sink) for sink, sources in grudge.items() for source in sources}
 
 

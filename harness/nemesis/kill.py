@@ -1,4 +1,4 @@
-"""A process is killed, and started again on healing."""
+"""A process is killed, and restarted on healing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KILLS = (CanKill, "can't kill processes")
 
 
 class Kill:
-    """SIGKILL of a node, or of another process of the target; healing starts it again."""
+    """SIGKILL of a node, or of another process of the target; healing restarts it."""
 
     name = "kill"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))

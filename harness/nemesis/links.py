@@ -1,4 +1,4 @@
-"""The links of a process, and what the network has counted of them."""
+"""The links of a process, and their counters."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from harness.nemesis.system import System
 
 
 def of(system: System[Any, Any], process: str) -> list[tuple[str, str]]:
-    """Every directed pair with this process."""
+    """Return the directed pairs (from, to) of a process and each other one, both ways."""
     everyone = (*system.env.processes, *system.env.client_hosts)
     others = [n for n in everyone if n != process]
     return [pair for other in others for pair in ((process, other), (other, process))]
 
 
 async def count(system: System[CanPartition, Any], process: str, what: str) -> int:
-    """The sum of a count, such as `delayed`, over the links of a process."""
+    """Return the sum of a counter, such as `delayed`, over the links of a process."""
     stats = await system.env.network.stats()
     return sum(stats[pair][what] for pair in of(system, process) if pair in stats)

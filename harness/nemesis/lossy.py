@@ -21,14 +21,14 @@ class Loss(victims.Victim):
 
 
 class LossyLinks:
-    """All links of a process lose segments, which TCP sends again, later and later."""
+    """All links of a process lose segments, which TCP retransmits with growing delays."""
 
     name = "lossy"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
     takes = Loss
 
     def available(self, target: Target, env: Environment) -> str | None:
-        return lacking(target, env, environment=(CanLose, "can't make links lose anything"))
+        return lacking(target, env, environment=(CanLose, "can't make links lose segments"))
 
     def draw(self, chance: Chance, system: System[CanLose, Target]) -> Arguments:
         percent = chance.rng.randint(1, min(80, chance.scaled(LOSS_PERCENT)))
@@ -59,5 +59,6 @@ class Lossy:
 
 
 async def lose(system: System[CanLose, Target], node: str, share: float) -> None:
+    """Make all links of a process lose this share of their segments."""
     for source, sink in links.of(system, node):
         await system.env.lose(source, sink, share)

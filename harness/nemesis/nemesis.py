@@ -1,4 +1,4 @@
-"""Performs faults, and records what they did."""
+"""Injects and heals faults, and reports their effects."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from harness.history.operations import Op
 from harness.nemesis.protocol import Fault, Injected, Skipped
 from harness.nemesis.system import System
 
-# Long enough for a node to start and load; a fault that takes longer failed.
+# Long enough for a node to start and load its data; a fault that takes longer has failed.
 FAULT_TIMEOUT_S = 30.0
 
 
 class Nemesis:
     """The interpreter's last worker: operations `start-FAULT` and `stop-FAULT`.
 
-    Their completions are always `info`, as nothing is promised of a fault; what was measured is
-    the value. Faults are told apart by their numbers, so that one may overlap with itself.
+    Their completions are always `info`, as a fault guarantees nothing; the value is what was done
+    or measured. Faults are identified by number, so that several of one kind may overlap.
     """
 
     def __init__(self, faults: Sequence[Fault], system: System) -> None:  # type: ignore[type-arg]
@@ -63,7 +63,7 @@ class Nemesis:
         )
 
     def healing(self) -> list[FaultEnded]:
-        """What ends whatever is still broken, in order."""
+        """Return the ends of all active faults, in the order in which to heal them."""
         ranked = sorted(
             self._injected.items(), key=lambda item: self._faults[item[1][0]].traits.layer
         )

@@ -1,8 +1,8 @@
-"""Network partitions: links are cut so that bytes are held while connections stay open.
+"""Network partitions: cut links hold their bytes while connections stay open.
 
-A grudge is drawn among roles: `primary`, `replica 1` (the first of the other nodes), or names of
-hosts, of processes of the log and of client hosts. When it is injected the roles are those of the
-moment, and whatever runs on a host is cut off with it.
+A grudge is drawn among roles (`primary`; `replica 1`, the first of the other nodes) and names of
+hosts, processes of the log and client hosts. Roles are resolved when it is injected, and a host is
+cut off with all processes on it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from harness.nemesis.system import System
 from harness.nemesis.wipe import LOG
 from harness.targets import Target
 
-TRIES = 50  # until a grudge is drawn that cuts a link in use, and no more than what is survived
+TRIES = 50  # attempts to draw a grudge that cuts a link in use and is tolerated by the target
 Draw = Callable[[list[str], System[Any, Any], random.Random], Grudge]
 
 
@@ -53,7 +53,7 @@ def _az(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudg
     return grudges.split([az], [p for p in system.env.processes if p != az])
 
 
-# By kind: from how many hosts on it cuts anything, and how it is drawn among them.
+# By kind: the least number of hosts for it to cut a link, and how it is drawn among them.
 KINDS: Mapping[str, tuple[int, Draw]] = {
     "one": (2, lambda hosts, system, rng: grudges.one_host(hosts, rng.choice(hosts))),
     "primary": (2, lambda hosts, system, rng: grudges.one_host(hosts, "primary")),
@@ -75,7 +75,7 @@ NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
 
 def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None:
-    """Raises `UsageError` for names that nobody has."""
+    """Raise `UsageError` for unknown names."""
     for sink, sources in grudge.items():
         for name in (sink, *sources):
             if name not in (*system.hosts, *system.env.client_hosts):
@@ -83,8 +83,8 @@ def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None
 
 
 class Grudges(TypedDict):
-    """`kind`: with one of the log's the grudge is among processes, else among hosts. `grudge`: who
-    drops whose packets."""
+    """`kind`: one of `OF_THE_LOG` has a grudge among processes, any other one among hosts.
+    `grudge`: {name: names whose packets it drops}."""
 
     kind: Literal[
         "one", "primary", "halves", "minority", "ring", "bridge", "one-way", "client", "log",
@@ -94,7 +94,7 @@ class Grudges(TypedDict):
 
 
 class Partition:
-    """A partition of one of the kinds below, drawn each time."""
+    """A partition of a random kind."""
 
     name = "partition"
     traits = DRAWN
@@ -110,8 +110,8 @@ class Partition:
         )  # fmt: skip
 
     def draw(self, chance: Chance, system: System[CanPartition, Target]) -> Arguments:
-        """Drawn again where it would cut no link in use, or more than the target survives,
-        whichever node is the primary then."""
+        """Draw a grudge that cuts a link in use and that the target tolerates, whichever node is
+        the primary when it is injected. Raises `UsageError`."""
         kinds = [self.kind] if self.kind is not None else _kinds(chance, system)
         hosts = _roles(system)
         for _ in range(TRIES):
@@ -122,7 +122,7 @@ class Partition:
                 return {"kind": kind, "grudge": grudges.as_json(grudge)}
         raise UsageError(
             f"--nemesis {self.name}: it cuts no link in use among {len(system.env.nodes)} nodes, "
-            "or more than the target survives"
+            "or more than the target tolerates"
         )
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Cut:
@@ -130,9 +130,9 @@ class Partition:
         kind = arguments["kind"]
         grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), primary)
         if not grudges.flows(grudge) & system.target.links(primary):
-            raise Skipped("it would cut no link that is in use now")
+            raise Skipped("it would cut no link that is in use")
         if not system.tolerated((), grudges.join([*system.grudges.values(), grudge])):
-            raise Skipped("with what is broken already it is more than the target survives")
+            raise Skipped("together with the active faults it is more than the target tolerates")
         before = await system.env.network.stats()
         did = {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
         cut = Cut(system, system.hold(grudge), grudge, before, did)
@@ -157,7 +157,7 @@ class Cut:
         self._before = before
 
     async def heal(self) -> Effect:
-        """Its effect is what its own links have held."""
+        """Heal the cut; its effect is the number of bytes that its own links have held."""
         network = self._system.env.network
         try:
             after = await network.stats()
@@ -175,14 +175,14 @@ class Cut:
 
 
 def _roles(system: System[Any, Any]) -> list[str]:
-    """The hosts, by what their nodes are: the primary first."""
+    """Return the hosts: nodes by role, the primary first, others by name."""
     nodes = list(system.env.nodes)
     others = [host for host in system.hosts if host not in nodes]
     return ["primary", *(f"replica {i}" for i in range(1, len(nodes))), *others]
 
 
 def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
-    """Those that cut something here; where the primary moves, between nodes."""
+    """Return the kinds that can cut a link here; only between servers where the primary moves."""
     count = len(system.hosts)
     separate = chance.primary_moves and count > 1
     kinds = [k for k, (least, _) in KINDS.items()
@@ -191,7 +191,7 @@ def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
 
 
 def _found(system: System[Any, Any], kind: str, grudge: Grudge, primary: str) -> Grudge:
-    """The grudge among processes, with these roles."""
+    """Resolve a grudge to processes, with this node as the primary."""
     nodes = [primary, *(n for n in system.env.nodes if n != primary)]
     names = {"primary": primary, **{f"replica {i}": n for i, n in enumerate(nodes) if i}}
     named = {
@@ -204,8 +204,8 @@ def _found(system: System[Any, Any], kind: str, grudge: Grudge, primary: str) ->
 def _fits(
     system: System[Any, Any], kind: str, grudge: Grudge, primary: str, chance: Chance
 ) -> bool:
-    """Whether it cuts something in use, and no more than what is survived, while that node is the
-    primary. Where the primary moves, its stream to some replica must be cut."""
+    """Return whether a grudge cuts a link in use, and the target tolerates it, while that node is
+    the primary. Where the primary moves, its replication stream to some replica must be cut."""
     found = _found(system, kind, grudge, primary)
     cut = grudges.flows(found)
     if chance.primary_moves and kind != "client" and not system.azs:
@@ -233,7 +233,7 @@ class PartitionPrimary(Partition):
 
 
 class PartitionHalves(Partition):
-    """Two components of nodes, as equal as can be."""
+    """The nodes are split into two halves."""
 
     name = "partition-halves"
     kind = "halves"
@@ -249,7 +249,7 @@ class PartitionMinority(Partition):
 
 
 class PartitionRing(Partition):
-    """Every node sees a majority, no two the same one."""
+    """Every node sees a majority, but no two see the same one."""
 
     name = "partition-ring"
     kind = "ring"
@@ -257,7 +257,7 @@ class PartitionRing(Partition):
 
 
 class PartitionBridge(Partition):
-    """Two components of nodes, and one node that hears both."""
+    """Two components of nodes, and one node connected to both."""
 
     name = "partition-bridge"
     kind = "bridge"
@@ -265,7 +265,7 @@ class PartitionBridge(Partition):
 
 
 class PartitionOneWay(Partition):
-    """The primary is not heard by the others, or does not hear them."""
+    """The links between the primary and the other nodes are cut in one direction."""
 
     name = "partition-one-way"
     kind = "one-way"
@@ -281,7 +281,7 @@ class PartitionClient(Partition):
 
 
 class PartitionLog(Partition):
-    """The primary is cut off from the log alone."""
+    """The primary is cut off from the log only."""
 
     name = "partition-log"
     kind = "log"
@@ -289,7 +289,7 @@ class PartitionLog(Partition):
 
 
 class PartitionAcks(Partition):
-    """What the log answers the primary is held; the log hears the primary."""
+    """The links from the log to the primary are cut, but not those to the log."""
 
     name = "partition-acks"
     kind = "acks"
@@ -297,7 +297,7 @@ class PartitionAcks(Partition):
 
 
 class PartitionAz(Partition):
-    """One process of the log is cut off from everything."""
+    """One process of the log is cut off from all other processes."""
 
     name = "partition-az"
     kind = "az"

@@ -1,4 +1,4 @@
-"""A process is stopped, and goes on on healing."""
+"""A process is paused, and resumed on healing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAUSES = (CanPause, "can't stop processes")
 
 
 class Pause:
-    """SIGSTOP of a node; healing sends SIGCONT, and what queued on its sockets is answered."""
+    """SIGSTOP of a process; healing sends SIGCONT, and its queued requests are processed."""
 
     name = "pause"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))

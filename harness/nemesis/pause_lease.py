@@ -1,4 +1,4 @@
-"""The primary is stopped for about as long as its lease."""
+"""The primary is paused for about as long as its lease."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ PauseMs = Annotated[int, Meta(ge=1, le=PAUSE_MS_MAX)]
 
 
 class Pauses(TypedDict):
-    """`pauses_ms`: how long each pause is; all of them within the time that a fault may take."""
+    """`pauses_ms`: the length of each pause; all of them fit into the time limit of a fault."""
 
     pauses_ms: Annotated[list[PauseMs], Meta(min_length=1, max_length=PAUSE_COUNT)]
 
 
 class PauseAtLease:
-    """SIGSTOP of the primary for about as long as its lease, a few times: what queued on its
-    sockets meanwhile must not be answered from what it knew before."""
+    """SIGSTOP of the primary for about as long as its lease, a few times.
+
+    Requests queued on its sockets meanwhile must not be answered from stale state.
+    """
 
     name = "pause-lease"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
@@ -65,10 +67,10 @@ class PauseAtLease:
             pauses.append({"node": node, "ms": ms, "stopped": stopped})
             await asyncio.sleep(_between_ms(system.target) / 1000)
         if not pauses:
-            raise Skipped("no primary runs")
+            raise Skipped("no primary is running")
         return Done({"pauses": pauses}, Effect(any(p["stopped"] for p in pauses), {}))
 
 
 def _between_ms(target: HasLease) -> int:
-    """From the end of a pause to the next."""
+    """Return the time from the end of a pause to the next one."""
     return min(target.lease_ms // 2, BETWEEN_MS_MAX)

@@ -1,4 +1,4 @@
-"""Power loss: what was not synced is gone, and nobody is told."""
+"""Power loss: writes that were not synced are lost, and connections end without notice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POWER = (CanCutPower, "can't cut the power of machines")
 
 
 class PowerLoss:
-    """The host of a node loses power; healing switches it on again."""
+    """The host of a node loses power, which healing restores."""
 
     name = "power"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
@@ -35,7 +35,7 @@ class PowerLoss:
         return {"victim": victims.draw_node(chance, system)}
 
     async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
-        """The node's host, or the first that may be lost where that one may not."""
+        """Switch off the node's host or, if its loss is not tolerated, the first whose loss is."""
         node = await victims.find(arguments["victim"], system)
         host = system.env.processes[node]
         able = [h for h in system.hosts if system.tolerated(system.on(h))]
@@ -45,7 +45,7 @@ class PowerLoss:
 
 
 class PowerLossOfAll:
-    """All hosts lose power at once."""
+    """All hosts lose power at once, which healing restores."""
 
     name = "power-all"
     traits = Traits(
@@ -66,9 +66,10 @@ class PowerLossOfAll:
 
 
 async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> Off:
+    """Cut the power of hosts; the result restores it."""
     nodes = [p for host in hosts for p in system.on(host)]
     primary = await system.target.primary()
-    # A node that another fault has killed loses power too, and is that fault's to start.
+    # A node that another fault has killed loses power too, but that fault restarts it.
     mine = [n for n in nodes if n not in system.down]
     off = Off(system, nodes, mine, was_primary=primary in nodes)
     async with undone_if_it_fails(off):
@@ -78,7 +79,7 @@ async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> O
 
 
 class Off:
-    """Hosts without power. `mine`: processes that healing starts again."""
+    """Hosts without power. `mine`: the processes that healing restarts."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""What a fault is.
+"""The protocol of a fault.
 
-A fault is a class without arguments, made known by an entry point in the group `harness.faults`,
-or given as `module:Class`. It keeps no state: what was injected is an object of its own, so that
-faults overlap, also with themselves.
+A fault is a class without arguments, registered as an entry point in the group `harness.faults`,
+or given as `module:Class`. It is stateless: every injection returns an object of its own, so that
+faults can overlap, also several of one kind.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Arguments = dict[str, Any]
 
 
 class Layer(IntEnum):
-    """In this order the faults of a cycle begin, and are healed: links before roles. A drawn cycle
+    """The order in which the faults of a cycle begin, and in which they are healed. A drawn cycle
     has at most one fault of PROCESSES."""
 
     LINKS = 0
@@ -33,9 +33,9 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """`disturbs`: what of a system it acts on: it can't hurt a target that depends on nothing of
-    that. `in_all`: one of the kinds of `--nemesis all`. `stops_everything`: while it lasts no
-    process runs. `moves_primary`: it makes another node the primary."""
+    """`disturbs`: what it acts on; it can't cause a violation on a target that depends on none of
+    it. `in_all`: whether `--nemesis all` includes it. `stops_everything`: no process runs while it
+    lasts. `moves_primary`: it makes another node the primary."""
 
     layer: Layer
     disturbs: frozenset[Disturbance]
@@ -45,11 +45,11 @@ class Traits:
 
 
 class Skipped(Exception):
-    """A fault's moment did not allow it; the text is the reason."""
+    """A fault could not be injected in the present state; the text is the reason."""
 
 
 class Effect(NamedTuple):
-    """What was measured of a fault when it was healed. `effective`: it did something."""
+    """What was measured of a fault on healing. `effective`: whether it had an effect."""
 
     effective: bool
     measured: dict[str, Any]
@@ -61,26 +61,26 @@ class Injected(Protocol):
     did: dict[str, Any]
 
     async def heal(self) -> Effect:
-        """Mend it and measure; called again where it raised `EnvironmentFailed`."""
+        """Undo the fault and return its effect; called again if it raised `EnvironmentFailed`."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chance:
-    """What the arguments of a fault are drawn with. `strength_percent`: how bad it may be, of the
-    usual. `together`: the faults of the same cycle."""
+    """Inputs for drawing the arguments of a fault. `strength_percent`: scales their maximum.
+    `together`: the faults of the same cycle."""
 
     rng: random.Random
     strength_percent: int = 100
     together: Sequence[Fault] = ()
 
     def scaled(self, most: int) -> int:
-        """How bad a fault may be at most."""
+        """Return a maximum scaled by the strength, at least 1."""
         return max(1, most * self.strength_percent // 100)
 
     @property
     def primary_moves(self) -> bool:
-        """Whether another fault of the cycle makes another node the primary."""
+        """Whether a fault of the cycle makes another node the primary."""
         return any(fault.traits.moves_primary for fault in self.together)
 
 
@@ -89,8 +89,8 @@ UNDO_TIMEOUT_S = 10.0
 
 @contextlib.asynccontextmanager
 async def undone_if_it_fails(injected: Injected) -> AsyncIterator[None]:
-    """What was done of a fault is mended where doing the rest of it fails, or takes too long: it
-    counts as not injected then, and nobody else heals it."""
+    """Undo a partly injected fault if the rest of its injection fails or takes too long: it counts
+    as not injected then, so the nemesis will not heal it."""
     try:
         yield
     except BaseException:
@@ -101,23 +101,23 @@ async def undone_if_it_fails(injected: Injected) -> AsyncIterator[None]:
 
 
 class Fault(Protocol):
-    """One kind of fault. `takes`: the type of its arguments, a TypedDict; those that a person
-    wrote are checked against it."""
+    """One kind of fault. `takes`: the type of its arguments, a TypedDict; a user's arguments are
+    validated against it."""
 
     name: str
     traits: Traits
     takes: type[Any]
 
     def available(self, target: Target, env: Environment) -> str | None:
-        """Why it is not possible for this target in this environment; None: it is."""
+        """Return why it is not available for this target in this environment, None if it is."""
         ...
 
     def draw(self, chance: Chance, system: System[Any, Any], /) -> Arguments:
-        """Arguments as JSON. Nothing has started yet: victims are roles, or names of processes."""
+        """Draw arguments, as JSON. Nothing has started yet: victims are roles or process names."""
         ...
 
     async def inject(self, system: System[Any, Any], arguments: Arguments, /) -> Injected:
-        """Break something. Raises `Skipped` where the moment does not allow it."""
+        """Inject the fault. Raises `Skipped` if the present state does not allow it."""
         ...
 
 
@@ -126,5 +126,5 @@ class Lasting(Fault, Protocol):
     """A fault whose injection takes a while."""
 
     def injection_ms(self, arguments: Arguments, target: Target, /) -> int:
-        """About how long: a plan has nothing else begin meanwhile."""
+        """Return about how long, in ms: no other fault of a plan begins meanwhile."""
         ...

@@ -1,4 +1,4 @@
-"""A process is killed and started again at once."""
+"""A process is killed and restarted at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.targets import Target
 
 
 class Restart:
-    """SIGKILL of a node, or of another process of the target, started again at once."""
+    """SIGKILL of a node, or of another process of the target, which is restarted at once."""
 
     name = "restart"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
@@ -41,7 +41,7 @@ class Restart:
 
 
 class Done:
-    """A fault that has nothing left to be healed."""
+    """A fault that is over and needs no healing."""
 
     def __init__(self, did: dict[str, Any], effect: Effect) -> None:
         self.did = did

@@ -1,4 +1,4 @@
-"""A plan as a generator: what the nemesis does, and when."""
+"""A plan as a generator of the nemesis' operations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.history.record import PlannedFault
 
 
 class PlanStep(msgspec.Struct, frozen=True):
-    """`at`: when it is planned, in nanoseconds. `number`: of the fault in the plan."""
+    """A begin or an end. `at`: its planned time in ns. `number`: the fault's index in the plan."""
 
     at: int
     begins: bool
@@ -23,10 +23,10 @@ class PlanStep(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """The faults of a plan, each begun and healed in the order of the plan.
+    """Begins and heals the faults of a plan in the order of the plan.
 
-    A fault keeps its length where it began late, because the nemesis was busy with another one.
-    One that was skipped, or could not be injected, is not healed. `began`: when each fault was.
+    A fault that begins late, because the nemesis was busy with another one, keeps its length. One
+    that was skipped or could not be injected is not healed. `began`: begin times by fault number.
     """
 
     faults: tuple[PlannedFault, ...]
@@ -67,13 +67,13 @@ class Planned(msgspec.Struct, frozen=True):
         return replace(self, steps=steps, beginning=None)
 
     def left(self) -> list[tuple[int, PlannedFault]]:
-        """The faults that have not begun, with their numbers."""
+        """Return the faults that have not begun, with their numbers."""
         return [(step.number, self.faults[step.number]) for step in self.steps if step.begins]
 
 
 def planned(faults: Sequence[PlannedFault]) -> Planned:
-    """What is healed at one moment is healed in the order in which it began, and before what
-    begins then."""
+    """Return the generator of a plan. Faults with the same end are healed in the order in which
+    they began, and before any fault that begins then."""
     steps = []
     for number, fault in enumerate(faults):
         steps.append(PlanStep(round(fault.at_s * NANOS), True, number))

@@ -1,4 +1,4 @@
-"""Links that carry everything, but late."""
+"""Links with additional delay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Delay(victims.Victim):
 
 
 class SlowLinks:
-    """All links of a process are slow, with jitter."""
+    """All links of a process are delayed, with jitter."""
 
     name = "slow"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
@@ -61,5 +61,6 @@ class Slow:
 
 
 async def shape(system: System[CanPartition, Target], node: str, delay_s: float) -> None:
+    """Delay all links of a process, with jitter; 0 ends it."""
     for source, sink in links.of(system, node):
         await system.env.network.shape(source, sink, delay_s=delay_s, jitter_s=delay_s / 4)

@@ -1,4 +1,4 @@
-"""What faults act on, and what the other faults of the moment have done to it."""
+"""The system that faults act on, with the state of the active faults."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ T_co = TypeVar("T_co", bound=Target, covariant=True)
 
 @dataclass
 class System(Generic[E_co, T_co]):
-    """A target in an environment, of the types that a fault has asked for.
+    """A target in an environment, of the types that a fault requires.
 
-    `grudges`: those of the moment, by whoever holds them. `down`, `paused`: processes that a fault
-    has stopped. `wiped`: processes of the log that are not readmitted yet.
+    `beyond_tolerance`: also inject what the target does not tolerate. `grudges`: the active ones,
+    by the number that `hold` returned. `down`, `paused`: processes that a fault has killed or
+    paused. `wiped`: wiped processes of the log that have not been readmitted.
     """
 
     env: E_co
@@ -32,7 +33,7 @@ class System(Generic[E_co, T_co]):
 
     @property
     def helpers(self) -> list[str]:
-        """Processes of the target that are no nodes."""
+        """Processes of the target that are not nodes."""
         return [p for p in self.env.processes if p not in self.env.nodes]
 
     @property
@@ -46,26 +47,27 @@ class System(Generic[E_co, T_co]):
 
     @property
     def up(self) -> list[str]:
-        """The nodes that no fault has stopped."""
+        """The nodes that no fault has killed or paused."""
         return [n for n in self.env.nodes if n not in self.down | self.paused]
 
     def on(self, host: str) -> list[str]:
-        """The processes of a host."""
+        """Return the processes of a host."""
         return [p for p, h in self.env.processes.items() if h == host]
 
     def tolerated(self, more: Iterable[str], grudge: Grudge | None = None) -> bool:
-        """Whether the target survives it if these are lost too; `grudge`: what is to be cut."""
+        """Return whether the target tolerates the active faults and the loss of these processes.
+        `grudge`: all that is cut then; None: the active grudges."""
         if self.beyond_tolerance:
             return True
         out = self.down | self.paused | self.wiped | set(more)
         return self.target.tolerates(out, flows(self.grudge() if grudge is None else grudge))
 
     def grudge(self) -> Grudge:
-        """Everything that is cut at the moment."""
+        """Return the union of the active grudges."""
         return join(self.grudges.values())
 
     def hold(self, grudge: Grudge) -> int:
-        """Add a grudge; returns by what it is taken away again."""
+        """Add a grudge and return its key in `grudges`."""
         number = max(self.grudges, default=0) + 1
         self.grudges[number] = grudge
         return number

@@ -1,8 +1,8 @@
-"""Processes that a fault acts on: drawn as a role, found by the state of the moment.
+"""Victims: the processes that a fault acts on, drawn as roles and resolved on injection.
 
 A victim is `primary`; `replica 2`, the second of the nodes that are up and not the primary;
-`helper 1`, the first of the processes beside the nodes that the target may lose now; or the name of
-a process. Where there are fewer, counting begins anew.
+`helper 1`, the first process that is not a node and whose loss the target tolerates now; or the
+name of a process. Numbers beyond the last one wrap around.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from harness.nemesis.protocol import Chance, Skipped
 from harness.nemesis.system import System
 from harness.targets import Failover
 
-HELPERS_PERCENT = 40  # how often a process that is no node is drawn, where there are some
+HELPERS_PERCENT = 40  # how often a process that is not a node is drawn, if there are any
 _ROLE = re.compile(r"(replica|helper) ([1-9]\d*)")
 
 
 def draw_node(chance: Chance, system: System[Any, Any]) -> str:
-    """The primary as often as not. Where the primary moves in the same cycle always the primary;
-    never, where the primary itself has to hand over."""
+    """Draw a node, the primary at least half of the time. If the primary moves in the same cycle:
+    always the primary, or never where the primary itself performs the hand-over."""
     count, rng = len(system.env.nodes), chance.rng
     if chance.primary_moves:
         target = system.target
@@ -37,7 +37,7 @@ def draw_node(chance: Chance, system: System[Any, Any]) -> str:
 
 
 def draw_process(chance: Chance, system: System[Any, Any]) -> str:
-    """A node as above, or now and then another process."""
+    """Draw a node, or sometimes (`HELPERS_PERCENT`) another process."""
     helpers = system.helpers
     if helpers and chance.rng.randrange(100) < HELPERS_PERCENT:
         return f"helper {chance.rng.randint(1, len(helpers))}"
@@ -45,11 +45,11 @@ def draw_process(chance: Chance, system: System[Any, Any]) -> str:
 
 
 async def find(victim: str, system: System[Any, Any]) -> str:
-    """The process; raises `Skipped` where there is none that runs."""
+    """Return the process that a victim is now. Raises `Skipped` if none is running."""
     if victim.startswith("helper "):
         spare = [p for p in system.helpers if p not in system.down and system.tolerated([p])]
         if not spare:
-            raise Skipped("none of the processes beside the nodes may be lost now")
+            raise Skipped("no process other than a node may be lost now")
         return _nth(spare, victim)
     up = system.up
     if victim in system.env.processes:
@@ -65,12 +65,12 @@ async def find(victim: str, system: System[Any, Any]) -> str:
 
 
 def choose(victim: str, candidates: list[str]) -> str:
-    """That one of the candidates: by name, or by the number of the role. Raises `Skipped` for the
-    name of another."""
+    """Return one of the candidates: by name, or by the number of the role. Raises `Skipped` for
+    any other name."""
     if victim in candidates:
         return victim
     if not _ROLE.fullmatch(victim):
-        raise Skipped(f"{victim} can't be chosen now: {', '.join(candidates)} can")
+        raise Skipped(f"{victim} can't be chosen now, only {', '.join(candidates)}")
     return _nth(candidates, victim)
 
 
@@ -79,19 +79,19 @@ def _nth(processes: list[str], role: str) -> str:
 
 
 def check(victim: str, system: System[Any, Any]) -> None:
-    """Raises `UsageError` for what can't be a victim here."""
+    """Raise `UsageError` for a text that is neither a role nor the name of a process."""
     if victim != "primary" and victim not in system.env.processes and not _ROLE.fullmatch(victim):
         raise UsageError(
-            f"{victim!r} is no process: give primary, `replica 1`, `helper 1`, or one of "
+            f"{victim!r} is not a process: give primary, `replica 1`, `helper 1`, or one of "
             f"{', '.join(system.env.processes)}"
         )
 
 
-# The type of an argument that names a victim: what a person wrote is checked.
+# The type of an argument that names a victim; `check` validates a user's text.
 Name = Annotated[str, Meta(extra={"check": check})]
 
 
 class Victim(TypedDict):
-    """The arguments of a fault of one process."""
+    """The arguments of a fault that acts on one process."""
 
     victim: Name

@@ -28,14 +28,14 @@ LOG = (HasLog, "has no log of its own")
 
 
 class Which(TypedDict):
-    """`number`: of the process, among those that may be lost now."""
+    """`number`: from 1, among the processes whose loss is tolerated on injection."""
 
     number: Annotated[int, Meta(ge=1)]
 
 
 class Wipe:
-    """A process of the log is killed and its disk erased; healing starts it, and waits until it
-    counts again."""
+    """A process of the log is killed and its disk erased; healing restarts it and waits until it
+    is readmitted as a voting member."""
 
     name = "wipe"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
@@ -48,7 +48,7 @@ class Wipe:
         return {"number": chance.rng.randint(1, len(system.azs))}
 
     async def inject(self, system: System[CanKill, HasLog], arguments: Arguments) -> Wiped:
-        """The process of that number, among those that may be lost now."""
+        """Wipe the process of that number among those whose loss is tolerated now."""
         able = [p for p in system.azs if p not in system.down and system.tolerated([p])]
         if not able:
             raise Skipped("no process of the log may be lost now")

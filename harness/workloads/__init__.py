@@ -1,4 +1,4 @@
-"""What clients do, and what is claimed of the result.
+"""Workloads: the operations that clients perform, and the claims checked afterwards.
 
-One workload a file: generator, client operations, final operations, checkers for its claims.
+One workload per file: generator, client operations, final generator, checkers for its claims.
 """

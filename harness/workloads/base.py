@@ -1,4 +1,4 @@
-"""The protocol of a workload, and what several workloads share."""
+"""The workload protocol, and helpers that several workloads share."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from harness.targets import Disturbance, Target
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadOptions:
-    """`nodes`: of the target, the first primary first. `prefix`: of every key on the server.
-    `promises`: what the target promises, see `Target`. `timeout_s`: of an operation.
-    `reads_percent`: of the operations; None: what the workload thinks best."""
+    """`nodes`: the target's nodes, the initial primary first. `prefix`: starts every key on the
+    server. `promises`: the target's guarantees, see `Target`. `timeout_s`: per operation.
+    `reads_percent`: the share of reads among the operations; None: the workload's default."""
 
     nodes: tuple[str, ...]
     concurrency: int
@@ -45,14 +45,18 @@ class WorkloadOptions:
     reads_percent: int | None = None
 
     def reads_or(self, percent: int) -> int:
+        """Return `reads_percent`, or this default if it is not set."""
         return percent if self.reads_percent is None else self.reads_percent
 
 
 class Workload(Protocol):
-    """`depends_on`: what of the environment its claims depend on, beside what the target does.
-    `reads`: kinds of operation that can't write. `forms`: those that are a script or a
-    transaction. `minimum`: successes of each kind that a run needs to mean something.
-    `keys`: server keys that were used, in order."""
+    """Client operations, and claims about their history.
+
+    `depends_on`: the disturbances that its claims depend on, besides those of the target.
+    `reads`: kinds of operation that can't write. `forms`: the kinds sent as a script or a
+    transaction. `minimum`: how many operations of each kind must succeed for a run to be
+    conclusive. `keys`: server keys used so far, in order of first use.
+    """
 
     name: str
     depends_on: frozenset[Disturbance]
@@ -62,34 +66,34 @@ class Workload(Protocol):
     keys: dict[str, None]
 
     def generator(self) -> Generator:
-        """What clients do while faults happen; unbounded."""
+        """Return the operations while faults are injected; unbounded."""
         ...
 
     def final(self) -> Generator | None:
-        """What clients do after everything was healed; asked when the main part has ended."""
+        """Return the operations after healing, or None; called when the main part has ended."""
         ...
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
-        """Send an operation's commands; returns its completion, or raises redis-py's errors."""
+        """Send an operation's commands and return its completion. Raises redis-py's errors."""
         ...
 
     def claims(self) -> dict[str, Checker]:
-        """What is checked, by the name of the claim."""
+        """Return the checkers by the names of their claims."""
         ...
 
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A workload that asks the server something before it begins."""
+    """A workload that queries the server before it begins."""
 
     async def prepare(self, connection: RedisConnection) -> None:
-        """Once, on a connection to the primary; raises `UsageError`."""
+        """Query the server; called once, with a connection to the primary. Raises `UsageError`."""
         ...
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a script acts on. `now`: nanoseconds since it began."""
+    """The objects that a script acts on. `now`: returns nanoseconds since it began."""
 
     env: Environment
     target: Target
@@ -99,17 +103,17 @@ class Stage:
 
 @runtime_checkable
 class Scripted(Protocol):
-    """A workload that is a script: every step is fixed, faults too."""
+    """A workload that is a script: every step is fixed, including the faults."""
 
     async def play(self, stage: Stage) -> None:
-        """Raises `EnvironmentFailed` where it broke off."""
+        """Run the script. Raises `EnvironmentFailed` if it can't be completed."""
         ...
 
 
 class Demoted:
-    """Answers that the harness' own routing got from a node that was no primary any more.
+    """Counts operations that were routed to the primary but answered by a replica.
 
-    Measured, so that they can't be taken for the server's fault.
+    They come from the harness' own routing, so they are measured and not blamed on the server.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -127,9 +131,9 @@ class Demoted:
 
 
 class IndependentKeys(msgspec.Struct, frozen=True):
-    """One key after the other: `make(key)` until it is exhausted, then the next key.
+    """Uses keys sequentially: `make(key)` until it is exhausted, then key + `stride`.
 
-    Several of these with the same `stride` and different `key` never meet.
+    Instances with the same `stride` and different first keys below it use disjoint keys.
     """
 
     make: Callable[[int], Generator]
@@ -157,15 +161,15 @@ class IndependentKeys(msgspec.Struct, frozen=True):
 
 
 def log_claims(workload: Traced, options: WorkloadOptions) -> dict[str, Checker]:
-    """The audit of the log, where the target has one."""
+    """Return the claim `log-audit` if the target has a log, else no claims."""
     return {"log-audit": LogAudit(workload)} if "log" in options.promises else {}
 
 
 def in_groups(
     concurrency: int, size: int, make: Callable[[int], Generator], operations: int
 ) -> Generator:
-    """Workers in groups of about a size, each on keys of its own: so many operations of
-    `make(key)`, then the next key."""
+    """Split the workers into groups of about `size`, each on its own keys: `operations`
+    operations of `make(key)`, then the next key."""
     groups = max(1, concurrency // size)
     parts = []
     for first in range(groups):
@@ -180,7 +184,7 @@ FINAL_STEP_NS = 150_000_000
 
 
 def final_reads(keys: list[int]) -> Generator:
-    """Every key once, by one worker, tried again a few times until it is answered."""
+    """Read every key once, by one worker, with up to `FINAL_TRIES` attempts per key."""
     tries = [
         try_again(
             lambda key=key: Once("read", [key, None])  # type: ignore[misc]
@@ -191,5 +195,5 @@ def final_reads(keys: list[int]) -> Generator:
 
 
 def try_again(make: Callable[[], Generator]) -> Generator:
-    """An invocation, tried again now and then until it is answered, or was tried often enough."""
+    """Repeat an invocation until it is ok, up to `FINAL_TRIES` times, `FINAL_STEP_NS` apart."""
     return UntilOk(Delay(Cycle(make, times=FINAL_TRIES), FINAL_STEP_NS))

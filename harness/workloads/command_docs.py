@@ -1,4 +1,4 @@
-"""Commands drawn from what a server says of itself: COMMAND DOCS and COMMAND INFO."""
+"""Random commands generated from a server's COMMAND DOCS and COMMAND INFO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-# Few of everything, so that commands meet; with some of the edges.
+# Few values of each type, so that commands interact; edge cases among them.
 POOLS: dict[str, tuple[str, ...]] = {
     "integer": ("0", "1", "2", "3", "-1", "-2", "5", "10", "100"),
     "double": ("0", "1", "2.5", "-1", "3", "0.5", "10", "inf", "-inf", "(1"),
@@ -30,12 +30,14 @@ NAMED: dict[str, tuple[str, ...]] = {
 OPTIONAL_PERCENT = 25
 MORE_PERCENT = 35
 KEYS_MAX = 4
-# Most commands get a key that holds what they are for.
+# A key per data type: most commands get the key of the type that they operate on.
 KINDS = ("string", "list", "hash", "set", "sorted-set", "stream")
 OWN_KIND_PERCENT = 75
 
 
 class Argument(msgspec.Struct, frozen=True):
+    """An argument as COMMAND DOCS describes it."""
+
     name: str
     type: str
     token: str | None = None
@@ -44,7 +46,7 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 class Documented(msgspec.Struct, frozen=True):
-    """`group`: that it is documented in."""
+    """A command. `words`: its name and subcommand. `group`: its group in COMMAND DOCS."""
 
     words: tuple[str, ...]
     group: str
@@ -53,8 +55,10 @@ class Documented(msgspec.Struct, frozen=True):
 
 
 def read_docs(docs: Sequence[Any], info: Sequence[Any]) -> list[Documented]:
-    """Commands that read or write keys and answer at once, by name, from the replies to COMMAND
-    DOCS and COMMAND INFO as RESP2 shows them."""
+    """Return the commands that read or write keys and need not block, sorted by name.
+
+    `docs`, `info`: the replies to COMMAND DOCS and COMMAND INFO in RESP2.
+    """
     flags: dict[str, frozenset[str]] = {}
     for entry in info:
         _flags(entry, flags)
@@ -80,14 +84,14 @@ def _read(
 ) -> None:
     for part, of_part in _pairs(doc.get("subcommands", ())):
         _read(part, dict(_pairs(of_part)), flags, into)
-    told = flags.get(name, frozenset())
-    usable = told & {"readonly", "write"} and not told & {"admin", "noscript", "pubsub"}
+    flagged = flags.get(name, frozenset())
+    usable = flagged & {"readonly", "write"} and not flagged & {"admin", "noscript", "pubsub"}
     arguments = tuple(_argument(dict(_pairs(each))) for each in doc.get("arguments", ()))
-    if "blocking" in told and not any(argument.token == "BLOCK" for argument in arguments):
-        usable = False  # it waits, whether it is asked to or not
+    if "blocking" in flagged and not any(argument.token == "BLOCK" for argument in arguments):
+        usable = False  # it always blocks
     if usable and any(_has_key(argument) for argument in arguments):
         words = tuple(name.upper().split("|"))
-        into.append(Documented(words, doc.get("group", ""), "write" in told, arguments))
+        into.append(Documented(words, doc.get("group", ""), "write" in flagged, arguments))
 
 
 def _argument(doc: dict[str, Any]) -> Argument:
@@ -105,25 +109,25 @@ def _has_key(argument: Argument) -> bool:
 
 
 def draw(command: Documented, keys: Sequence[str], rng: random.Random) -> list[str]:
-    """A command with arguments, on some of these keys."""
+    """Return the words of a command with random arguments, on some of these keys."""
     group = "string" if command.group == "bitmap" else command.group
     if group in KINDS:
-        own = keys[KINDS.index(group) % len(keys)]
-        keys = [own if rng.randrange(100) < OWN_KIND_PERCENT else key for key in keys]
+        preferred = keys[KINDS.index(group) % len(keys)]
+        keys = [preferred if rng.randrange(100) < OWN_KIND_PERCENT else key for key in keys]
     words = list(command.words)
-    counts: list[int] = []  # places of numkeys
+    counts: list[int] = []  # positions of numkeys
     for argument in command.arguments:
         words += _draw(argument, keys, rng, counts, len(words))
-    for place in counts:
+    for position in counts:
         count = 0
-        while place + 1 + count < len(words) and words[place + 1 + count] in keys:
+        while position + 1 + count < len(words) and words[position + 1 + count] in keys:
             count += 1
-        words[place] = str(count)
+        words[position] = str(count)
     return words
 
 
 def _draw(
-    argument: Argument, keys: Sequence[str], rng: random.Random, counts: list[int], place: int
+    argument: Argument, keys: Sequence[str], rng: random.Random, counts: list[int], position: int
 ) -> list[str]:
     if "optional" in argument.flags and rng.randrange(100) >= OPTIONAL_PERCENT:
         return []
@@ -136,13 +140,13 @@ def _draw(
             words.append(argument.token)
         if argument.type == "oneof":
             chosen = rng.choice(argument.arguments)
-            words += _draw(_needed(chosen), keys, rng, counts, place + len(words))
+            words += _draw(_needed(chosen), keys, rng, counts, position + len(words))
         elif argument.type == "block":
             for part in argument.arguments:
-                words += _draw(part, keys, rng, counts, place + len(words))
+                words += _draw(part, keys, rng, counts, position + len(words))
         elif argument.type != "pure-token":
             if argument.name == "numkeys":
-                counts.append(place + len(words))
+                counts.append(position + len(words))
             words.append(_word(argument, keys, rng))
     return words
 

@@ -1,7 +1,8 @@
-"""Any commands: drawn from the server's own documentation, judged by a model of Redis.
+"""Arbitrary commands: generated from the server's COMMAND DOCS, checked by a model of Redis.
 
-As AWS tests MemoryDB (the paper, 7): commands from the engine's specification with biased
-arguments, on few keys of one slot, and every reply checked for linearizability.
+AWS tests MemoryDB like this ("Amazon MemoryDB: A Fast and Durable Memory-First Cloud Database",
+SIGMOD 2024, section 7): commands from the engine's specification with biased arguments, on few
+keys of one slot, and every reply checked for linearizability.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from harness.workloads.base import (
 from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
 
 KEYS = len(KINDS)
-GROUP = 4  # workers on one group of keys at a time
+GROUP = 4  # workers per group of keys
 OPERATIONS_A_GROUP = 150
 READS_PERCENT = 40
-TRIES = 50  # until a command is drawn that the model understands
-# Told by who could not execute a command, not by the command.
+TRIES = 50  # attempts to draw a command that the model supports
+# Errors of a node that did not execute the command; other errors are replies of the command.
 ROUTING = DEFINITE_CODES["command"] - {"WRONGTYPE", "NOSCRIPT"}
 
 
 class Commands(msgspec.Struct, frozen=True):
-    """Commands on the keys of one group."""
+    """Random commands on the keys of one group."""
 
     group: int
     keys: tuple[str, ...]
@@ -64,7 +65,7 @@ class Commands(msgspec.Struct, frozen=True):
 
 
 class CommandsWorkload:
-    """Claim: every reply is what one Redis alone would have answered at some moment between."""
+    """Claim: all replies are linearizable with respect to a single Redis server."""
 
     name = "commands"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -80,7 +81,7 @@ class CommandsWorkload:
         self._commands: dict[bool, list[Documented]] = {}  # by whether they write
 
     async def prepare(self, connection: RedisConnection) -> None:
-        """Ask the server what it knows; raises `UsageError` where it does not say."""
+        """Read the server's command documentation. Raises `UsageError` if it has none."""
         try:
             docs = await connection.call("COMMAND", "DOCS")
             info = await connection.call("COMMAND")
@@ -89,10 +90,10 @@ class CommandsWorkload:
         every = read_docs(docs, info)
         self._commands = {w: [c for c in every if c.writes is w] for w in (False, True)}
         if not all(self._commands.values()):
-            raise UsageError("--workload commands: COMMAND DOCS names no commands on keys")
+            raise UsageError("--workload commands: COMMAND DOCS lists no commands on keys")
 
     def draw(self, rng: Any, keys: Sequence[str], *, reads: bool) -> list[str]:
-        """A command that the model understands."""
+        """Return a random command that the model supports."""
         for _ in range(TRIES):
             words = draw(rng.choice(self._commands[not reads]), keys, rng)
             if self._model.understands(words, keys):
@@ -112,7 +113,7 @@ class CommandsWorkload:
         return tuple(f"{self._options.prefix}{{{group}}}{k}" for k in range(KEYS))
 
     def final(self) -> Generator | None:
-        """What kind of value every key has in the end."""
+        """Read the type of every key."""
         tries = [
             try_again(
                 lambda group=group, name=name: Once(  # type: ignore[misc]
@@ -143,7 +144,7 @@ class CommandsWorkload:
         return op.completed("ok", value=[group, [words, seen]], role=claimed)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
-        """Commands are not unlike each other: the log is audited as a whole."""
+        """Return nothing: equal commands recur, so the log is audited only as a whole."""
         return []
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
@@ -151,7 +152,7 @@ class CommandsWorkload:
 
 
 def _plain(reply: Any) -> Any:
-    """Errors, also within a reply, as the model has them."""
+    """Return the reply with all errors, nested ones too, as the model represents them."""
     if isinstance(reply, Exception):
         return {"error": error_code(reply)}
     if isinstance(reply, list):

@@ -1,4 +1,4 @@
-"""Counters: positive amounts added, read back in the end."""
+"""Counters: increments by positive amounts, read back at the end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COUNTERS = 4
 
 
 class Counter:
-    """Claim: each counter ends, and is always read, between what was acknowledged and what was
-    asked for."""
+    """Claim: every value read, the final one too, lies between the sum of the acknowledged and
+    the sum of the attempted increments."""
 
     name = "counter"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -33,7 +33,7 @@ class Counter:
         self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
-        """Additions of 1 to 5, and reads."""
+        """Return increments by 1 to 5, and reads."""
         reads = self._options.reads_or(READS_PERCENT)
 
         def draw(rng: random.Random) -> tuple[str, list[int | None]]:
@@ -55,7 +55,7 @@ class Counter:
         }
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
-        """Amounts recur: an addition can't be told from another."""
+        """Return nothing: increments by the same amount can't be distinguished."""
         return []
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from harness.workloads.register import number
 LOCKS = 20
 LEASE_MS = 150
 RELEASES_PERCENT = 40
-NOBODY = -1  # an owner who was never granted a lock
+NOBODY = -1  # an owner that was never granted a lock
 _ACQUIRE = """
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return redis.call('INCR', KEYS[2])
@@ -33,13 +33,15 @@ return 0
 
 
 class AcquiresAndReleases(msgspec.Struct, frozen=True):
-    """Every attempt is by an owner of its own; whoever was granted a lock releases it soon, or
-    lets it expire. Where nobody has one to release, a release is by an owner who never held the
-    lock, and must not free it."""
+    """Acquires, each by a new owner, and releases.
+
+    A quarter of the owners let their locks expire, the others release them in the order of the
+    grants. If there is no lock to release, `NOBODY` tries to release one, which must not free it.
+    """
 
     count: int = 0
-    held: tuple[tuple[int, int], ...] = ()  # (lock, owner)
-    kept: frozenset[int] = frozenset()  # owners who will let theirs expire
+    held: tuple[tuple[int, int], ...] = ()  # (lock, owner), to be released
+    kept: frozenset[int] = frozenset()  # owners that will let their lock expire
 
     def next(self, ctx: Context, /) -> Step:
         draw = ctx.rng.randrange
@@ -64,8 +66,10 @@ class AcquiresAndReleases(msgspec.Struct, frozen=True):
 
 
 class Lock:
-    """Claim: the tokens of a lock grow with its grants, in real time. That nobody else holds a lock
-    is nothing that a lease can promise."""
+    """Claim: the fencing tokens of a lock increase in the real-time order of its grants.
+
+    Mutual exclusion is not claimed: a lease can't guarantee it.
+    """
 
     name = "lock"
     depends_on: frozenset[Disturbance] = frozenset({"wall-clock"})
@@ -110,7 +114,7 @@ class Lock:
         return op.completed("ok", value=[lock, number(await connection.call("GET", token)) or 0])
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
-        """An attempt that was not granted leaves nothing; one of unknown outcome, who knows."""
+        """Return the SET of an acquire that was, or may have been, granted."""
         if op.f != "acquire" or (op.type == "ok" and op.value[1][1] is None):
             return []
         return [("SET", self._name(op.value[0]), str(op.value[1][0]))]

@@ -1,4 +1,4 @@
-"""Queues: unique elements pushed, popped by clients that wait for them."""
+"""Queues: pushes of unique elements, and blocking pops."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.history.operations import Op
 from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
-ELEMENTS_A_KEY = 200  # so that what is left at the end fits a line of the history
+ELEMENTS_A_KEY = 200  # so that a final read fits into a line of the history
 POPS_PERCENT = 50
 POP_TIMEOUT_S = 0.2
-LATE_KEYS = 2  # pops are of the newest keys
+LATE_KEYS = 2  # pops use the newest so many keys
 
 
 class PushesAndPops(msgspec.Struct, frozen=True):
-    """Pushes to the newest queue, pops from it and those before it."""
+    """Pushes to the newest queue, and pops from the newest `LATE_KEYS` queues."""
 
     pops_percent: int
     count: int = 0
@@ -39,7 +39,7 @@ class PushesAndPops(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """Claim: every acknowledged element is popped once, or there in the end."""
+    """Claim: every acknowledged element is popped exactly once, or left in the queue at the end."""
 
     name = "queue"
     depends_on: frozenset[Disturbance] = frozenset()

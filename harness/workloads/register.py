@@ -28,7 +28,7 @@ from harness.workloads.base import (
     log_claims,
 )
 
-GROUP = 5  # workers on one key at a time
+GROUP = 5  # workers per key
 OPERATIONS_A_KEY = 400
 READS_PERCENT = 38
 NEVER_WRITTEN = 0
@@ -40,8 +40,11 @@ return seen
 
 
 class RegisterOps(msgspec.Struct, frozen=True):
-    """Reads, writes and swaps of one key. Written values are unique; a swap starts from the value
-    that was seen last, so that about as many succeed as fail, or from one that is never written."""
+    """Reads, writes and compare-and-sets of one key.
+
+    Written values are unique. A compare-and-set expects the value observed last, so that about
+    half of them succeed; before the first observation, one that is never written.
+    """
 
     key: int
     reads_percent: int
@@ -68,7 +71,7 @@ class RegisterOps(msgspec.Struct, frozen=True):
 
 
 class Register:
-    """Claim: linearizable."""
+    """Claim: the operations on each key are linearizable."""
 
     name = "register"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -98,7 +101,7 @@ class Register:
         }
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
-        """A swap that saw something else leaves nothing."""
+        """Return the SET of an operation; a compare-and-set that saw another value has none."""
         key, value = op.value
         if op.f == "read" or (op.f != "write" and len(value) == 3 and value[2] != value[0]):
             return []
@@ -124,7 +127,7 @@ class Register:
         if op.f == "cas":
             reply, role = await with_role(connection, "EVAL", _CAS, 1, name, *value)
             seen = number(reply)
-            if seen == value[0]:  # it wrote, so it was a primary, whatever it became since
+            if seen == value[0]:  # it wrote, so the node was a primary then
                 role = None
             return op.completed("ok", value=[key, [*value, seen]], role=role)
         return await self._cas_by_watch(connection, op, name)
@@ -149,5 +152,5 @@ class Register:
 
 
 def number(reply: Any) -> int | None:
-    """A stored number; raises ValueError for anything else."""
+    """Convert a stored number; None stays None. Raises ValueError for anything else."""
     return None if reply is None else int(reply)

@@ -1,7 +1,7 @@
-"""Lists appended to at the primary, read at the primary and at every node.
+"""Lists: appends at the primary, reads at the primary and at every node.
 
-Three claims, kept apart: operations on the primary are linearizable; the reads of each node are
-growing prefixes; all nodes agree after healing. How stale replicas are is measured.
+Three separate claims: operations on the primary are linearizable; the reads of each node are
+growing prefixes; all nodes converge after healing. The staleness of replicas is measured.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_cl
 APPENDS_A_KEY = 200
 READS_PERCENT = 67
 FINAL_KEYS = 30
-FINAL_ROUNDS = 64  # half a second each: past the bound within which nodes must agree
+FINAL_ROUNDS = 64  # half a second each: longer than the bound on convergence
 ROUND_PAUSE_NS = NANOS // 2
 
 
 class AppendsAndReads(msgspec.Struct, frozen=True):
-    """Appends, and as many reads at the primary as of a given node."""
+    """Appends, and reads: half of them at the primary, half at a random node."""
 
     nodes: tuple[str, ...]
     reads_percent: int
@@ -49,7 +49,7 @@ class AppendsAndReads(msgspec.Struct, frozen=True):
 
 
 class UntilConverged(msgspec.Struct, frozen=True):
-    """Rounds of reads of every key at every node, until one round agrees or rounds run out."""
+    """Read every key at every node, in rounds, until a round agrees or no rounds are left."""
 
     nodes: tuple[str, ...]
     keys: tuple[int, ...]
@@ -58,7 +58,7 @@ class UntilConverged(msgspec.Struct, frozen=True):
     pending: int = 0
     seen: dict[tuple[str, int], Any] = msgspec.field(default_factory=dict)
     started: bool = False
-    begins: int = 0  # when the next round does
+    begins: int = 0  # time of the next round
 
     def next(self, ctx: Context, /) -> Step:
         if self.begins > ctx.time:
@@ -79,6 +79,7 @@ class UntilConverged(msgspec.Struct, frozen=True):
         return after.next(ctx)
 
     def agreed(self) -> bool:
+        """Return whether every node answered in this round, with the same values."""
         return len(self.seen) == len(self.nodes) * len(self.keys) and all(
             self.seen[n, k] == self.seen[self.nodes[0], k] for n in self.nodes for k in self.keys
         )
@@ -93,7 +94,7 @@ class UntilConverged(msgspec.Struct, frozen=True):
 
 
 class ReplicaReads:
-    """See the module's text."""
+    """Claims: `linearizable`, `replica-prefixes` and `converged`; see the module docstring."""
 
     name = "replica-reads"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -139,7 +140,7 @@ class ReplicaReads:
             return []
         key, value = op.value
         name = f"{self._options.prefix}l{key}"
-        shown = self._shown.setdefault(key, {})  # elements of a key are shown again and again
+        shown = self._shown.setdefault(key, {})  # one tuple per element: reads repeat them
         for v in value:
             if v not in shown:
                 shown[v] = ("RPUSH", name, str(v))

@@ -1,4 +1,4 @@
-"""Sets: unique elements added, read back in the end; what is lost, doubled, stale?"""
+"""Sets: unique elements are added, and read back to find lost, duplicate and stale ones."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from harness.targets import Disturbance
 from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 20
-ELEMENTS_A_KEY = 256  # so that a read of a whole key fits a line of the history
+ELEMENTS_A_KEY = 256  # so that a read of a whole key fits into a line of the history
 
 
 class Adds(msgspec.Struct, frozen=True):
-    """Adds, and reads of the newest key."""
+    """Adds to the newest key, and reads of it."""
 
     reads_percent: int
     count: int = 0
@@ -41,7 +41,7 @@ class Adds(msgspec.Struct, frozen=True):
 
 
 class Set:
-    """Claim: every acknowledged add is there at the end, once, and no read before it misses it."""
+    """Claim: an acknowledged element is in every later read, and exactly once in the final one."""
 
     name = "set"
     depends_on: frozenset[Disturbance] = frozenset()

@@ -1,4 +1,4 @@
-"""MULTI and EXEC over several keys of one slot."""
+"""Transactions (MULTI, EXEC) on several keys of one slot."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from harness.workloads.base import (
 from harness.workloads.register import number
 
 KEYS = 3
-GROUP = 5  # workers on one group of keys at a time
+GROUP = 5  # workers per group of keys
 OPERATIONS_A_GROUP = 300
 READS_PERCENT = 40
 READ_ALL = [["r", k, None] for k in range(KEYS)]
 
 
 class Transactions(msgspec.Struct, frozen=True):
-    """Reads of all keys of a group, and transactions that read some and write some."""
+    """Transactions that read all keys of a group, and transactions that read and write some."""
 
     group: int
     reads_percent: int
@@ -62,7 +62,7 @@ class Transactions(msgspec.Struct, frozen=True):
 
 
 class TransactionsWorkload:
-    """Claim: linearizable over the group of keys."""
+    """Claim: the transactions on each group of keys are linearizable."""
 
     name = "transactions"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -129,7 +129,7 @@ class TransactionsWorkload:
         return [("SET", self._name(group, k), str(v)) for what, k, v in steps if what == "w"]
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
-        """What it wrote itself is in the log in any case."""
+        """Return the SETs of the values that were read; its own writes are in `effects`."""
         group, steps = op.value
         return [
             ("SET", self._name(group, k), str(v))

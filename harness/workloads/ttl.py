@@ -1,4 +1,4 @@
-"""Keys that expire: absent once, absent for ever."""
+"""Keys that expire: an expired key must not reappear."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_cl
 from harness.workloads.register import number
 
 READS_PERCENT = 80
-LIVE_KEYS = 150  # reads are of the newest keys
+LIVE_KEYS = 150  # reads use the newest so many keys
 TTL_MS = (50, 1000)
 FINAL_KEYS = 60
 
 
 class SetsAndReads(msgspec.Struct, frozen=True):
-    """Every key is set once."""
+    """Sets, each of a new key with a random TTL, and reads of the newest keys."""
 
     reads_percent: int
     count: int = 0
@@ -40,7 +40,7 @@ class SetsAndReads(msgspec.Struct, frozen=True):
 
 
 class Ttl:
-    """Claim: a key that was there and is reported absent does not come back."""
+    """Claim: a key that existed and was then read as absent does not reappear."""
 
     name = "ttl"
     depends_on: frozenset[Disturbance] = frozenset({"wall-clock"})
@@ -57,7 +57,7 @@ class Ttl:
         return SetsAndReads(self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
-        """Reads of keys that were there for certain: they tell when they are gone."""
+        """Read the newest keys whose set was acknowledged: for those absence is conclusive."""
         return final_reads(sorted(self._acknowledged)[-FINAL_KEYS:])
 
     def claims(self) -> dict[str, Checker]:

@@ -1,8 +1,8 @@
-"""SET, WAIT, GET: is a value that was read still there after a failover?
+"""SET, WAIT and GET: a value that was read must survive a failover.
 
 Writers SET a unique value and WAIT for `REPLICAS` replicas; readers GET at the primary. Redis
-shows a value before any replica has it, so a failover can take back what was read: the anomaly of
-the article on Amazon MemoryDB.
+answers reads with a value before any replica has it, so a failover can lose a value that was
+already read.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_cl
 from harness.workloads.register import number
 
 REPLICAS = 1
-WAIT_MS = 500  # shorter than the client's time-out, so that WAIT itself says how it ended
+WAIT_MS = 500  # shorter than the client's time-out, so that WAIT is answered
 LIVE_KEYS = 3
 KEY_LIFE_NS = 6 * NANOS
 
 
 def live_key(slot: int, time: int) -> int:
-    """The key in a slot at a time: renewed every `KEY_LIFE_NS`, the slots one after the other."""
+    """Return the key of a slot at a time: a new one every `KEY_LIFE_NS`, staggered by slot."""
     generation = (time + slot * KEY_LIFE_NS // LIVE_KEYS) // KEY_LIFE_NS
     return int(generation) * LIVE_KEYS + slot
 
 
 class Writes(msgspec.Struct, frozen=True):
-    """Unique values to the live keys."""
+    """Writes of unique values to the live keys."""
 
     count: int = 0
 
@@ -62,7 +62,7 @@ class Reads(msgspec.Struct, frozen=True):
 
 
 class Wait:
-    """Claim: linearizable."""
+    """Claim: the reads and writes of each key are linearizable."""
 
     name = "wait"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -72,11 +72,11 @@ class Wait:
 
     def __init__(self, options: WorkloadOptions) -> None:
         if options.concurrency < 2:
-            raise UsageError("--workload wait needs --concurrency 2 or more: it reads and writes")
+            raise UsageError("--workload wait needs --concurrency 2 or more: a reader and a writer")
         if options.timeout_s <= WAIT_MS / 1000 + 0.1:
             raise UsageError(
                 f"--workload wait needs a --timeout of more than {WAIT_MS / 1000 + 0.1:g}: "
-                f"WAIT alone takes {WAIT_MS / 1000:g}"
+                f"WAIT alone may take {WAIT_MS / 1000:g}"
             )
         self._options = options
         self.keys: dict[str, None] = {}
@@ -119,7 +119,7 @@ class Wait:
         await connection.call("SET", name, value)
         try:
             reached = await connection.call("WAIT", REPLICAS, WAIT_MS)
-        except rx.RedisError as e:  # whatever it says, SET has written
+        except rx.RedisError as e:  # whatever the error, SET was executed
             if not isinstance(e, rx.ResponseError):
                 await connection.close()
             return op.completed("info", error=f"WAIT: {e}"[:160])

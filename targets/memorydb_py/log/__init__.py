@@ -1,5 +1,5 @@
-"""The transaction log: three processes, one an availability zone; see docs/transaction-log.md.
+"""The transaction log: three processes, one per availability zone; see docs/transaction-log.md.
 
-`interface` is what a node sees, `client` the node's end of it; `replica` is the consensus among the
-three, `store` the disk of one, `service` its process.
+`interface` is the protocol for nodes, `client` its implementation; `replica` is Raft among the
+three, `store` the durable log of one, `service` its server, `messages` and `wire` what they send.
 """

@@ -1,4 +1,4 @@
-"""A node's end of the log: finds the leader, keeps what is not acknowledged, follows one AZ."""
+"""A node's log client: finds the leader, resends unacknowledged appends, follows one AZ."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class _Proposal(NamedTuple):
 
 
 class LogClient:
-    """`TransactionLog` over the three AZs. An append is sent to whoever leads, and again, as it is,
-    to whoever leads after that."""
+    """`TransactionLog` over the three AZs. An append is sent to the leader, and resent unchanged to
+    each later leader until it is answered."""
 
     def __init__(self, host: Host, azs: Sequence[str]) -> None:
-        """`azs`: the nearest first: it is the one that is followed if it can be."""
+        """`azs`: the nearest first, which is followed if possible."""
         self._host = host
         self._loop = asyncio.get_running_loop()
         self._azs = {az: _Az(az) for az in azs}
@@ -71,11 +71,11 @@ class LogClient:
         self._tails: dict[int, asyncio.Future[Id]] = {}
         self._number = 0
         self._deliver: Callable[[Batch], None] | None = None
-        self._lacks: Callable[[int], None] | None = None  # told of what was trimmed
-        self._unneeded = 0  # n
+        self._on_trimmed: Callable[[int], None] | None = None
+        self._trim_to = 0  # n up to which entries may be trimmed
         self._followed: _Az | None = None
-        self._following = 0  # number of the request
-        self._received = 0  # n
+        self._following = 0  # number of the `Follow` request
+        self._received = 0  # n of the last entry delivered
         self._applied = 0
         self._positions: dict[str, dict[str, int]] = {}  # by AZ, by node
         self._watch: Callable[[Mapping[str, int]], None] | None = None
@@ -108,14 +108,14 @@ class LogClient:
     def follow(
         self, after: int, deliver: Callable[[Batch], None], trimmed: Callable[[int], None]
     ) -> None:
-        self._received, self._deliver, self._lacks = after, deliver, trimmed
+        self._received, self._deliver, self._on_trimmed = after, deliver, trimmed
         self._followed = None
         self._choose()
 
     def unfollow(self) -> None:
         if self._followed is not None and self._followed.up:
             self._send(self._followed, Unfollow())
-        self._deliver = self._lacks = self._followed = None
+        self._deliver = self._on_trimmed = self._followed = None
         self._following = 0
 
     def applied(self, n: int) -> None:
@@ -132,7 +132,7 @@ class LogClient:
                 self._send(az, Watch(watch is not None))
 
     def trim(self, n: int) -> None:
-        self._unneeded = n
+        self._trim_to = n
         for az in self._azs.values():
             if az.up:
                 self._send(az, Trim(n))
@@ -153,13 +153,13 @@ class LogClient:
             connection.send(Applied(self._applied))
             if self._watch is not None:
                 connection.send(Watch(True))
-            if self._unneeded:
-                connection.send(Trim(self._unneeded))
+            if self._trim_to:
+                connection.send(Trim(self._trim_to))
 
         await keep_connected(self._host, az.name, self, opened, SILENCE_S)
 
     async def _check(self) -> None:
-        """Go to another AZ when the one that is followed knows nothing new."""
+        """Follow another AZ when the present one is disconnected or not fresh."""
         while True:
             await asyncio.sleep(CHECK_S)
             followed = self._followed
@@ -169,8 +169,8 @@ class LogClient:
                 self._choose()
 
     async def _ping(self) -> None:
-        """Let every AZ know that its end of the connection works, for ever: one that hears nothing
-        gives it up, and another is made at once, where TCP would wait for long to send again."""
+        """Send heartbeats to every AZ. One that hears nothing aborts the connection, and a new one
+        is made at once, where TCP could wait long before it retransmits."""
         while True:
             await asyncio.sleep(PING_S)
             for az in self._azs.values():
@@ -178,7 +178,7 @@ class LogClient:
                     self._send(az, Applied(self._applied))
 
     def _choose(self) -> None:
-        """Follow the nearest AZ that is there and fresh."""
+        """Follow the nearest AZ that is connected and fresh."""
         able = [az for az in self._azs.values() if az.up and az.fresh]
         if self._deliver is None or not able or able[0] is self._followed:
             return
@@ -219,24 +219,24 @@ class LogClient:
                     self._acknowledged(message.numbers)
             case Entries():
                 if az is self._followed and message.number == self._following:
-                    self._take(message)
+                    self._on_entries(message)
             case Trimmed():
                 if az is self._followed and message.number == self._following:
-                    lacks = self._lacks
+                    on_trimmed = self._on_trimmed
                     self.unfollow()
-                    if lacks is not None:
-                        lacks(message.n)
+                    if on_trimmed is not None:
+                        on_trimmed(message.n)
             case Beat():
                 az.fresh = message.fresh
                 if self._followed is None:
                     self._choose()
             case Leading():
-                self._told(az, message)
+                self._on_leading(az, message)
             case NotAppended():
                 if az is self._leader:
                     self._refused(message)
             case Behind():
-                # It lacks what others have acknowledged: no leader for us.
+                # It lacks entries that were acknowledged: do not take it for the leader.
                 if az is self._leader and message.number in self._unacknowledged:
                     connection.abort()
             case Tail():
@@ -259,7 +259,7 @@ class LogClient:
 
     # --- the leader
 
-    def _told(self, az: _Az, message: Leading) -> None:
+    def _on_leading(self, az: _Az, message: Leading) -> None:
         az.term, az.leads = message.term, message.leads
         if message.leads:
             az.fresh = True
@@ -268,7 +268,7 @@ class LogClient:
         self._find_leader()
 
     def _find_leader(self) -> None:
-        """Whoever leads by the latest term; all that is unacknowledged is sent to a new one."""
+        """Choose the leader of the latest term; resend all unacknowledged requests to a new one."""
         leading = [az for az in self._azs.values() if az.leads and az.up]
         best = max(leading, key=lambda az: az.term, default=None)
         if best is None or best is self._leader:
@@ -297,7 +297,7 @@ class LogClient:
                 proposal.future.set_result(None)
 
     def _refused(self, message: NotAppended) -> None:
-        """A proposal contradicts the log, and so does what was to follow it."""
+        """Fail a refused proposal, and those sent later that follow it."""
         proposal = self._unacknowledged.get(message.number)
         if proposal is None:
             return
@@ -309,17 +309,19 @@ class LogClient:
                 if not other.future.done():
                     other.future.set_exception(Refused(tail))
 
-    # --- the followed
+    # --- following
 
-    def _take(self, message: Entries) -> None:
+    def _on_entries(self, message: Entries) -> None:
         for record in message.records:
             if record.last <= self._received:
                 continue
             if record.first > self._received + 1:
-                self._host.log(f"log: nothing between {self._received} and {record.first} came")
+                self._host.log(
+                    f"log: entries between {self._received} and {record.first} are missing"
+                )
                 self._followed = None
                 return
-            if self._deliver is None:  # whoever followed has stopped at the entry before
+            if self._deliver is None:  # stopped by the previous delivery
                 return
             self._deliver(Batch(record.epoch, record.first, record.last, record.payload))
             self._received = record.last

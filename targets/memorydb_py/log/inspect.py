@@ -1,4 +1,4 @@
-"""Looking into an AZ from outside: whether it counts, and all that it has committed."""
+"""Inspect an AZ from outside: its membership, and the entries that it has committed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 class _Talk:
-    """A connection of an onlooker. Raises OSError, TimeoutError or IncompleteReadError."""
+    """A connection from outside. Raises OSError, TimeoutError or IncompleteReadError."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -52,7 +52,7 @@ async def _status(talk: _Talk) -> Status:
 
 
 async def is_member(address: Address) -> bool:
-    """Whether an AZ counts."""
+    """Return whether an AZ is a voting member. Raises as `_Talk` does."""
     async with asyncio.timeout(TIMEOUT_S):
         talk = _Talk(*await asyncio.open_connection(*address))
         try:
@@ -67,9 +67,13 @@ async def read_from(
     take: Callable[[int, Sequence[Batch]], None],
     timeout_s: float = READ_TIMEOUT_S,
 ) -> int:
-    """Tell (n, batches after n), as they come, of all that an AZ knows to be committed after an n,
-    or after a later one where it has not kept the next; returns the n after which its log begins.
-    What was told before something fails stays told."""
+    """Read all entries after an n that an AZ knows to be committed; returns the n after which its
+    log begins.
+
+    Calls `take(n, batches after n)` as they arrive: first with no batches, to say where it begins,
+    which is later if the next entries have been trimmed. Batches taken before a failure are valid.
+    Raises as `_Talk` does.
+    """
     async with asyncio.timeout(timeout_s):
         talk = _Talk(*await asyncio.open_connection(*address))
         try:
@@ -84,7 +88,7 @@ async def read_from(
                 if isinstance(message, Entries):
                     take(at, [Batch(r.epoch, r.first, r.last, r.payload) for r in message.records])
                     at = message.records[-1].last
-                elif isinstance(message, Trimmed):  # since it told its status
+                elif isinstance(message, Trimmed):  # since its status was read
                     at = trimmed = message.n
                     talk.send(Follow(1, at))
         finally:

@@ -10,7 +10,7 @@ import msgspec
 
 
 class Id(NamedTuple):
-    """Of an entry: the n of the leadership entry that it was written under, and its own n."""
+    """The id of an entry: the n of the leadership entry it was written under, and its own n."""
 
     epoch: int
     n: int
@@ -23,8 +23,8 @@ ZERO = Id(0, 0)  # before the first entry
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Entries first..last of one epoch, committed together; `payload` holds them, as their writer
-    encoded them. It is a leadership entry where `epoch` equals `first`."""
+    """Entries first..last of one epoch, committed together. `payload`: the entries, as their writer
+    encoded them. A batch whose `epoch` equals `first` is a leadership entry."""
 
     epoch: int
     first: int
@@ -33,13 +33,13 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def id(self) -> Id:
-        """Of the last entry."""
+        """The id of the last entry."""
         return Id(self.epoch, self.last)
 
 
 class Refused(Exception):
-    """The entry that an append had to follow is not the last one, and never will be. `tail`: the
-    last committed entry then."""
+    """The precondition of an append failed for good: the entry that it names is not the last one.
+    `tail`: the last committed entry then."""
 
     def __init__(self, tail: Id) -> None:
         super().__init__(f"refused: the log is at {tail}")
@@ -47,39 +47,40 @@ class Refused(Exception):
 
 
 class TransactionLog(Protocol):
-    """Appends may be made before earlier ones are acknowledged: each names the last of them."""
+    """A log with conditional appends, which may be pipelined: each names the one before it."""
 
     def append(self, after: Id, batch: Batch) -> asyncio.Future[None]:
-        """Done when the batch is durable; raises `Refused`. Waits as long as it takes."""
+        """Append a batch directly after an entry. The future is done when the batch is durable,
+        however long that takes, or raises `Refused`."""
         ...
 
     async def tail(self) -> Id:
-        """The last committed entry: of the moment of the call, or later."""
+        """Return the id of the last committed entry, as of the call or later."""
         ...
 
     def follow(
         self, after: int, deliver: Callable[[Batch], None], trimmed: Callable[[int], None]
     ) -> None:
-        """From now on deliver every committed batch that holds an entry after n, in order; replaces
-        what was followed before. The first one may begin before it. `trimmed`: what comes next is
-        not kept any more, nor is anything up to this n; nothing more will come."""
+        """Deliver every committed batch with an entry after n, in order, from now on; replaces an
+        earlier call. The first batch may begin before n. `trimmed` is called with the n up to which
+        the log was trimmed if the next entries are among those; nothing is delivered then."""
         ...
 
     def unfollow(self) -> None:
-        """Deliver nothing more."""
+        """Stop delivering."""
         ...
 
     def applied(self, n: int) -> None:
-        """This node has applied everything up to n."""
+        """Report that this node has applied all entries up to n."""
         ...
 
     def positions(self, watch: Callable[[Mapping[str, int]], None] | None) -> None:
-        """How far each other node that is connected has applied, whenever it changes; None: no
-        more."""
+        """Call `watch` with the n that each other connected node has applied, whenever one
+        changes; None: stop."""
         ...
 
     def trim(self, n: int) -> None:
-        """Entries up to n need not be kept: whoever lacks them can begin with a snapshot."""
+        """Allow the log to drop entries up to n: a node without them can restore a snapshot."""
         ...
 
     def close(self) -> None: ...

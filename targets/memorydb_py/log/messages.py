@@ -1,16 +1,16 @@
-"""What goes over the wire, between AZs and between nodes and AZs."""
+"""The messages between AZs, and between nodes and AZs."""
 
 from __future__ import annotations
 
 import msgspec
 
 NOOP, MEMBERS, ENTRIES = 0, 1, 2
-GONE = -1
+GONE = -1  # the position of a node that has disconnected
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
-    """Of a store. `kind`: NOOP and MEMBERS have no entries of their own: `last` is that of the
-    record before, `first` one more."""
+    """A record of the Raft log. `first`, `last`: its entries; NOOP and MEMBERS records have none:
+    `last` is that of the previous record, `first` one more."""
 
     index: int
     term: int
@@ -22,9 +22,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Base(msgspec.Struct, frozen=True, array_like=True):
-    """What a store begins after: everything up to a committed record, which is not here any more.
-    `members`: incarnations by AZ, by the record at `named`. `generation`: of the segments; a base
-    that came from the leader replaces all of them."""
+    """The committed record that a store begins after: it and all before it have been dropped.
+    `epoch`, `last`: the id of the last entry. `named`: the index of the last members record,
+    `members`: the incarnations by AZ in it. `generation`: that of the segments, increased whenever
+    a base from the leader replaces all of them."""
 
     index: int = 0
     term: int = 0
@@ -36,12 +37,14 @@ class Base(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Peer(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The first message of an AZ to another."""
+    """The first message on a connection from another AZ."""
 
     name: str
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Raft's RequestVote. `pre`: a pre-vote, which changes no term."""
+
     pre: bool
     term: int
     name: str
@@ -51,7 +54,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Voted(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """`term`: the one that was asked about; `now`: the voter's own."""
+    """The response to `Vote`. `term`: that of the request; `now`: the voter's current one."""
 
     pre: bool
     term: int
@@ -61,6 +64,8 @@ class Voted(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Raft's AppendEntries, without records a heartbeat. `round`: see `Replica.ask_round`."""
+
     term: int
     name: str
     previous_index: int
@@ -71,7 +76,8 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """`match`: durable and as the leader has it; where not `ok`, where the logs may yet agree."""
+    """The response to `Append` and `Install`. `match`: the last index that is durable and matches
+    the leader's log; if not `ok`, the last index at which the logs may match."""
 
     term: int
     ok: bool
@@ -81,7 +87,8 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Install(msgspec.Struct, frozen=True, array_like=True, tag=23):
-    """A leader has nothing up to a base: begin after it. Answered by `Appended`."""
+    """Raft's InstallSnapshot, without data: the leader has dropped all records up to the base, and
+    the follower is to begin after it. Answered by `Appended`."""
 
     term: int
     name: str
@@ -90,20 +97,21 @@ class Install(msgspec.Struct, frozen=True, array_like=True, tag=23):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """The first message of a node."""
+    """The first message on a connection from a node."""
 
     node: str
 
 
 class Leading(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """An AZ says whether it leads, at the start and when it changes."""
+    """Tells nodes whether an AZ is the leader: after `Hello`, and when that changes."""
 
     term: int
     leads: bool
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """Append a batch after an id. `term`: of the leader that is meant."""
+    """A request to append a batch after entry `first` - 1, which must be of epoch `after_epoch`.
+    `term`: that of the leader that it is meant for."""
 
     number: int
     term: int
@@ -115,13 +123,13 @@ class Propose(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class Committed(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Proposals that are durable."""
+    """Acknowledges proposals: they are committed."""
 
     numbers: list[int]
 
 
 class NotAppended(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """A proposal contradicts the log."""
+    """Refuses a proposal: it contradicts a committed entry. `tail_*`: the last committed one."""
 
     number: int
     tail_epoch: int
@@ -129,12 +137,14 @@ class NotAppended(msgspec.Struct, frozen=True, array_like=True, tag=10):
 
 
 class Behind(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """A proposal would leave a gap."""
+    """Rejects a proposal that would leave a gap."""
 
     number: int
 
 
 class AskTail(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """A request for the id of the last committed entry."""
+
     number: int
 
 
@@ -145,63 +155,67 @@ class Tail(msgspec.Struct, frozen=True, array_like=True, tag=13):
 
 
 class Follow(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """Send entries after n; `number` tells them from those of an earlier request."""
+    """A request to stream entries after n; `number` identifies it in the answers."""
 
     number: int
     after: int
 
 
 class Unfollow(msgspec.Struct, frozen=True, array_like=True, tag=22):
-    """No more entries, please."""
+    """A request to stop streaming entries."""
 
 
 class Trimmed(msgspec.Struct, frozen=True, array_like=True, tag=24):
-    """An answer to `Follow`: the next entries are not here any more, up to n."""
+    """Ends the answer to `Follow`: the next entries have been trimmed, up to n."""
 
     number: int
     n: int
 
 
 class Trim(msgspec.Struct, frozen=True, array_like=True, tag=25):
-    """Entries up to n need not be kept: two snapshots of n and later can be restored."""
+    """Entries up to n may be dropped: two snapshots at n or later can be restored."""
 
     n: int
 
 
 class Entries(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Committed records, in answer to the `Follow` of that number."""
+
     number: int
     records: list[Record]
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag=16):
-    """An AZ is there. `fresh`: it leads, or heard the leader lately."""
+    """The heartbeat of an AZ. `fresh`: it leads, or has heard from the leader recently."""
 
     fresh: bool
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """A node has applied all entries up to n; also its heartbeat."""
+
     n: int
 
 
 class Positions(msgspec.Struct, frozen=True, array_like=True, tag=18):
-    """How far nodes have applied; `GONE` for one that is not connected any more."""
+    """The n that nodes have applied; `GONE` for one that has disconnected."""
 
     by_node: dict[str, int]
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True, tag=21):
-    """From now on a node wants to be told of positions, or does not."""
+    """Subscribes a node to `Positions`, or unsubscribes it."""
 
     on: bool
 
 
 class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """Of anybody who wants to know."""
+    """A request for `Status`, from any client."""
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """`member`: it counts. `commit`: the n of the last committed entry that it knows. `trimmed`:
-    that of the last one that it has not kept."""
+    """The state of an AZ. `member`: whether it is a voting member. `commit`: the n of the last
+    entry that it knows to be committed; `trimmed`: that of the last one that it has dropped."""
 
     member: bool
     leads: bool

@@ -26,26 +26,26 @@ from targets.memorydb_py.log.store import Damaged, Store
 
 TICK_S = 0.01
 HEARTBEAT_S = 0.03
-ELECTION_S = 0.1  # the first AZ waits so long for a leader, each next one a bit longer
+ELECTION_S = 0.1  # election timeout of the first AZ; a step longer for each next one
 ELECTION_STEP_S = 0.04
 CONTACT_S = 0.15
 APPEND_BYTES_MAX = 1 << 20
 UNANSWERED_BYTES_MAX = 8 << 20
 CAUGHT_UP_RECORDS = 64
-TELL_S = 0.001  # how long a leader may keep to itself what is committed
-UNHEARD = -1  # of an AZ that has not answered this leader yet
+TELL_S = 0.001  # how long a leader may delay sending a new commit index
+UNHEARD = -1  # incarnation of an AZ that has not answered this leader yet
 
 Reply = Callable[[Message], None]
 
 
 class Peers(Protocol):
     def send(self, name: str, message: Message) -> None:
-        """To another AZ, if it is connected; else nothing happens."""
+        """Send a message to another AZ, if it is connected; else drop it."""
         ...
 
 
 class Progress:
-    """Of another AZ, as the leader knows it."""
+    """The leader's view of another AZ: Raft's nextIndex and matchIndex, and what is in flight."""
 
     def __init__(self, last: int, now: float) -> None:
         self.next = last + 1
@@ -53,11 +53,11 @@ class Progress:
         self.incarnation = UNHEARD
         self.round = 0
         self.heard = now
-        self.unanswered = 0  # bytes
+        self.unanswered = 0  # bytes in flight
 
 
 class Replica:
-    """One of the AZs. `changed` is called when the leader or what is committed may have changed."""
+    """The Raft replica of an AZ. `changed`: called when leader or commit index may have changed."""
 
     def __init__(
         self,
@@ -71,28 +71,28 @@ class Replica:
         self.store = store
         self.role: Literal["follower", "candidate", "leader"] = "follower"
         self._commit = 0
-        self.heard = 0.0  # from a leader
+        self.heard = 0.0  # when a leader was last heard from
         self._host = host
         self._others = [az for az in azs if az != host.name]
         self._quorum = len(azs) // 2 + 1
-        self._patience_s = ELECTION_S + ELECTION_STEP_S * list(azs).index(host.name)
+        self._election_timeout_s = ELECTION_S + ELECTION_STEP_S * list(azs).index(host.name)
         self._peers = peers
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[tuple[Message, Reply]] = asyncio.Queue()
         self._votes: dict[str, None] = {}
-        self._asking: tuple[bool, int] | None = None  # (pre, term) of the present election
+        self._election: tuple[bool, int] | None = None  # (pre, term) of the votes that it requests
         self._progress: dict[str, Progress] = {}
         self._round = 0
         self._sent_at = 0.0
-        self._noop = 0  # index of this leader's first record
-        self._asked = 0.0  # for votes
-        self._working = False  # on a message of another AZ
+        self._noop = 0  # index of the first record of its own term, as leader
+        self._timer_reset = 0.0  # when it last campaigned, voted or stepped down
+        self._handling = False  # whether a message of another AZ is in progress
         self._tasks: list[asyncio.Task[None]] = []
-        self._telling: asyncio.TimerHandle | None = None
-        self._unsaid: tuple[int, int, Reply] | None = None  # (match, round, reply) of a leader
+        self._commit_timer: asyncio.TimerHandle | None = None
+        self._pending_ack: tuple[int, int, Reply] | None = None  # (match, round, reply)
 
-    # --- what others ask
+    # --- state
 
     @property
     def leads(self) -> bool:
@@ -104,17 +104,17 @@ class Replica:
 
     @property
     def is_member(self) -> bool:
-        """Whether it counts, as far as it knows."""
+        """Whether this replica believes it is a voting member."""
         return self._is_agreed(self.name, self.store.meta.incarnation)
 
     @property
     def fresh(self) -> bool:
-        """Whether what it knows to be committed is of now."""
+        """Whether its commit index is recent: it leads, or has heard from a leader recently."""
         return self.leads or self._loop.time() - self.heard < CONTACT_S
 
     @property
     def commit(self) -> int:
-        """The last record that is known to be committed; a base is."""
+        """The commit index: the last record known to be committed, at least the base."""
         return max(self._commit, self.store.base.index)
 
     @property
@@ -123,37 +123,37 @@ class Replica:
 
     @property
     def settled(self) -> bool:
-        """Leads, and knows everything that was ever committed."""
+        """Whether it leads and has committed a record of its term: its commit index is complete."""
         return self.leads and self.commit >= self._noop
 
     def _is_agreed(self, name: str, incarnation: int) -> bool:
-        """Whether an AZ is a member by a record that is known to be committed."""
+        """Return whether an AZ is a voting member by the last committed members record known."""
         agreed = max(self.commit, self.store.meta.agreed)
         return self.store.known_members(agreed).get(name) == incarnation
 
-    # --- life
+    # --- running
 
     async def run(self) -> None:
-        """For ever."""
+        """Run the replica. Never returns."""
         self.heard = self._loop.time() - ELECTION_S
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
     def receive(self, message: Message, reply: Reply) -> None:
-        """A message of another AZ."""
+        """Queue a request of another AZ."""
         self._inbox.put_nowait((message, reply))
 
     async def _work(self) -> None:
         while True:
             message, reply = await self._inbox.get()
-            self._working = True
+            self._handling = True
             match message:
                 case Vote():
-                    await self._vote(message, reply)
+                    await self._handle_vote(message, reply)
                 case Append():
-                    await self._take(message, reply)
+                    await self._handle_append(message, reply)
                 case Install():
-                    await self._install(message, reply)
-            self._working = False
+                    await self._handle_install(message, reply)
+            self._handling = False
 
     async def _tick(self) -> None:
         while True:
@@ -162,26 +162,26 @@ class Replica:
             if self.leads:
                 if now - self._sent_at >= HEARTBEAT_S:
                     self.spread()
-                in_touch = 1 + sum(
-                    now - p.heard < CONTACT_S and (p.incarnation == UNHEARD or self._counts(name))
+                in_contact = 1 + sum(
+                    now - p.heard < CONTACT_S and (p.incarnation == UNHEARD or self._is_voter(name))
                     for name, p in self._progress.items()
                 )
-                if in_touch < self._quorum or self.store.failed is not None:
-                    self._step_down("lost touch with the others" if in_touch < self._quorum
+                if in_contact < self._quorum or self.store.failed is not None:
+                    self._step_down("lost contact with the others" if in_contact < self._quorum
                                     else f"can't write: {self.store.failed}")  # fmt: skip
             elif (
-                now - max(self.heard, self._asked) > self._patience_s
+                now - max(self.heard, self._timer_reset) > self._election_timeout_s
                 and self.is_member
-                and not self._working  # the store may be about to change
+                and not self._handling  # the store may be about to change
                 and self.store.takes_writes()
             ):
-                self._asked = now
-                self._ask(pre=True, term=self.term + 1)
+                self._timer_reset = now
+                self._request_votes(pre=True, term=self.term + 1)
 
     # --- elections
 
-    def _ask(self, *, pre: bool, term: int) -> None:
-        self._asking = (pre, term)
+    def _request_votes(self, *, pre: bool, term: int) -> None:
+        self._election = (pre, term)
         self._votes = {self.name: None}
         store = self.store
         last_term = store.term_at(store.last)
@@ -189,49 +189,49 @@ class Replica:
         for other in self._others:
             self._peers.send(other, vote)
 
-    async def _vote(self, vote: Vote, reply: Reply) -> None:
+    async def _handle_vote(self, vote: Vote, reply: Reply) -> None:
         store = self.store
-        mine = (store.term_at(store.last), store.last)
+        own_last = (store.term_at(store.last), store.last)
         now = self._loop.time()
-        able = (
-            self.is_member  # that the candidate is one, it knows itself
-            and (vote.last_term, vote.last_index) >= mine
+        eligible = (
+            self.is_member  # the candidate has checked its own membership
+            and (vote.last_term, vote.last_index) >= own_last
             and vote.term >= self.term + vote.pre
         )
         if vote.pre:
-            granted = able and not self.leads and now - self.heard >= ELECTION_S
+            granted = eligible and not self.leads and now - self.heard >= ELECTION_S
         else:
-            later = vote.term > self.term
-            if later:
-                self._follow(vote.term)
-            granted = able and (later or store.meta.vote in (None, vote.name))
+            newer = vote.term > self.term
+            if newer:
+                self._become_follower(vote.term)
+            granted = eligible and (newer or store.meta.vote in (None, vote.name))
             if granted:
-                self._asked = now
-            if later or (granted and store.meta.vote is None):
+                self._timer_reset = now
+            if newer or (granted and store.meta.vote is None):
                 await store.promise(term=vote.term, vote=vote.name if granted else None)
         reply(Voted(vote.pre, vote.term, self.term, granted, store.meta.incarnation))
 
     def voted(self, name: str, vote: Voted) -> None:
-        """An answer of another AZ."""
+        """Handle the response of another AZ to `Vote`."""
         if vote.now > self.term:
-            self._learn(vote.now)
+            self._adopt_term(vote.now)
             return
-        if not vote.granted or self._asking != (vote.pre, vote.term):
+        if not vote.granted or self._election != (vote.pre, vote.term):
             return
         if not self._is_agreed(name, vote.incarnation):
             return
         self._votes[name] = None
         if len(self._votes) < self._quorum:
             return
-        self._asking = None
+        self._election = None
         if vote.pre:
             self._start(self._stand(vote.term))
         else:
-            self._lead()
+            self._become_leader()
 
-    def _learn(self, term: int) -> None:
-        """Somebody is in a later term."""
-        self._follow(term)
+    def _adopt_term(self, term: int) -> None:
+        """Adopt a later term."""
+        self._become_follower(term)
         self._start(self.store.promise(term=term))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -242,12 +242,12 @@ class Replica:
         if term != self.term + 1 or self.leads:
             return
         self.role = "candidate"
-        self._unsaid = None
+        self._pending_ack = None
         await self.store.promise(term=term, vote=self.name)
         if self.term == term and self.role == "candidate":
-            self._ask(pre=False, term=term)
+            self._request_votes(pre=False, term=term)
 
-    def _lead(self) -> None:
+    def _become_leader(self) -> None:
         store, now = self.store, self._loop.time()
         self.role = "leader"
         self._progress = {other: Progress(store.last, now) for other in self._others}
@@ -256,22 +256,22 @@ class Replica:
         self._changed()
         self._write(NOOP, b"")
 
-    def _follow(self, term: int) -> None:
+    def _become_follower(self, term: int) -> None:
         if self.leads:
-            self._step_down(f"there is a term {term}")
+            self._step_down(f"saw term {term}")
         self.role = "follower"
-        self._asking = self._unsaid = None
+        self._election = self._pending_ack = None
 
     def _step_down(self, why: str) -> None:
         self.role = "follower"
         self._host.log(f"role: follows the log; {why}")
-        self._asked = self._loop.time()
+        self._timer_reset = self._loop.time()
         self._changed()
 
     # --- as leader
 
     def propose(self, batch: Batch) -> int | None:
-        """Write a batch after the last record, as the leader; its index, or None where it can't."""
+        """Append a batch to the log, as the leader; returns its index, None if that fails."""
         return self._write(ENTRIES, batch.payload, batch)
 
     def _write(self, kind: int, payload: bytes, batch: Batch | None = None) -> int | None:
@@ -289,27 +289,28 @@ class Replica:
         return record.index
 
     def ask_round(self) -> int:
-        """Whoever answers this round of appends follows this leader now."""
+        """Begin a round of appends and return its number. An AZ that answers it recognises this
+        leader after the call (as in Raft's ReadIndex)."""
         self._round += 1
         self.spread()
         return self._round
 
     def confirmed(self, round: int) -> bool:
-        """Whether enough others have answered a round."""
-        agreed = 1 + sum(p.round >= round and self._counts(n) for n, p in self._progress.items())
+        """Return whether it still leads and a quorum has answered a round."""
+        agreed = 1 + sum(p.round >= round and self._is_voter(n) for n, p in self._progress.items())
         return self.leads and agreed >= self._quorum
 
     def spread(self) -> None:
-        """Send every other AZ what it lacks, or that there is nothing."""
+        """Send AppendEntries to every other AZ: the records that it lacks, or a heartbeat."""
         self._sent_at = self._loop.time()
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
+        if self._commit_timer is not None:
+            self._commit_timer.cancel()
+            self._commit_timer = None
         for other in self._others:
             self._send(other)
 
     def connected(self, other: str) -> None:
-        """What was sent on an earlier connection may be lost."""
+        """Resend from the match index, as what an earlier connection sent may be lost."""
         progress = self._progress.get(other)
         if progress is not None and self.leads:
             progress.next = progress.match + 1
@@ -341,7 +342,7 @@ class Replica:
         )  # fmt: skip
 
     def read(self, index: int) -> Record:
-        """A record; damage ends the process, which comes back as a wiped AZ."""
+        """Return a record. Damage ends the process, which restarts as a wiped AZ."""
         try:
             return self.store.record(index)
         except Damaged as e:
@@ -349,15 +350,15 @@ class Replica:
             raise SystemExit(3) from e
 
     def appended(self, name: str, answer: Appended) -> None:
-        """An answer of another AZ."""
+        """Handle the response of another AZ to `Append` or `Install`."""
         if answer.term > self.term:
-            self._learn(answer.term)
+            self._adopt_term(answer.term)
             return
         if not self.leads or answer.term != self.term:
             return
         progress = self._progress[name]
         progress.heard = self._loop.time()
-        if progress.incarnation != answer.incarnation:  # whatever it had, it has lost
+        if progress.incarnation != answer.incarnation:  # unknown so far, or wiped since
             progress.incarnation, progress.match = answer.incarnation, 0
         progress.round = max(progress.round, answer.round)
         progress.unanswered = 0
@@ -373,37 +374,37 @@ class Replica:
         self._readmit(name, progress)
         self._changed()
 
-    def _counts(self, name: str) -> bool:
+    def _is_voter(self, name: str) -> bool:
         return self._is_agreed(name, self._progress[name].incarnation)
 
     def synced(self) -> None:
-        """More of the store is durable."""
+        """Commit or acknowledge records that have become durable; called by the store."""
         if self.leads:
             self._advance()
             self._changed()
-        elif self._unsaid is not None:
-            self._acknowledge(*self._unsaid)
+        elif self._pending_ack is not None:
+            self._acknowledge(*self._pending_ack)
 
     def _advance(self) -> None:
-        """Commit what is durable at a quorum of members."""
+        """Advance the commit index to what is durable at a quorum of voting members."""
         matches = [self.store.durable]
-        matches += [p.match for name, p in self._progress.items() if self._counts(name)]
+        matches += [p.match for name, p in self._progress.items() if self._is_voter(name)]
         matches.sort(reverse=True)
         if len(matches) < self._quorum:
             return
         index = matches[self._quorum - 1]
         if index > self.commit and self.store.term_at(index) == self.term:
-            self._committed(index)
-            if self._telling is None:  # the next records may tell it, too
-                self._telling = self._loop.call_later(TELL_S, self._tell)
+            self._set_commit(index)
+            if self._commit_timer is None:  # the next records may carry it
+                self._commit_timer = self._loop.call_later(TELL_S, self._send_commit)
 
-    def _tell(self) -> None:
-        """What is committed, where nothing else has told it."""
-        self._telling = None
+    def _send_commit(self) -> None:
+        """Send the commit index, if no other append has carried it."""
+        self._commit_timer = None
         if self.leads:
             self.spread()
 
-    def _committed(self, index: int) -> None:
+    def _set_commit(self, index: int) -> None:
         self._commit = index
         for at, _ in reversed(self.store.members):
             if at <= index:
@@ -412,10 +413,10 @@ class Replica:
                 break
 
     def _readmit(self, name: str, progress: Progress) -> None:
-        """An AZ that was wiped has everything: let it count again."""
+        """Make a wiped AZ that has caught up a voting member again."""
         store = self.store
         pending = any(index > self.commit for index, _ in store.members)
-        if self._counts(name) or pending or not self.settled:
+        if self._is_voter(name) or pending or not self.settled:
             return
         if progress.match >= max(self._noop, self.commit, store.last - CAUGHT_UP_RECORDS):
             members = {**store.known_members(self.commit), name: progress.incarnation}
@@ -424,39 +425,41 @@ class Replica:
 
     # --- as follower
 
-    async def _heed(self, term: int, reply: Reply) -> bool:
-        """Whether somebody leads in a term that was not over when this returns."""
+    async def _check_term(self, term: int, reply: Reply) -> bool:
+        """Check the term of a leader's message and adopt a later one; returns whether that leader
+        is still to be followed."""
         if term < self.term:
             reply(Appended(self.term, False, 0, 0, self.store.meta.incarnation))
             return False
         if term > self.term:
-            self._follow(term)
+            self._become_follower(term)
             await self.store.promise(term=term)
             if term < self.term:
                 return False
-        self.role, self._asking = "follower", None
+        self.role, self._election = "follower", None
         self.heard = self._loop.time()
         return True
 
-    async def _install(self, install: Install, reply: Reply) -> None:
-        """What is here and agrees stays; else all of it goes."""
-        if not await self._heed(install.term, reply):
+    async def _handle_install(self, install: Install, reply: Reply) -> None:
+        """Handle `Install`: keep the log if it contains the base, else replace it."""
+        if not await self._check_term(install.term, reply):
             return
         store, index = self.store, install.base.index
         if index > self.commit:
             if store.term_at(index) != install.base.term:
                 await store.install(install.base)
-            self._committed(index)
+            self._set_commit(index)
             self._changed()
         if install.term == self.term:
             self._acknowledge(index, install.round, reply)
 
-    async def _take(self, append: Append, reply: Reply) -> None:
-        if not await self._heed(append.term, reply):
+    async def _handle_append(self, append: Append, reply: Reply) -> None:
+        """Handle AppendEntries."""
+        if not await self._check_term(append.term, reply):
             return
         store = self.store
         previous, records = append.previous_index, append.records
-        if previous < store.base.index:  # committed, so it agrees
+        if previous < store.base.index:  # committed, so the logs match up to it
             records = [r for r in records if r.index > store.base.index]
             previous = store.base.index
         elif previous > store.last or store.term_at(previous) != append.previous_term:
@@ -464,15 +467,15 @@ class Replica:
             reply(Appended(self.term, False, agree, append.round, store.meta.incarnation))
             return
         match = records[-1].index if records else previous
-        known = 0
+        present = 0
         for record in records:
             if record.index > store.last or store.term_at(record.index) != record.term:
                 break
-            known += 1
-        records = records[known:]
+            present += 1
+        records = records[present:]
         if records and records[0].index <= store.last:
             if records[0].index <= self.commit:
-                raise AssertionError("a committed record would be cut off")
+                raise AssertionError("a committed record would be truncated")
             await store.truncate(records[0].index - 1)
             if append.term != self.term:
                 return
@@ -481,16 +484,16 @@ class Replica:
         except OSError:
             match = min(match, store.last)
         if min(append.commit, match) > self.commit:
-            self._committed(min(append.commit, match))
+            self._set_commit(min(append.commit, match))
             self._changed()
         if append.records and store.durable < match:
-            self._unsaid = (match, append.round, reply)
+            self._pending_ack = (match, append.round, reply)
         else:
             self._acknowledge(match, append.round, reply)
 
     def _acknowledge(self, match: int, round: int, reply: Reply) -> None:
-        """What is durable of what the leader sent; the rest when it is."""
-        self._unsaid = None if self.store.durable >= match else (match, round, reply)
+        """Acknowledge the durable part of the leader's records now, the rest when it is durable."""
+        self._pending_ack = None if self.store.durable >= match else (match, round, reply)
         reply(
             Appended(self.term, True, min(match, self.store.durable), round,
                      self.store.meta.incarnation)

@@ -51,7 +51,7 @@ ENTRIES_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class AzSettings:
-    """`azs`: all three, this one among them. `create`: whether an empty store is a new one."""
+    """`azs`: all three, this one included. `create`: make an empty store an original member's."""
 
     azs: Sequence[str]
     create: bool = False
@@ -64,20 +64,20 @@ async def serve_az(host: Host, settings: AzSettings) -> None:
 
 
 class _Node:
-    """A node that is connected."""
+    """A connected node."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.accepted: deque[tuple[int, int]] = deque()  # (index, number) of what is not committed
-        self.following: int | None = None  # number of its request
+        self.accepted: deque[tuple[int, int]] = deque()  # (index, number), uncommitted
+        self.following: int | None = None  # number of its `Follow` request
         self.next = 0  # index of the next record for it
-        self.after = 0  # n
+        self.after = 0  # n after which it follows
         self.watches = False
-        self.pings = False  # it does so as long as it is there
+        self.pings = False  # whether it sends heartbeats
 
 
 class _OtherEnd:
-    """What the others answer on connections that we made."""
+    """Receives the responses of another AZ on the connection made to it."""
 
     def __init__(self, replica: Replica, name: str) -> None:
         self._replica = replica
@@ -99,7 +99,7 @@ class _OtherEnd:
 
 
 class Service:
-    """See the module's text. Also `Peers`."""
+    """The server of an AZ. Implements `Peers`."""
 
     def __init__(self, host: Host, settings: AzSettings) -> None:
         self._host = host
@@ -109,17 +109,18 @@ class Service:
         self._replica = Replica(host, self._store, self._azs, self, self._changed)
         self._out: dict[str, Connection] = {}
         self._nodes: dict[Connection, _Node] = {}
-        self._peers: dict[Connection, None] = {}  # that other AZs made
-        self._tails: list[tuple[int, int, Connection]] = []  # (round or 0, number, who asked)
-        self._contradicted: list[tuple[int, Propose, Connection]] = []  # (n, what, by whom)
+        self._peers: dict[Connection, None] = {}  # made by other AZs
+        self._tails: list[tuple[int, int, Connection]] = []  # (round or 0, number, source)
+        # (n, request, source): to be refused once entry n is committed
+        self._conflicts: list[tuple[int, Propose, Connection]] = []
         self._positions: dict[str, int] = {}
-        self._said: tuple[int, bool] = (0, False)
+        self._announced: tuple[int, bool] = (0, False)
         self._committed = 0
-        self._unneeded = 0  # n
+        self._trim_to = 0  # n up to which entries may be trimmed
         self._trim_wanted = asyncio.Event()
 
     async def run(self) -> None:
-        """For ever."""
+        """Run the AZ. Never returns."""
         await self._store.open(create=self._create)
         self._host.log(
             f"log: {self._store.last} records, up to {self._store.last_id}, "
@@ -143,7 +144,7 @@ class Service:
         while True:
             await asyncio.sleep(BEAT_S)
             now = loop.time()
-            if now - before < 2 * BEAT_S:  # else it is this process that has been away
+            if now - before < 2 * BEAT_S:  # else this process itself was stalled
                 for connection, node in list(self._nodes.items()):
                     if node.pings and now - connection.heard > SILENCE_S:
                         connection.abort()
@@ -151,14 +152,14 @@ class Service:
             for connection in (*self._nodes, *self._peers):
                 connection.send(Beat(self._replica.fresh))
             for connection, node in list(self._nodes.items()):
-                self._feed(connection, node)  # what did not fit its socket before
+                self._feed(connection, node)  # what its socket had no room for
 
     def send(self, name: str, message: Message) -> None:
         connection = self._out.get(name)
         if connection is not None and connection.open:
             connection.send(message)
 
-    # --- who connects to us
+    # --- incoming connections
 
     def received(self, connection: Connection, message: Message) -> None:
         match message:
@@ -196,9 +197,9 @@ class Service:
         node = self._nodes.pop(connection, None)
         if node is not None and all(n.name != node.name for n in self._nodes.values()):
             self._positions.pop(node.name, None)
-            self._say_position(node.name, GONE)
+            self._send_position(node.name, GONE)
         self._tails = [t for t in self._tails if t[2] is not connection]
-        self._contradicted = [c for c in self._contradicted if c[2] is not connection]
+        self._conflicts = [c for c in self._conflicts if c[2] is not connection]
 
     def _note_position(self, connection: Connection, n: int) -> None:
         node = self._nodes.get(connection)
@@ -208,9 +209,9 @@ class Service:
         node.pings = True
         if self._positions.get(node.name) != n:
             self._positions[node.name] = n
-            self._say_position(node.name, n)
+            self._send_position(node.name, n)
 
-    def _say_position(self, name: str, n: int) -> None:
+    def _send_position(self, name: str, n: int) -> None:
         for connection, watcher in self._nodes.items():
             if watcher.watches and watcher.name != name:
                 connection.send(Positions({name: n}))
@@ -222,21 +223,21 @@ class Service:
             if on:
                 connection.send(Positions(self._positions))
 
-    # --- what is not kept
+    # --- trimming
 
     def _trim(self, connection: Connection, n: int) -> None:
         if connection not in self._nodes:
             connection.abort()
             return
-        self._unneeded = max(self._unneeded, n)
+        self._trim_to = max(self._trim_to, n)
         self._trim_wanted.set()
 
     async def _trim_on(self) -> None:
-        """For ever."""
+        """Trim whenever asked to. Never returns."""
         while True:
             await self._trim_wanted.wait()
             self._trim_wanted.clear()
-            await self._store.trim(self._unneeded, self._replica.commit)
+            await self._store.trim(self._trim_to, self._replica.commit)
 
     # --- appends
 
@@ -247,42 +248,42 @@ class Service:
             connection.abort()
             return
         if not replica.leads or ask.term != replica.term:
-            return  # it was told that we do not lead, or is being told
+            return  # the node knows, or is about to learn, that this AZ does not lead
         batch = Batch(ask.epoch, ask.first, ask.last, ask.payload)
         last = store.last_id
         if ask.first > last.n + 1:
-            # What follows a contradiction is refused with it, by the client itself.
-            if all(by is not connection for _, _, by in self._contradicted):
+            # The client itself refuses what follows a refused proposal.
+            if all(by is not connection for _, _, by in self._conflicts):
                 connection.send(Behind(ask.number))
         elif ask.first <= last.n:
             self._again(connection, node, ask)
         elif last != Id(ask.after_epoch, ask.first - 1) or not may_follow(ask, last.epoch):
-            self._contradict(connection, last.n, ask)
+            self._add_conflict(connection, last.n, ask)
         else:
             index = replica.propose(batch)
             if index is not None:
                 node.accepted.append((index, ask.number))
 
     def _again(self, connection: Connection, node: _Node, ask: Propose) -> None:
-        """Something is there already: the same, of an earlier connection, or something else."""
+        """Handle a proposal for entries that exist already: the same ones, resent, or others."""
         index = self._store.index_of(ask.last)
         while index <= self._store.last:
             record = self._replica.read(index)
             if record.kind == ENTRIES or record.last > ask.last:
                 break
             index += 1
-        there = self._replica.read(index) if index <= self._store.last else None
-        same = there is not None and (there.epoch, there.first, there.last, there.payload) == (
+        found = self._replica.read(index) if index <= self._store.last else None
+        same = found is not None and (found.epoch, found.first, found.last, found.payload) == (
             ask.epoch, ask.first, ask.last, ask.payload,
         )  # fmt: skip
         if same:
             node.accepted.append((index, ask.number))
             self._changed()
         else:
-            self._contradict(connection, ask.first, ask)
+            self._add_conflict(connection, ask.first, ask)
 
-    def _contradict(self, connection: Connection, n: int, ask: Propose) -> None:
-        self._contradicted.append((n, ask, connection))
+    def _add_conflict(self, connection: Connection, n: int, ask: Propose) -> None:
+        self._conflicts.append((n, ask, connection))
         self._changed()
 
     # --- reads
@@ -299,24 +300,24 @@ class Service:
             return
         node.following, node.after = ask.number, ask.after
         if ask.after < self._store.base.last:
-            self._lack(connection, node)
+            self._send_trimmed(connection, node)
             return
-        # What is not committed may yet be cut off.
+        # Records that are not committed may still be truncated.
         node.next = min(self._store.index_of(ask.after + 1), self._replica.commit + 1)
         self._feed(connection, node)
 
-    def _lack(self, connection: Connection, node: _Node) -> None:
-        """What it is to get next has been trimmed."""
+    def _send_trimmed(self, connection: Connection, node: _Node) -> None:
+        """Tell a node that its next entries have been trimmed."""
         assert node.following is not None
         connection.send(Trimmed(node.following, self._store.base.last))
         node.following = None
 
     def _feed(self, connection: Connection, node: _Node) -> None:
-        """Committed entries that a node has not got yet, as long as it takes them."""
+        """Send a node the committed entries that it lacks, while its socket is writable."""
         replica = self._replica
         while node.following is not None and node.next <= replica.commit and connection.writable:
             if node.next <= self._store.base.index:
-                self._lack(connection, node)
+                self._send_trimmed(connection, node)
                 return
             records: list[Record] = []
             size = 0
@@ -329,13 +330,13 @@ class Service:
             if records:
                 connection.send(Entries(node.following, records))
 
-    # --- when something has changed
+    # --- after changes
 
     def _changed(self) -> None:
         replica = self._replica
-        says = (replica.term, replica.leads)
-        if says != self._said:
-            self._say_who_leads(says)
+        leading = (replica.term, replica.leads)
+        if leading != self._announced:
+            self._announce_leader(leading)
         if replica.commit > self._committed:
             self._committed = replica.commit
             for connection, node in list(self._nodes.items()):
@@ -347,17 +348,17 @@ class Service:
                     self._acknowledge(connection, node)
                 if node.next <= replica.commit:
                     self._feed(connection, node)
-        if self._contradicted:
+        if self._conflicts:
             self._refuse()
         if self._tails:
             self._answer_tails()
 
-    def _say_who_leads(self, says: tuple[int, bool]) -> None:
-        self._said = says
+    def _announce_leader(self, leading: tuple[int, bool]) -> None:
+        self._announced = leading
         for connection, node in self._nodes.items():
             node.accepted.clear()
-            connection.send(Leading(*says))
-        self._contradicted.clear()
+            connection.send(Leading(*leading))
+        self._conflicts.clear()
         self._tails.clear()
 
     def _acknowledge(self, connection: Connection, node: _Node) -> None:
@@ -368,15 +369,15 @@ class Service:
             connection.send(Committed(numbers))
 
     def _refuse(self) -> None:
-        """What contradicts a committed entry."""
+        """Refuse the proposals that contradict a committed entry."""
         tail = self._replica.committed_id
         waiting = []
-        for n, ask, connection in self._contradicted:
+        for n, ask, connection in self._conflicts:
             if n <= tail.n:
                 connection.send(NotAppended(ask.number, *tail))
             else:
                 waiting.append((n, ask, connection))
-        self._contradicted = waiting
+        self._conflicts = waiting
 
     def _answer_tails(self) -> None:
         replica = self._replica
@@ -393,5 +394,6 @@ class Service:
 
 
 def may_follow(ask: Propose, epoch: int) -> bool:
-    """Whether a proposal may follow an entry of an epoch: of the same, or the first of its own."""
+    """Return whether a proposal may follow an entry of an epoch: it is of that epoch, or the
+    first entry of its own."""
     return ask.epoch == epoch or ask.epoch == ask.first == ask.last

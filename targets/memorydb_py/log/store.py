@@ -1,4 +1,4 @@
-"""The disk of an AZ: segments of records, and what it promised."""
+"""The durable state of an AZ: segments of records, its term and its vote."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _members = msgspec.msgpack.Decoder(dict[str, int])
 
 
 class Damaged(Exception):
-    """What was durable can't be read."""
+    """Durable data is missing or corrupt."""
 
 
 class Meta(msgspec.Struct, array_like=True, frozen=True):
-    """`agreed`: the index of the last members' record that is known to be committed."""
+    """`agreed`: the index of the last members record that is known to be committed."""
 
     incarnation: int
     term: int
@@ -40,7 +40,7 @@ class Meta(msgspec.Struct, array_like=True, frozen=True):
 
 
 def encode(record: Record) -> bytes:
-    """As it lies on the disk."""
+    """Return a record's bytes on the disk."""
     r = record
     rest = _HEADER.pack(0, len(r.payload), r.index, r.term, r.kind, r.epoch, r.first, r.last)[4:]
     crc = zlib.crc32(r.payload, zlib.crc32(rest))
@@ -48,7 +48,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes, offset: int = 0) -> Record | None:
-    """The record at a place, if it is whole."""
+    """Return the record at an offset, None if it is not complete and correct."""
     if len(data) - offset < _HEADER.size:
         return None
     crc, length, index, term, kind, epoch, first, last = _HEADER.unpack_from(data, offset)
@@ -59,20 +59,20 @@ def decode(data: bytes, offset: int = 0) -> Record | None:
 
 
 def members_of(record: Record) -> dict[str, int]:
-    """Incarnations by AZ."""
+    """Return the incarnations by AZ that a members record names."""
     return _members.decode(record.payload)
 
 
 class Store:
-    """Records after `base`, to `last`, those up to `durable` saved. Members: by the last record
-    that names them."""
+    """The Raft log of an AZ: records after `base` up to `last`, durable up to `durable`. The
+    membership is that of the last members record."""
 
     def __init__(self, host: Host, azs: Sequence[str], synced: Callable[[], None]) -> None:
-        """`synced` is called when `durable` has grown."""
+        """`synced`: called when `durable` has grown."""
         self.meta = Meta(0, 0, None, 0)
         self.durable = 0
         self.members: list[tuple[int, dict[str, int]]] = []  # (index, incarnations by AZ)
-        self.failed: str | None = None  # the error of the last write
+        self.failed: str | None = None  # the error of the last write, if it failed
         self._host = host
         self._disk = host.disk
         self._azs = azs
@@ -84,15 +84,15 @@ class Store:
         self._segment_of = array("L")
         self._offsets = array("Q")
         self._sizes = array("L")
-        self._size = 0  # of the last segment
-        self._full = False  # whether another is to be begun
+        self._size = 0  # bytes in the last segment
+        self._full = False  # whether to begin another segment
         self._cache: dict[int, Record] = {}
         self._cached = 0
         self._cache_first = 1
         self._written = asyncio.Event()
         self._new_name = False
         self._promising = asyncio.Lock()
-        self._changing = asyncio.Lock()  # where the records are; an fsync goes by it, too
+        self._changing = asyncio.Lock()  # held while segments change or are synced
 
     def _columns(self) -> tuple[array[int], ...]:
         return (self._terms, self._epochs, self._lasts, self._segment_of, self._offsets,
@@ -101,7 +101,8 @@ class Store:
     # --- opening
 
     async def open(self, *, create: bool) -> None:
-        """Load what is there; an empty store is created, or becomes that of a wiped AZ."""
+        """Load the store. If there is none it is created: as that of an original member if
+        `create`, else, and after damage, as that of a wiped AZ."""
         try:
             whole = self._load()
         except Damaged as e:
@@ -116,7 +117,7 @@ class Store:
             await self._disk.fsync_dir()
 
     def _load(self) -> bool:
-        """Whether there is a whole store; raises `Damaged`."""
+        """Load the store; returns whether there is a complete one. Raises `Damaged`."""
         names = self._disk.names()
         if META not in names:
             return False
@@ -135,7 +136,7 @@ class Store:
             if name.startswith("segment-"):
                 generation, first = _named(name)
                 if generation != base.generation or first <= base.index:
-                    self._disk.remove(name)  # it is of before the base
+                    self._disk.remove(name)  # obsolete: from before the base
                 else:
                     segments.append(name)
         for name in segments:
@@ -144,7 +145,7 @@ class Store:
 
     def _load_segment(self, name: str, *, last: bool) -> None:
         if _named(name)[1] != self.last + 1:
-            raise Damaged(f"what is between record {self.last} and {name} is missing")
+            raise Damaged(f"records between {self.last} and {name} are missing")
         data = self._disk.read(name)
         self._segments.append(name)
         offset = 0
@@ -153,7 +154,7 @@ class Store:
             if record is None or record.index != self.last + 1:
                 if record is not None or not last or _whole_after(data, offset):
                     raise Damaged(f"{name} is damaged at byte {offset}")
-                self._host.log(f"log: {name}: a torn write at byte {offset} is cut off")
+                self._host.log(f"log: {name}: truncated at a torn write, byte {offset}")
                 self._disk.truncate(name, offset)
                 break
             size = _HEADER.size + len(record.payload)
@@ -184,16 +185,16 @@ class Store:
         self.meta = Meta(0, 0, None, 0)
         incarnation = 0 if create else self._host.rng.getrandbits(62) + 1
         if create:
-            everybody = msgspec.msgpack.encode(dict.fromkeys(self._azs, 0))
-            self.append([Record(1, 0, MEMBERS, 0, 1, 0, everybody)])
+            members = msgspec.msgpack.encode(dict.fromkeys(self._azs, 0))
+            self.append([Record(1, 0, MEMBERS, 0, 1, 0, members)])
             await self._disk.fsync(self._segments[-1])
             await self._disk.fsync_dir()
         else:
-            self._host.log("log: no whole store is here: this AZ counts as wiped")
+            self._host.log("log: no complete store: this AZ counts as wiped")
         self.meta = msgspec.structs.replace(self.meta, incarnation=incarnation, agreed=int(create))
         await self.promise()
 
-    # --- what was promised
+    # --- term, vote, committed members, base
 
     async def promise(
         self,
@@ -202,9 +203,11 @@ class Store:
         vote: str | None = None,
         agreed: int | None = None,
     ) -> None:
-        """Save a later term, a vote in it, members that are agreed upon, and the base. It holds at
-        once; when the call returns it is durable, however long a full disk takes. A new term begins
-        without a vote."""
+        """Save a later term, a vote in it, the index of committed members, and the base.
+
+        `meta` changes at once and is durable when the call returns; while the disk is full, it
+        waits. A new term begins without a vote. A failed fsync ends the process.
+        """
         now = self.meta
         if term is not None and term > now.term:
             now = msgspec.structs.replace(now, term=term, vote=None)
@@ -225,7 +228,7 @@ class Store:
                 raise SystemExit(1) from e
 
     def _write_meta(self) -> bool:
-        """Whether the disk took it."""
+        """Write `meta` to a new file; returns whether that succeeded."""
         body = msgspec.msgpack.encode(self.meta)
         try:
             if _NEW_META in self._disk.names():
@@ -237,7 +240,7 @@ class Store:
         return True
 
     def takes_writes(self) -> bool:
-        """Whether the disk that failed takes something now."""
+        """Return whether the disk accepts writes; after a failed one this is tried."""
         if self.failed is not None:
             try:
                 self._disk.append("probe", bytes(4096))
@@ -263,7 +266,7 @@ class Store:
         return self.id_at(self.last)
 
     def id_at(self, index: int) -> Id:
-        """Of the last entry up to a record that is here, or up to the base."""
+        """Return the id of the last entry up to a record in the store, or up to the base."""
         base = self.base
         if index == base.index:
             return Id(base.epoch, base.last)
@@ -271,18 +274,18 @@ class Store:
         return Id(self._epochs[i], self._lasts[i])
 
     def term_at(self, index: int) -> int:
-        """0 where there is no record."""
+        """Return the term of a record, 0 if there is none."""
         base = self.base
         if base.index < index <= self.last:
             return self._terms[index - base.index - 1]
         return base.term if index == base.index else 0
 
     def index_of(self, n: int) -> int:
-        """The first record here whose last entry is n or later; `last` + 1 where there is none."""
+        """Return the index of the first record whose last entry is n or later, else `last` + 1."""
         return self.base.index + bisect_left(self._lasts, n) + 1
 
     def record(self, index: int) -> Record:
-        """One after the base. Raises `Damaged`."""
+        """Return a record after the base. Raises `Damaged`."""
         cached = self._cache.get(index)
         if cached is not None:
             return cached
@@ -294,8 +297,8 @@ class Store:
         return found
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write records that follow the last one; `durable` follows. On a disk that takes nothing
-        raises OSError, and nothing is changed."""
+        """Write records that follow the last one; they become durable later. Raises OSError, and
+        changes nothing, if the disk does not accept them."""
         if not records:
             return
         full = self._full or self._size >= SEGMENT_BYTES
@@ -335,30 +338,29 @@ class Store:
             self._uncache(self._cache_first)
 
     def _uncache(self, index: int) -> None:
-        """The first that is cached."""
+        """Drop the first cached record."""
         self._cached -= self._sizes[index - self.base.index - 1]
         del self._cache[index]
         self._cache_first = index + 1
 
     async def truncate(self, last: int) -> None:
-        """Cut off everything after a record; when it returns that is durable. Nothing may be
-        appended meanwhile."""
+        """Remove all records after this one, durably. Nothing may be appended meanwhile."""
         async with self._changing:
             await self._truncate(last)
 
     async def _truncate(self, last: int) -> None:
         i = last - self.base.index
         keep, offset = self._segment_of[i], self._offsets[i]
-        gone = self._segments[keep + 1 :]
+        removed = self._segments[keep + 1 :]
         try:
-            for name in reversed(gone):
+            for name in reversed(removed):
                 self._disk.remove(name)
-            if gone:
+            if removed:
                 await self._disk.fsync_dir()
             self._disk.truncate(self._segments[keep], offset)
             await self._disk.fsync(self._segments[keep])
         except OSError as e:
-            self._host.log(f"log: can't cut off what contradicts the leader: {e.strerror}")
+            self._host.log(f"log: can't truncate the conflicting records: {e.strerror}")
             raise SystemExit(1) from e
         del self._segments[keep + 1 :]
         for index in range(last + 1, self.last + 1):
@@ -372,8 +374,8 @@ class Store:
             self.members.pop()
 
     async def keep_synced(self) -> None:
-        """Background work: what is written becomes durable, as many records at once as there are;
-        for ever. An fsync that fails ends the process."""
+        """Sync written records in the background, as many as there are at once. Never returns. A
+        failed fsync ends the process."""
         while True:
             await self._written.wait()
             self._written.clear()
@@ -385,7 +387,7 @@ class Store:
                     self._synced()
 
     async def _sync(self, name: str) -> None:
-        """The last segment, and its name where that is new."""
+        """Sync the last segment, and the directory if the segment is new."""
         try:
             await self._disk.fsync(name)
             if self._new_name:
@@ -395,11 +397,11 @@ class Store:
             self._host.log(f"log: fsync of {name} failed: {e.strerror}")
             raise SystemExit(1) from e
 
-    # --- what is not kept
+    # --- trimming
 
     async def trim(self, n: int, commit: int) -> None:
-        """Forget whole segments of nothing but committed entries up to n; what the last segment
-        holds of them goes another time, when it is not the last any more."""
+        """Remove whole segments that contain only committed entries up to n. Such entries in the
+        last segment are removed by a later call, when it is not the last any more."""
         async with self._changing:
             names = self._forget(n, commit)
         if names:
@@ -409,15 +411,15 @@ class Store:
             self._host.log(f"log: begins after {Id(base.epoch, base.last)}")
 
     def _forget(self, n: int, commit: int) -> list[str]:
-        """Begin after a later base, in memory; the segments that are not needed any more."""
+        """Move the base in memory; returns the segments that are not needed any more."""
         index = min(self.index_of(n + 1) - 1, self.durable, commit)
         if index <= self.base.index:
             return []
         i = index - self.base.index
         last = len(self._segments) - 1
-        gone = self._segment_of[i] if index < self.last else last
-        self._full = self._full or gone == last
-        count = bisect_left(self._segment_of, gone)
+        obsolete = self._segment_of[i] if index < self.last else last
+        self._full = self._full or obsolete == last
+        count = bisect_left(self._segment_of, obsolete)
         if not count:
             return []
         index = self.base.index + count
@@ -429,14 +431,14 @@ class Store:
         for column in self._columns():
             del column[:count]
         for i, segment in enumerate(self._segment_of):
-            self._segment_of[i] = segment - gone
-        names, self._segments = self._segments[:gone], self._segments[gone:]
+            self._segment_of[i] = segment - obsolete
+        names, self._segments = self._segments[:obsolete], self._segments[obsolete:]
         self.members = [(named, members), *(m for m in self.members if m[0] > index)]
         self.meta = msgspec.structs.replace(self.meta, base=base)
         return names
 
     async def install(self, base: Base) -> None:
-        """Begin anew after a base of the leader's, durably."""
+        """Replace all records by a base from the leader, durably."""
         async with self._changing:
             names = self._segments[:]
             base = msgspec.structs.replace(base, generation=self.base.generation + 1)
@@ -447,7 +449,7 @@ class Store:
             await self.promise()
             self.durable = base.index
             await self._remove(names)
-        self._host.log(f"log: begins after {Id(base.epoch, base.last)}, which the leader named")
+        self._host.log(f"log: begins after {Id(base.epoch, base.last)}, the leader's base")
 
     async def _remove(self, names: Sequence[str]) -> None:
         try:
@@ -455,11 +457,11 @@ class Store:
                 self._disk.remove(name)
             await self._disk.fsync_dir()
         except OSError as e:
-            self._host.log(f"log: can't remove what was trimmed: {e.strerror}")
+            self._host.log(f"log: can't remove trimmed segments: {e.strerror}")
             raise SystemExit(1) from e
 
     def known_members(self, upto: int) -> Mapping[str, int]:
-        """Incarnations by AZ, by the last record that names them and is not after an index."""
+        """Return the incarnations by AZ of the last members record up to an index."""
         for index, members in reversed(self.members):
             if index <= upto:
                 return members
@@ -467,15 +469,15 @@ class Store:
 
 
 def _named(segment: str) -> tuple[int, int]:
-    """(generation, index of the first record). Raises `Damaged`."""
+    """Return (generation, index of the first record). Raises `Damaged`."""
     numbers = segment.split("-")[1:]
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-        raise Damaged(f"{segment} is no name of a segment")
+        raise Damaged(f"{segment} is not the name of a segment")
     return int(numbers[0]), int(numbers[1])
 
 
 def _whole_after(data: bytes, offset: int) -> bool:
-    """Whether a whole record follows somewhere after a broken one."""
+    """Return whether a complete record follows somewhere after a broken one."""
     return any(
         decode(data, at) is not None
         for at in range(offset + 1, len(data) - _HEADER.size + 1)

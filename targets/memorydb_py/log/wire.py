@@ -1,4 +1,4 @@
-"""Messages over a connection: a length of four bytes, then MessagePack."""
+"""Messages over a connection: a length in four bytes, then MessagePack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 class Receiver(Protocol):
-    """Whoever is at the end of a connection."""
+    """Handles what a connection receives."""
 
     def received(self, connection: Connection, message: Message) -> None: ...
 
@@ -29,12 +29,12 @@ class Receiver(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Ends itself on anything that is not a message."""
+    """A connection that carries messages. It aborts if it receives anything else."""
 
     def __init__(self, receiver: Receiver, opened: Callable[[Connection], None]) -> None:
         self.writable = True
         self.open = False
-        self.heard = 0.0  # when the last message came
+        self.heard = 0.0  # loop time when data last arrived
         self._receiver = receiver
         self._opened = opened
         self._buffer = bytearray()
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
                 self._receiver.received(self, message)
         except (msgspec.DecodeError, msgspec.ValidationError):
             self.abort()
-        except SystemExit as e:  # uvloop swallows it here, and ends with it in a task
+        except SystemExit as e:  # uvloop swallows it here, but not in a task
             self.abort()
             self._ending = asyncio.get_running_loop().create_task(_end(e))
         del buffer[:position]
@@ -103,7 +103,8 @@ async def keep_connected(
     opened: Callable[[Connection], None],
     silence_s: float,
 ) -> None:
-    """Connect to a process, again and again, for ever; a connection that is silent is given up."""
+    """Stay connected to a process: abort a connection that is silent for `silence_s`, and reconnect
+    whenever one ends. Never returns."""
     loop = asyncio.get_running_loop()
     while True:
         connection = Connection(receiver, opened)

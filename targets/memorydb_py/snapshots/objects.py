@@ -1,4 +1,4 @@
-"""An object store: whole objects by name, put once."""
+"""An object store: named objects, each put once, as a whole."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Protocol
 
 
 class Objects(Protocol):
-    """Raises OSError where the store can't be had."""
+    """An object store. Its methods raise OSError when it is not available."""
 
     async def names(self) -> list[str]:
-        """Sorted."""
+        """Return the names of all objects, sorted."""
         ...
 
     async def get(self, name: str) -> bytes: ...
 
     async def put(self, name: str, data: bytes) -> None:
-        """There whole and durably, or not at all."""
+        """Store an object, atomically and durably."""
         ...
 
     async def delete(self, name: str) -> None: ...
 
 
 class Directory:
-    """A folder that every process of the shard reaches."""
+    """An object store in a folder that every process of the shard can access."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,8 +66,8 @@ class Directory:
 
 
 class Shared:
-    """Objects that processes of one simulated world share: a service that never fails, and takes a
-    moment for everything."""
+    """An object store in memory for the processes of one simulated world. It never fails; every
+    call takes `MOMENT_S`."""
 
     MOMENT_S = 0.01
 

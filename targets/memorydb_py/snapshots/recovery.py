@@ -1,4 +1,4 @@
-"""Where a copy of a shard begins: at the newest snapshot that can be trusted."""
+"""Recovery: find the newest usable snapshot, with which a copy of a shard begins."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ RETRY_S = 0.5
 async def recover(
     host: Host, objects: Objects, version: int, distrusted: Container[str] = ()
 ) -> Snapshot | None:
-    """None where there is no snapshot that this version reads: then a copy begins with nothing.
-    Waits for the store as long as it takes."""
+    """Return the newest usable snapshot, or None: then a copy begins empty.
+
+    `version`: that of the engine, which reads no snapshots of later ones. `distrusted`: names of
+    snapshots not to use. Waits until the object store is available.
+    """
     while True:
         try:
             names = await objects.names()
             break
         except OSError as e:
-            host.log(f"snapshots: the store can't be had: {e}")
+            host.log(f"snapshots: the object store is not available: {e}")
             await asyncio.sleep(RETRY_S)
     for n, name in positions(names):
         if name in distrusted:
@@ -39,18 +42,18 @@ async def recover(
 
 
 def fits(found: Snapshot, n: int, version: int) -> None:
-    """Raises `Malformed` where it is not of a position, or of a newer engine."""
+    """Raise `Malformed` if a snapshot is not that of position n, or is of a newer engine."""
     if found.id.n != n:
-        raise Malformed(f"it is of {found.id}")
+        raise Malformed(f"its position is {found.id}")
     if found.version > version:
-        raise Malformed(f"it is of engine version {found.version}, not {version}")
+        raise Malformed(f"its engine version is {found.version}, newer than {version}")
 
 
 async def usable(
     host: Host, objects: Objects, version: int, distrusted: Container[str]
 ) -> list[tuple[int, str]]:
-    """(n, name) of the snapshots that `recover` would begin with, one after the other, the newest
-    first. Raises OSError."""
+    """Return (n, name) of all snapshots that `recover` could use, the newest first. Raises
+    OSError."""
     found = []
     for n, name in positions(await objects.names()):
         if name in distrusted:

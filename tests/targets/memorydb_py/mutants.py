@@ -54,8 +54,8 @@ MUTANTS = {
         f"{PROTOCOL}::test_appends_resume",
     ),
     "2-hasty-leader": Mutant(
-        LOG + "replica.py", "(p.incarnation == UNHEARD or self._counts(name))",
-        "self._counts(name)", f"{PROTOCOL}::test_azs_that_are_far_apart",
+        LOG + "replica.py", "(p.incarnation == UNHEARD or self._is_voter(name))",
+        "self._is_voter(name)", f"{PROTOCOL}::test_azs_that_are_far_apart",
     ),
     "3-uncommitted": Mutant(
         LOG + "replica.py", "        self.spread()\n        return record.index",
