@@ -1,10 +1,10 @@
-"""From a file to its verdict: a million operations through the command line.
+"""The time from a file of a million operations to its verdict, through the command line.
 
     python benchmarks/files.py [--operations 1000000] [--rounds 3]
 
-Whole processes of `harness check`: from JSON Lines, whose columns are then kept in the cache
-folder, and from those. Goals: 10 s and 1.5 s. Also one with a stale read, whose witness must read
-the history again. Needs `.[bench]`.
+Times whole processes of `harness check`: from JSON Lines, which also caches the columns, then from
+the cached columns. Goals: 10 s and 1.5 s. A second history has a stale read, whose witness needs
+the JSON Lines again. Needs `.[bench]`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES = ("read", "write", "cas")
 
 
 def write(made: Columns, path: Path) -> None:
-    """A line an event, a microsecond apart."""
+    """Write a line for each event, a microsecond apart."""
     events: list[Op | None] = [None] * (2 * len(made))
     for process, call, ret, f, a in zip(
         made.process.tolist(), made.call.tolist(), made.ret.tolist(), made.f.tolist(),
@@ -43,7 +43,7 @@ def write(made: Columns, path: Path) -> None:
 
 
 def checked(path: Path, expected: int) -> float:
-    """Seconds of one process."""
+    """Run `harness check` on a file; return its seconds."""
     began = time.perf_counter()
     done = subprocess.run(
         [Path(sys.executable).with_name("harness"), "check", "--model", "register", path],
@@ -63,7 +63,7 @@ def main() -> None:
         for name, stale_at in (("valid", None), ("one stale read", 0.9)):
             path = Path(folder) / "history.jsonl"
             write(registers(given.operations, 20, stale_at=stale_at), path)
-            os.environ["XDG_CACHE_HOME"] = folder  # of the commands that are timed, too
+            os.environ["XDG_CACHE_HOME"] = folder  # the timed commands inherit it
             kept = columns_file.kept_for(path)
             lines, columns = [], []
             for _ in range(given.rounds):

@@ -1,10 +1,10 @@
-"""Where checking five-valued registers with compare-and-set ends, and how.
+"""The limits of checking five-valued registers with compare-and-set.
 
     python benchmarks/grid.py [--longest 1000000] [--seeds 1]
 
-Clients are always busy; of 1 % and 5 % of the writes nobody is told whether they took effect. Each
-cell: the time of a check with the usual budget on one thread, how much the process grew, and what
-was decided; of several seeds the slowest. Needs `.[bench]`.
+Clients are always busy; 1 % and 5 % of the writes have an unknown outcome. Each cell: the time of a
+check with the default budget on one thread, the growth of the process, and the verdict; with
+several seeds, those of the slowest. Needs `.[bench]`.
 """
 
 from __future__ import annotations

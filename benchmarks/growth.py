@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py [--porcupine FOLDER] [--out docs/growth.svg]
 
-One register, written values unique and five values with compare-and-set; clients are always busy;
-one thread. Porcupine's curve is measured where its source is in FOLDER, else it is the one recorded
-on a machine like this one. Needs `.[bench]`.
+One register, with unique written values, and with five values and compare-and-set; clients are
+always busy; one thread. Porcupine's curve is measured if its source is in FOLDER, else it is that
+recorded on a machine like this one. Needs `.[bench]`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 
 LENGTHS = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-# Seconds, by (values, clients) and length; where a curve ends, 20 s or 8 GB did not suffice.
+# Seconds, by (values, clients) and length; after the end of a curve, 20 s or 8 GB did not suffice.
 RECORDED = {
     ("unique", 5): {1_000: 0.0021, 10_000: 0.058, 100_000: 18.3},
     ("unique", 10): {1_000: 0.063, 10_000: 2.3},

@@ -1,10 +1,10 @@
 """Histories whose verdicts are known by construction, as columns, for the checkers' benchmarks.
 
-A store that is linearizable is simulated: each operation takes effect at one instant within its
-interval. Clients are always busy, or think for a while; of `unknown` of the operations that write
-the outcome is never told: half of them take effect, some late, and their client goes on as a new
-process. `stale_at`: one read, after that share of the reads, returns what had been overwritten
-before it was called. The same families as in the papers' and Porcupine's own benchmarks.
+A linearizable store is simulated: each operation takes effect at one instant within its interval.
+Clients are always busy, or think for a while. A share `unknown` of the operations that write has an
+unknown outcome: half of them take effect, some late, and their client continues as a new process.
+`stale_at`: one read, after that share of the reads, returns a value that had been overwritten
+before it was called. The families are those of published benchmarks and of Porcupine's own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ NOTHING = -1
 @dataclass
 class Columns:
     """One row an operation, in order of call. `call`, `ret`: positions of events, from 0; `ret` is
-    OPEN where the outcome is unknown. `a`: what was written, read, or compared with; `b`: what was
-    to be set; `swapped`: whether a comparison held. NOTHING: the initial value."""
+    OPEN if the outcome is unknown. `a`: the value written, read, or compared with; `b`: the value
+    that a cas sets; `swapped`: whether it succeeded. NOTHING: the initial value."""
 
     process: np.ndarray
     call: np.ndarray
@@ -55,7 +55,7 @@ def registers(
     phantom_at: float | None = None,
     seed: int = 1,
 ) -> Columns:
-    """`values`: so many; None: each is written once."""
+    """Return `n` register operations. `values`: how many; None: each value is written once."""
     rng = np.random.default_rng(seed)
     each = n // clients + 1
     shape = (clients, each)
@@ -127,9 +127,9 @@ class Contents:
 def contents(
     n: int, clients: int, goes_next: str, *, swapped_at: float | None = None, seed: int = 1
 ) -> Contents:
-    """Values inserted once and removed, half of each, clients always busy. `goes_next`: first,
-    last or least. `swapped_at`: after that share of the removals, the results of one and
-    of another that came before it, when both values were inside, are exchanged."""
+    """Return `n` insertions and removals, half of each, of values inserted once; clients are always
+    busy. `goes_next`: first, last or least. `swapped_at`: after that share of the removals, the
+    results of one and of an earlier one, at which both values were inside, are exchanged."""
     rng = np.random.default_rng(seed)
     each = n // clients + 1
     takes = rng.exponential(1.0, (clients, each)) + 0.05
@@ -159,7 +159,7 @@ def contents(
         taken = np.flatnonzero((kind == REMOVE) & (value != NOTHING))
         for at in range(int(len(taken) * swapped_at), len(taken)):
             a, earlier = taken[at], taken[max(0, at - 100 * clients) : at]
-            since = ret[inserted[value[a]]]  # it is inside, and long before it goes out
+            since = ret[inserted[value[a]]]  # its value is inside from then on
             others = earlier[(call[earlier] > since) & (ret[earlier] < call[a])]
             came = inserted[value[others]]
             above = (call[came] > since) & (ret[came] < call[others])
@@ -172,7 +172,7 @@ def contents(
 
 
 def _read_back(effect: np.ndarray, f: np.ndarray, key: np.ndarray, a: np.ndarray) -> None:
-    """What reads see, where nothing depends on what was there."""
+    """Fill in the results of reads, where every other operation is a write."""
     order = np.lexsort((effect, key))
     order = order[np.isfinite(effect[order])]
     place = np.arange(len(order))
@@ -195,8 +195,8 @@ def _apply(
     unique: bool,
     rng: np.random.Generator,
 ) -> None:
-    """One after the other. With unique values half of the comparisons are with what was seen by
-    some earlier operation, and so mostly fail."""
+    """Apply operations one after the other. With unique values, 60 % of the comparisons are with
+    the value before the present one, and so mostly fail."""
     state: dict[int, int] = {}
     before: dict[int, int] = {}
     stale = rng.random(len(order)) < 0.6
@@ -232,7 +232,7 @@ def _positions(call: np.ndarray, ret: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _make_stale(made: Columns, at: float) -> None:
-    """One read, of a key that was written often: what was there before what was there."""
+    """Let one read, of a key that was written often, return an overwritten value."""
     reads = np.flatnonzero((made.f == READ) & (made.ret != OPEN))
     for i in reads[int(len(reads) * at) :]:
         writes = (

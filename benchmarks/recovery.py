@@ -1,9 +1,9 @@
-"""How long a node takes to come back with a million keys, from a snapshot and the rest of the log.
+"""How long a node takes to recover a million keys, from a snapshot and the tail of the log.
 
     python benchmarks/recovery.py [keys]
 
-Real processes: three AZs, a node, the snapshotter. Beside it: the same node without snapshots, from
-the whole log. Needs redis-benchmark on PATH (Debian: redis-tools).
+Real processes: three AZs, a node, the snapshotter. For comparison: the same node without snapshots,
+from the whole log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VALUE_BYTES = 100
 
 
 class Shard:
-    """Processes by name, on ports of this machine."""
+    """The processes of a shard by name, on ports of this machine."""
 
     def __init__(self, where: Path) -> None:
         self._where = where
@@ -43,7 +43,7 @@ class Shard:
             self._processes[name] = subprocess.Popen([*argv, *more], stdout=log, stderr=log)
 
     def start_node(self, *more: str) -> float:
-        """Seconds until it serves."""
+        """Start the node; return the seconds until it serves."""
         began = time.monotonic()
         address = f"127.0.0.1:{self.node}"
         self._start("node", "n1", address, "--node", f"n1={address}", *more)
@@ -68,7 +68,7 @@ class Shard:
             self.kill(name)
 
     def peak_mb(self, name: str) -> int:
-        """The most memory that a process has had so far."""
+        """Return the peak memory of a process so far."""
         status = Path(f"/proc/{self._processes[name].pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) // 1024

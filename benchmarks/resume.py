@@ -1,4 +1,4 @@
-"""How long writes wait after a loss, on the reference with its default lease and backoff.
+"""How long writes wait after a failure, on the reference with its default lease and backoff.
 
     python benchmarks/resume.py
 
@@ -25,14 +25,14 @@ from targets.memorydb_py.node.shard import JITTER_MS, WATCH_S
 from targets.memorydb_py.target import AZS
 
 ROUNDS = 200
-STEP_S = 0.005  # between the tries of a client
+STEP_S = 0.005  # between attempts of a client
 LOG_BOUND_MS = 300
 ELECTION_MS = JITTER_MS + WATCH_S * 1000 + LOG_BOUND_MS
 GONE = (ConnectFailed, rx.RedisError, OSError, TimeoutError)
 
 
 async def write(target: Any, nodes: list[str]) -> None:
-    """Until one of these nodes takes it."""
+    """Write; retry until one of these nodes accepts it."""
     while True:
         for node in nodes:
             connection = target.open_to(node, "c1")
@@ -48,7 +48,7 @@ async def write(target: Any, nodes: list[str]) -> None:
 
 
 async def leader(env: Any) -> str:
-    """The AZ that said last that it leads the log."""
+    """Return the AZ that was the last to log that it leads the log."""
     lines = []
     for az in AZS:
         log = env._run_dir / "logs" / env.processes[az] / f"{az}.log"
@@ -125,7 +125,7 @@ def main() -> None:
             env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=Path(folder), seed=1))
             target = MemoryDB(env, TargetOptions(timeout_s=5.0))
 
-            async def story(
+            async def scenario(
                 env: Any = env, target: Any = target, play: Any = play, how: str = how,
                 what: str = what, bound: float = bound,
             ) -> None:  # fmt: skip
@@ -135,7 +135,7 @@ def main() -> None:
                 await target.close()
                 await env.close()
 
-            env.run(story())
+            env.run(scenario())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast the simulated world is: against real time, and what redis-py's client costs in it.
+"""The speed of the simulation relative to real time, and the cost of redis-py's client in it.
 
     python benchmarks/simulation.py
 
@@ -28,7 +28,7 @@ CLIENTS = 20
 
 
 class BareConnection:
-    """RESP over streams: what the model answers, and nothing else."""
+    """A RESP client on streams, for the replies of the model only."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
@@ -85,7 +85,7 @@ class BareModel(RedisModel):
 
 
 def measure(target: str, rate: float, time_limit_s: float) -> tuple[float, float]:
-    """Simulated seconds, and successful operations, each by wall second."""
+    """Return simulated seconds and successful operations, each per second of wall time."""
     spec = Spec(
         target=target,
         environment="simulated",
@@ -113,8 +113,8 @@ def main() -> None:
         bare.append(measure("__main__:BareModel", 0, 0.5)[1])
     ours, theirs = statistics.median(redis_py), statistics.median(bare)
     print(f"at 100 ops/s: {statistics.median(factors):.1f} x real time")
-    print(f"flat out, redis-py's connection: {ours:.0f} ops a wall second")
-    print(f"flat out, a bare client:         {theirs:.0f} ops a wall second")
+    print(f"flat out, redis-py's connection: {ours:.0f} ops per second of wall time")
+    print(f"flat out, a bare client:         {theirs:.0f} ops per second of wall time")
     print(f"redis-py / bare: {ours / theirs:.2f}")
 
 

@@ -1,10 +1,10 @@
 """Throughput of the harness against a bare loop of redis-py's asyncio client.
 
 One redis-server, concurrency 20, no faults, alternating rounds:
-  bare      20 tasks, each a `redis.asyncio.Redis` of its own, GET and SET in turn, directly
+  bare      20 tasks, each with its own `redis.asyncio.Redis`, GET and SET in turn, directly
   mix       the same, with the commands of the workload `register` instead
   harness   the workload `register` through generator, interpreter, history file and fault proxy
-  direct    harness clients without the proxy, for what the proxy costs
+  direct    harness clients without the proxy, to show the cost of the proxy
 
 Prints operations a second, the median of the rounds, and the ratios.
 """
@@ -71,7 +71,7 @@ async def bare(address: tuple[str, int], duration: float, mixed: bool) -> float:
 
 
 class Direct:
-    """A router to the server's own port."""
+    """Routes to the server's own port, past the proxy."""
 
     def __init__(self, target: Any) -> None:
         self._target = target

@@ -1,6 +1,6 @@
 """Consistency verification for Redis-like databases.
 
-What a library user needs is here; each name is imported when it is first used.
+The library's public names; each is imported on first use.
 
     import harness
 
@@ -12,26 +12,26 @@ What a library user needs is here; each name is imported when it is first used.
 
 The map of the code, from the top down; imports point down only:
 
-    cli/            the command line, one file a command; __main__ the way in
-    demo/ replay bench/   callers of the pipeline: the lost-read example; a run repeated and
-                    compared; the reference beside Redis and Valkey
-    campaign        the pipeline: a spec is run, judged, reported
-    runner          the life of one run; recorder, progress, versions what it needs for that
-    judge report/   from a recorded history to a verdict, and to a page for people
-    parts plan world   what a run is put together from, and what its seed draws
+    cli/            the command line, one file a command; __main__ is the entry point
+    demo/ replay bench/   callers of the pipeline: the lost-read example; repeating a run and
+                    comparing; benchmarks of the reference beside Redis and Valkey
+    campaign        the pipeline: run a spec, judge, report
+    runner          the life of one run; helped by recorder, progress, versions
+    judge report/   from a recorded history to a verdict, and to an HTML page
+    parts plan world   assembling the parts of a run; what its seed draws
     workloads/      generator + client operations + claims
     interpreter     generators x workers x nemesis -> history
-    nemesis/        what breaks the system, one fault a file
+    nemesis/        fault injection, one fault a file
     checkers/       recorded history in, verdict out: linearizability/, isolation/, claims/; files
-                    a history file against a model
-    targets clients generators   what a system under test is; one connection, no retries; what to do
-                    next
+                    checks a history file against a model
+    targets clients generators   the protocol of a system under test; connections without retries;
+                    which operation comes next
     environments/   where nodes live, one file each
-    formats/ models/ native/   histories of others; sequential specifications; the core in C++
-    history/ results   operations, events, everything computed of them; the layout of results/
+    formats/ models/ native/   other tools' histories; sequential specifications; the C++ core
+    history/ results   operations, events and data derived from them; the layout of results/
     simulation/     the simulated world
-    spec host streams registry binaries errors   what to run; what a server may touch; random
-                    streams; classes by name; servers of this machine; exceptions
+    spec host streams registry binaries errors   the specification of a test; a server's interface
+                    to its machine; random streams; classes by name; server binaries; exceptions
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from harness.targets import Target, TargetInfo, TargetOptions
     from harness.workloads.base import Workload, WorkloadOptions
 
-# Name -> (module, name there). No name is that of a module of the package, which would hide it.
+# Public name -> (module, name there). A module of the package with the same name would hide it.
 _EXPORTS: dict[str, tuple[str, str]] = {
     "check_isolation": ("harness.checkers.isolation", "check"),
     "check_linearizable": ("harness.checkers.linearizability", "check"),

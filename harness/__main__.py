@@ -1,4 +1,4 @@
-"""The way in. Importing the rest takes a moment, and Ctrl-C may come in that moment."""
+"""Entry point. `main` imports the command line, so that Ctrl-C during the import is handled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; ends the process with its exit code."""
+    """Run the command line and exit with its exit code."""
     try:
         from harness.cli import run_command
 

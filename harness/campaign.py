@@ -1,10 +1,10 @@
 """The one pipeline: a spec is run, judged and reported.
 
-The command line, the demo and the replay call it, as may any search over specs and plans:
+The command line, the demo and the replay call it, and so may a search over specs and plans:
 
     results = campaign.run(spec, plan_run(Path("results"), spec.directory_name))
 
-What passes between the steps is on disk, so each can be done again alone.
+The steps communicate through files, so each can be repeated alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.spec import Spec
 
 @dataclass(frozen=True)
 class Judged:
-    """A run that was judged, with what the report needs of it."""
+    """A judged run, with the data that its report needs."""
 
     run: Run
     record: RunRecord
@@ -44,8 +44,8 @@ def run(
     say: Say = lambda text: None,
     trace: bool = False,
 ) -> Results:
-    """Execute, judge and report. Raises `HarnessError`, and `KeyboardInterrupt` after everything
-    was stopped."""
+    """Execute, judge and report. Raises `HarnessError`; raises `KeyboardInterrupt` only after
+    everything was stopped."""
     execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
     judged = judge(folder)
     report(judged)
@@ -61,18 +61,19 @@ def execute(
     say: Say = lambda text: None,
     trace: bool = False,
 ) -> None:
-    """Run a spec into a folder, in a fresh event loop. `plan`: instead of the spec's own. `say`
-    gets the live line. `trace`: write everything that happens in a simulation."""
-    made = assemble(
+    """Run a spec in a fresh event loop and leave its files in `folder`. `plan` replaces the spec's
+    own; `say` receives the progress line; `trace`: write each event of a simulation to trace.log.
+    """
+    parts = assemble(
         spec, folder.path, password=password, plan=plan, trace=folder.trace if trace else None
     )
-    runner = Runner(made, folder, say=say)
-    env = made.env
+    runner = Runner(parts, folder, say=say)
+    env = parts.env
     try:
         env.run(runner.execute())
     except EnvironmentFailed:
         if isinstance(env, CanReplay) and folder.history.exists():
-            _write_hashes(folder, env)  # it can be replayed all the same
+            _write_hashes(folder, env)  # such a run can be replayed, too
         raise
     if isinstance(env, CanReplay):
         _write_hashes(folder, env)
@@ -84,7 +85,7 @@ def _write_hashes(folder: Run, env: CanReplay) -> None:
 
 
 def judge(folder: Run) -> Judged:
-    """Judge a run by what it has left on disk, and write results.json."""
+    """Judge a run by the files it left, and write results.json."""
     record = folder.read_record()
     history, warnings = read_history(folder.history)
     recorded = Recorded(history, record)
@@ -94,16 +95,16 @@ def judge(folder: Run) -> Judged:
 
 
 def judge_again(folder: Run) -> Judged:
-    """The same of a run that somebody names. Raises `UsageError` for a history that can't be read,
-    or is of another workload."""
+    """Judge a run that the user named. Raises `UsageError` if its history can't be read or is of
+    another workload."""
     try:
         return judge(folder)
     except HistoryError as e:
         raise UsageError(str(e)) from e
     except (ValueError, TypeError, LookupError, AttributeError) as e:
-        raise UsageError(f"{folder.history} is not of the workload in test.json: {e}") from e
+        raise UsageError(f"{folder.history} does not match the workload in test.json: {e}") from e
 
 
 def report(judged: Judged) -> None:
-    """Write report.html; raises `HistoryError` where that can't be done."""
+    """Write report.html; raises `HistoryError` if it can't be written."""
     write_report(judged.run.report, judged.record, judged.results, judged.recorded)

@@ -1,6 +1,6 @@
-"""The harness' own exceptions.
+"""The exceptions of the harness.
 
-    HarnessError            anything that is said to a user in one line
+    HarnessError            anything that is reported to the user in one line
     ├── UsageError          the user's mistake: exit code 254
     ├── HistoryError        a history that can't be written or read
     └── EnvironmentFailed   a server or the proxy did not do what the run needs: exit code 255

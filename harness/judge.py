@@ -1,4 +1,4 @@
-"""From a recorded history to the verdict of the whole run."""
+"""Judges a recorded history: from its claims to the verdict of the whole run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from harness.parts import make_workload
 
 
 def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -> Results:
-    """Every claim of the workload, coverage, and what is measured. Raises ValueError and the like
-    for a history that is not of that workload."""
+    """Check every claim of the workload, coverage, and the measurements. A history of another
+    workload may raise `ValueError`, `TypeError`, `LookupError` or `AttributeError`."""
     spec = record.spec
     workload = make_workload(spec, node_names(spec.node_count))
     checkers: dict[str, Checker] = {
@@ -32,20 +32,20 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     valid = worst(v.valid for v in claims.values() if v.judged)
     decisive = [f"{n}: {v.why}" for n, v in claims.items() if v.judged and v.valid == valid]
     why = decisive[0] if valid is False else "; ".join(decisive)
-    said = list(warnings)
+    notes = list(warnings)
     if record.no_room:
-        said.append(
+        notes.append(
             f"no room for {', '.join(record.no_room)} in a run of {spec.time_limit_s:g} s: give "
             "more --time-limit, or less --interval"
         )
     if spec.beyond_tolerance:
-        said.append("faults may have gone beyond what the target says that it survives")
+        notes.append("faults may have exceeded the tolerance that the target declares")
         why = f"beyond tolerance: {why}" if valid is False else why
-    return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=said)
+    return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=notes)
 
 
 def _announced(record: RunRecord) -> list[str]:
-    """The kinds of fault that must have had an effect: those of the plan, and whatever was named.
-    Of `all` it is no matter what had no room."""
+    """Return the kinds of fault that must have had an effect: those of the plan, and those that
+    were named but had no room in it. With `all`, kinds without room don't matter."""
     named = record.no_room if record.spec.nemesis != ALL else []
     return [*record.faults, *named]

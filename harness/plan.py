@@ -1,12 +1,13 @@
 """The plan of a run: which faults it injects, when, and with which arguments.
 
 A plan is data. It is drawn from the seed's stream `faults` when target and environment are known,
-from the faults that are available there, and is kept in test.json; a run that is given a plan
-plays that one. Faults come in cycles: quiet, then one after the other while those before it last,
-then all are healed. Faults that are named together share every cycle; `--nemesis all` deals each
-cycle one to three kinds off a shuffled deck, so that every kind comes before any comes twice. In a
-simulation `all` is also a draw of kinds: leaving some out altogether finds more than mixing
-everything evenly (Groce et al., "Swarm Testing", ISSTA 2012).
+from the faults that are available there, and is written to test.json; a run that is given a plan
+executes that one. Faults occur in cycles: a quiet period, then faults that begin one after the
+other and overlap, then all are healed. Faults that are named together share every cycle;
+`--nemesis all` takes one to three kinds for each cycle from a shuffled list, so that every kind
+occurs before any occurs twice. In a simulation `all` first draws a subset of the kinds: leaving
+some out altogether finds more bugs than mixing everything evenly (Groce et al., "Swarm Testing",
+ISSTA 2012).
 """
 
 from __future__ import annotations
@@ -28,21 +29,22 @@ from harness.spec import Spec
 from harness.streams import stream
 from harness.targets import Disturbance
 
-TRIES = 100  # until a plan is drawn that can hurt the target
+TRIES = 100  # to draw a plan with a fault that can hurt the target
 ONE_CYCLE_S = 8.0  # a shorter run has room for one cycle only
-LEAST_S, LATEST_S = 0.001, 1e6  # how long a fault is; when the last one ends
+LEAST_S, LATEST_S = 0.001, 1e6  # shortest fault; latest end of a fault
 LEAST_INTERVAL_MS = 10
-HAND = 3  # kinds that a cycle of `all` has at most
+HAND = 3  # most kinds in a cycle of `all`
 STRENGTHS = (25, 50, 100, 200, 400)
 
 
 def draw_plan(
     spec: Spec, system: System[Any, Any], depends_on: frozenset[Disturbance] = frozenset()
 ) -> Plan:
-    """The plan of a spec. `depends_on`: what the workload depends on, beside the target.
+    """Draw the plan of a spec. `depends_on`: what the workload depends on, in addition to the
+    target.
 
-    Raises `UsageError` for faults that are not possible here, and where nothing that is possible
-    could hurt the target.
+    Raises `UsageError` for faults that are not available here, and if no available fault could hurt
+    the target or the workload.
     """
     faults = catalogue.chosen(spec.nemesis, system.target, system.env)
     if not faults:
@@ -51,9 +53,8 @@ def draw_plan(
     harmful = [f for f in faults if f.traits.disturbs & depends]
     if not harmful:
         raise UsageError(
-            f"--nemesis {spec.nemesis}: nothing that {system.target.name} and workload "
-            f"{spec.workload} do depends on {_words(faults)}: such a run could show no "
-            "violation; name another fault beside it"
+            f"--nemesis {spec.nemesis}: {system.target.name} and workload {spec.workload} do not "
+            f"depend on {_words(faults)}: such a run can't show a violation; add another fault"
         )
     rng = stream(spec.seed, "faults")
     names = {f.name for f in harmful}
@@ -74,12 +75,12 @@ def _words(faults: Iterable[Fault]) -> str:
 def _draw(
     spec: Spec, system: System[Any, Any], faults: Sequence[Fault], rng: random.Random
 ) -> Plan:
-    deal = spec.nemesis == catalogue.ALL
+    shuffles = spec.nemesis == catalogue.ALL
     limit_ms = round(spec.time_limit_s * 1000)
     interval_ms = max(LEAST_INTERVAL_MS, round(spec.fault_interval_s * 1000))
     strength = 100
     kinds = list(faults)
-    if deal and system.env.simulated:
+    if shuffles and system.env.simulated:
         strength = rng.choice(STRENGTHS)
         if spec.interval_s is None:
             interval_ms = _draw_interval_ms(rng, limit_ms)
@@ -87,22 +88,22 @@ def _draw(
         room = max(1, min(len(kinds), limit_ms // (4 * interval_ms)))
         names = {f.name for f in rng.sample(kinds, rng.randint(1, room))}
         kinds = [f for f in kinds if f.name in names]
-    elif deal and spec.interval_s is None:
+    elif shuffles and spec.interval_s is None:
         alone = sum(f.traits.layer is Layer.PROCESSES for f in kinds)
-        # A cycle takes one of these at most, and every kind is to come.
+        # A cycle has at most one of these, and every kind should occur.
         interval_ms = min(interval_ms, limit_ms // (8 * max(1, alone)))
     planned: list[PlannedFault] = []
-    deck: list[Fault] = []
+    left: list[Fault] = []
     began_ms, one_cycle = 0, spec.time_limit_s < ONE_CYCLE_S
     while began_ms < limit_ms:
-        hand: Sequence[Fault] = kinds
-        if deal:
-            hand, deck = deal_hand(deck or rng.sample(kinds, len(kinds)), rng)
+        chosen: Sequence[Fault] = kinds
+        if shuffles:
+            chosen, left = deal_hand(left or rng.sample(kinds, len(kinds)), rng)
         if one_cycle and spec.interval_s is None:
-            interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(hand) + 1)))
-        chance = Chance(rng=rng, strength_percent=strength, together=hand)
+            interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(chosen) + 1)))
+        chance = Chance(rng=rng, strength_percent=strength, together=chosen)
         cycle, began_ms = _cycle(
-            hand, began_ms, max(LEAST_INTERVAL_MS, interval_ms), limit_ms, chance, system
+            chosen, began_ms, max(LEAST_INTERVAL_MS, interval_ms), limit_ms, chance, system
         )
         planned += cycle
         if one_cycle:
@@ -115,23 +116,23 @@ def _draw(
 
 
 def _draw_interval_ms(rng: random.Random, limit_ms: int) -> int:
-    """Tenths of a second: 0.2 to 2, and no more than an eighth of the run."""
+    """Draw 0.2 to 2 s in tenths of a second, at most an eighth of the run."""
     return 100 * rng.randint(2, max(2, min(20, round(limit_ms / 800))))
 
 
 def _cycle(
-    hand: Sequence[Fault],
+    chosen: Sequence[Fault],
     began_ms: int,
     interval_ms: int,
     limit_ms: int,
     chance: Chance,
     system: System[Any, Any],
 ) -> tuple[list[PlannedFault], int]:
-    """The faults of a cycle as far as they fit into the time limit, and its end. Waits are 0.6 to
-    1.4 times the interval."""
+    """Return the faults of a cycle that fit into the time limit, and its end in ms. Waits are 0.6
+    to 1.4 times the interval."""
     begun: list[tuple[int, Fault, Arguments]] = []
     now = began_ms
-    for fault in hand:
+    for fault in chosen:
         now += _about(interval_ms, chance.rng)
         arguments = fault.draw(chance, system)
         # A fault that begins just before the end would do nothing.
@@ -155,19 +156,19 @@ def _about(ms: int, rng: random.Random) -> int:
     return ms * rng.randint(60, 140) // 100
 
 
-def deal_hand(deck: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], list[Fault]]:
-    """One to three faults off the deck that leave each other something to do, and what is left."""
+def deal_hand(left: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], list[Fault]]:
+    """Return one to three compatible faults from the front of `left`, and the remaining ones."""
     size = rng.randint(1, HAND)
-    hand: list[Fault] = []
-    for fault in deck:
-        if len(hand) < size and not any(incompatible(fault, f) for f in hand):
-            hand.append(fault)
-    return catalogue.in_order(hand), [f for f in deck if not any(f is h for h in hand)]
+    chosen: list[Fault] = []
+    for fault in left:
+        if len(chosen) < size and not any(incompatible(fault, f) for f in chosen):
+            chosen.append(fault)
+    return catalogue.in_order(chosen), [f for f in left if not any(f is h for h in chosen)]
 
 
 def incompatible(one: Fault, other: Fault) -> bool:
-    """Whether two must not be dealt together: at most one acts on processes, and no primary moves
-    while none of them runs."""
+    """Whether two faults must not share a cycle: both act on processes, or one moves the primary
+    while the other stops all nodes."""
     a, b = one.traits, other.traits
     if a.layer is b.layer is Layer.PROCESSES:
         return True
@@ -178,13 +179,13 @@ def incompatible(one: Fault, other: Fault) -> bool:
 
 
 def read_plan(path: Path) -> list[PlannedFault]:
-    """A plan as a person edited it: a list of faults, or a test.json, whose plan is taken. Raises
+    """Read a plan from a file: a list of faults, or a test.json that contains one. Raises
     `UsageError`."""
     try:
         data = msgspec.json.decode(path.read_bytes())
         if isinstance(data, dict):
             if "plan" not in data:
-                raise UsageError(f"--plan {path}: there is no plan in it")
+                raise UsageError(f"--plan {path}: the file contains no plan")
             data = data["plan"]
         return msgspec.convert(data, list[PlannedFault])
     except OSError as e:
@@ -198,8 +199,8 @@ def read_plan(path: Path) -> list[PlannedFault]:
 def complete(
     given: Sequence[PlannedFault], spec: Spec, system: System[Any, Any], where: str = "the plan"
 ) -> Plan:
-    """A plan whose faults are available here and have all their arguments, in order of time:
-    those that are left out are drawn. Raises `UsageError`."""
+    """Check the faults of a plan and sort them by time; arguments that are left out are drawn.
+    Raises `UsageError`, also for faults that are not available here."""
     faults = []
     for number, each in enumerate(given, 1):
         at = f"{where}, fault {number} ({each.fault})"
@@ -231,13 +232,13 @@ def _arguments(
     for name in given:
         if name not in names:
             takes = ", ".join(sorted(names)) or "no arguments"
-            raise UsageError(f"{where}: it has no argument {name!r}; it takes {takes}")
+            raise UsageError(f"{where}: unknown argument {name!r}; the fault takes {takes}")
     whole = given
     if names - set(given):
         chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(fault,))
         whole = {**fault.draw(chance, system), **given}
     if fault.takes is Grudges and len(given) == 1:
-        raise UsageError(f"{where}: give both kind and grudge, or none, or a fault partition-KIND")
+        raise UsageError(f"{where}: give kind and grudge, or neither, or a fault partition-KIND")
     try:
         msgspec.convert(whole, fault.takes)
         for name, hint in get_type_hints(fault.takes, include_extras=True).items():

@@ -1,4 +1,4 @@
-"""Operations and events to the history file, and the counts that a live line shows."""
+"""Writes operations and events to the history file, and counts them for the progress line."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FLUSH_EVERY_S = 0.05
 
 
 class Recorder:
-    """Appends to a history file, many times a second."""
+    """Appends operations to a history file, flushed every `FLUSH_EVERY_S`."""
 
     def __init__(self, path: Path, tick: Callable[[], None] = lambda: None) -> None:
-        """`tick` is called now and then while operations come in."""
+        """`tick` is called at each flush."""
         self._tick = tick
         self._writer = HistoryWriter(path)
         self._timer: asyncio.TimerHandle | None = None
         self._error: HistoryError | None = None
         self.index = 0  # of the next line
         self.counts = {"invoke": 0, "ok": 0, "fail": 0, "info": 0}
-        self.faults: dict[str, None] = {}  # those of the moment
+        self.faults: dict[str, None] = {}  # kinds that are active now
 
     def __call__(self, op: Op) -> None:
-        """Record an operation; raises `HistoryError` where that failed, now or before."""
+        """Record an operation; raises `HistoryError` if this or an earlier write failed."""
         if self._error is not None:
             raise self._error
         self._writer.append(op)
@@ -54,12 +54,12 @@ class Recorder:
             self.faults.pop(found[1], None)
 
     def note(self, what: events.What, time: int, error: str | None = None) -> None:
-        """Record an event that takes no time."""
+        """Record an instantaneous event."""
         for op in events.operations(what, error, self.index, time):
             self(op)
 
     def note_log(self, log: Sequence[LogEntry], digests: Digests, time: int) -> None:
-        """Record an audit of the log, in lines that are short enough."""
+        """Record an audit of the transaction log, as lines below `LINE_BYTES_MAX`."""
         part: list[Any] = []
         size = 0
         for entry in log:

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import UsageError
 
-# A class given as module:Class must have these, or it is of another kind.
+# Attributes that a class given as module:Class must have.
 _REQUIRED = {
     "target": ("promises", "start", "primary"),
     "environment": ("simulated", "open", "now"),
@@ -27,9 +27,9 @@ _REQUIRED = {
 
 
 def load(group: str, name: str) -> Any:
-    """The class behind a name in an entry point group, or behind `module:Class`.
+    """Return the class that is registered in an entry point group, or named as `module:Class`.
 
-    Raises `UsageError` that lists what there is.
+    Raises `UsageError`; for an unknown name it lists the registered ones.
     """
     found = _registered(group)
     if name in found:
@@ -38,10 +38,10 @@ def load(group: str, name: str) -> Any:
     if ":" in name:
         module, _, attribute = name.partition(":")
         if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # one's own target lies where one works
+            sys.path.insert(0, os.getcwd())  # a user's own module is there
         try:
             made = getattr(importlib.import_module(module), attribute)
-        except Exception as e:  # whatever somebody's module does when it is imported
+        except Exception as e:  # importing a module may raise anything
             what = str(e) if isinstance(e, ImportError | AttributeError) else repr(e)
             raise UsageError(f"can't load the {kind} {name!r}: {what}") from e
         if not isinstance(made, type):
@@ -51,12 +51,12 @@ def load(group: str, name: str) -> Any:
             raise UsageError(f"{name!r} is not a {kind}: it has no {', '.join(lacking)}")
         return made
     raise UsageError(
-        f"unknown {kind} {name!r}; there are: {', '.join(sorted(found))}, or give module:Class"
+        f"unknown {kind} {name!r}; available: {', '.join(sorted(found))}, or give module:Class"
     )
 
 
 def names(group: str) -> list[str]:
-    """The names that are registered in an entry point group, sorted."""
+    """Return the names that are registered in an entry point group, sorted."""
     return sorted(_registered(group))
 
 

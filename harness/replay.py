@@ -1,8 +1,8 @@
-"""Runs a simulated run again and compares: byte for byte, or where they part.
+"""Repeats a simulated run and compares: identical byte for byte, or the first difference.
 
 The history is compared line by line with the run's own. The trace is compared by its hash; if it
-differs and the run has written none, the run is repeated once more, in a Python of its own, and
-the two traces are compared: what is drawn from outside the seed parts them too.
+differs and the run wrote no trace, the run is repeated once more, in another Python process, and
+the two traces are compared: anything that does not come from the seed makes them differ, too.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BEFORE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The first line in which two files differ, with the `BEFORE` lines that they share; None: the
-    file had ended."""
+    """The first line in which two files differ, after up to `BEFORE` lines that they share.
+    `first`, `second`: None if that file had ended."""
 
     what: str
     line: int
@@ -53,7 +53,7 @@ class Replay:
 
 
 def replay(run: Run) -> Replay:
-    """Repeat a run; raises `UsageError` for one that was not simulated, or not to its end."""
+    """Repeat a run; raises `UsageError` if it was not simulated or was interrupted."""
     record = run.read_record()
     if not record.environment.simulated:
         raise UsageError(f"{run.path} can't be replayed: only runs of --env simulated can")
@@ -68,7 +68,7 @@ def replay(run: Run) -> Replay:
         notes = []
         try:
             _repeat(record, again)
-        except EnvironmentFailed as e:  # as the run itself may have ended
+        except EnvironmentFailed as e:  # the run itself may have ended so
             notes.append(f"the repetition ended with: {e}")
         second = again.read_hashes()
         found = [first_difference("history", run.history, again.history)]
@@ -77,8 +77,8 @@ def replay(run: Run) -> Replay:
         notes += _other_versions(record, again)
         if first != second and not any(found):
             notes.append(
-                "two repetitions are the same, the run was another: its code, or what it ran on, "
-                "was not what it is now"
+                "two repetitions are identical, but differ from the run: its code, or the machine "
+                "it ran on, was different"
             )
         return Replay(
             first=first,
@@ -105,7 +105,7 @@ def _in_trace(run: Run, again: Run, folder: Path) -> Difference | None:
 
 
 def first_difference(what: str, one: Path, other: Path) -> Difference | None:
-    """Of two text files, line by line; None if there is none."""
+    """Return the first difference of two text files, line by line, or None."""
     before: list[str] = []
     for number, (a, b) in enumerate(zip_longest(_lines(one), _lines(other)), 1):
         if a != b:
@@ -121,7 +121,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _other_versions(record: RunRecord, again: Run) -> Iterator[str]:
-    """The same seed promises the same run of the same code only."""
+    """Yield what has changed: a seed determines the run of the same code only."""
     now = again.read_record().versions
     for name, version in record.versions.items():
         if now.get(name) != version:

@@ -1,13 +1,13 @@
-"""The layout of `results/`: where a run leaves what.
+"""The layout of `results/`: the files of a run.
 
 <target>-<workload>-<nemesis>/<UTC time>/
     test.json       spec, seed, plan of faults, versions, environment
     history.jsonl   every operation, appended while the run goes on
     results.json    the verdict and every claim
-    report.html     all of it for people; one file
-    logs/<node>/    what each process printed; logs/proxy.log
-    hashes.json     of a simulated run: what `harness replay` compares
-    trace.log       of a simulated run with --trace: everything that happened, in simulated seconds
+    report.html     the report, a self-contained page
+    logs/<node>/    the output of each process; logs/proxy.log
+    hashes.json     of a simulated run: the hashes that `harness replay` compares
+    trace.log       of a simulated run with --trace: every event, in simulated seconds
 <target>-<workload>-<nemesis>/latest and latest: links to the newest run
 """
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class _Format(msgspec.Struct):
-    format: int = 1  # which did not say so
+    format: int = 1  # format 1 had no such field
 
 
 class Run:
@@ -45,7 +45,7 @@ class Run:
         self.trace = path / "trace.log"
 
     def create(self) -> None:
-        """Make the folder; raises `UsageError`."""
+        """Create the folder; raises `UsageError` if that fails."""
         try:
             self.path.mkdir(parents=True)
         except OSError as e:
@@ -54,7 +54,7 @@ class Run:
             ) from e
 
     def link_latest(self) -> None:
-        """Point the links `latest` here; where links are not possible there are none."""
+        """Point the symlinks `latest` here, where the file system allows symlinks."""
         for link in (self.path.parent / "latest", self.path.parent.parent / "latest"):
             with contextlib.suppress(OSError):
                 partial = link.with_name(f".{link.name}.{os.getpid()}")
@@ -65,7 +65,7 @@ class Run:
         write_json(self.test, record)
 
     def read_record(self) -> RunRecord:
-        """Raises `UsageError`, as the other readers do, also for a run of another version."""
+        """Raises `UsageError`, as the other readers do, also for a run in another format."""
         found = self._read(self.test, _Format, "does not describe a run").format
         if found != FORMAT:
             raise UsageError(
@@ -81,9 +81,9 @@ class Run:
         write_json(self.hashes, hashes)
 
     def read_hashes(self) -> Hashes:
-        return self._read(self.hashes, Hashes, "holds no hashes")
+        return self._read(self.hashes, Hashes, "does not contain the hashes of a run")
 
-    def _read(self, path: Path, kind: type[T], otherwise: str) -> T:
+    def _read(self, path: Path, kind: type[T], complaint: str) -> T:
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError as e:
@@ -91,17 +91,17 @@ class Run:
         except OSError as e:
             raise UsageError(f"can't read {path}: {e.strerror}") from e
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-            raise UsageError(f"{path} {otherwise}: {e}") from e
+            raise UsageError(f"{path} {complaint}: {e}") from e
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Readable JSON; the file is replaced whole. Raises `HistoryError` on a full disk."""
+    """Write indented JSON by `write_whole`."""
     text = msgspec.json.format(msgspec.json.encode(data), indent=2)
     write_whole(path, text.decode())
 
 
 def write_whole(path: Path, text: str | bytes) -> None:
-    """Replace a file, or leave it as it is. Raises `HistoryError` on a full disk."""
+    """Replace a file atomically. Raises `HistoryError` if that fails, as on a full disk."""
     partial = path.with_suffix(".partial")
     try:
         partial.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -111,18 +111,18 @@ def write_whole(path: Path, text: str | bytes) -> None:
 
 
 def plan_run(root: Path, test: str) -> Run:
-    """A folder that is not made yet: `Run.create` makes it."""
+    """Return a run folder named by the time of day; `Run.create` makes it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return Run(root.resolve() / test / stamp)
 
 
 def find_run(path: Path) -> Run:
-    """A run by its folder, or by its history; raises `UsageError`."""
+    """Return the run of a folder or of a history file; raises `UsageError`."""
     if path.is_file() and path.name != "history.jsonl":
         raise UsageError(f"{path} is not the history of a run: give --model to judge it alone")
     run = Run((path.parent if path.is_file() else path).resolve())
     if not run.test.exists():
-        raise UsageError(f"{path} is not a run: there is no test.json in it")
+        raise UsageError(f"{path} is not a run: it has no test.json")
     return run
 
 

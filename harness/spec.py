@@ -1,4 +1,4 @@
-"""What to run: one record, validated, written to the results, enough to run it again."""
+"""The specification of a test: a validated record that suffices to repeat the run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NODES = 3
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What shapes a simulated world, drawn by the seed before there is a target.
+    """The parameters of a simulated world, drawn from the seed before the target exists.
 
-    `client_hosts`: from how many places clients connect. `service_ns`: how long a server needs
-    for a command. A segment takes `low_ns` to `high_ns`, and every so often (`slow_per_1024`) 2 to
-    17 times that; a link carries `bytes_per_s`. `reads_percent`: of the operations. `drawn`: the
-    fields of the spec that the seed filled in, too."""
+    `client_hosts`: number of hosts that clients connect from. `service_ns`: time a server needs for
+    a command. A segment takes `low_ns` to `high_ns`, and 2 to 17 times that for `slow_per_1024` of
+    1024 segments; a link carries `bytes_per_s`. `reads_percent`: share of the operations; None: the
+    workload's own. `drawn`: fields of the spec that the seed filled in, too."""
 
     client_hosts: int = 3
     service_ns: int = 20_000
@@ -39,17 +39,17 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             and (self.reads_percent is None or 0 <= self.reads_percent <= 100)
         )
         if not fits:
-            raise UsageError(f"impossible world: {self}")
+            raise UsageError(f"invalid parameters of the simulated world: {self}")
 
 
 class Spec(msgspec.Struct, kw_only=True, frozen=True):
-    """A test. `concurrency`: workers. `rate`: invocations a second over all of them, 0 for as
-    many as come. `time_limit_s`: of the part with faults. `interval_s`: mean wait between the
+    """A test. `concurrency`: workers. `rate`: invocations a second over all of them, 0 for no
+    limit. `time_limit_s`: length of the phase with faults. `interval_s`: mean wait between the
     steps of a fault cycle; None: 1.5, less in short runs, which need room for a whole cycle.
     `nodes`: None for three, or as many as the seed draws. `addresses`: host:port,… of servers that
-    already run. `beyond_tolerance`: faults may go further than what the target says that it
-    survives. `plan`: a file with the faults to inject instead of a drawn plan. `world`: the
-    shape of a simulated world, where the seed has drawn one."""
+    already run. `beyond_tolerance`: allow faults beyond the tolerance that the target declares.
+    `plan`: a file with the faults to inject instead of a drawn plan. `world`: the parameters of a
+    simulated world, if the seed has drawn them."""
 
     target: str = "redis"
     workload: str = "register"
@@ -169,7 +169,7 @@ class Spec(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def parse_concurrency(text: str, nodes: int) -> int:
-    """`10`, or `3n` for three times the number of nodes; raises `UsageError`."""
+    """Return the number in `10`, or in `3n` three times the nodes; raises `UsageError`."""
     number = text.removesuffix("n")
     if not number.isdecimal() or int(number) == 0:
         raise UsageError(
@@ -180,7 +180,7 @@ def parse_concurrency(text: str, nodes: int) -> int:
 
 
 def parse_counts(option: str, text: str) -> list[int]:
-    """`1,10,50`; raises `UsageError`."""
+    """Return the numbers in `1,10,50`, sorted; raises `UsageError`."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and 0 < int(word) <= 10**6 for word in words):
         raise UsageError(f"{option} {text}: give whole numbers such as 1,10,50")
@@ -188,7 +188,7 @@ def parse_counts(option: str, text: str) -> list[int]:
 
 
 def parse_options(texts: tuple[str, ...]) -> dict[str, str]:
-    """`name=value` pairs; raises `UsageError`."""
+    """Return the options in `name=value` texts; raises `UsageError`."""
     options: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

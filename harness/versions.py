@@ -1,4 +1,4 @@
-"""Versions of whatever decides how a run goes: Python, libraries, the code itself."""
+"""Versions of everything that determines a run: Python, libraries, the code itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def versions(target: type) -> dict[str, str]:
-    """By name; asks the machine, which simulated code may not."""
+    """Return versions by name. Queries the machine, so simulated code must not call it."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in ("consistency-harness", "redis", "hiredis"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -21,10 +21,10 @@ def versions(target: type) -> dict[str, str]:
 
 
 def code_hash(target: type) -> str:
-    """Hash the sources that decide what a seed gives: the harness' and the target's."""
+    """Hash the sources that determine what a seed produces: the harness' and the target's."""
     files = set(Path(__file__).parent.rglob("*.py"))
     source = None
-    with contextlib.suppress(TypeError):  # of a class that was typed in, there is none
+    with contextlib.suppress(TypeError):  # a class that was typed in has no file
         source = inspect.getsourcefile(target)
     if source is not None:
         package = importlib.import_module(target.__module__.partition(".")[0])

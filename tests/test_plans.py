@@ -170,9 +170,9 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
     ("plan", "said"),
     [
         ("nonsense", "not a list of {at_s, fault, arguments, until_s}"),
-        ({"spec": {}}, "there is no plan in it"),
+        ({"spec": {}}, "the file contains no plan"),
         ([{"at_s": 1, "fault": "partition", "until_s": 2,
-           "arguments": {"grudge": {"n1": ["n2"]}}}], "give both kind and grudge, or none"),
+           "arguments": {"grudge": {"n1": ["n2"]}}}], "give kind and grudge, or neither"),
         ([{"at_s": 1, "fault": "kill"}], "missing required field `until_s`"),
         ([{"at_s": 1, "fault": "quake", "until_s": 2}], "unknown fault 'quake'"),
         ([{"at_s": 2, "fault": "kill", "until_s": 2}], "until_s at least 0.001 s later"),
@@ -190,14 +190,14 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
         ([{"at_s": 1, "fault": "partition", "until_s": 2,
            "arguments": {"kind": "one", "grudge": {"nX": ["n1"]}}}], "'nX' is not a process"),
         ([{"at_s": 1, "fault": "partition", "until_s": 2, "arguments": {"kind": "az"}}],
-         "give both kind and grudge, or none"),
+         "give kind and grudge, or neither"),
         ([{"at_s": 1, "fault": "partition", "until_s": 2,
            "arguments": {"kind": "odd", "grudge": {}}}], "Invalid enum value 'odd'"),
         ([{"at_s": 40, "fault": "kill", "until_s": 42}], "at_s is not within --time-limit 30"),
         ([{"at_s": 1, "fault": "kill", "until_s": 2, "arguments": {"victim": "n9"}}],
          "fault 1 (kill): 'n9' is not a process: give primary"),
         ([{"at_s": 1, "fault": "kill", "until_s": 2, "arguments": {"who": "n1"}}],
-         "it has no argument 'who'; it takes victim"),
+         "unknown argument 'who'; the fault takes victim"),
         ([{"at_s": 1, "fault": "slow", "until_s": 2, "arguments": {"delay_ms": "long"}}],
          "Expected `int`, got `str` - at `$.delay_ms`"),
     ],
@@ -359,6 +359,6 @@ def test_what_the_workload_depends_on_counts(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="clock-jump")
     made = assemble(msgspec.structs.replace(spec, workload="ttl"), tmp_path)
     assert made.plan.kinds == ["clock-jump"]
-    with pytest.raises(UsageError, match="nothing that redis-model and workload register do"):
+    with pytest.raises(UsageError, match="redis-model and workload register do not depend on"):
         draw_plan(spec, made.system)
     assert complete(made.plan.faults, spec, made.system).kinds == ["clock-jump"]

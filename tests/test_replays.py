@@ -270,7 +270,7 @@ def test_a_run_of_other_code_is_told_so(tmp_path: Path, capsys) -> None:
     assert run_command(["replay", str(run)]) == 1
     said = capsys.readouterr().out
     assert "note: code was of another day, now it is" in said
-    assert "note: two repetitions are the same, the run was another" in said
+    assert "note: two repetitions are identical, but differ from the run" in said
 
 
 def test_a_trace_tells_messages_disks_roles_and_faults(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""`harness bench`: the reference beside Redis and Valkey, held against the paper's measurements.
+"""`harness bench`: the reference beside Redis and Valkey, compared with the MemoryDB paper.
 
-`servers` starts the processes, `measure` loads them, `shapes` says what the paper saw and whether
-it is so here, `page` renders the results.
+`servers` starts the processes, `measure` loads them, `shapes` compares the results with those of
+the paper (SIGMOD 2024), `page` renders them.
 """

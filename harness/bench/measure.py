@@ -1,4 +1,4 @@
-"""What servers do under load: rates and latencies, one server after the other at each point."""
+"""Measures servers under load: rates and latencies, one server after the other at each point."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from harness.targets import TargetOptions
 
 MIXES = {"GET": 100, "SET": 0, "80:20": 80}  # percent of reads
 FILL_AT_ONCE, FILL_BYTES = 1000, 1 << 20
-BALLAST_BYTES = 100_000  # of a value that nobody asks for
+BALLAST_BYTES = 100_000  # of a value that the load never reads
 WARM_S = 0.3
-SLICE_S = 0.05  # of `_core.load`
+SLICE_S = 0.05  # length of a slice of `_core.load`
 SPIKE_CLIENTS, SPIKE_RATE = 10, 2000.0
 SPIKE_AROUND_S, SPIKE_MOST_S = 6.0, 300.0
 AWAY_MS = (0, 5, 20)  # round trips between a node and its log
@@ -40,8 +40,8 @@ Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`keys`: of values of 100 bytes; of longer ones as many as take as much. `spike_mb`: how much
-    data a server holds when a snapshot is taken; 0: none is."""
+    """`keys`: their number with values of 100 bytes; with longer ones, as many as have the same
+    total size. `spike_mb`: data added before a snapshot is taken under load; 0: take none."""
 
     servers: list[str]
     clients: list[int]
@@ -55,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """In ms."""
+    """Quantiles of the latencies of `count` requests, in ms."""
 
     count: int
     p50: float
@@ -76,9 +76,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spike(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests at a steady rate while a snapshot is taken, `begins_s` to `ends_s`. `longest`: of
-    each 50 ms, (when they began in seconds, the longest request in ms). `fork_ms`: what the server
-    says that its fork took."""
+    """Requests at a steady rate while a snapshot is taken, `begins_s` to `ends_s`. `longest`: for
+    each 50 ms, (their beginning in seconds, the longest latency in ms). `fork_ms`: duration of the
+    fork, as the server reports it."""
 
     server: str
     memory_mb: float
@@ -92,17 +92,17 @@ class Spike(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(ms for at_s, ms in self.longest if (begins_s <= at_s <= ends_s) == within)
 
     def worst(self, *, within: bool) -> float:
-        """The longest request while the snapshot is taken, or before and after."""
+        """Return the longest latency during the snapshot, or before and after it, in ms."""
         return max(self._slices(within), default=0.0)
 
     def usual(self) -> float:
-        """What the longest requests of 50 ms before and after are under, but for 5 %."""
+        """Return the 95th percentile of the longest latencies of 50 ms, before and after, in ms."""
         slices = self._slices(False)
         return slices[len(slices) * 95 // 100] if slices else 0.0
 
 
 class Away(msgspec.Struct, frozen=True, kw_only=True):
-    """The reference with its log so far away. `hot`: reads of the one key that is written."""
+    """The reference with a delay to its log. `hot`: reads of the one key that is written."""
 
     round_trip_ms: float
     rate: float
@@ -112,7 +112,7 @@ class Away(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """What has been measured so far."""
+    """The measurements so far."""
 
     plan: Plan
     machine: str
@@ -124,7 +124,7 @@ class Results(msgspec.Struct, kw_only=True):
 
 def run_load(port: int, *, clients: int, seconds: float, percent: int, size: int, keys: int,
              rate: float = 0.0, host: str = "127.0.0.1") -> tuple[Any, ...]:  # fmt: skip
-    """See `_core.load`. Raises `EnvironmentFailed` where a server answers with errors."""
+    """Call `_core.load`. Raises `EnvironmentFailed` if a server fails or answers with errors."""
     try:
         done = _core.load(host, port, clients, seconds, percent, size, keys, rate, 1)
     except RuntimeError as e:
@@ -135,7 +135,7 @@ def run_load(port: int, *, clients: int, seconds: float, percent: int, size: int
 
 
 def fill(server: Server, keys: int, size: int, name: str = "key:%012d") -> None:
-    """Values under all of the names that the load asks for."""
+    """Set every key that the load uses."""
     value = b"x" * size
     tail = b"$%d\r\n%s\r\n" % (size, value)
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
@@ -152,17 +152,17 @@ def fill(server: Server, keys: int, size: int, name: str = "key:%012d") -> None:
 
 
 def measure(plan: Plan, say: Say) -> Iterator[Results]:
-    """What there is after each part, which may be the last one that succeeds. Raises
+    """Yield the results after each part, so that they are kept if a later part fails. Raises
     `EnvironmentFailed`."""
     try:
         yield from _measure(plan, say)
     except (rx.RedisError, OSError) as e:
-        raise EnvironmentFailed(f"a server could not be asked: {e}") from e
+        raise EnvironmentFailed(f"a server did not answer: {e}") from e
 
 
 def _measure(plan: Plan, say: Say) -> Iterator[Results]:
     results = Results(plan=plan, machine=_machine())
-    if REFERENCE in plan.servers:  # first: later the disk has much to write
+    if REFERENCE in plan.servers:  # first: later parts keep the disk busy
         results.away = asyncio.run(_away(say))
     with (
         tempfile.TemporaryDirectory(prefix="harness-bench-") as where,
@@ -178,7 +178,7 @@ def _measure(plan: Plan, say: Say) -> Iterator[Results]:
 
 
 def _machine() -> str:
-    """Processors and memory, in words."""
+    """Describe processors and memory."""
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -211,9 +211,9 @@ def _points(plan: Plan, running: Sequence[Server], size: int, say: Say) -> Itera
 
 
 def _spike(plan: Plan, server: Server, say: Say) -> Spike:
-    """Runs a steady load second by second, and takes a snapshot meanwhile."""
+    """Run a steady load, second by second, and take a snapshot meanwhile."""
     fill(server, plan.spike_mb * 10**6 // BALLAST_BYTES, BALLAST_BYTES, "ballast:%09d")
-    os.sync()  # what was filled in is not to be written meanwhile
+    os.sync()  # so that these writes don't disturb the measurement
     say(f"{server.name}: a snapshot of {plan.spike_mb} MB of data, under load")
     longest: list[tuple[float, float]] = []
     failed: list[EnvironmentFailed] = []
@@ -264,7 +264,7 @@ def _spike(plan: Plan, server: Server, say: Say) -> Spike:
 
 
 async def _away(say: Say) -> list[Away]:
-    """The reference alone, with proxies between the node and its log."""
+    """Measure the reference alone, with proxies between the node and its log."""
     found = []
     with tempfile.TemporaryDirectory(prefix="harness-bench-") as where:
         env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=Path(where) / "away"))

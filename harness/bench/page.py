@@ -19,7 +19,7 @@ MARKS = {True: "valid", False: "invalid"}
 
 
 def write(folder: Run, results: Results) -> Path:
-    """bench.html and bench.json; the page. Raises `HistoryError`."""
+    """Write bench.html and bench.json; return the path of the page. Raises `HistoryError`."""
     write_json(folder.path / "bench.json", results)
     page = folder.path / "bench.html"
     write_whole(page, render(results))
@@ -56,7 +56,7 @@ def _of_size(results: Results, size: int) -> dict[str, Any]:
 
 
 def _all(point: Point) -> Latency:
-    """Reads and writes as one, where there are both: the worse of the two."""
+    """Return the latency of a mix: the worse of reads and writes."""
     r, w = point.reads, point.writes
     if not r.count or not w.count:
         return r if r.count else w

@@ -36,7 +36,7 @@ def _number(value: float) -> str:
 
 
 def _y_axis(lines: Mapping[str, Points], logarithmic: bool) -> tuple[float, float, list[float]]:
-    """(least, most, ticks)."""
+    """Return (least, most, ticks)."""
     values = [y for points in lines.values() for _, y in points if y > 0] or [1.0]
     if not logarithmic:
         step = nice_step(max(values), 4)
@@ -58,8 +58,8 @@ def plot(
     band: tuple[float, float] | None = None,
     dots: bool = True,
 ) -> Markup:
-    """Lines over a common axis. `x_ticks`: measured places, drawn at equal distances; without them
-    the axis is one of time, and `band` a part of it. `logarithmic`: the axis of values."""
+    """Draw lines over a common x axis. `x_ticks`: the measured values, drawn at equal distances;
+    without them the axis is time, and `band` a shaded part of it. `logarithmic`: the y axis."""
     width, height = size
     bottom, right = height - BOTTOM, width - RIGHT
     least, most, ticks = _y_axis(lines, logarithmic)

@@ -1,4 +1,4 @@
-"""Servers side by side on this machine, without anything between them and their clients."""
+"""Starts servers side by side on this machine, without a proxy before them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ START_S = 20.0
 
 @dataclass
 class Server:
-    """`commands`: what it consists of, by name. `folder`: their data. `azs`: options that name the
-    log of the reference. `processes`: those that were started."""
+    """`commands`: command lines of its processes, by name. `folder`: their data and logs. `azs`:
+    options that name the log of the reference. `processes`: those that were started."""
 
     name: str
     version: str
@@ -43,7 +43,7 @@ class Server:
             self.processes.append(self.run(name, argv))
 
     def run(self, name: str, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """One process, out of the reach of the terminal's Ctrl-C."""
+        """Start a process in its own session, so that the terminal's Ctrl-C does not reach it."""
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 argv, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
@@ -53,14 +53,14 @@ class Server:
         return redis.Redis(port=self.port, socket_timeout=60)
 
     def check(self) -> None:
-        """Raises `EnvironmentFailed` where one of its processes has ended."""
+        """Raise `EnvironmentFailed` if one of its processes has ended."""
         if any(process.poll() is not None for process in self.processes):
             texts = [log.read_text(errors="replace") for log in sorted(self.folder.glob("*.log"))]
             last = [text.strip().splitlines()[-1] for text in texts if text.strip()]
-            raise EnvironmentFailed(f"{self.name} ended: {' | '.join(last) or 'without a word'}")
+            raise EnvironmentFailed(f"{self.name} ended: {' | '.join(last) or 'without output'}")
 
     def memory_bytes(self) -> int:
-        """Resident, of all its processes; 0 where that can't be told."""
+        """Return the resident memory of all its processes; 0 if it is unknown."""
         total = 0
         for process in self.processes:
             with contextlib.suppress(OSError):
@@ -70,11 +70,11 @@ class Server:
 
 
 def choose(text: str) -> list[str]:
-    """Names of servers, all of which can be run, from a list with commas. Raises `UsageError`."""
+    """Return the servers of a comma-separated list. Raises `UsageError` if one can't be run."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in NAMES:
-            raise UsageError(f"--servers {name}: there are {', '.join(NAMES)}")
+            raise UsageError(f"--servers {name}: choose from {', '.join(NAMES)}")
         if name != REFERENCE:
             find_server(name)
     if not names:
@@ -92,7 +92,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running(names: Sequence[str], where: Path) -> Iterator[list[Server]]:
-    """All of them, empty, until the end. Raises `UsageError` and `EnvironmentFailed`."""
+    """Run these servers, empty, until the end. Raises `UsageError` and `EnvironmentFailed`."""
     servers: list[Server] = []
     try:
         for name in names:
@@ -137,7 +137,7 @@ def _memorydb(folder: Path) -> Server:
 
 
 def serves(port: int) -> bool:
-    """Whether a primary answers there."""
+    """Whether a primary serves at this port."""
     with contextlib.suppress(rx.RedisError, OSError), redis.Redis(port=port) as client:
         return bool(client.role()[0] == b"master")
     return False
@@ -150,21 +150,22 @@ def _await_primary(server: Server) -> None:
         if serves(server.port):
             return
         time.sleep(0.05)
-    raise EnvironmentFailed(f"{server.name} does not serve after {START_S:.0f} s")
+    raise EnvironmentFailed(f"{server.name} did not serve within {START_S:.0f} s")
 
 
 @contextlib.contextmanager
 def snapshot(server: Server) -> Iterator[None]:
-    """A snapshot begins, in the way that a server takes them: Redis forks; the reference's is made
-    by a process that another machine would run, here at the lowest priority, and with its object
-    store in memory where that can be had, as the disk is the log's."""
+    """Start a snapshot in the server's own way: Redis forks; the reference's is made by a process
+    that would run on another machine, here at the lowest priority, and with its object store in
+    memory where that is possible, as the disk is the log's."""
     if server.name != REFERENCE:
         with server.client() as client:
             client.bgsave()
         yield
         return
     (port,) = free_ports(1)
-    azs = [w for az in reversed(server.azs[1::2]) for w in ("--az", az)]  # not the node's nearest
+    # Reversed, so that its nearest AZ is not the node's.
+    azs = [w for az in reversed(server.azs[1::2]) for w in ("--az", az)]
     store = _store(server)
     argv = _program("snapshotter", "s1", port, azs)
     process = server.run("s1", [*argv, "--snapshots", str(store), "--every", "1"])
@@ -188,7 +189,7 @@ def _store(server: Server) -> Path:
 
 
 def snapshot_done(server: Server) -> bool:
-    """Whether the one that was begun is there. Raises `EnvironmentFailed` where it won't be."""
+    """Whether the snapshot is complete. Raises `EnvironmentFailed` if a process has ended."""
     server.check()
     if server.name != REFERENCE:
         with server.client() as client:

@@ -1,6 +1,6 @@
-"""What the paper saw (Amazon MemoryDB, SIGMOD 2024, section 6), and whether it is so here.
+"""Compares with the paper: "Amazon MemoryDB", SIGMOD 2024, doi 10.1145/3626246.3653380, section 6.
 
-Its numbers are of other machines; its shapes are what an implementation of the design must have.
+Its numbers are of other machines; its shapes are those that an implementation of the design has.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import NamedTuple
 from harness.bench.measure import AWAY_CLIENTS, Away, Latency, Point, Results
 from harness.bench.servers import REFERENCE
 
-COMPARABLE = 0.75  # of the rate of the other
+COMPARABLE = 0.75  # least share of the other server's rate
 HALF = (0.35, 0.85)  # "about half", "62 %"
-NEAR_PERCENT = 25  # by how much what should be equal may differ
-STEADY = 2.0  # how much longer than before and after the longest request may be
-SPIKE, FORK = 2.0, 0.8  # how much longer than usual it must be, and which part of the fork's time
+NEAR_PERCENT = 25  # tolerance where values should be equal
+STEADY = 2.0  # off-box: most that the longest latency may be, relative to before and after
+SPIKE, FORK = 2.0, 0.8  # BGSAVE: least that it must be, relative to the usual, to the fork's time
 
 
 class Shape(NamedTuple):
-    """`holds`: whether what was measured here is as the paper says."""
+    """`holds`: whether the measurement here agrees with the paper."""
 
     what: str
     paper: str
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 
 
 def shapes(results: Results) -> list[Shape]:
-    """Those that can be told from what was measured, in the paper's order."""
+    """Return the shapes that the measurements cover, in the paper's order."""
     found: list[Shape] = []
     for other in ("redis", "valkey"):
         found += _beside(results.points, other)
@@ -38,7 +38,7 @@ def shapes(results: Results) -> list[Shape]:
 
 
 def _best(points: Sequence[Point], server: str, mix: str) -> float:
-    """The highest rate with the smallest values: the paper's have 100 bytes."""
+    """Return the highest rate with the smallest values; the paper's have 100 bytes."""
     size = min(p.size for p in points)
     return max(p.rate for p in points if (p.server, p.mix, p.size) == (server, mix, size))
 
@@ -111,7 +111,7 @@ def _far_from_the_log(away: Sequence[Away]) -> Iterator[Shape]:
         yield Shape(
             f"Writes a second are clients by round trip: log {d:g} ms away",
             "closed loop, until a node saturates",
-            f"{far.rate:,.0f} of {AWAY_CLIENTS} clients, which makes {wanted:,.0f}",
+            f"{far.rate:,.0f} by {AWAY_CLIENTS} clients, expected {wanted:,.0f}",
             _near(far.rate, wanted),
         )
         yield Shape(
@@ -125,7 +125,7 @@ def _far_from_the_log(away: Sequence[Away]) -> Iterator[Shape]:
 def _while_a_snapshot_is_taken(results: Results) -> Iterator[Shape]:
     for spike in results.spikes:
         within, outside = spike.worst(within=True), spike.worst(within=False)
-        seen = f"longest request {within:.1f} ms meanwhile, {outside:.1f} ms before and after"
+        seen = f"longest request {within:.1f} ms during it, {outside:.1f} ms before and after"
         if spike.fork_ms is None:
             yield Shape(
                 f"An off-box snapshot has no effect ({spike.server}, {spike.memory_mb:,.0f} MB)",

@@ -1,7 +1,8 @@
-"""A recorded history in, a verdict out.
+"""Checkers: from a recorded history to a verdict.
 
-`verdict` is what a checker is; `linearizability` and `isolation` decide by a model or by a level;
-`claims` are what runs are judged for by accounting; `files` is a history file against a model.
+`verdict` defines the checker protocol. `linearizability` checks a history against a model,
+`isolation` against an isolation level; `claims` holds the checkers that need no model; `files`
+checks a history file.
 
     from harness.checkers import linearizability
 

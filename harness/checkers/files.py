@@ -1,4 +1,4 @@
-"""A history file against a model: what `harness check --model` does with each."""
+"""Check of a history file against a model or an isolation level: `harness check --model`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.history.recorded import Recorded
 from harness.registry import load
 
 UNBOUNDED = 1 << 60  # configurations
-KEPT_FROM = 100_000  # operations: columns of shorter histories are made anew in no time
+KEPT_FROM = 100_000  # operations; the columns of shorter histories are rebuilt fast enough
 
 
 def check_file(
@@ -31,11 +31,10 @@ def check_file(
     seconds: float | None = None,
     memory_mb: int | None = None,
 ) -> tuple[Verdict, list[str]]:
-    """(the verdict on a file, or on the history of a run's folder; warnings). Histories of our own
-    workloads have independent keys. Raises `UsageError`.
+    """Check a history file, or the history in a run's folder; return (verdict, warnings).
 
-    `independent`: whether values are [key, value]; None: as they look. `seconds`, `memory_mb`: the
-    budget; None: the usual one.
+    `independent`: whether values are [key, value]; None: detected from the values. `seconds`,
+    `memory_mb`: the budget; None: the default. Raises `UsageError`.
     """
     file = path / "history.jsonl" if path.is_dir() else path
     form = format_of(file, format_name)
@@ -48,7 +47,8 @@ def check_file(
             return Isolation(model).check(recorded), source.warnings
         if not form.timed:
             raise UsageError(
-                f"{file}: there are no times in it: --model must be one of {', '.join(LEVELS)}"
+                f"{file}: the format has no real-time order: --model must be one of "
+                f"{', '.join(LEVELS)}"
             )
         columns = columns_file.load(file, how)
         if columns is None:
@@ -60,7 +60,7 @@ def check_file(
             if len(columns) >= KEPT_FROM and not source.warnings:
                 columns_file.save(file, how, columns)
         budget = budget_of(len(columns))
-        if seconds is not None:  # who gives seconds means to spend them
+        if seconds is not None:  # a limit on time replaces that on configurations
             budget = replace(budget, seconds=seconds, configurations=UNBOUNDED)
         if memory_mb is not None:
             budget = replace(budget, bytes=memory_mb << 20)
@@ -70,12 +70,12 @@ def check_file(
     except HistoryError as e:
         raise UsageError(str(e)) from e
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as e:
-        raise UsageError(f"{file}: a value that model {model} can't take: {e}") from e
+        raise UsageError(f"{file}: not valid for model {model}: {e}") from e
     return verdict, source.warnings
 
 
 class _Source:
-    """A file that is read when it is asked for."""
+    """A history file that is read on demand, and the warnings of the reader."""
 
     def __init__(self, file: Path, form: Format, nil_is_a_value: bool, keyed: bool) -> None:
         self.file = file
@@ -84,7 +84,7 @@ class _Source:
         self._how = nil_is_a_value, keyed
 
     def history(self) -> History:
-        """Raises `HistoryError`."""
+        """Read and return the history; raises `HistoryError`."""
         history, self.warnings = self.form.read(self.file, *self._how)
         return history
 
@@ -92,14 +92,15 @@ class _Source:
 def _is_independent(
     source: _Source, pairs: Sequence[Pair], given: bool | None, *, ours: bool
 ) -> bool:
-    """Whether values are [key, value]: as it is given, or as they look."""
+    """Return whether values are [key, value]: as given, else detected. Raises `UsageError` where
+    the values are ambiguous."""
     keyed = [_may_be_keyed(p.invoke.value) for p in pairs]
-    bare = any(not p.invoke.f.startswith(("cas", "txn")) for p in pairs)  # no pairs by themselves
+    bare = any(not p.invoke.f.startswith(("cas", "txn")) for p in pairs)  # not pairs unless keyed
     if given is None and pairs and all(keyed) and (ours or bare or source.form.keyed):
         if not ours and not source.form.keyed:
             raise UsageError(
-                f"{source.file}: every value is a pair: add --independent if it is [key, value], "
-                "else --no-independent"
+                f"{source.file}: every value is a pair: add --independent if the pairs are "
+                "[key, value], else --no-independent"
             )
         return True
     return bool(given)
@@ -110,9 +111,9 @@ def _may_be_keyed(value: object) -> bool:
 
 
 def explained(verdict: Verdict) -> list[str]:
-    """Lines of the witness that is told most easily."""
+    """Return lines that describe the first witness of a verdict; none if it has no witness."""
     witness = next(iter(verdict.evidence.get("witnesses", [])), None)
     if witness is None:
         return []
-    gets = [f"as far as an order gets: {prefix['words']}" for prefix in witness["prefixes"]]
-    return [*witness["words"], *gets]
+    prefixes = [f"longest linearizable prefix: {p['words']}" for p in witness["prefixes"]]
+    return [*witness["words"], *prefixes]

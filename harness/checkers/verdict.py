@@ -1,4 +1,4 @@
-"""What a checker is, and how verdicts are put together."""
+"""The checker protocol, and the composition of verdicts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ __all__ = ["UNKNOWN", "Checker", "Valid", "Verdict", "worst"]
 
 
 class Checker(Protocol):
-    """One claim about a history."""
+    """Decides one claim about a history."""
 
     def check(self, recorded: Recorded, /) -> Verdict: ...
 
 
 def worst(verdicts: Iterable[Valid]) -> Valid:
-    """False > unknown > true. Of nothing at all: unknown, since nothing was checked."""
+    """Return the worst of the verdicts: false > unknown > true. Without any: unknown, since nothing
+    was checked."""
     seen = list(verdicts)
     if any(v is False for v in seen):
         return False

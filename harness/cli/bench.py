@@ -1,4 +1,4 @@
-"""`harness bench`: the reference beside Redis and Valkey."""
+"""`harness bench`: benchmarks of the reference beside Redis and Valkey."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ from harness.spec import parse_counts
 
 
 @click.command(name="bench")
-@click.option("--servers", default="memorydb,redis,valkey", show_default=True, help="Side by side.")
-@click.option("--clients", default="1,10,50,100", show_default=True, help="How many, each in turn.")
 @click.option(
-    "--sizes", default="100,1000", show_default=True, help="Bytes of a value, each in turn."
+    "--servers", default="memorydb,redis,valkey", show_default=True, help="Servers to compare."
+)
+@click.option(
+    "--clients", default="1,10,50,100", show_default=True, help="Numbers of clients, each in turn."
+)
+@click.option(
+    "--sizes", default="100,1000", show_default=True, help="Value sizes in bytes, each in turn."
 )
 @click.option(
     "--keys",
     type=click.IntRange(min=1),
     default=1_000_000,
     show_default=True,
-    help="Of values of 100 bytes; of longer ones as many as take as much.",
+    help="Number of keys with 100-byte values; fewer of longer ones, for the same total size.",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="A point."
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds per point.",
 )
 @click.option(
     "--snapshot-mb",
@@ -39,7 +47,7 @@ from harness.spec import parse_counts
     type=click.IntRange(min=0),
     default=500,
     show_default=True,
-    help="Data of a server when a snapshot is taken under load; 0: none is.",
+    help="MB of data added to a server before a snapshot under load; 0: no snapshot.",
 )
 @RESULTS
 def command(
@@ -51,9 +59,9 @@ def command(
     spike_mb: int,
     results_dir: Path,
 ) -> int:
-    """Measure the reference beside Redis and Valkey, held against the paper.
+    """Benchmark the reference beside Redis and Valkey, compared with the paper.
 
-    Rates and latencies, side by side on this machine.
+    Measures rates and latencies on this machine; the paper is "Amazon MemoryDB", SIGMOD 2024.
     """
     plan = Plan(
         servers=choose(servers),
@@ -65,7 +73,7 @@ def command(
     )
     folder = plan_run(results_dir, "bench")
     folder.create()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers are stopped
     for results in measure(plan, click.echo):
         page = write_bench(folder, results)
     for shape in shapes(results):

@@ -1,4 +1,4 @@
-"""`harness check`: judge histories again, ours and those of others."""
+"""`harness check`: judge histories again, also those of other tools."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from harness.results import find_run
 @click.option(
     "--model",
     default=None,
-    help="Check linearizability against this model, or this isolation level of transactions, see "
-    "`harness list`.  [default: all claims of the run that the file belongs to]",
+    help="Check linearizability against this model, or transactions against this isolation level, "
+    "see `harness list`.  [default: all claims of the run that the file belongs to]",
 )
 @click.option("--independent/--no-independent", default=None, help="Values are [key, value].")
 @click.option(
@@ -28,33 +28,37 @@ from harness.results import find_run
     "format_name",
     type=click.Choice(list(FORMATS)),
     default=None,
-    help="Of the files.  [default: by their suffix]",
+    help="Format of the files.  [default: by their suffix]",
 )
-@click.option("--nil-is-a-value", is_flag=True, help="EDN, JSON: a read of nil has seen nil.")
+@click.option(
+    "--nil-is-a-value",
+    is_flag=True,
+    help="EDN, JSON: a read of nil observed nil.  [default: such a read is ignored]",
+)
 @click.option(
     "--differed",
     type=click.Choice(["observe", "ignore"]),
     default="ignore",
     show_default=True,
-    help="What a cas that failed without an error tells: that it saw another value, or nothing.",
+    help="A cas that failed without an error: observed another value, or is ignored.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
-    help="Budget of time, with --model.  [default: one of search steps]",
+    help="Time budget, with --model.  [default: a budget of search steps]",
 )
 @click.option(
     "--memory",
     "memory_mb",
     type=click.IntRange(min=1),
     default=None,
-    help="Budget of memory in MB, with --model.  [default: 1024]",
+    help="Memory budget in MB, with --model.  [default: 1024]",
 )
 @click.option(
     "--explain",
     is_flag=True,
-    help="With --model: of an invalid FILE also the fewest operations that show it.",
+    help="With --model: for an invalid FILE, also print a minimal counterexample.",
 )
 def command(
     files: tuple[Path, ...],
@@ -67,14 +71,14 @@ def command(
     memory_mb: int | None,
     explain: bool,
 ) -> int:
-    """Judge histories again: one line a FILE.
+    """Judge histories again and print a line for each FILE.
 
-    A FILE is a history, or the folder of a run. With --model also a history of others: Jepsen's
-    EDN and JSON, Porcupine's logs and texts. The exit code is that of the worst.
+    A FILE is a history, or the folder of a run. With --model it may be of another tool: Jepsen's
+    EDN and JSON, Porcupine's logs and texts. The exit code is that of the worst verdict.
     """
     codes = []
     for path in files:
-        told: list[str] = []
+        explanation: list[str] = []
         if model is None:
             results = campaign.judge_again(find_run(path)).results
             warnings = results.warnings
@@ -91,9 +95,9 @@ def command(
                 memory_mb=memory_mb,
             )
             valid, why, code = verdict.valid, verdict.why, OF_VERDICT[verdict.valid]
-            told = explained(verdict) if explain else []
+            explanation = explained(verdict) if explain else []
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
-        click.echo("\n    ".join([f"{WORDS[valid]}  {path}  {why}", *told]))
+        click.echo("\n    ".join([f"{WORDS[valid]}  {path}  {why}", *explanation]))
         codes.append(code)
     return worst_code(codes)

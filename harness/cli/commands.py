@@ -1,4 +1,4 @@
-"""The commands by name; each is imported when it is called."""
+"""The commands by name; each is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import click
 
 from harness.errors import HarnessError, UsageError
 
-# Name -> module of this package, and its help in a line: that of its docstring.
+# Name -> module of this package, and the first line of its help, equal to that of its docstring.
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run", "Run a workload against a target while faults happen, and judge the history."),
     "check": (
         "check",
-        "Judge histories again: one line a FILE.",
+        "Judge histories again and print a line for each FILE.",
     ),
     "report": ("report", "Write the report of a RUN again, from its history."),
-    "replay": ("replay", "Repeat a simulated RUN and compare: identical, or where the two part."),
-    "export": ("export", "Print a history of ours in a format that others read."),
+    "replay": ("replay", "Repeat a simulated RUN and compare: identical, or the first difference."),
+    "export": ("export", "Print a history in a format of Jepsen."),
     "list": ("list_", "List targets, environments, workloads, faults, models, isolation levels."),
-    "doctor": ("doctor", "Show what this machine can do."),
-    "bench": ("bench", "Measure the reference beside Redis and Valkey, held against the paper."),
-    "demo": ("demo", "Play the lost-read example, on a real redis-server and on the reference."),
+    "doctor": ("doctor", "Show which servers and tools this machine has."),
+    "bench": ("bench", "Benchmark the reference beside Redis and Valkey, compared with the paper."),
+    "demo": ("demo", "Run the lost-read example on a real redis-server and on the reference."),
 }
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is called, and not to list it."""
+    """A group that imports a command to call it, but not to list it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -59,7 +59,7 @@ def cli() -> None:
 
 
 def run_command(args: list[str]) -> int:
-    """The exit code of a command line."""
+    """Run a command line and return its exit code."""
     from harness.cli.exits import CRASH, INTERRUPTED, USAGE, Interrupted
 
     try:
@@ -83,7 +83,7 @@ def run_command(args: list[str]) -> int:
         return CRASH
     except Exception:
         traceback.print_exc()
-        return _failed(CRASH, "this is a fault of the harness itself; please report it")
+        return _failed(CRASH, "this is a bug in the harness itself; please report it")
 
 
 def _failed(code: int, message: str) -> int:

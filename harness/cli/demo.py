@@ -14,8 +14,9 @@ from harness.demo import tell
 @click.option("--binary", default=None, help="The redis-server to run.")
 @RESULTS
 def command(binary: str | None, results_dir: Path) -> int:
-    """Play the lost-read example, on a real redis-server and on the reference.
+    """Run the lost-read example on a real redis-server and on the reference.
 
-    On Redis a value is read and then gone; on the reference MemoryDB it is not.
+    On Redis a client reads a value that a failover then loses; on the reference MemoryDB, reads
+    return durable values only.
     """
     return tell(results_dir, binary)

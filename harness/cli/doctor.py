@@ -1,4 +1,4 @@
-"""`harness doctor`: what this machine can do for the harness."""
+"""`harness doctor`: which servers and tools this machine has for the harness."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.errors import UsageError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for."""
+    """The result of looking for one tool or capability."""
 
     what: str
     present: bool
@@ -27,15 +27,17 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Everything, in the order of need; never raises for what is absent."""
+    """Yield all findings, the most needed first; absent tools raise nothing."""
     yield Finding("python", sys.version_info >= (3, 11), platform.python_version())
     yield Finding("cores and memory", True, f"{os.cpu_count()} cores, {_memory()}")
     yield from _servers()
     uvloop = importlib.util.find_spec("uvloop") is not None
-    yield Finding("uvloop", uvloop, "" if uvloop else "servers of our own run on asyncio's loop")
+    yield Finding(
+        "uvloop", uvloop, "" if uvloop else "the harness' own servers run on asyncio's loop"
+    )
     yield _tool("C++ compiler", ("c++", "--version"))
     yield _tool("Docker engine", ("docker", "version", "--format", "{{.Server.Version}}"))
-    yield _command("network namespaces", ("unshare", "--net", "true"), "can be made")
+    yield _command("network namespaces", ("unshare", "--net", "true"), "can be created")
     yield _netem()
     yield _chromium()
 
@@ -67,17 +69,17 @@ def _run(command: tuple[str, ...]) -> tuple[bool, str]:
 
 
 def _tool(what: str, command: tuple[str, ...]) -> Finding:
-    present, said = _run(command)
-    return Finding(what, present, said)
+    present, output = _run(command)
+    return Finding(what, present, output)
 
 
 def _command(what: str, command: tuple[str, ...], detail: str) -> Finding:
-    present, said = _run(command)
-    return Finding(what, present, detail if present else said)
+    present, output = _run(command)
+    return Finding(what, present, detail if present else output)
 
 
 def _netem() -> Finding:
-    """In a throw-away namespace, so that nothing of the machine's own network is touched."""
+    """Try it in a new network namespace, so that the machine's own network is not touched."""
     command = (
         "unshare",
         "--net",
@@ -105,7 +107,7 @@ def _memory() -> str:
 
 @click.command(name="doctor")
 def command() -> int:
-    """Show what this machine can do."""
+    """Show which servers and tools this machine has."""
     for finding in examine():
         mark = click.style(
             "yes" if finding.present else "no ", fg="green" if finding.present else "yellow"

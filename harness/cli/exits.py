@@ -12,9 +12,9 @@ OF_VERDICT: dict[Valid, int] = {True: 0, False: 1, UNKNOWN: 2}
 
 
 class Interrupted(Exception):
-    """Ctrl-C, with what to tell the user about what is left."""
+    """Ctrl-C during a run; the message names the history that was kept."""
 
 
 def worst_code(codes: list[int]) -> int:
-    """Invalid outranks unknown outranks valid."""
+    """Return the worst exit code: invalid outranks unknown outranks valid."""
     return max(codes, key=[0, 2, 1].index)

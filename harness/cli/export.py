@@ -1,4 +1,4 @@
-"""`harness export`: a history of ours as others read it."""
+"""`harness export`: a history in a format of Jepsen."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.history.files import read_history
 @click.command(name="export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "name", type=click.Choice(["edn", "json"]), default="edn",
-              show_default=True, help="Of Jepsen.")  # fmt: skip
+              show_default=True, help="Format of Jepsen.")  # fmt: skip
 def command(file: Path, name: str) -> int:
-    """Print a history of ours in a format that others read.
+    """Print a history in a format of Jepsen.
 
-    FILE is a history, or the folder of a run; the text goes to standard output.
+    FILE is a history, or the folder of a run.
     """
     try:
         history, warnings = read_history(file / "history.jsonl" if file.is_dir() else file)

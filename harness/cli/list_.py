@@ -1,4 +1,4 @@
-"""`harness list`: what is registered."""
+"""`harness list`: the registered classes, with a line about each."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def command() -> int:
 
 
 def listing() -> Iterator[str]:
-    """A line each, with titles."""
+    """Yield a line for each registered class, and group titles."""
     for group in ("targets", "environments", "workloads", "models"):
         yield click.style(group, bold=True)
         for name in names(f"harness.{group}"):
-            made = load(f"harness.{group}", name)
+            found = load(f"harness.{group}", name)
             of_module = group in ("workloads", "environments")
-            text = sys.modules[made.__module__].__doc__ if of_module else made.__doc__
+            text = sys.modules[found.__module__].__doc__ if of_module else found.__doc__
             yield f"  {name:18} {_first_sentence(text)}"
     yield click.style("isolation levels (check --model)", bold=True)
     for name in LEVELS:

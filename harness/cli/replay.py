@@ -1,4 +1,4 @@
-"""`harness replay`: prove that a simulated run can be repeated."""
+"""`harness replay`: repeat a simulated run and compare."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.results import find_run
 @click.command(name="replay")
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> int:
-    """Repeat a simulated RUN and compare: identical, or where the two part.
+    """Repeat a simulated RUN and compare: identical, or the first difference.
 
     The exit code is 0 for identical runs, else 1.
     """
@@ -31,8 +31,8 @@ def command(run: Path) -> int:
         click.echo(f"first difference in the {difference.what}, line {difference.line}:")
         for line in difference.before:
             click.echo(f"    {line}")
-        click.echo(click.style(f"  - {difference.first or 'has ended'}", fg="red"))
-        click.echo(click.style(f"  + {difference.second or 'has ended'}", fg="green"))
+        click.echo(click.style(f"  - {difference.first or '(end of file)'}", fg="red"))
+        click.echo(click.style(f"  + {difference.second or '(end of file)'}", fg="green"))
     return 1
 
 

@@ -1,4 +1,4 @@
-"""`harness report`: the page of a run, again."""
+"""`harness report`: write the report of a run again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.results import find_run
 def command(run: Path) -> int:
     """Write the report of a RUN again, from its history.
 
-    Also of a run that was killed.
+    It works for runs that were killed, too.
     """
     judged = campaign.judge_again(find_run(run))
     for warning in judged.results.warnings:

@@ -1,4 +1,4 @@
-"""`harness run`: options to a spec, the spec through the pipeline."""
+"""`harness run`: turn options into a spec and run it through the pipeline."""
 
 from __future__ import annotations
 
@@ -28,25 +28,28 @@ from harness.spec import Spec, parse_concurrency, parse_options
     help="System under test, see `harness list`, or module:Class.",
 )
 @click.option(
-    "--workload", default="register", show_default=True, help="What clients do, see `harness list`."
+    "--workload",
+    default="register",
+    show_default=True,
+    help="Operations of the clients and claims about them, see `harness list`.",
 )
 @click.option(
     "--nemesis",
     default="none",
     show_default=True,
-    help="Faults, comma-separated (they overlap), `none` or `all`.",
+    help="Faults, comma-separated (they overlap), `none` or `all`; see `harness list`.",
 )
 @click.option(
     "--env",
     "environment",
     default=None,
-    help="Where nodes live, see `harness list`, or module:Class.  [default: local; external when "
+    help="Where nodes run, see `harness list`, or module:Class.  [default: local; external when "
     "--nodes has addresses]",
 )
 @click.option(
     "--nodes",
     default=None,
-    help="How many nodes, or host:port,… of servers that already run.  [default: 3; drawn by "
+    help="Number of nodes, or host:port,… of servers that already run.  [default: 3; drawn by "
     "--nemesis all in a simulation]",
 )
 @click.option(
@@ -60,14 +63,14 @@ from harness.spec import Spec, parse_concurrency, parse_options
     type=float,
     default=500.0,
     show_default=True,
-    help="Operations a second over all clients; 0: as fast as they come.",
+    help="Operations a second over all clients; 0: no limit.",
 )
 @click.option(
     "--time-limit",
     type=float,
     default=30.0,
     show_default=True,
-    help="Seconds of the part with faults.",
+    help="Length of the phase with faults, in seconds.",
 )
 @click.option(
     "--interval",
@@ -99,7 +102,7 @@ from harness.spec import Spec, parse_concurrency, parse_options
     metavar="NAME=VALUE",
     help="Passed to the server, as in appendonly=yes; may be repeated.",
 )
-@click.option("--binary", default=None, help="The server to run.")
+@click.option("--binary", default=None, help="Server binary to run.")
 @click.option("--port", type=int, default=None, help="Port of the first node.  [default: any]")
 @click.option("--user", "username", default=None, help="ACL user.")
 @click.option(
@@ -109,7 +112,7 @@ from harness.spec import Spec, parse_concurrency, parse_options
     show_envvar=True,
     help="Never written to the results.",
 )
-@click.option("--tls", is_flag=True, help="Connect by TLS.")
+@click.option("--tls", is_flag=True, help="Connect with TLS.")
 @click.option("--tls-ca", default=None, help="CA certificates to trust (a file).")
 @click.option(
     "--expect",
@@ -127,17 +130,15 @@ from harness.spec import Spec, parse_concurrency, parse_options
 @click.option(
     "--beyond-tolerance",
     is_flag=True,
-    help="Faults may go further than what the target says that it survives.",
+    help="Allow faults beyond the tolerance that the target declares.",
 )
 @click.option(
     "--junit",
     type=click.Path(path_type=Path),
     default=None,
-    help="Write JUnit XML, a test case a claim.",
+    help="Write JUnit XML with a test case for each claim.",
 )
-@click.option(
-    "--trace", is_flag=True, help="Write everything that happens in a simulated run to trace.log."
-)
+@click.option("--trace", is_flag=True, help="Write each event of a simulated run to trace.log.")
 @RESULTS
 def command(
     environment: str | None,
@@ -162,7 +163,7 @@ def command(
     if nodes is not None and addresses is None and not nodes.isdecimal():
         raise UsageError(f"--nodes {nodes}: give a number such as 3, or host:port,host:port")
     if junit is not None and not junit.absolute().parent.is_dir():
-        raise UsageError(f"--junit: there is no folder {junit.parent}")
+        raise UsageError(f"--junit: no such folder: {junit.parent}")
     finished: list[tuple[str, Results]] = []
     for i in range(test_count):
         spec = resolved(

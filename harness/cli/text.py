@@ -1,4 +1,4 @@
-"""How runs and verdicts are printed."""
+"""Printing of runs and verdicts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ RESULTS = click.option(
     type=click.Path(path_type=Path),
     default=Path("results"),
     show_default=True,
-    help="Where runs are kept.",
+    help="Folder for the files of runs.",
 )
 
 
 class LiveLine:
-    """The line that is overwritten while a run goes on; silent where nobody watches."""
+    """The progress line, overwritten during a run; only on a terminal."""
 
     def __init__(self) -> None:
-        self._watched = sys.stderr.isatty()
+        self._on_terminal = sys.stderr.isatty()
 
     def __call__(self, text: str) -> None:
-        if self._watched:
+        if self._on_terminal:
             click.echo(f"\r\x1b[2K{text}", nl=False, err=True)
         elif text.endswith("\n"):
             click.echo(text, nl=False, err=True)
@@ -40,7 +40,7 @@ class LiveLine:
 
 
 def print_verdict(results: Results, folder: Run, record: RunRecord) -> None:
-    """The verdict, why, where the report is, how to repeat it."""
+    """Print the verdict, its reason, the path of the report, the commands that repeat the run."""
     word, spec = WORDS[results.valid], record.spec
     click.echo(
         click.style(word, fg=COLOUR[word], bold=True)
@@ -67,7 +67,7 @@ def _faults(record: RunRecord) -> str:
 
 
 def shown(path: Path) -> str:
-    """A path as short as it can be from here."""
+    """Return a path relative to the working directory, if it is inside it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

@@ -1,7 +1,7 @@
-"""The lost-read example as a script, played on vanilla Redis and on the reference MemoryDB.
+"""The lost-read example as a script, run on vanilla Redis and on the reference MemoryDB.
 
-Every step is fixed, nothing is drawn. A side is a run like any other, whose workload is a script:
-`vanilla`, `reference`; `script` is what they have in common, `story` how steps are told.
+Every step is fixed, nothing is random. Each side is an ordinary run whose workload is a script,
+`vanilla` or `reference`; `script` is their base class, `story` prints and records their steps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.spec import Spec
 
 
 class Side(NamedTuple):
-    """One of the two. `happened`: what is told when everything was as expected."""
+    """One of the two runs. `happened`: the text to print when all was as expected."""
 
     target: str
     script: type[Script]
@@ -32,21 +32,21 @@ class Side(NamedTuple):
 SIDES = (
     Side(
         "redis", LostRead, "invalid",
-        "B read a value that is gone: no order of these operations explains both reads.",
+        "B read a value that was then lost: no order of these operations explains both reads.",
     ),
     Side(
         "memorydb", NoLostRead, "valid",
-        "B was told nothing that the log had not acknowledged.",
+        "B read only values that the log had acknowledged.",
     ),
 )  # fmt: skip
 
 
 def tell(results_dir: Path, binary: str | None) -> int:
-    """Play both; 0 when each happened as told, else 1."""
-    return max([_tell(results_dir, binary if s.target == "redis" else None, s) for s in SIDES])
+    """Run both sides; return 0 if each happened as expected, else 1."""
+    return max([_run_side(results_dir, binary if s.target == "redis" else None, s) for s in SIDES])
 
 
-def _tell(results_dir: Path, binary: str | None, side: Side) -> int:
+def _run_side(results_dir: Path, binary: str | None, side: Side) -> int:
     script = side.script
     spec = Spec(
         target=side.target,
@@ -62,11 +62,11 @@ def _tell(results_dir: Path, binary: str | None, side: Side) -> int:
     wanted: Valid = side.expect == "valid"
     happened = reads == script.expected and results.valid is wanted
     if happened:
-        click.echo(f"{side.happened}\nThe checker says: {results.why}.")
+        click.echo(f"{side.happened}\nVerdict: {results.why}.")
     else:
         click.echo(
-            f"It did not happen as told: B read {reads} where {script.expected} was expected; "
-            f"the checker says {results.valid}: {results.why}"
+            f"Unexpected outcome: B read {reads} where {script.expected} was expected; "
+            f"verdict {results.valid}: {results.why}"
         )
     click.echo(f"report  {run.report}\n")
     return 0 if happened else 1

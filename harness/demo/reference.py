@@ -1,8 +1,8 @@
 """The lost-read example on the reference MemoryDB, where it does not happen.
 
-First the log's acknowledgements are held for a moment: B's read of what A wrote waits as A does.
-Then the primary is cut off from the log: what A writes is never committed, B is told nothing of
-it, and both are disconnected when another node leads.
+First the log's acknowledgements are delayed: B's read of the key waits as long as A's write does.
+Then the primary is cut off from the log: A's write is never committed, B gets no reply, and both
+are disconnected when another node becomes the leader.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class NoLostRead(Script):
     """B's read waits until the log has acknowledged the value, or B is disconnected."""
 
     name = "lost-read-on-memorydb"
-    # When the log answers again; nothing before B is disconnected; at the new primary.
+    # B's reads: when the log answers again; none, as B is disconnected; at the new primary.
     expected = (2, None, 2)
 
     async def steps(self, stage: Stage, story: Story) -> None:
@@ -63,21 +63,21 @@ async def play(env: CanPartition, target: HasLog, story: Story) -> None:
         return "ok", None if reply is None else int(reply)
 
     await story.operation(0, "write", 1, primary, write(1))
-    story.tell("A", f"SET A 1 at {primary}: OK, as the log has it")
+    story.tell("A", f"SET A 1 at {primary}: OK, the log has acknowledged it")
     story.began("partition", kind=f"the log's answers to {primary}")
     await env.network.apply({primary: azs})
-    story.tell("network", f"holds what the log answers to {primary}", fg="yellow")
+    story.tell("network", f"holds back the log's answers to {primary}", fg="yellow")
     writing = asyncio.create_task(story.operation(0, "write", 2, primary, write(2)))
     await asyncio.sleep(0.02)
     story.tell("A", f"SET A 2 at {primary}: no answer, the log has not acknowledged it")
     reading = asyncio.create_task(story.operation(1, "read", None, primary, read(b)))
     await asyncio.sleep(HELD_S)
     if writing.done() or reading.done():
-        raise EnvironmentFailed("the log's answers were held, and a client got one all the same")
+        raise EnvironmentFailed("a client got a reply although the log's answers were held back")
     story.tell("B", f"GET A at {primary}: no answer either, A's write may yet be lost", bold=True)
     await env.network.heal()
     story.ended("partition", effective=await _held(env) > 0)
-    story.tell("network", "carries the log's answers again", fg="yellow")
+    story.tell("network", "delivers the log's answers again", fg="yellow")
     await writing
     first = await reading
     story.tell("A", "OK")
@@ -86,7 +86,7 @@ async def play(env: CanPartition, target: HasLog, story: Story) -> None:
     held = await _held(env)
     story.began("partition-log", kind=f"{primary} from the log")
     await env.network.apply({primary: azs} | {az: frozenset({primary}) for az in azs})
-    story.tell("network", f"carries nothing between {primary} and the log", fg="yellow")
+    story.tell("network", f"delivers nothing between {primary} and the log", fg="yellow")
     writing = asyncio.create_task(story.operation(2, "write", 3, primary, write(3)))
     await asyncio.sleep(0.02)
     story.tell("A", f"SET A 3 at {primary}: no answer")
@@ -96,12 +96,12 @@ async def play(env: CanPartition, target: HasLog, story: Story) -> None:
     await env.network.heal()
     effective = await _held(env) > held
     story.ended("partition-log", effective=effective)
-    story.tell("network", "is whole again", fg="yellow")
+    story.tell("network", "is healed", fg="yellow")
     await writing
     second = await reading
-    story.tell(primary, "was overtaken: it disconnects A and B and forgets A's write")
-    told = "disconnected, it was told nothing" if second is None else f"{second}"
-    story.tell("B", f"GET A at {primary}: {told}", bold=True)
+    story.tell(primary, "is no longer the leader: it disconnects A and B and discards A's write")
+    outcome = "disconnected without a reply" if second is None else f"{second}"
+    story.tell("B", f"GET A at {primary}: {outcome}", bold=True)
     await a.close()
     await b.close()
     b = target.open_to(new, "c2")
@@ -112,19 +112,19 @@ async def play(env: CanPartition, target: HasLog, story: Story) -> None:
 
 
 async def _held(env: CanPartition) -> int:
-    """Bytes that links have held so far."""
+    """Return how many bytes the links have held back so far."""
     return sum(flow["held_total"] for flow in (await env.network.stats()).values())
 
 
 async def _another(env: CanPartition, target: Target, old: str) -> str:
-    """The node that leads in its place."""
+    """Wait for the new leader and return it."""
     deadline = env.now() + int(NEW_PRIMARY_S * 1e9)
     while env.now() < deadline:
         for node in env.nodes:
             if node != old and await _leads(target, node):
                 return node
         await asyncio.sleep(0.02)
-    raise EnvironmentFailed(f"nobody took over from {old}")
+    raise EnvironmentFailed(f"no node took over from {old}")
 
 
 async def _leads(target: Target, node: str) -> bool:

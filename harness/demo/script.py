@@ -1,4 +1,4 @@
-"""What the two scripts of the demo have in common as workloads."""
+"""The base class of the two scripts of the demo, as workloads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 
 
 class Script:
-    """A workload whose every step is fixed. `reads`: what B must read, one after the other."""
+    """A workload whose every step is fixed. `expected`: the values that B must read, in order."""
 
     depends_on: frozenset[Disturbance] = frozenset()
     reads = frozenset({"read"})
@@ -53,7 +53,7 @@ class Script:
             async with asyncio.timeout(TIMEOUT_S):
                 await self.steps(stage, Story(stage))
         except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
-            raise EnvironmentFailed(f"the script broke off: {type(e).__name__} {e}") from e
+            raise EnvironmentFailed(f"the script failed: {type(e).__name__} {e}") from e
 
     async def steps(self, stage: Stage, story: Story) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Steps of a script: told on the terminal, recorded in the history."""
+"""Steps of a script: printed on the terminal, recorded in the history."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ KEY = "A"
 
 
 class Story:
-    """Records each step in the history and tells it on the terminal."""
+    """Records each step in the history and prints it on the terminal."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._begun = 0
-        self._numbers: dict[str, int] = {}  # of the faults that are not healed yet, by kind
+        self._numbers: dict[str, int] = {}  # of active faults, by kind
 
     def tell(self, who: str, what: str, **style: Any) -> None:
         seconds = self._stage.now() / 1e9
@@ -31,14 +31,14 @@ class Story:
         recorder(Op(recorder.index, self._stage.now(), type, process, f, value, **more))
 
     def began(self, fault: str, **did: Any) -> None:
-        """What was done to the system."""
+        """Record that a fault began. `did`: what was done."""
         self._begun += 1
         number = self._numbers[fault] = self._begun
         what = FaultBegan(fault=fault, number=number, did=did)
         self._stage.recorder.note(what, self._stage.now())
 
     def ended(self, fault: str, *, effective: bool, **effect: Any) -> None:
-        """What was undone, and its measured effect."""
+        """Record that a fault ended, with its measured effect."""
         what = FaultEnded(
             fault=fault, number=self._numbers[fault], effective=effective, effect=effect
         )
@@ -47,7 +47,7 @@ class Story:
     async def operation(
         self, process: int, f: str, value: Any, node: str, act: Awaitable[tuple[OpType, Any]]
     ) -> Any:
-        """Invoke, await, complete; returns the completion's value."""
+        """Record an invocation, await `act`, record the completion; return its value."""
         self.record(process, "invoke", f, [KEY, value])
         type, result = await act
         self.record(process, type, f, [KEY, result], node=node)

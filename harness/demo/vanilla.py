@@ -1,7 +1,7 @@
 """The lost-read example on a real redis-server.
 
-A writes and waits for a replica; B reads what A wrote while A is still waiting; the primary dies;
-a replica that never got the write is promoted; what B read is gone.
+A writes and waits for a replica; B reads A's value while A is still waiting; the primary dies; a
+replica that never received the write is promoted; the value that B read is lost.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ async def play(env: CanKill, links: CanPartition, target: Failover, story: Story
         await a.call("SET", KEY, value)
         waiting.set()
         reached = int(await a.call("WAIT", replicas, WAIT_MS))
-        told.append(reached)
+        counts.append(reached)
         return ("ok" if reached >= replicas else "info"), value
 
     async def read(connection: RedisConnection) -> tuple[OpType, Any]:
         reply = await connection.call("GET", KEY)
         return "ok", None if reply is None else int(reply)
 
-    waiting, told = asyncio.Event(), list[int]()
+    waiting, counts = asyncio.Event(), list[int]()
     await story.operation(0, "write", 1, "n1", write(1, 2))
-    story.tell("A", f"SET A 1 at n1, WAIT 2: {told[-1]} replicas have it")
+    story.tell("A", f"SET A 1 at n1, WAIT 2: {counts[-1]} replicas have it")
     story.began("partition", kind="n1 to n2 and n3")
     await links.network.apply({"n2": frozenset({"n1"}), "n3": frozenset({"n1"})})
     story.tell(
-        "network", "stops carrying what n1 sends to n2 and n3; connections stay open", fg="yellow"
+        "network", "stops delivering from n1 to n2 and n3; connections stay open", fg="yellow"
     )
     waiting.clear()
     pending = asyncio.create_task(story.operation(0, "write", 2, "n1", write(2, 1)))
@@ -65,12 +65,12 @@ async def play(env: CanKill, links: CanPartition, target: Failover, story: Story
     seen = await story.operation(1, "read", None, "n1", read(b))
     story.tell("B", f"GET A at n1: {seen}  (A is still waiting)", bold=True)
     await pending
-    story.tell("A", f"WAIT says: {told[-1]} replicas have it")
+    story.tell("A", f"WAIT returns: {counts[-1]} replicas have it")
     await a.close()
     await b.close()
     await env.kill("n1", drop_held=True)
     story.began("kill", node="n1")
-    story.tell("n1", "is killed; what the network held of it is lost", fg="yellow")
+    story.tell("n1", "is killed; its bytes held in the network are lost", fg="yellow")
     lost = sum(flow["dropped"] for flow in (await links.network.stats()).values())
     done = await target.promote("n2")
     await links.network.heal()
@@ -79,8 +79,8 @@ async def play(env: CanKill, links: CanPartition, target: Failover, story: Story
     story.tell("operator", "promotes n2; clients follow", fg="yellow")
     b = target.open_to("n2", "c2")
     await b.open()
-    gone = await story.operation(1, "read", None, "n2", read(b))
-    story.tell("B", f"GET A at n2: {gone}  (B had read {seen})", bold=True)
+    last = await story.operation(1, "read", None, "n2", read(b))
+    story.tell("B", f"GET A at n2: {last}  (B had read {seen})", bold=True)
     await b.close()
     story.ended("partition", effective=lost > 0, bytes_held_and_lost=lost)
     dead = await env.state("n1") == "dead"

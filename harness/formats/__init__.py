@@ -1,8 +1,8 @@
-"""Histories of others, in and out: Jepsen's EDN and JSON, the logs and texts of Porcupine, texts of
-transactions.
+"""Reads and writes histories of other tools: Jepsen's EDN and JSON, Porcupine's logs and texts,
+texts of transactions.
 
-A reader takes a file and gives a `History`; values are as JSON has them, keywords are strings.
-Errors name file and line, and what was expected.
+A reader returns the `History` in a file; values are JSON data, with keywords as strings. Errors
+name the file, the line, and what was expected.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from harness.history import History, read_history
 
 
 class Format(NamedTuple):
-    """`keyed`: values are always [key, value]. `read` takes a path, whether a read of nil shows
-    something, and whether values are [key, value]; it raises `HistoryError`. It returns warnings,
-    too. `timed`: whether the order of operations is that of real time."""
+    """A file format. `read` takes a path, whether nil is a value in a read, and whether values are
+    [key, value]; it returns (history, warnings) and raises `HistoryError`. `keyed`: values are
+    always [key, value]. `timed`: whether the order of operations is that of real time."""
 
     about: str
     suffix: str
@@ -61,11 +61,11 @@ FORMATS: Mapping[str, Format] = {
 
 
 def format_of(path: Path, name: str | None) -> Format:
-    """The one that is named, or that of the file's suffix. Raises `UsageError`."""
+    """Return the format of that name, or that of the file's suffix. Raises `UsageError`."""
     if name is not None:
         return FORMATS[name]
     for known in FORMATS.values():
         if path.suffix == known.suffix:
             return known
     suffixes = ", ".join(f"{f.suffix} ({n})" for n, f in FORMATS.items())
-    raise UsageError(f"{path}: name its --format; known by their suffixes are {suffixes}")
+    raise UsageError(f"{path}: unknown suffix: give --format, or one of {suffixes}")

@@ -1,4 +1,4 @@
-"""Operations of a file, one after the other, to a history; whatever does not fit names its line."""
+"""Assembles a history from the operations of a file; errors name their line."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from harness.history import History, Op
 
 
 class Assembly:
-    """Positions are given here; times are those of the file where they never go back, else the
-    positions."""
+    """Sets the index of each operation to its position. Times are kept if they never decrease, else
+    they are the positions, too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._ops: list[Op | None] = []
-        self._open: dict[int | str, tuple[int, int]] = {}  # process: (line, place)
+        self._open: dict[int | str, tuple[int, int]] = {}  # process: (line, position)
         self._in_order = True
         self._time = 0
 
     def add(self, line: int, op: Op) -> None:
-        """Raises `HistoryError`."""
+        """Append an operation; raises `HistoryError` if its process can't invoke or complete it."""
         if op.type == "invoke":
             if op.process in self._open:
                 raise HistoryError(
-                    f"{self._path}:{line}: process {op.process} invokes {op.f} while what it "
-                    f"invoked in line {self._open[op.process][0]} is still open"
+                    f"{self._path}:{line}: process {op.process} invokes {op.f} while its operation "
+                    f"of line {self._open[op.process][0]} is still open"
                 )
             self._open[op.process] = line, len(self._ops)
         elif op.process not in self._open:
@@ -40,14 +40,15 @@ class Assembly:
         self._ops.append(op)
 
     def drop(self, line: int, process: int | str) -> None:
-        """A completion that says nothing, and what it completes."""
+        """Drop a completion that carries no information, with its invocation."""
         if process not in self._open:
             raise HistoryError(
-                f"{self._path}:{line}: process {process} completes what it never invoked"
+                f"{self._path}:{line}: process {process} completes an operation it never invoked"
             )
         self._ops[self._open.pop(process)[1]] = None
 
     def history(self) -> History:
+        """Return the history of the operations that were added."""
         history = History(op for op in self._ops if op is not None)
         for index, op in enumerate(history):
             op.index = index

@@ -1,10 +1,9 @@
-"""Columns of a history, kept, so that a million operations need not be parsed again.
+"""A cache of the columns of histories, so that a million operations need not be parsed again.
 
-They lie in a cache folder of the user's own ($XDG_CACHE_HOME/harness, or ~/.cache/harness), never
-beside somebody else's file, and none is trusted that lies elsewhere. A file is named by the
-checksum of the history that it was made of; it is ignored where it is of another history, was made
-otherwise, or is damaged: it begins with a checksum of itself. The newest are kept, up to
-`KEPT_BYTES`.
+Files are in the user's cache folder ($XDG_CACHE_HOME/harness or ~/.cache/harness), and are read
+from nowhere else. A file is named by the checksum of its history and begins with a checksum of
+itself; it is ignored if it is damaged, belongs to another history, or was made with other options.
+The newest files are kept, up to `KEPT_BYTES`.
 """
 
 from __future__ import annotations
@@ -39,8 +38,9 @@ _NUMBERS = {
 
 
 class _Stored(msgspec.Struct):
-    """`of`: the CRC-64 of the history. `how`: what the columns were made with. `differed`: the
-    place of DIFFERED among the values, or -1. `columns`: numbers, little-endian."""
+    """The content of a file. `of`: the CRC-64 of the history. `how`: the options that the columns
+    were made with. `differed`: the index of DIFFERED in the values, or -1. `columns`: the numbers,
+    little-endian."""
 
     version: int
     of: int
@@ -54,14 +54,14 @@ class _Stored(msgspec.Struct):
 
 
 def folder() -> Path:
-    """The user's cache folder for columns."""
+    """Return the user's cache folder for columns."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if given.startswith("/") else Path.home() / ".cache"
     return base / "harness" / "columns"
 
 
 def kept_for(history: Path) -> Path:
-    """Where the columns of a history are kept, if they are."""
+    """Return the path of the cached columns of a history, whether or not they exist."""
     return _file(_checksum(history))
 
 
@@ -70,7 +70,7 @@ def _file(checksum: int) -> Path:
 
 
 def load(history: Path, how: list[Any]) -> Columns | None:
-    """None where there is no file, or not one of this history made this way."""
+    """Return the cached columns of a history made with the options `how`, or None."""
     try:
         if not folder().is_dir() or not _is_ours(folder()):
             return None
@@ -93,18 +93,18 @@ def load(history: Path, how: list[Any]) -> Columns | None:
     columns.keys = [freeze(key) for key in stored.keys]
     columns.names = stored.names
     columns.values = stored.values
-    for at, value in enumerate(stored.values):
+    for i, value in enumerate(stored.values):
         if type(value) in (list, dict):
-            columns.values[at] = freeze(value)
+            columns.values[i] = freeze(value)
     if stored.differed >= 0:
         columns.values[stored.differed] = DIFFERED
     return columns
 
 
 def save(history: Path, how: list[Any], columns: Columns) -> None:
-    """Nothing happens where it can't be written."""
+    """Cache the columns of a history. Where the file can't be written nothing happens."""
     values: list[Any] = list(columns.values)
-    differed = next((at for at, value in enumerate(values) if value is DIFFERED), -1)
+    differed = next((i for i, value in enumerate(values) if value is DIFFERED), -1)
     if differed >= 0:
         values[differed] = None
     numbers = {name: getattr(columns, name).tobytes() for name in _NUMBERS}
@@ -117,16 +117,16 @@ def save(history: Path, how: list[Any], columns: Columns) -> None:
                          list(columns.keys), columns.names, values, differed)  # fmt: skip
         body = msgspec.msgpack.encode(stored)
         write_whole(_file(checksum), _CRC.calc(body).to_bytes(8, "little") + body)
-        _forget_the_oldest()
+        _delete_oldest()
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether nobody but the user can have written there."""
+    """Return whether only the user can write there."""
     found = path.stat()
     return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-def _forget_the_oldest() -> None:
+def _delete_oldest() -> None:
     found = sorted(folder().glob("*.columns"), key=lambda path: path.stat().st_mtime, reverse=True)
     total = 0
     for i, path in enumerate(found):

@@ -1,7 +1,7 @@
 """EDN (https://github.com/edn-format/edn) as JSON-like data, and back.
 
-Keywords and symbols become strings, sets and lists become lists, characters strings, rationals
-and numbers with N or M numbers; of a tagged value the value is taken.
+Keywords, symbols and characters become strings; lists, vectors and sets become lists; rationals and
+numbers with N or M become numbers. Tags are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "#{": "}"}
 
 
 class EdnError(ValueError):
-    """Not EDN. `line`: where, from 1."""
+    """The text is not EDN. `line`: of the error, from 1."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
@@ -44,7 +44,7 @@ class EdnError(ValueError):
 
 
 def read(text: str) -> Iterator[tuple[int, Any]]:
-    """The forms of a text, each with the line where it begins; raises `EdnError`."""
+    """Yield (line where it begins, value) of each form of a text; raises `EdnError`."""
     return _Reader(text).forms()
 
 
@@ -60,12 +60,12 @@ class _Reader:
             if token.lastgroup == "discard":
                 self._form()
             elif token.lastgroup == "close":
-                raise EdnError(line, f"{token.group()} without its beginning")
+                raise EdnError(line, f"unmatched {token.group()}")
             else:
                 yield line, self._value(token)
 
     def _form(self) -> Any:
-        """The next one that is not left out."""
+        """Return the value of the next form that is not discarded by #_."""
         while (token := self._next()) is not None:
             if token.lastgroup == "discard":
                 self._form()
@@ -94,7 +94,7 @@ class _Reader:
         if len(name) == 1 or name in _CHARS:
             return _CHARS.get(name, name)
         if len(name) != 5 or name[0] != "u":
-            raise self._error(start, f"\\{name} is no character")
+            raise self._error(start, f"\\{name} is not a character")
         return chr(int(name[1:], 16))
 
     def _sequence(self, opening: str, start: int) -> Any:
@@ -110,7 +110,7 @@ class _Reader:
                 )
             else:
                 return self._map(items, token.start()) if opening == "{" else items
-        raise self._error(start, f"{opening} without its end")
+        raise self._error(start, f"unclosed {opening}")
 
     def _map(self, items: list[Any], end: int) -> dict[Any, Any]:
         if len(items) % 2:
@@ -130,7 +130,7 @@ class _Reader:
         if ratio and int(ratio.group(2)):
             return float(Fraction(int(ratio.group(1)), int(ratio.group(2))))
         if text[0].isdigit():
-            raise self._error(start, f"{text} is no number")
+            raise self._error(start, f"{text} is not a number")
         return text
 
     def _next(self) -> re.Match[str] | None:
@@ -145,7 +145,7 @@ class _Reader:
         return None
 
     def _line_of(self, at: int) -> int:
-        """Of places that come in order."""
+        """Return the line of a position, which must not be before that of the last call."""
         self._line += self._text.count("\n", self._counted, at)
         self._counted = at
         return self._line
@@ -168,7 +168,7 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def write(value: Any, *, keyword: bool = False) -> str:
-    """JSON data as EDN; `keyword`: a string as such."""
+    """Return JSON data as EDN; `keyword`: write a string as a keyword if it can be one."""
     if value is None:
         return "nil"
     if isinstance(value, bool):

@@ -1,9 +1,9 @@
 """Jepsen's histories: maps of :process, :type, :f and :value, as EDN or as JSON.
 
-One map a line or one list of them. What a file leaves out is what elle-cli takes it for: `txn`
-where there is no :f; where there is no :process each operation ends before the next begins. The
-nemesis is left out. As in Knossos, a read that completed with nil says nothing, unless
-`nil_is_a_value`. Locks that are not told who asks for them are told: the process.
+One map per line, or one list of them. Defaults are those of elle-cli: `txn` without :f; without
+:process each operation completes before the next is invoked. The nemesis is left out. As in
+Knossos, a read that completed with nil is ignored, unless `nil_is_a_value`. The owner of a lock,
+where it is missing, is the process.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ TYPES = ("invoke", "ok", "fail", "info")
 
 
 def read_edn(path: Path, *, nil_is_a_value: bool = False, independent: bool = False) -> History:
-    """`independent`: values are [key, value]. Raises `HistoryError`."""
+    """Read a history in EDN. `independent`: values are [key, value]. Raises `HistoryError`."""
     try:
         forms = _each(edn.read(read_text(path)))
         return _assemble(path, forms, nil_is_a_value, independent)
     except edn.EdnError as e:
         raise HistoryError(f"{path}:{e.line}: not EDN: {e}") from e
     except (ValueError, RecursionError) as e:
-        raise HistoryError(f"{path}: not EDN that we can read: {e}") from e
+        raise HistoryError(f"{path}: can't read this EDN: {e}") from e
 
 
 def read_json(path: Path, *, nil_is_a_value: bool = False, independent: bool = False) -> History:
-    """`independent`: values are [key, value]. Raises `HistoryError`."""
+    """Read a history in JSON. `independent`: values are [key, value]. Raises `HistoryError`."""
     text = read_text(path)
     if text.lstrip().startswith("["):
         try:
@@ -47,7 +47,7 @@ def read_json(path: Path, *, nil_is_a_value: bool = False, independent: bool = F
 
 
 def read_text(path: Path) -> str:
-    """Of a file in UTF-8. Raises `HistoryError`."""
+    """Return the text of a file in UTF-8. Raises `HistoryError`."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -64,7 +64,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _numbered(maps: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """A list in one text: its elements are numbered as if each had a line."""
+    """Number the elements of a list as if each had a line of its own."""
     return enumerate(maps, 1)
 
 
@@ -89,7 +89,7 @@ def _assemble(
         if process in (None, NEMESIS):
             continue
         if isinstance(process, bool) or not isinstance(process, (int, str)):
-            raise HistoryError(f"{path}:{line}: {process!r} is no :process")
+            raise HistoryError(f"{path}:{line}: {process!r} is not a valid :process")
         f, value = str(op.get("f", "txn")), op.get("value")
         inner = value
         if independent and isinstance(value, list) and len(value) == 2:
@@ -112,7 +112,7 @@ def _assemble(
 
 
 def write_edn(history: Iterable[Op]) -> Iterator[str]:
-    """A line an operation, as Jepsen reads them; the nemesis' are of type :info."""
+    """Yield a line per operation, as Jepsen reads them; those of the nemesis have type :info."""
     for op in history:
         client = isinstance(op.process, int)
         fields: dict[str, str] = {
@@ -129,10 +129,10 @@ def write_edn(history: Iterable[Op]) -> Iterator[str]:
 
 
 def write_json(history: Iterable[Op]) -> Iterator[str]:
-    """A line an operation, as elle-cli reads them."""
+    """Yield a line per operation, as elle-cli reads them."""
     for op in history:
         client = isinstance(op.process, int)
-        told = {
+        fields = {
             "index": op.index,
             "time": op.time,
             "type": op.type if client else "info",
@@ -141,5 +141,5 @@ def write_json(history: Iterable[Op]) -> Iterator[str]:
             "value": op.value,
         }
         if op.error is not None:
-            told["error"] = op.error
-        yield msgspec.json.encode(told).decode()
+            fields["error"] = op.error
+        yield msgspec.json.encode(fields).decode()

@@ -1,7 +1,7 @@
-"""The files that Porcupine is tested with: Jepsen's log of etcd, texts of a key-value store.
+"""The test data of Porcupine: Jepsen's logs of etcd, texts of a key-value store.
 
-In the log nil is a value: the register's first. In the texts operations are `get`, `put` and
-`append` with a :key; values become [key, value].
+In the logs nil is a value, the initial one of the register. In the texts operations are `get`,
+`put` and `append` with a :key; values become [key, value].
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _LINE = re.compile(r"INFO\s+jepsen\.util - (\S+)\s+:(invoke|ok|fail|info)\s+:(\w
 
 
 def read_log(path: Path) -> History:
-    """Lines of `INFO jepsen.util - 3 :invoke :read nil`; others are left out, as is the nemesis.
-    Raises `HistoryError`."""
+    """Read lines such as `INFO jepsen.util - 3 :invoke :read nil`; others are ignored, as is the
+    nemesis. Raises `HistoryError`."""
     assembly = Assembly(path)
     found = False
     for number, line in enumerate(_lines(path), 1):
@@ -34,7 +34,7 @@ def read_log(path: Path) -> History:
         try:
             value = next((form for _, form in edn.read(text)), None)
         except edn.EdnError as e:
-            raise HistoryError(f"{path}:{number}: {text!r} is no value: {e}") from e
+            raise HistoryError(f"{path}:{number}: {text!r} is not a value: {e}") from e
         error = None
         if value == "timed-out":
             value, error = None, "timed-out"
@@ -45,7 +45,7 @@ def read_log(path: Path) -> History:
 
 
 def read_kv(path: Path) -> History:
-    """Raises `HistoryError`."""
+    """Read lines of EDN maps with a :key. Raises `HistoryError`."""
     assembly = Assembly(path)
     for number, line in enumerate(_lines(path), 1):
         try:

@@ -1,7 +1,7 @@
-"""Histories of transactions as AWDIT, Plume and PolySI have them: sessions, no times.
+"""Histories of transactions in the formats of AWDIT, Plume and PolySI, without times.
 
-Each transaction is an operation `txn` of its session as process. Real time is not in them: an
-order across sessions means nothing.
+Each transaction is an operation `txn`, whose process is its session. Real time is not recorded:
+order across sessions has no meaning.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Step = list[str]
 
 
 def read_awdit(path: Path) -> History:
-    """Lines of `w KEY VALUE` and `r KEY VALUE`, `-----` between transactions and `=====` between
-    sessions. Raises `HistoryError`."""
+    """Read lines of `w KEY VALUE` and `r KEY VALUE`, `-----` between transactions and `=====`
+    between sessions. Raises `HistoryError`."""
     session, found = 0, False
     steps: list[Step] = []
     done: list[tuple[int, list[Step]]] = []
@@ -33,7 +33,7 @@ def read_awdit(path: Path) -> History:
             continue
         match = _AWDIT.match(line)
         if match is None:
-            raise HistoryError(f"{path}:{number}: expected 'r KEY VALUE', 'w KEY VALUE', or a line")
+            raise HistoryError(f"{path}:{number}: expected 'r KEY VALUE', 'w KEY VALUE', -- or ==")
         found = True
         steps.append(list(match.groups()))
     if not found:
@@ -42,8 +42,8 @@ def read_awdit(path: Path) -> History:
 
 
 def read_plume(path: Path) -> History:
-    """Lines of `w(KEY,VALUE,SESSION,TRANSACTION)` and `r(…)`, as Plume, IsoVista and PolySI have
-    them. Raises `HistoryError`."""
+    """Read lines of `w(KEY,VALUE,SESSION,TRANSACTION)` and `r(…)`, the format of Plume, IsoVista
+    and PolySI. Raises `HistoryError`."""
     done: dict[tuple[str, str], list[Step]] = {}
     for number, line in _lines(path):
         match = _PLUME.match(line)

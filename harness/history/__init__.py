@@ -1,8 +1,9 @@
-"""Histories: operations, events, what is computed of both, and the files of a run.
+"""Histories: operations, events, data derived from both, and the files of a run.
 
-`operations` what clients and the nemesis invoked; `events` everything else that a history holds,
-typed; `files` a history on disk; `record` test.json, results.json and hashes.json; `recorded` a
-history with all that checkers ask of it, each computed once; `columns` operations as numbers.
+`operations` defines what clients and the nemesis invoke; `events` everything else in a history, as
+typed structs; `files` a history on disk; `record` the contents of test.json, results.json and
+hashes.json; `recorded` a history with derived data, each computed once; `columns` operations as
+arrays of numbers.
 """
 
 from harness.history.files import LINE_BYTES_MAX, HistoryWriter, encode, read_history

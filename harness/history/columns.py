@@ -1,9 +1,9 @@
-"""Client operations as columns: a row an operation, with no object for it.
+"""Client operations as columns: one row per operation, without an object for each.
 
     columns = columns_of(history.pairs(), independent=True)
 
-A value is up to three scalars of a table, or one composite one, so that what reaches the core are
-numbers.
+Values are indices into a table: of up to three scalars, or of one composite value. So the native
+core works on numbers only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Final
 from harness.history.operations import Op, Pair
 
 OPEN: Final = (1 << 63) - 1  # the return of an operation of unknown outcome
-WHOLE: Final = 0  # the shape of a value that is `a` as it is
-_PARTS: Final = (2, 3)  # shapes of lists of scalars: so many of a, b, c
+WHOLE: Final = 0  # the shape of a value that is `a` alone
+_PARTS: Final = (2, 3)  # shapes of lists of scalars: how many of a, b, c are used
 _SCALAR: Final = (int, str, type(None), bool, float)
 
 
 class Marker:
-    """A constant that is equal to itself alone."""
+    """A constant that is equal only to itself."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -32,14 +32,15 @@ class Marker:
         return self._name
 
 
-DIFFERED: Final = Marker("DIFFERED")  # what a comparison saw that failed: not what it asked for
+DIFFERED: Final = Marker("DIFFERED")  # seen by a failed comparison: any value but the expected one
 
 
 @dataclass(slots=True)
 class Columns:
-    """`call`, `ret`: where in the history an operation was invoked and completed; `ret` is OPEN
-    where the outcome is unknown. `f`: in `names`. `key`: in `keys`. `shape`, `a`, `b`, `c`: the
-    value, of what is in `values`; lists as tuples; the first is None."""
+    """One row per operation. `call`, `ret`: positions of its invocation and completion; `ret` is
+    OPEN where the outcome is unknown. `f`: index in `names`. `key`: index in `keys`; empty without
+    keys. `shape`, `a`, `b`, `c`: the value, by indices in `values`, whose first is None and whose
+    lists are tuples."""
 
     call: array[int] = field(default_factory=lambda: array("q"))
     ret: array[int] = field(default_factory=lambda: array("q"))
@@ -57,7 +58,7 @@ class Columns:
         return len(self.call)
 
     def value(self, row: int) -> Hashable:
-        """Return the value of an operation, as a model sees it."""
+        """Return the value of an operation, as models get it."""
         shape, values = self.shape[row], self.values
         if shape == WHOLE:
             return values[self.a[row]]
@@ -66,7 +67,7 @@ class Columns:
 
 
 def freeze(value: Any) -> Hashable:
-    """JSON data as a hashable value: lists become tuples."""
+    """Return JSON data as a hashable value: lists become tuples, objects sorted tuples of pairs."""
     if isinstance(value, list):
         whole = tuple(value)
         try:
@@ -80,7 +81,7 @@ def freeze(value: Any) -> Hashable:
 
 
 class _Table:
-    """Distinct values by number; as to the models, those that Python takes for equal are one."""
+    """Numbers distinct values; those that are equal in Python are one, as they are for models."""
 
     def __init__(self, values: list[Hashable]) -> None:
         self.values = values
@@ -102,10 +103,10 @@ def columns_of(
     independent: bool = False,
     observe_differed: bool = False,
 ) -> Columns:
-    """Return the operations that did not fail. Raises ValueError where `independent` histories
-    hold a value that is no [key, value].
+    """Return the columns of the operations that did not fail.
 
-    `observe_differed`: a `cas` that failed without an error has compared and seen another value.
+    `independent`: values are [key, value]; raises ValueError where one is not. `observe_differed`:
+    a `cas` that failed without an error observed another value than its old one.
     """
     columns = Columns()
     rows = _Rows(columns, independent)
@@ -121,7 +122,7 @@ def columns_of(
 
 
 class _Rows:
-    """Adds operations to columns."""
+    """Appends operations to columns."""
 
     def __init__(self, columns: Columns, independent: bool) -> None:
         self._columns = columns
@@ -158,7 +159,7 @@ class _Rows:
         columns.c.append(c)
 
     def add_differed(self, invoke: Op, done: Op) -> None:
-        """A comparison of (old, new) that saw neither."""
+        """Add a failed comparison of (old, new), as an observation of another value than old."""
         self.add(invoke, invoke.value, done.index)
         columns = self._columns
         if columns.shape[-1] != 2:
@@ -167,7 +168,7 @@ class _Rows:
 
 
 def split(op: Op, value: Any) -> tuple[Any, Any]:
-    """The key and the value of an operation on independent keys."""
+    """Return the key and the value of an operation on independent keys; raises ValueError."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise ValueError(
             f"operation {op.index} ({op.f}): {reprlib.repr(value)} is not [key, value]"
@@ -176,7 +177,7 @@ def split(op: Op, value: Any) -> tuple[Any, Any]:
 
 
 def rows_by_key(columns: Columns) -> Sequence[Sequence[int]]:
-    """Rows of each key, in order; of all where there are no keys."""
+    """Return the rows of each key, in order; all rows as one where there are no keys."""
     if not columns.key:
         return [range(len(columns))] if len(columns) else []
     rows: list[list[int]] = [[] for _ in columns.keys]

@@ -1,9 +1,9 @@
 """Events: everything in a history that is not a client's operation, as typed structs.
 
-In the file an event is an invocation and a completion of the process `nemesis`, as Jepsen writes
-them: `start-kill`, `stop-kill` for faults, and one name each for what the run itself notes. This
-module is the one place that knows those names: `invoked` and `completed` write an event, `read`
-reads all events of a history.
+In the file an event is an invocation and a completion of the process `nemesis`, as in Jepsen:
+`start-kill`, `stop-kill` for faults, and one name for each kind of event of the run itself. Only
+this module knows those names: `invoked` and `completed` encode an event, `read` decodes all events
+of a history.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ START, STOP = "start-", "stop-"
 
 
 class FaultBegan(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault was injected: `did` is what was done. `skipped`: why its moment did not allow it.
-    `number`: of the fault, so that its end is told from those of others of its kind."""
+    """A fault was injected, as described by `did`, or skipped, for the reason in `skipped`.
+    `number`: identifies the fault, to match its end."""
 
     fault: str
     number: int = 0
@@ -31,8 +31,8 @@ class FaultBegan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FaultEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault was healed. `effective`: whether it was measured to have had an effect; `effect`:
-    what was measured. `number`: that of its beginning."""
+    """A fault was healed. `effective`: whether an effect was measured; `effect`: the measurements.
+    `number`: that of its `FaultBegan`."""
 
     fault: str
     number: int = 0
@@ -41,33 +41,33 @@ class FaultEnded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Healed(msgspec.Struct, frozen=True):
-    """The last fault was healed, the time of faults is over."""
+    """All faults were healed; no more will be injected."""
 
     NAME: ClassVar[str] = "heal"
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Every node was up and linked again, so long after healing; with the event's error: not in
-    time."""
+    """Every node was up and connected again, `ms` milliseconds after healing; if the event has an
+    error, they were not in time."""
 
     NAME: ClassVar[str] = "settle"
     ms: int | None = None
 
 
 class FinalBegan(msgspec.Struct, frozen=True):
-    """From here on clients read what is left."""
+    """The final reads begin here."""
 
     NAME: ClassVar[str] = "final"
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The run came to its end."""
+    """The run completed."""
 
     NAME: ClassVar[str] = "end"
 
 
 class ProcessEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """A process ended although nobody ended it. `what`: in words."""
+    """A process exited unexpectedly. `what`: a description. `code`: its exit code, if known."""
 
     NAME: ClassVar[str] = "exit"
     process: str
@@ -76,32 +76,32 @@ class ProcessEnded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """A process logged what a target declares to be an alarm. `what`: in words."""
+    """A process logged a text that the target declares an alarm. `what`: a description."""
 
     NAME: ClassVar[str] = "alarm"
     process: str
     what: str
 
 
-# An entry of a log: its number, and the commands that it applies, as words.
+# An entry of a log: its number, and the commands that it applies, each a list of words.
 LogEntry = tuple[int, list[list[str]]]
 
 
 class LogRead(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the target's log, read at the end."""
+    """A part of the target's log, read after the run."""
 
     NAME: ClassVar[str] = "log"
     entries: list[LogEntry]
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True):
-    """What an audit of the target's log found.
+    """The result of an audit of the target's log.
 
-    `nodes`: the digest of what each node holds; `replay`: of a replay of the log. `copies`: how
-    many entries each copy of the log was seen to hold; `compared`: how many entries were seen in
-    more than one; `differing`: where two copies are not the same, in words. `entries`: the last
-    entry's number; `trimmed`: of the last one that no copy has kept. `snapshots`: of each its
-    digest and that of a replay up to its position. `error`: why the log could not be read.
+    `nodes`: the digest of each node's data; `replay`: that of a replay of the log. `copies`: the
+    number of entries read from each copy of the log; `compared`: of entries read from more than
+    one; `differing`: descriptions of differences between copies. `entries`: the number of the last
+    entry; `trimmed`: of the last one trimmed from all copies. `snapshots`: the digest of each, and
+    that of a replay up to its position. `error`: why the log could not be read.
     """
 
     NAME: ClassVar[str] = "digests"
@@ -127,8 +127,8 @@ T = TypeVar("T")
 
 
 class Event(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """`index`, `time` (nanoseconds): of the invocation. `ended`: the time of the completion, None
-    where there is none. `error`: what went wrong instead."""
+    """An event with its place in the history. `index`, `time` (nanoseconds): of the invocation.
+    `ended`: the time of the completion, if there is one. `error`: why the event failed, if so."""
 
     index: int
     time: int
@@ -138,7 +138,7 @@ class Event(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
 
     @property
     def happened(self) -> bool:
-        """Whether it was neither skipped nor went wrong."""
+        """Whether the event was neither skipped nor failed."""
         return self.error is None and getattr(self.what, "skipped", None) is None
 
 
@@ -146,11 +146,11 @@ class Events(list[Event[Any]]):
     """The events of a history, in order."""
 
     def of(self, kind: type[T_co]) -> list[Event[T_co]]:
-        """Those of one kind."""
+        """Return the events of one kind."""
         return [event for event in self if isinstance(event.what, kind)]
 
     def faults(self) -> list[tuple[Event[FaultBegan], Event[FaultEnded] | None]]:
-        """Every fault that began or was skipped, with its end, if it had one."""
+        """Return every fault that began, failed or was skipped, with its end, if there is one."""
         ends = {(e.what.fault, e.what.number): e for e in self.of(FaultEnded) if e.error is None}
         return [
             (began, ends.get((began.what.fault, began.what.number)) if began.happened else None)
@@ -162,7 +162,7 @@ class Events(list[Event[Any]]):
 
 
 def invoked(what: What) -> tuple[str, Any]:
-    """(f, value) of an event's invocation."""
+    """Return (f, value) of an event's invocation."""
     if isinstance(what, FaultBegan):
         return START + what.fault, {"number": what.number, "arguments": what.arguments}
     if isinstance(what, FaultEnded):
@@ -171,7 +171,7 @@ def invoked(what: What) -> tuple[str, Any]:
 
 
 def completed(what: What) -> Any:
-    """The value of an event's completion."""
+    """Return the value of an event's completion."""
     if isinstance(what, FaultBegan):
         return {"did": what.did} if what.skipped is None else {"skipped": what.skipped}
     if isinstance(what, FaultEnded):
@@ -180,7 +180,7 @@ def completed(what: What) -> Any:
 
 
 def operations(what: What, error: str | None, index: int, time: int) -> tuple[Op, Op]:
-    """The two lines of an event that takes no time."""
+    """Return the invocation and the completion of an instantaneous event."""
     f, value = invoked(what)
     done = None if error is not None else completed(what)
     return (
@@ -193,7 +193,7 @@ def operations(what: What, error: str | None, index: int, time: int) -> tuple[Op
 
 
 class _Fault(msgspec.Struct):
-    """What is said of a fault: when it is asked for, begun, ended. All of it may be missing."""
+    """All fields in the values of a fault's operations, each of which may be missing."""
 
     number: int = 0
     arguments: dict[str, Any] = {}
@@ -204,7 +204,7 @@ class _Fault(msgspec.Struct):
 
 
 def fault_of(op: Op) -> tuple[type[FaultBegan] | type[FaultEnded], str] | None:
-    """Whether a line of the nemesis begins or ends a fault, and which; None: neither."""
+    """Return the kind of event and the fault that an operation is about; None if not a fault."""
     if op.f.startswith(START):
         return FaultBegan, op.f.removeprefix(START)
     if op.f.startswith(STOP):
@@ -213,17 +213,17 @@ def fault_of(op: Op) -> tuple[type[FaultBegan] | type[FaultEnded], str] | None:
 
 
 def was_skipped(op: Op) -> bool:
-    """Whether a completion is that of a fault whose moment did not allow it."""
+    """Return whether a completion is that of a skipped fault."""
     return isinstance(op.value, dict) and "skipped" in op.value
 
 
 def asked_for(op: Op) -> tuple[int, dict[str, Any]]:
-    """The number and the arguments of a fault, of its invocation."""
+    """Return the number and the arguments of a fault, from its invocation."""
     return op.value["number"], op.value.get("arguments", {})
 
 
 def read(pairs: Iterable[Pair]) -> Events:
-    """The events of a history, from the nemesis' operations. Raises `HistoryError`."""
+    """Return the events of a history, from the nemesis' operations. Raises `HistoryError`."""
     events = Events()
     for p in pairs:
         what = _read(p)
@@ -242,9 +242,9 @@ def read(pairs: Iterable[Pair]) -> Events:
 
 
 def _read(p: Pair) -> What | None:
-    """None: an event of somebody else's making, which says nothing to us."""
+    """Return the event of a pair, or None for one that this module does not know."""
     fault, value = fault_of(p.invoke), p.completed_value
-    said = value if isinstance(value, dict) else {}
+    fields = value if isinstance(value, dict) else {}
     if fault is not None:
         kind, name = fault
         asked = _converted(p, p.invoke.value, _Fault)
@@ -265,11 +265,11 @@ def _read(p: Pair) -> What | None:
         return None
     if value is None and p.done is not None and p.done.error is not None and noted is not Settled:
         return None
-    return _converted(p, said, noted)
+    return _converted(p, fields, noted)
 
 
 def _converted(p: Pair, value: Any, kind: type[T]) -> T:
-    """Raises `HistoryError`."""
+    """Return a value as a struct, without fields if it is not a dict. Raises `HistoryError`."""
     try:
         return msgspec.convert(value if isinstance(value, dict) else {}, kind)
     except msgspec.ValidationError as e:

@@ -1,8 +1,8 @@
-"""The file that a history is appended to while a run goes on, and how it is read again.
+"""The history file: appended to during a run, and read back.
 
-It is JSON Lines, one operation a line of at most `LINE_BYTES_MAX` bytes. The writer flushes whole
-lines only, many times a second: a killed run leaves a prefix, at worst with a torn last line,
-which the reader drops and reports.
+It is JSON Lines, one operation per line of at most `LINE_BYTES_MAX` bytes. Whole lines are flushed
+many times a second: a killed run leaves a prefix, at worst with a torn last line, which the reader
+drops with a warning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _decoder = msgspec.json.Decoder(Op)
 
 
 def encode(op: Op) -> bytes:
-    """One line of JSON, without the newline."""
+    """Return an operation as a line of JSON, without the newline."""
     return _encoder.encode(op)
 
 
@@ -42,7 +42,7 @@ class HistoryWriter:
             raise HistoryError(f"can't create {path}: {e.strerror}") from e
 
     def append(self, op: Op) -> None:
-        """Take an operation; it reaches the file at the next `flush`, or at once past 64 KiB."""
+        """Append an operation. It is written by the next `flush`, or past 64 KiB at once."""
         line = encode(op)
         if len(line) >= LINE_BYTES_MAX:
             raise HistoryError(
@@ -55,7 +55,7 @@ class HistoryWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is pending; raises `HistoryError` and keeps the rest if that fails."""
+        """Write pending lines; if that fails, keep the unwritten rest and raise `HistoryError`."""
         while self._pending:
             try:
                 written = os.write(self._fd, self._pending)
@@ -75,9 +75,9 @@ class HistoryWriter:
 
 
 def read_history(path: Path) -> tuple[History, list[str]]:
-    """Read a history; returns it with warnings (a torn last line that was dropped).
+    """Read a history; return it with warnings, such as that of a torn last line.
 
-    Raises `HistoryError` naming file and line where a line is not an operation.
+    Raises `HistoryError`, with file and line, where a line is not an operation.
     """
     history, warnings = History(), []
     try:

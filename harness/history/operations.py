@@ -1,4 +1,4 @@
-"""Operations and histories: what clients and the nemesis invoked, and what came back, in order."""
+"""Operations and histories: the ordered invocations and completions of clients and nemesis."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Op(msgspec.Struct, omit_defaults=True, gc=False):
     """One line of a history.
 
     `index`: position in the history. `time`: nanoseconds since the start of the run.
-    `type`: `invoke`; `ok`: it happened; `fail`: it did not; `info`: unknown, concurrent with
+    `type`: `invoke`; `ok`: it happened; `fail`: it did not; `info`: indeterminate, concurrent with
     everything after it. `process`: an int for clients, `"nemesis"` for the nemesis. `value` is
-    `[key, value]` where a workload runs over independent keys. `node`: who answered; `role`: what
-    that node said it was (`primary`, `replica`) when it answered, where it was asked.
+    `[key, value]` where a workload has independent keys. `node`: in an invocation the node that it
+    is meant for, if any, in a completion the node that replied. `role`: the role that the node
+    reported with its reply (`primary`, `replica`), if it was asked.
     """
 
     index: int
@@ -35,11 +36,11 @@ class Op(msgspec.Struct, omit_defaults=True, gc=False):
 
     @property
     def is_unclassified(self) -> bool:
-        """Whether it ended in an error that no table knows, see `unclassified`."""
+        """Whether it ended in an unclassified error, see `unclassified`."""
         return self.error is not None and self.error.startswith(_UNCLASSIFIED)
 
     def completed(self, type: OpType, **changes: Any) -> Op:
-        """This invocation as a completion; index and time are set when it is recorded."""
+        """Return this invocation as a completion; recording it sets index and time."""
         return msgspec.structs.replace(self, type=type, **changes)
 
 
@@ -47,31 +48,31 @@ _UNCLASSIFIED = "unclassified: "
 
 
 def unclassified(error: str) -> str:
-    """An error that no table knows, as it is recorded: such errors are counted."""
+    """Return the recorded form of an error that is in no table; these are counted."""
     return _UNCLASSIFIED + error
 
 
 class Pair(msgspec.Struct, gc=False):
-    """An invocation and its completion; `done` is None where the run ended before it came."""
+    """An invocation and its completion; `done` is None where the run ended before that."""
 
     invoke: Op
     done: Op | None = None
 
     @property
     def type(self) -> OpType:
-        """`ok`, `fail` or `info`; what never completed is `info`."""
+        """`ok`, `fail` or `info`, which includes operations that never completed."""
         return self.done.type if self.done is not None else "info"
 
     @property
     def value(self) -> Any:
-        """What is known of the operation: the result if it is ok, else what was asked for."""
+        """The value of the completion if it is ok, else that of the invocation."""
         if self.done is not None and self.done.type == "ok":
             return self.done.value
         return self.invoke.value
 
     @property
     def completed_value(self) -> Any:
-        """The completion's value, whatever its type; None where there is none."""
+        """The value of the completion, of any type; None without one."""
         return self.done.value if self.done is not None else None
 
 
@@ -79,11 +80,11 @@ class History(list[Op]):
     """Operations in the order in which they were recorded."""
 
     def pairs(self) -> list[Pair]:
-        """Client invocations with their completions, in order of invocation."""
+        """Return client invocations with their completions, in order of invocation."""
         return self._pair(op for op in self if op.process != NEMESIS)
 
     def nemesis_pairs(self) -> list[Pair]:
-        """The nemesis' operations with their completions, in order."""
+        """Return the invocations of the nemesis with their completions, in order."""
         return self._pair(op for op in self if op.process == NEMESIS)
 
     @staticmethod
@@ -104,6 +105,6 @@ class History(list[Op]):
                 open_by_process.pop(op.process).done = op
             else:
                 raise HistoryError(
-                    f"operation {op.index}: process {op.process} completes what it never invoked"
+                    f"operation {op.index}: process {op.process} completes what it has not invoked"
                 )
         return pairs

@@ -1,6 +1,6 @@
-"""What a run leaves beside its history, as typed data: test.json, hashes.json, results.json.
+"""The files of a run beside its history, as typed data: test.json, hashes.json, results.json.
 
-`harness.results.Run` writes and reads them; nothing else knows how they look on disk.
+Only `harness.results.Run` writes and reads them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Valid = bool | Literal["unknown"]
 UNKNOWN: Final = "unknown"
 
 
-FORMAT: Final = 2  # of test.json and of the events in a history; 1 had neither plan nor numbers
+FORMAT: Final = 2  # of test.json and of events in a history; 1 had no plan and no fault numbers
 WORDS: Final[dict[Valid, str]] = {True: "valid", False: "invalid", UNKNOWN: "unknown"}
 
 
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One fault of a plan: it begins `at_s` seconds after the clients and is healed `until_s`
-    after them. `arguments`: what the fault has drawn, or what a person wrote instead."""
+    """One fault of a plan: it begins `at_s` seconds after the clients start and is healed
+    `until_s` after that start. `arguments`: drawn by the fault, or written by the user."""
 
     at_s: float
     fault: str
@@ -30,7 +30,7 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`faults`: in order of time. `no_room`: kinds of fault that were asked for and did not fit
+    """The faults of a run. `faults`: in order of time. `no_room`: requested kinds that did not fit
     into the time limit."""
 
     faults: tuple[PlannedFault, ...] = ()
@@ -38,12 +38,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of fault that it announces, each once, in order of time."""
+        """The announced kinds of fault, each once, in order of time."""
         return list(dict.fromkeys(fault.fault for fault in self.faults))
 
 
 class TargetInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The system under test, as a reader of the results must know it."""
+    """The system under test, as described in the results."""
 
     target: str
     version: str
@@ -52,7 +52,7 @@ class TargetInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where nodes lived. `addresses`: of nodes, where they have some on a real network."""
+    """Where nodes ran. `addresses`: by node, if they have addresses on a real network."""
 
     environment: str
     simulated: bool = False
@@ -60,9 +60,9 @@ class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of test.json: what a reader, `harness check` or `harness replay` needs to know
-    of a run. `faults`: the kinds that the plan announces. `versions`: of whatever decides how a
-    run goes: Python, libraries, the code. `started`: ISO 8601."""
+    """The content of test.json: what a reader, `harness check` and `harness replay` need to know
+    about a run. `faults`: the announced kinds. `no_room`: see `Plan`. `started`: ISO 8601.
+    `versions`: of everything that affects the run: Python, libraries, the code."""
 
     format: int = FORMAT
     spec: Spec
@@ -77,8 +77,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hashes(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of hashes.json: what two runs of one seed have in common. `events`: lines of
-    the trace."""
+    """The content of hashes.json, equal in two simulated runs of the same seed. `events`: the
+    number of lines of the trace."""
 
     history: str
     trace: str
@@ -86,9 +86,9 @@ class Hashes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """`valid` with the reason in a sentence; `evidence` is JSON.
+    """The result of a checker: `valid`, the reason in a sentence, and `evidence` as JSON data.
 
-    `judged`: False for what is measured and shown but never turns a run red.
+    `judged`: False for measurements, which never make a run invalid.
     """
 
     valid: Valid
@@ -98,8 +98,8 @@ class Verdict(msgspec.Struct, kw_only=True):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """The content of results.json. `valid` is the worst of the judged claims; `expect` is what
-    the spec asked for."""
+    """The content of results.json. `valid`: the worst of the judged claims. `expect`: the verdict
+    that the spec expects."""
 
     valid: Valid
     why: str
@@ -109,7 +109,7 @@ class Results(msgspec.Struct, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 as expected, 1 not, 2 unknown."""
+        """0 if the verdict is the expected one, 1 if not, 2 if it is unknown."""
         if self.valid == UNKNOWN:
             return 2
         return 0 if self.valid is (self.expect == "valid") else 1

@@ -1,4 +1,4 @@
-"""A history with everything that checkers and reports ask of it, each computed once a run."""
+"""A history with the derived data that checkers and reports need, each computed once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from harness.history.record import RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One answered read: of which key, by which node, what, and when.
+    """One answered read of a list. `node`: the node that replied, in the reported `role`.
 
-    `call`, `ret`: positions in the history, whose order is that of real time also where stamps
-    are equal. `called`, `time`: nanoseconds.
+    `call`, `ret`: positions in the history, whose order is that of real time even where timestamps
+    are equal. `called`, `time`: the times of invocation and completion in nanoseconds.
     """
 
     key: Hashable
@@ -34,15 +34,16 @@ class Read:
 
 
 class Recorded:
-    """See the module's text. Raises `HistoryError` where operations do not pair."""
+    """A history with derived data, computed on first access. Access raises `HistoryError` where
+    completions do not match invocations."""
 
     def __init__(
         self,
         history: History | Callable[[], History],
         record: RunRecord | None = None,
     ) -> None:
-        """`history`: or how to read it, for who may not need it. `record`: of the run, where the
-        history is one of ours."""
+        """`history`: or a function that reads it, called on first access. `record`: of the run, if
+        the history is one of a run."""
         self._history = history
         self.record = record
         self._columns: dict[tuple[bool, bool, bool], Columns] = {}
@@ -64,12 +65,12 @@ class Recorded:
 
     @cached_property
     def final_index(self) -> int | None:
-        """Where the final operations began."""
+        """The index at which the final operations begin, or None."""
         return next((event.index for event in self.events.of(FinalBegan)), None)
 
     @cached_property
     def healed_at(self) -> int | None:
-        """When the last fault was healed, in nanoseconds."""
+        """The time at which all faults were healed, in nanoseconds, or None."""
         healed = self.events.of(Healed)
         return healed[-1].time if healed else None
 
@@ -85,12 +86,12 @@ class Recorded:
 
     @cached_property
     def primary_pairs(self) -> list[Pair]:
-        """Operations that are part of claims on the primary."""
+        """The operations to which claims on the primary apply, see `is_primary_operation`."""
         return [p for p in self.pairs if is_primary_operation(p)]
 
     @cached_property
     def final_values(self) -> dict[Hashable, Any] | None:
-        """The last answered final read of each key at the primary; None where there was none."""
+        """The values of the last answered final reads at the primary, by key; None without any."""
         start = self.final_index
         if start is None:
             return None
@@ -103,12 +104,12 @@ class Recorded:
 
     @cached_property
     def node_reads(self) -> list[Read]:
-        """Answered reads of lists that were meant for one node, in order of completion."""
+        """Answered reads of lists that were sent to a certain node, in order of completion."""
         return _reads(self.pairs, of_node=True)
 
     @cached_property
     def primary_reads(self) -> list[Read]:
-        """Answered reads of lists that were meant for the primary, in order of completion."""
+        """Answered reads of lists that were sent to the primary, in order of completion."""
         return _reads(self.pairs, of_node=False)
 
     def columns(
@@ -118,9 +119,8 @@ class Recorded:
         primary: bool = False,
         observe_differed: bool = False,
     ) -> Columns:
-        """The operations that did not fail, as numbers. `independent`: values are [key, value].
-        `primary`: of those on the primary only. `observe_differed`: a `cas` that failed without an
-        error has compared and seen another value. Raises ValueError, see `columns_of`."""
+        """Return the columns of the operations that did not fail, see `columns_of`, which may raise
+        ValueError. `primary`: only of operations on the primary."""
         how = independent, primary, observe_differed
         if how not in self._columns:
             self._columns[how] = columns_of(
@@ -132,7 +132,7 @@ class Recorded:
 
 
 def is_primary_operation(pair: Pair) -> bool:
-    """Meant for the primary and, if the node was asked, answered by one that said it was."""
+    """Return whether an operation was sent to the primary and not answered by a known replica."""
     if pair.invoke.node is not None:
         return False
     return pair.done is None or pair.done.role != "replica"

@@ -1,6 +1,6 @@
-"""Sequential specifications: what one client alone would see.
+"""Sequential specifications: the results that a single client would see.
 
-A model is a handful of pure functions on hashable states; see `base.Model`. Ten lines make one:
+A model is a few pure functions on hashable states; see `base.Model`. For example:
 
     class Register:
         recurs = True

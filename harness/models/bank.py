@@ -1,4 +1,4 @@
-"""A bank: money goes from one account to another, and none is made or lost."""
+"""A bank: transfers between accounts keep the total."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from harness.models.base import ANY, INCONSISTENT, KEEP, unknown_operation
 
 
 class Bank:
-    """`transfer` {from, to, amount}, which must not leave less than nothing; `read` {account:
-    balance} of all accounts. What there is at first the first read tells: a state is (whether it
-    has been told, the balances or what they have changed by since)."""
+    """Accounts with `transfer` {from, to, amount}, which must not make a balance negative, and
+    `read` {account: balance} of all accounts. The first read determines the initial balances. A
+    state is (whether there was a read; the balances, or before any read their changes so far)."""
 
     recurs = True
 
@@ -19,12 +19,12 @@ class Bank:
         return False, frozenset()
 
     def step(self, state: tuple[bool, frozenset[Any]], f: str, value: Any, known: bool) -> Any:
-        told, balances = state
+        absolute, balances = state
         if f == "read":
             if not known or value is None:
                 return state
             seen = frozenset(_mapping(value).items())
-            if told:
+            if absolute:
                 return state if seen == balances else INCONSISTENT
             return INCONSISTENT if any(balance < 0 for _, balance in seen) else (True, seen)
         if f != "transfer":
@@ -32,9 +32,9 @@ class Bank:
         asked, after = _mapping(value), dict(balances)
         for account, change in ((asked["from"], -asked["amount"]), (asked["to"], asked["amount"])):
             after[account] = after.get(account, 0) + change
-            if told and after[account] < 0:
+            if absolute and after[account] < 0:
                 return INCONSISTENT
-        return told, frozenset(after.items())
+        return absolute, frozenset(after.items())
 
     def reads(self, f: str, value: Any) -> bool:
         return f == "read"

@@ -1,4 +1,4 @@
-"""The protocol of a model, and what checkers may ask beyond it."""
+"""The protocol of a model, and optional protocols that speed up checks or improve witnesses."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from harness.history.columns import Marker
 
-INCONSISTENT: Final = Marker("INCONSISTENT")  # this operation can't happen in this state
+INCONSISTENT: Final = Marker("INCONSISTENT")  # the operation is not legal in the state
 ANY: Final = Marker("ANY")  # legal in every state
 KEEP: Final = Marker("KEEP")  # leaves the state as it is
-GONE: Final = Marker("GONE")  # nothing is left of the operation
-BOUND: Final = Marker("BOUND")  # the value can't be dropped without losing more
+GONE: Final = Marker("GONE")  # the operation is removed as a whole
+BOUND: Final = Marker("BOUND")  # the value can't be removed alone
 
 
 class AllBut(NamedTuple):
-    """Legal in every state but one, and shows no more than that."""
+    """Required state of an operation that is legal in every state but this one."""
 
     state: Any
 
 
 class Model(Protocol):
-    """`recurs`: whether a state can come back after it was left. A model may have a `cost`: how
-    many times that of a register a step of it takes; witnesses are shrunk less then.
+    """A sequential specification. `recurs`: whether a state can come back after it was left. A
+    model may have a `cost`: that of a step, as a multiple of a register's; the higher, the less a
+    witness is shrunk.
 
     An operation is `f`, `value` (lists as tuples) and `known`: whether it completed, so that
-    `value` holds its result. An unknown operation's value is what was asked for.
+    `value` has its result. The value of an unknown operation is that of its invocation.
     """
 
     recurs: bool
@@ -33,45 +34,45 @@ class Model(Protocol):
     def init(self) -> Hashable: ...
 
     def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
-        """The next state, or INCONSISTENT. Raises ValueError for an operation it does not know."""
+        """Return the next state, or INCONSISTENT. Raises ValueError for an unknown operation."""
         ...
 
 
 @runtime_checkable
 class Versioned(Protocol):
-    """A model that can name the states which an operation joins."""
+    """A model that can name the states before and after an operation."""
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
-        """(the one state in which it is legal, or ANY, or AllBut one; the state that it leaves, or
-        KEEP, as it always is with AllBut).
+        """Return (the one state in which the operation is legal, or ANY, or AllBut one; the state
+        after it, or KEEP, which AllBut implies).
 
-        None where that depends on the state: then `step` decides. Must agree with `step`. An
+        Return None where these depend on the state: then `step` decides. Must agree with `step`. An
         unknown operation is legal where it takes effect.
         """
         ...
 
 
-READ, WRITE, CAS = range(3)  # of an operation on a register, as in native/letters.hpp
+READ, WRITE, CAS = range(3)  # roles of operations on a register, as in native/letters.hpp
 
 
 @runtime_checkable
 class Registers(Protocol):
-    """A model that is one register, whose every state is None or a value that was written. What
-    `versions` says follows from the role: the core finds it without asking."""
+    """A model of one register, whose every state is None or a value that was written. `versions`
+    follows from the role (by `f`), so the core computes it by itself."""
 
     roles: Mapping[str, int]
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]: ...
 
 
-INSERT, REMOVE = range(2)  # of an operation on a container, as in native/insertions.hpp
-FIRST, LAST, LEAST = range(3)  # which value of a container goes next, as in native/containers.hpp
+INSERT, REMOVE = range(2)  # roles of operations on containers, as in native/insertions.hpp
+FIRST, LAST, LEAST = range(3)  # the value to remove next, as in native/containers.hpp
 
 
 @runtime_checkable
 class Container(Protocol):
-    """A model that is a queue, a stack or a priority queue: where no value is inserted twice the
-    core needs no steps. A removal's value is what it took, None where there was nothing."""
+    """A model of a queue, a stack or a priority queue: where no value is inserted twice the core
+    needs no `step`. A removal's value is the removed one, or None where the container was empty."""
 
     discipline: int
     container_roles: Mapping[str, int]
@@ -79,48 +80,47 @@ class Container(Protocol):
 
 @runtime_checkable
 class Texts(Protocol):
-    """A model that is one string: operations of which `versions` knows nothing append to it."""
+    """A model of one string: operations for which `versions` returns None append to it."""
 
     def appended(self, f: str, value: Any) -> Any:
-        """What an operation appends; of others whatever is a string."""
+        """Return the string that an operation appends; any string for other operations."""
         ...
 
 
 @runtime_checkable
 class Reading(Protocol):
-    """A model that can tell which operations only look, where `versions` can't name what they
-    see."""
+    """A model that can tell which operations are read-only even where `versions` returns None."""
 
     def reads(self, f: str, value: Any) -> bool: ...
 
 
 @runtime_checkable
 class Parted(Protocol):
-    """A model of parts that are independent, but for operations on all of it: histories without
-    those are judged part by part (Horn & Kroening 2015)."""
+    """A model of independent parts: histories without operations on the whole are checked part by
+    part (Horn & Kroening 2015)."""
 
     part_model: Model
 
     def part(self, f: str, value: Any, known: bool) -> tuple[Hashable, Any] | None:
-        """(which part, what the operation's value is there), or None for one on all of it."""
+        """Return (part, value of the operation on that part), or None for one on the whole."""
         ...
 
 
 @runtime_checkable
 class Suited(Protocol):
-    """A model that is simpler where some operations do not occur."""
+    """A model for which a simpler one suffices where some operations do not occur."""
 
     def suited(self, names: Collection[str]) -> Model:
-        """For histories with no others."""
+        """Return a model for histories with no other operations than these."""
         ...
 
 
 @runtime_checkable
 class Growing(Protocol):
-    """A model whose states grow, but for operations that say what state they leave."""
+    """A model in which operations for which `versions` returns None only let the state grow."""
 
     def reaches(self, state: Any, later: Any) -> bool:
-        """Whether operations of which `versions` knows nothing lead from one to the other."""
+        """Return whether operations for which `versions` returns None can lead to `later`."""
         ...
 
 
@@ -129,17 +129,17 @@ class Projectable(Protocol):
     """A model whose histories stay linearizable when every trace of a value is removed."""
 
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
-        """The values that an operation brings in or shows."""
+        """Return the values that an operation writes or shows."""
         ...
 
     def forget(self, f: str, value: Any, known: bool) -> Any:
-        """The operation's value with nothing known of a writing operation's answer."""
+        """Return the operation's value without the result, if it is a writing operation."""
         ...
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        """The operation's value without the dropped values, or GONE, or BOUND."""
+        """Return the operation's value without the dropped values, or GONE, or BOUND."""
         ...
 
 
 def unknown_operation(model: str, f: str, known: str) -> ValueError:
-    return ValueError(f"model {model} knows {known}, not {f!r}")
+    return ValueError(f"model {model} supports {known}, not {f!r}")

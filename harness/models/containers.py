@@ -1,4 +1,4 @@
-"""What queues, stacks and priority queues have in common."""
+"""The common part of queues, stacks and priority queues."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from harness.models.base import GONE, INSERT
 
 
 class Contents:
-    """A state is a tuple of the values inside. A value's history is its own: without every
-    operation on it the others stay as legal as they were."""
+    """A state is a tuple of the values inside. Values are independent: without all operations on
+    one the others stay as legal as they were."""
 
     recurs = True
     container_roles: Mapping[str, int]

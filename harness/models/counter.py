@@ -1,4 +1,4 @@
-"""A counter whose additions answer with the sum."""
+"""A counter whose additions return the sum."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from harness.models.base import INCONSISTENT, KEEP, unknown_operation
 
 
 class Counter:
-    """`add`: asked for as d, completed as (d, value after it), or as d where that is not known;
-    `read`: the value. From 0."""
+    """A counter with `add`, invoked with d, completed with (d, value after it), or with d where
+    that is not known, and `read` of the value. Initially 0."""
 
     recurs = True
 

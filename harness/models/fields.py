@@ -16,8 +16,8 @@ from harness.models.base import (
 
 
 class _Fields:
-    """A state is the set of its (field, value) pairs. `names`: of the operations that set a field,
-    get it, and delete it."""
+    """The common part of both. A state is the set of (field, value) pairs. `names`: the operations
+    that set, get and delete a field."""
 
     recurs = True
     names: tuple[str, str, str]
@@ -35,9 +35,9 @@ class _Fields:
         part = self.part(f, value, known)
         if part is None:
             raise unknown_operation(self.model, f, f"{', '.join(self.names)} and read")
-        field, asked = part
+        field, of_field = part
         before = dict(state).get(field)
-        after = self.part_model.step(before, f, asked, known)
+        after = self.part_model.step(before, f, of_field, known)
         if after is INCONSISTENT or after == before:
             return after if after is INCONSISTENT else state
         others = frozenset(pair for pair in state if pair[0] != field)
@@ -80,19 +80,19 @@ class _Fields:
 
 
 class Hash(_Fields):
-    """`set` [field, value], completed as that or with whether the field is new as a third; `get`
-    [field, value seen, null where there was none]; `delete` field, completed as that or as [field,
-    whether it was there]; `read`: all [field, value]. Empty at first."""
+    """A hash with `set` [field, value], completed with that or with [field, value, whether the
+    field is new], `get` [field, value seen, or null], `delete` field, completed with that or with
+    [field, whether it existed], and `read` of all [field, value]. Initially empty."""
 
     names = ("set", "get", "delete")
     model = "hash"
 
 
 class SortedSet(_Fields):
-    """`add` [member, score], completed as that or with whether the member is new as a third;
-    `score` [member, score seen, or null]; `remove` member, completed as that or as [member,
-    whether it was there]; `pop-min`, completed with the [member, score] that comes first by score,
-    then by member, or null; `read`: all [member, score]. Empty at first."""
+    """A sorted set with `add` [member, score], completed with that or with [member, score, whether
+    the member is new], `score` [member, score seen, or null], `remove` member, completed with that
+    or with [member, whether it existed], `pop-min`, completed with the least [member, score] by
+    score, then by member, or null, and `read` of all [member, score]. Initially empty."""
 
     names = ("add", "score", "remove")
     model = "sorted-set"
@@ -112,8 +112,8 @@ class SortedSet(_Fields):
 
 
 class _Field:
-    """One field: its value, or None. An operation's value is what is left of it without the
-    field."""
+    """One field: its value, or None. Values of operations are those of `_Fields.part`, without the
+    field's name."""
 
     recurs = True
 
@@ -126,23 +126,23 @@ class _Field:
     def step(self, state: Any, f: str, value: Any, known: bool) -> Any:
         if f == self._get:
             return state if not known or value == state else INCONSISTENT
-        installs, answer = (value[0], value[1:]) if f == self._put else (None, (value,))
+        installs, result = (value[0], value[1:]) if f == self._put else (None, (value,))
         changes = state is None if f == self._put else state is not None
-        if known and answer and answer[0] is not None and answer[0] != changes:
+        if known and result and result[0] is not None and result[0] != changes:
             return INCONSISTENT
         return installs
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         if f == self._get:
             return (value if known else ANY), KEEP
-        answer = value[1] if f == self._put and len(value) > 1 else None
+        result = value[1] if f == self._put and len(value) > 1 else None
         if f == self._delete:
-            answer = value
-        if not known or answer is None:
+            result = value
+        if not known or result is None:
             return ANY, value[0] if f == self._put else None
         if f == self._put:
-            return (None, value[0]) if answer else None
-        return None if answer else (None, KEEP)
+            return (None, value[0]) if result else None
+        return None if result else (None, KEEP)
 
 
 def _pairs(value: Any) -> frozenset[Any]:

@@ -10,8 +10,8 @@ from harness.models.containers import Contents
 
 
 class FifoQueue(Contents):
-    """`enqueue v`; `dequeue`, completed with a value, or None where the queue was empty. Empty at
-    first."""
+    """A queue with `enqueue v` and `dequeue`, completed with a value, or None where it was empty.
+    Initially empty."""
 
     discipline = FIRST
     container_roles: Mapping[str, int] = {"enqueue": INSERT, "dequeue": REMOVE}

@@ -1,4 +1,4 @@
-"""A list that only grows."""
+"""An append-only list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from harness.models.base import GONE, INCONSISTENT, KEEP, unknown_operation
 
 
 class ListAppend:
-    """`append`: asked for as v, completed as (v, length after it) or (v, None) where the length
-    is not known; `read`: the whole list."""
+    """A list with `append`, invoked with v, completed with (v, length after it), or (v, None) where
+    the length is not known, and `read` of the whole list. Initially empty."""
 
     recurs = False
 
@@ -42,7 +42,7 @@ class ListAppend:
         return (value[0], None) if f == "append" and known else value
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        """Lengths no longer hold when a value is gone, so they are forgotten."""
+        """Without a value the lengths are wrong, so they are removed, too."""
         if f == "append":
             element = value[0] if known else value
             if element in dropped:

@@ -1,4 +1,4 @@
-"""Several registers that are read and written together."""
+"""Several registers that are read and written in transactions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from harness.models.base import ANY, INCONSISTENT, KEEP, unknown_operation
 
 
 class MultiRegister:
-    """`txn` and `read`: steps in order, each (`w`, register, value) or (`r`, register, value seen),
-    with registers from 0. What an unknown transaction saw is not known. Initially all None."""
+    """Registers, numbered from 0, with `txn` and `read`, each a list of steps in order: (`w`,
+    register, value) or (`r`, register, value seen). Values seen by an unknown transaction are
+    ignored. Initially all None."""
 
     recurs = True
 
@@ -34,7 +35,7 @@ class MultiRegister:
         return all(what == "r" for what, _, _ in value)
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
-        """Where a transaction only reads all of them, or only writes all of them."""
+        """Return the states of a transaction that only reads, or only writes, all registers."""
         registers = [register for _, register, _ in value]
         if registers != list(range(self._size)):
             return None

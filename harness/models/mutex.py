@@ -1,4 +1,4 @@
-"""Locks: one with an owner, and one that anybody may release."""
+"""Locks: one that only its owner may release, and one that any client may."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.models.base import INCONSISTENT, unknown_operation
 
 
 class OwnedLock:
-    """`acquire o`, `release o`: only its owner o may release a lock, which is free at first."""
+    """A lock with `acquire o` and `release o`: only its owner o may release it. Initially free."""
 
     recurs = True
 
@@ -28,7 +28,7 @@ class OwnedLock:
 
 
 class Mutex(OwnedLock):
-    """`acquire`, `release`: of one lock, which is free at first. All are one owner."""
+    """A lock without owners, with `acquire` and `release`. Initially free."""
 
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any]:
-        return super().versions(f, "anybody", known)
+        return super().versions(f, "held", known)

@@ -1,4 +1,4 @@
-"""A priority queue: the least value goes first."""
+"""A priority queue: the least value is removed first."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from harness.models.containers import Contents
 
 
 class PriorityQueue(Contents):
-    """`insert v`; `remove-min`, completed with the least value inside, or None where there was
-    none. Values are compared as Python compares them: [priority, item] by priority first. Empty at
-    first."""
+    """A queue with `insert v` and `remove-min`, completed with the least value, or None where it
+    was empty. Values are compared as Python compares them: [priority, item] by priority first.
+    Initially empty."""
 
     discipline = LEAST
     container_roles: Mapping[str, int] = {"insert": INSERT, "remove-min": REMOVE}

@@ -1,4 +1,4 @@
-"""Registers: one value, written, read, compared and set."""
+"""Registers: a value that is read, written, and compared and set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.models.base import (
 
 
 class Register:
-    """`write v`; `read v`. Initially None."""
+    """A register with `write v` and `read v`. Initially None."""
 
     recurs = True
     roles: Mapping[str, int] = {"read": READ, "write": WRITE}
@@ -55,9 +55,9 @@ class Register:
 
 
 class CasRegister(Register):
-    """A register with `cas` (and `cas-watch`): asked for as (old, new), completed as
-    (old, new, seen). Where seen is old it swapped; else it only observed what it saw, or, where
-    seen is DIFFERED, that it was not old.
+    """A register with `cas` (and `cas-watch`): invoked with (old, new), completed with (old, new)
+    or (old, new, seen). It swaps if seen is old; else it only observes seen, or, where seen is
+    DIFFERED, that the value was not old.
     """
 
     roles: Mapping[str, int] = {
@@ -81,8 +81,8 @@ class CasRegister(Register):
         return frozenset() if f.startswith("cas") else super().mentions(f, value, known)
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        if f.startswith("cas") and DIFFERED in value:  # it may have differed by what is dropped
+        if f.startswith("cas") and DIFFERED in value:  # it may have seen a dropped value
             return GONE
-        if f.startswith("cas"):  # a chain of swaps would break
+        if f.startswith("cas"):  # without one swap those after it are not legal
             return value if dropped.isdisjoint(value) else BOUND
         return super().without(f, value, known, dropped)

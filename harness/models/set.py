@@ -1,4 +1,4 @@
-"""Sets: one that only grows, and one from which elements are removed."""
+"""Sets: one that only grows, and one with removals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from harness.models.base import ANY, GONE, INCONSISTENT, KEEP, Model, unknown_op
 
 
 def _split(value: Any) -> tuple[Any, Any]:
-    """(element, what was answered)."""
+    """Return (element, result or None)."""
     if isinstance(value, tuple) and len(value) == 2 and value[1] in (None, False, True):
         return value
     return value, None
 
 
 class _Elements:
-    """What the two have in common: a state is the set of its elements."""
+    """The common part of both: a state is the set of its elements."""
 
     def init(self) -> frozenset[Any]:
         return frozenset()
@@ -26,11 +26,11 @@ class _Elements:
             return state if not known or frozenset(value) == state else INCONSISTENT
         if f not in ("add", "remove", "contains"):
             raise unknown_operation("set", f, "add, remove, contains and read")
-        element, answer = _split(value)
+        element, result = _split(value)
         inside = element in state
         if f == "contains":
-            return state if not known or answer is None or answer == inside else INCONSISTENT
-        if known and answer is not None and answer == (inside if f == "add" else not inside):
+            return state if not known or result is None or result == inside else INCONSISTENT
+        if known and result is not None and result == (inside if f == "add" else not inside):
             return INCONSISTENT
         return state | {element} if f == "add" else state - {element}
 
@@ -57,7 +57,7 @@ class _Elements:
 
 
 class GrowSet(_Elements):
-    """`add e`; `read`: all members, in any order."""
+    """A set with `add e` and `read` of all members, in any order. Initially empty."""
 
     recurs = False
 
@@ -66,9 +66,9 @@ class GrowSet(_Elements):
 
 
 class Set(_Elements):
-    """`add e` and `remove e`, completed as e or as [e, whether it changed anything]; `contains`
-    [e, whether it was inside]; `read`: all members, in any order. Elements are no lists. Empty at
-    first."""
+    """A set with `add e` and `remove e`, completed with e or [e, whether it changed anything],
+    `contains` [e, whether it is a member], and `read` of all members, in any order. Elements must
+    not be lists. Initially empty."""
 
     recurs = True
 
@@ -83,7 +83,7 @@ class Set(_Elements):
 
 
 class _Member:
-    """One element: whether it is inside. A value is what was answered."""
+    """One element: a state is whether it is a member. Values of operations are their results."""
 
     recurs = True
 

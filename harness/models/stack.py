@@ -10,8 +10,8 @@ from harness.models.containers import Contents
 
 
 class Stack(Contents):
-    """`push v`; `pop`, completed with a value, or None where the stack was empty. Empty at
-    first."""
+    """A stack with `push v` and `pop`, completed with a value, or None where it was empty.
+    Initially empty."""
 
     discipline = LAST
     container_roles: Mapping[str, int] = {"push": INSERT, "pop": REMOVE}

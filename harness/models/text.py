@@ -1,4 +1,4 @@
-"""A string that is put, appended to and got, as in the key-value store of MIT 6.824."""
+"""A string with put, append and get, as in the key-value store of MIT 6.824."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from harness.models.base import ANY, INCONSISTENT, KEEP, unknown_operation
 
 
 class Text:
-    """`put s`; `append s`; `get s`, where nothing is the empty string. Initially empty."""
+    """A string with `put s`, `append s` and `get`, where None is the empty string. Initially
+    empty."""
 
     recurs = True
 

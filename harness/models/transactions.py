@@ -1,5 +1,5 @@
-"""Transactions on lists and registers with names: strictly serializable where they are
-linearizable, each taking effect as a whole at one instant."""
+"""Transactions on named lists and registers, each taking effect as a whole at one instant: a
+history is linearizable if it is strictly serializable."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from harness.models.base import ANY, INCONSISTENT, KEEP
 
 
 class Transactions:
-    """Any `f`, with steps in order: (`append`, key, element) to a list, (`w`, key, value) to a
-    register, (`r`, key, what was seen) of either. What an unknown transaction saw is not known.
-    Every list is empty and every register None at first."""
+    """Operations of any `f`, each a list of steps in order: (`append`, key, element) to a list,
+    (`w`, key, value) to a register, (`r`, key, value seen) of either. Values seen by an unknown
+    transaction are ignored. Initially every list is empty and every register None."""
 
     recurs = True
 
@@ -25,12 +25,12 @@ class Transactions:
             now = contents.get(key)
             if what == "append":
                 if not isinstance(now, tuple | NoneType):
-                    raise ValueError(f"an append to {key!r}, which holds {now!r}")
+                    raise ValueError(f"an append to {key!r}, whose value {now!r} is not a list")
                 contents[key] = (*(now or ()), each)
             elif what == "w":
                 contents[key] = each
             elif what != "r":
-                raise ValueError(f"{what!r} is none of append, w and r")
+                raise ValueError(f"{what!r} is not one of append, w and r")
             elif known and _seen(now) != _seen(each):
                 return INCONSISTENT
         return frozenset((key, each) for key, each in contents.items() if each is not None)
@@ -43,5 +43,5 @@ class Transactions:
 
 
 def _seen(contents: Any) -> Any:
-    """An empty list is none."""
+    """Return the contents, None for an empty list: it is not distinguished from an absent one."""
     return None if contents == () else contents

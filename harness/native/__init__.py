@@ -1,1 +1,1 @@
-"""The search core in C++; `harness.checkers.linearizability.checker` is the way in."""
+"""The search core in C++; use it through `harness.checkers.linearizability.checker`."""

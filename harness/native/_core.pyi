@@ -2,6 +2,10 @@ from collections.abc import Callable
 
 from typing_extensions import Buffer
 
+# Buffers are columns with one element an operation, int64 for `call` and `ret`, else int32; where
+# letters are given, `requires` and `installs` have one element a letter. An outcome of a key is
+# (valid: 1, 0 or -1, how, order, configurations, bytes, stuck), see Verdict in history.hpp.
+
 def check(
     call: Buffer,
     ret: Buffer,

@@ -7,9 +7,9 @@
 
 namespace harness {
 
-enum Discipline : int32_t { FIRST, LAST, LEAST };  // which value goes next
+enum Discipline : int32_t { FIRST, LAST, LEAST };  // which value is removed next
 
-// The ranks of a key's values among themselves; returns how many there are.
+// Replaces the values of a key by their ranks; returns how many distinct ones there are.
 inline int32_t rank(std::span<ContainerOp> ops, std::vector<int32_t>& present) {
   present.clear();
   for (const ContainerOp& op : ops)
@@ -22,8 +22,8 @@ inline int32_t rank(std::span<ContainerOp> ops, std::vector<int32_t>& present) {
   return static_cast<int32_t>(present.size());
 }
 
-// Every key of a history by itself; the operations that a verdict names are rows. `value`: a number
-// from 0, which is its rank where the least goes first; -1: none.
+// Decides every key of a history; operations in the verdicts are rows. `value`: a number from 0, by
+// which LEAST compares; -1: none.
 inline std::vector<Verdict> check_containers(Discipline discipline, std::span<const int64_t> call,
                                              std::span<const int64_t> ret, std::span<const int32_t> key,
                                              std::span<const int32_t> kind, std::span<const int32_t> value,

@@ -1,8 +1,9 @@
 // FIFO queues whose values are enqueued once: four conditions, O(n log n).
 //
 // Henzinger, Sezgin & Vafeiadis 2013 (the violations of a queue), with operations of unknown
-// outcome. An enqueue and a dequeue of one value bound each other; what was never dequeued is
-// dequeued after the end. Pairs suffice where order matters, as both orders are interval orders.
+// outcome. The enqueue and the dequeue of a value bound each other; a value that was never dequeued
+// is treated as dequeued after the end. For order, pairs of values suffice, as both orders are
+// interval orders.
 #pragma once
 #include "insertions.hpp"
 
@@ -11,13 +12,13 @@ namespace harness {
 class Fifo {
  public:
   // Undecided with "not unique" where a value is enqueued twice, and with "removals of unknown
-  // outcome" where they might explain what else would be a violation.
+  // outcome" where such removals might explain an apparent violation.
   Verdict check(std::span<const ContainerOp> ops, int32_t values) {
     ops_ = ops;
     verdict_ = {};
     verdict_.how = "fifo";
     if (!insertions_.match(ops, values, verdict_)) return verdict_;
-    if (!in_order() || !empty_when_said()) {
+    if (!in_order() || !empty_results_fit()) {
       if (insertions_.open_removals) {
         verdict_ = {};
         verdict_.how = "removals of unknown outcome";
@@ -38,7 +39,7 @@ class Fifo {
     return false;
   }
 
-  // Nothing goes out before what came in before it.
+  // No value is dequeued before one that was enqueued before it.
   bool in_order() {
     std::vector<const Stay*> by_in_ret, by_in_call;
     for (const Stay& v : insertions_.stays) {
@@ -48,7 +49,7 @@ class Fifo {
     }
     sort_by_rank(by_in_ret, [](auto v) { return v->in_ret; });
     sort_by_rank(by_in_call, [](auto v) { return v->in_call; });
-    const Stay* last = nullptr;  // of those that came in before, the one that went out last
+    const Stay* last = nullptr;  // of those enqueued before b, the one dequeued last
     size_t next = 0;
     for (const Stay* b : by_in_call) {
       for (; next < by_in_ret.size() && by_in_ret[next]->in_ret < b->in_call; next++)
@@ -59,8 +60,8 @@ class Fifo {
     return true;
   }
 
-  // Whoever found nothing did so at an instant at which nothing had to be there.
-  bool empty_when_said() {
+  // Each dequeue that found the queue empty has an instant at which no value is certainly inside.
+  bool empty_results_fit() {
     struct Span {
       int32_t from, to;
       const Stay* value;
@@ -85,7 +86,7 @@ class Fifo {
       if (after == covered.begin()) continue;
       const auto& [span, first] = *std::prev(after);
       if (span.from >= op.call || span.to <= op.ret) continue;
-      std::vector<int32_t> core{i};  // a chain of values, each there before the last one is gone
+      std::vector<int32_t> core{i};  // values that were inside, each overlapping the one before
       int32_t until = op.call;
       for (size_t k = first; until < op.ret;) {
         const Span* farthest = nullptr;
@@ -96,7 +97,7 @@ class Fifo {
         core.push_back(farthest->value->remove);
         until = farthest->to;
       }
-      return refute("empty while something was there", std::move(core), i);
+      return refute("empty while a value was inside", std::move(core), i);
     }
     return true;
   }

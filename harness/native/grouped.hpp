@@ -1,4 +1,4 @@
-// Rows by key, in order: a counting sort, by threads where there are many.
+// Groups rows by key, in order: a counting sort, by several threads if there are many rows.
 #pragma once
 #include <memory>
 #include <thread>
@@ -10,15 +10,15 @@ namespace harness {
 template <typename Item>
 class Grouped {
  public:
-  std::vector<int32_t> begin;  // of each key, and one more
+  std::vector<int32_t> begin;  // by key: its first place; one more for the end
   std::span<int32_t> row;      // by place
   std::span<Item> items;
 
-  // `key`: empty where there is one. `wanted(row)`: others are left out. `make(row)`: the item.
+  // `key`: empty for a single key. `wanted(row)`: whether to keep a row. `make(row)`: its item.
   template <typename Wanted, typename Make>
   Grouped(std::span<const int32_t> key, int32_t keys, size_t n, int threads, Wanted wanted, Make make)
       : begin(keys + 1, 0) {
-    auto parts = static_cast<size_t>(std::clamp<int64_t>(static_cast<int64_t>(n / A_PART), 1, threads));
+    auto parts = static_cast<size_t>(std::clamp<int64_t>(static_cast<int64_t>(n / ROWS_PER_THREAD), 1, threads));
     std::vector<std::vector<int32_t>> next(parts, std::vector<int32_t>(keys, 0));
     auto each = [&](size_t part, auto act) {
       for (size_t i = n * part / parts; i < n * (part + 1) / parts; i++)
@@ -44,7 +44,7 @@ class Grouped {
   }
 
  private:
-  static constexpr size_t A_PART = 200'000;  // rows: fewer are not worth a thread
+  static constexpr size_t ROWS_PER_THREAD = 200'000;  // rows: with fewer, a thread does not pay off
 
   std::unique_ptr<int32_t[]> rows_;
   std::unique_ptr<Item[]> items_;

@@ -1,4 +1,4 @@
-// A history as the checkers see it: operations with ranks for times, split by key.
+// Operations of a history with ranks for times, split by key.
 #pragma once
 #include <algorithm>
 #include <climits>
@@ -23,7 +23,7 @@ inline uint64_t mix(uint64_t x) {
   return x ^ (x >> 32);
 }
 
-// requires: legal in every state but one, which is kept.
+// requires: legal in every state but this one; the operation keeps the state.
 constexpr int32_t all_but(int32_t state) { return -3 - state; }
 constexpr bool is_all_but(int32_t requires_) { return requires_ <= -3; }
 
@@ -141,16 +141,16 @@ class Ranks {
   }
 };
 
-// Global states to dense ones of a partition, without clearing anything between partitions.
+// Maps global states to dense ids of a partition; its tables need no clearing between partitions.
 class States {
  public:
-  void begin() {  // with the initial one
+  void begin() {  // the initial state becomes 0
     identity_ = false;
     dense_.clear();
     size_ = 0;
     of(0);
   }
-  void begin_with_all(int32_t states) {  // each its own
+  void begin_with_all(int32_t states) {  // ids are the global states
     identity_ = true;
     size_ = states;
   }
@@ -184,12 +184,12 @@ struct Partition {
 };
 
 struct Verdict {
-  int valid = -1;              // 1 linearizable, 0 not, -1 undecided (how says why)
+  int valid = -1;              // 1 linearizable, 0 not, -1 undecided; `how`: why
   const char* how = "";
   std::vector<int32_t> order;  // valid: a linearization; invalid: operations of a core, if known
   int64_t configurations = 0;
   int64_t bytes = 0;
-  int32_t stuck = -1;          // the operation whose return nothing explains
+  int32_t stuck = -1;          // the operation that can't be explained, or -1
 };
 
 }  // namespace harness

@@ -1,5 +1,5 @@
-// Histories of containers whose values are inserted once: which operation brought a value in and
-// which took it out.
+// Histories of containers whose values are inserted once: which operation inserted each value and
+// which removed it.
 #pragma once
 #include "history.hpp"
 
@@ -8,10 +8,10 @@ namespace harness {
 enum Kind : int32_t { INSERT, REMOVE };
 
 struct ContainerOp {
-  int32_t call, ret, kind, value;  // value: from 0, or -1 for a container that was empty
+  int32_t call, ret, kind, value;  // value: from 0, or -1 if the container was empty
 };
 
-// Bounds of when a value came in and of when it went out; operations, or -1.
+// The operations that insert and remove a value, or -1, and bounds of when they take effect.
 struct Stay {
   int32_t insert = -1, remove = -1;
   int32_t in_call = 0, in_ret = NEVER;
@@ -20,7 +20,7 @@ struct Stay {
 
 class Insertions {
  public:
-  // False where the verdict is known: a violation, or undecided as a value is inserted twice.
+  // False if `verdict` is final: a violation, or undecided as a value is inserted twice.
   bool match(std::span<const ContainerOp> ops, int32_t values, Verdict& verdict) {
     ops_ = ops;
     verdict_ = &verdict;
@@ -29,8 +29,8 @@ class Insertions {
     return find() && bound();
   }
 
-  std::vector<Stay> stays;     // by value; one without `insert` never came in, for all that is known
-  bool open_removals = false;  // some removals may have taken what nobody was told of
+  std::vector<Stay> stays;     // by value; without `insert`: not known to have been inserted
+  bool open_removals = false;  // there are removals of unknown outcome
 
   static void refute(Verdict& verdict, const char* how, std::vector<int32_t> core, int32_t stuck) {
     std::erase_if(core, [](int32_t i) { return i < 0; });
@@ -98,8 +98,8 @@ class Insertions {
   }
 };
 
-// Times as dense ranks from 0, each an event's; a slot is what lies between two of them, and an
-// operation may take effect in those from its call to the one before its return.
+// Replaces times by dense ranks from 0, one an event; returns their number. Slot r lies between the
+// events r and r + 1; an operation may take effect in the slots from its call to before its return.
 inline int32_t make_dense(std::vector<ContainerOp>& ops) {
   struct Event {
     int32_t rank;

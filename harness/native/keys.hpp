@@ -1,6 +1,6 @@
-// A history key by key: the zones first, then the search, in rounds of growing budget, so that one
-// hard key does not hide an easy violation in another. The verdicts do not depend on how many
-// threads there are.
+// Decides a history key by key: zones first, then the search, in rounds of growing budget, so that
+// one hard key does not hide an easy violation in another. The verdicts do not depend on the number
+// of threads.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -16,9 +16,9 @@
 namespace harness {
 
 struct Columns {
-  std::span<const int64_t> call, ret;  // INT64_MAX: of unknown outcome
-  std::span<const int32_t> key;        // from 0; empty: there is one
-  std::span<const int32_t> letter;     // of each operation; empty: each has its own
+  std::span<const int64_t> call, ret;  // ret INT64_MAX: of unknown outcome
+  std::span<const int32_t> key;        // from 0; empty: a single key
+  std::span<const int32_t> letter;     // by operation; empty: each has its own
   std::span<const int32_t> requires_, installs;  // by letter
   int32_t states;                      // 0 is the initial one
 };
@@ -34,10 +34,10 @@ class Keys {
   Keys(const Columns& columns, Asked* asked, const Options& options)
       : c_(columns), asked_(asked), options_(options), split_(split()) {}
 
-  // Without those that have no effect and show nothing.
+  // How many operations can constrain the result.
   size_t operations() const { return split_.items.size(); }
 
-  // `poll` may throw, to interrupt; it is called by this thread only.
+  // `poll` may throw to interrupt the check; only the calling thread calls it.
   std::vector<Verdict> check(const Poll& poll) {
     Verdict not_begun;
     not_begun.how = "time";
@@ -77,14 +77,14 @@ class Keys {
 
  private:
   static constexpr int64_t FIRST_SHARE = 20'000, SHARE_MAX = 1ll << 50;
-  static constexpr size_t ALONE = 20'000;  // operations: fewer are not worth a thread
+  static constexpr size_t THREADS_FROM = 20'000;  // operations: with fewer, threads do not pay off
 
   struct Deciding {  // a search and what it refers to
     Partition partition;
     States states;
     Plan plan;
     std::unique_ptr<AnySearch> search;
-    int64_t kept = 0;  // bytes when it was put aside
+    int64_t kept = 0;  // bytes when it was suspended
   };
   struct Worker {
     Zones zones;
@@ -99,24 +99,24 @@ class Keys {
   Grouped<Op> split_;
   std::vector<Verdict> verdicts_;
   std::vector<std::unique_ptr<Deciding>> searches_;
-  std::atomic<int64_t> kept_ = 0;  // bytes of `searches_` when they were put there
+  std::atomic<int64_t> kept_ = 0;  // bytes of the suspended `searches_`
 
   int32_t size(int32_t k) const { return split_.begin[k + 1] - split_.begin[k]; }
   int32_t row(int32_t k, int32_t i) const { return split_.row[split_.begin[k] + i]; }
 
-  // What has no effect and shows nothing is left out.
+  // Leaves out operations of unknown outcome that can't change the state.
   Grouped<Op> split() {
     size_t n = c_.call.size();
     plain_ = std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
     Ranks ranks(c_.call, c_.ret);
     for (int32_t k : c_.key) keys_ = std::max(keys_, k + 1);
     auto letter = [&](size_t i) { return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]); };
-    auto says = [&](size_t i) {
+    auto constrains = [&](size_t i) {
       if (c_.ret[i] != INT64_MAX) return true;
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
       return requires_ == OPAQUE || (installs != KEEP && installs != requires_);
     };
-    return Grouped<Op>(c_.key, keys_, n, options_.threads, says, [&](size_t i) -> Op {
+    return Grouped<Op>(c_.key, keys_, n, options_.threads, constrains, [&](size_t i) -> Op {
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
       return {ranks.call(i), ranks.ret(i), requires_, installs == requires_ && requires_ >= 0 ? KEEP : installs};
     });
@@ -193,7 +193,7 @@ class Keys {
     }
     v = d.search->run(budget, poll);
     if (is_spent(v)) {
-      put_aside(k, std::move(worker.spare));
+      suspend(k, std::move(worker.spare));
     } else {
       d.search.reset();
     }
@@ -204,8 +204,8 @@ class Keys {
     return v.valid < 0 && std::string_view(v.how) == "configurations";
   }
 
-  // Until the next round; where there is no room for it, it begins anew then.
-  void put_aside(int32_t k, std::unique_ptr<Deciding> d) {
+  // Suspends a search until the next round; if that takes too much memory, it restarts then.
+  void suspend(int32_t k, std::unique_ptr<Deciding> d) {
     d->kept = d->search->bytes() + d->states.bytes();
     if ((kept_ += d->kept) <= options_.budget.bytes) {
       searches_[k] = std::move(d);
@@ -215,7 +215,7 @@ class Keys {
     }
   }
 
-  // The operations as they were before they were a partition.
+  // Gives the operations of a partition their global states again.
   static void restore(Partition& p, const States& states) {
     for (Op& op : p.ops) {
       if (op.req == OPAQUE) continue;
@@ -233,9 +233,9 @@ class Keys {
     if (auto d = std::move(searches_[k])) {
       kept_ -= d->kept;
       v = d->search->run(budget, poll);
-      if (is_spent(v)) put_aside(k, std::move(d));
+      if (is_spent(v)) suspend(k, std::move(d));
     } else {
-      if (!first) budget.configurations += verdicts_[k].configurations;  // those are lost
+      if (!first) budget.configurations += verdicts_[k].configurations;  // that work was discarded
       v = begin(k, worker, budget, poll);
     }
     for (int32_t& i : v.order) i = row(k, i);
@@ -243,11 +243,11 @@ class Keys {
     verdicts_[k] = std::move(v);
   }
 
-  // Every open key once. After the first round, which tries all, what comes after one that is
-  // refuted is not begun: which keys are decided does not depend on the threads.
+  // Runs every open key once. After the first round, which tries all, keys behind a refuted one are
+  // not run: which keys are decided does not depend on the threads.
   void round(const std::vector<int32_t>& open, Budget budget, bool first, const Poll& poll) {
     auto threads = asked_ ? 1 : std::min<size_t>(options_.threads, open.size());
-    if (threads <= 1 || operations() < ALONE) {
+    if (threads <= 1 || operations() < THREADS_FROM) {
       Worker worker;
       for (int32_t k : open) {
         decide(k, worker, budget, first, poll);

@@ -1,4 +1,5 @@
-// From columns of values to what the core takes: distinct operations, or the states they join.
+// From columns of values to the input of the core: distinct operations (letters), or the states
+// that each operation requires and installs.
 #pragma once
 #include <optional>
 
@@ -15,7 +16,7 @@ struct Distinct {
   std::vector<int32_t> letter, first_row;  // by row; by letter
 };
 
-// Rows that differ in nothing but time and key are one letter.
+// Rows that differ only in time and key have the same letter.
 inline Distinct distinct(const Values& v) {
   size_t n = v.f.size(), size = 16;
   while (size < 2 * n) size *= 2;
@@ -53,9 +54,9 @@ struct Joined {
 
 enum Role : int32_t { READ, WRITE, CAS };
 
-// Registers: states are the values themselves. A `cas` is (old, new), or, where it is known what it
-// saw, (old, new, seen), `differed` for another value than old. Nothing where a value has another
-// shape.
+// Registers: states are the values themselves. A `cas` is (old, new), or (old, new, seen) if it is
+// known what it saw; `seen` is `differed` if all that is known is that it was not old. Returns
+// nullopt if a value has another shape.
 inline std::optional<Joined> registers(const Values& v, std::span<const int32_t> roles, int32_t differed) {
   size_t n = v.f.size();
   Joined joined;

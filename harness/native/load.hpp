@@ -1,8 +1,8 @@
-// A closed loop of clients that GET and SET, and what each request took.
+// A closed loop of clients that GET and SET, and the latency of each request.
 //
-// One request is open a client. With a rate, requests are due at fixed times and what one took
-// counts from when it was due: a server that stalls is not spared the requests that it kept from
-// being sent (Tene's "coordinated omission").
+// Each client has one request in flight. With a rate, requests are due at fixed times and latency
+// is measured from then: a server that stalls is charged for the requests that it kept from being
+// sent (no "coordinated omission", as Tene calls it).
 #pragma once
 
 #include <arpa/inet.h>
@@ -41,15 +41,15 @@ struct Load {
   uint64_t seed = 1;
 };
 
-constexpr int64_t SLICE_NS = 50'000'000, PATIENCE_NS = 30'000'000'000, HEED_NS = 100'000'000;
+constexpr int64_t SLICE_NS = 50'000'000, PATIENCE_NS = 30'000'000'000, CHECK_NS = 100'000'000;
 
-struct Slice {  // requests that were answered in 50 ms (the last: or later), and the longest of them
+struct Slice {  // requests answered within 50 ms (in the last: or later), and the longest latency
   int64_t count = 0, longest_ns = 0;
 };
 
 struct Measured {
   double seconds = 0;
-  std::vector<uint32_t> reads, writes;  // what each took, in units of 100 ns
+  std::vector<uint32_t> reads, writes;  // latencies in units of 100 ns
   std::vector<Slice> slices;
   int64_t errors = 0;
   std::string first_error;
@@ -68,8 +68,11 @@ class Socket {
 
 class LoadRun {
  public:
-  // `heed` is called ten times a second, and may throw.
-  LoadRun(const Load& load, std::function<void()> heed) : load_(load), heed_(std::move(heed)), random_(load.seed * 0x9E3779B97F4A7C15ull | 1) {
+  // `check_signals` is called ten times a second, and may throw.
+  LoadRun(const Load& load, std::function<void()> check_signals)
+      : load_(load),
+        check_signals_(std::move(check_signals)),
+        random_(load.seed * 0x9E3779B97F4A7C15ull | 1) {
     value_.assign(load.value_bytes, 'x');
   }
 
@@ -82,11 +85,11 @@ class LoadRun {
     for (size_t i = 0; i < clients_.size(); i++)
       clients_[i].due = began_ + interval_ns_ * static_cast<int64_t>(i) / load_.clients;
     polled_.resize(clients_.size());
-    for (int64_t heeded = began_; step(ends);) {
+    for (int64_t checked = began_; step(ends);) {
       if (now() > ends + PATIENCE_NS) throw std::runtime_error("requests were not answered for 30 s");
-      if (now() - heeded < HEED_NS) continue;
-      heeded = now();
-      heed_();
+      if (now() - checked < CHECK_NS) continue;
+      checked = now();
+      check_signals_();
     }
     measured_.seconds = static_cast<double>(now() - began_) / 1e9;
     return std::move(measured_);
@@ -95,10 +98,10 @@ class LoadRun {
  private:
   struct Client {
     Socket socket;
-    int64_t due = 0;   // of the request that is open, or comes next
+    int64_t due = 0;   // of the request in flight, or the next one
     bool open = false, reads = false;
-    std::string out;   // what of the request is not sent yet
-    std::string in;    // what of the reply has come
+    std::string out;   // the unsent part of the request
+    std::string in;    // the received part of the reply
   };
 
   static int64_t now() {
@@ -118,7 +121,7 @@ class LoadRun {
     addrinfo hints{}, *found = nullptr;
     hints.ai_socktype = SOCK_STREAM;
     if (getaddrinfo(load_.host.c_str(), std::to_string(load_.port).c_str(), &hints, &found) != 0)
-      throw std::runtime_error("no address of " + load_.host);
+      throw std::runtime_error("can't resolve " + load_.host);
     int fd = socket(found->ai_family, found->ai_socktype, found->ai_protocol);
     bool connected = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0;
     const std::string why = std::strerror(errno);
@@ -133,9 +136,9 @@ class LoadRun {
     return fd;
   }
 
-  // Whether there is more to do: what was due before the end is sent and answered, too.
+  // Whether requests remain: those due before the end are still sent and answered.
   bool step(int64_t ends) {
-    int64_t next = now() + HEED_NS;
+    int64_t next = now() + CHECK_NS;
     bool more = false;
     for (size_t i = 0; i < clients_.size(); i++) {
       Client& client = clients_[i];
@@ -224,7 +227,7 @@ class LoadRun {
   }
 
   Load load_;
-  std::function<void()> heed_;
+  std::function<void()> check_signals_;
   uint64_t random_;
   std::string value_;
   std::vector<Client> clients_;
@@ -233,7 +236,7 @@ class LoadRun {
   int64_t began_ = 0, interval_ns_ = 0;
 };
 
-// Milliseconds below which a share of them lies; 0 for none.
+// A quantile of latencies in ms; 0 if there are none.
 inline double quantile_ms(std::vector<uint32_t>& took, double share) {
   if (took.empty()) return 0;
   const auto at = static_cast<size_t>(share * static_cast<double>(took.size() - 1) + 0.5);

@@ -1,4 +1,4 @@
-// The Python face: the search core, columns in and a plain tuple out; a load of clients.
+// Python bindings: the search core, columns in and plain tuples out; the load generator.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -30,7 +30,7 @@ std::span<const T> rows(const Column<T>& column, size_t n) {
   return {column.data(), n};
 }
 
-nb::list told(const std::vector<Verdict>& verdicts) {
+nb::list as_tuples(const std::vector<Verdict>& verdicts) {
   nb::list all;
   for (const Verdict& v : verdicts)
     all.append(nb::make_tuple(v.valid, v.how, v.order, v.configurations, v.bytes, v.stuck));
@@ -57,7 +57,7 @@ nb::object register_states(Column<int32_t> roles, Column<int32_t> f, Column<int3
                            Column<int32_t> b, Column<int32_t> c, Column<int64_t> ret, int32_t differed) {
   Values values = values_of(f, shape, a, b, c, ret);
   for (int32_t name : values.f)
-    if (name < 0 || name >= static_cast<int32_t>(roles.size())) throw std::out_of_range("a name without a role");
+    if (name < 0 || name >= static_cast<int32_t>(roles.size())) throw std::out_of_range("an operation without a role");
   auto joined = registers(values, {roles.data(), roles.size()}, differed);
   if (!joined) return nb::none();
   return nb::make_tuple(as_bytes(joined->requires_), as_bytes(joined->installs));
@@ -78,17 +78,17 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
   if (letter) columns.letter = rows(*letter, n);
   if (states < 1) throw std::out_of_range("no initial state");
   for (int32_t k : columns.key)
-    if (k < 0 || k == INT32_MAX) throw std::out_of_range("a key below 0");
+    if (k < 0 || k == INT32_MAX) throw std::out_of_range("a key out of range");
   for (int32_t x : columns.letter)
-    if (x < 0 || x >= static_cast<int32_t>(letters)) throw std::out_of_range("an operation without a letter");
+    if (x < 0 || x >= static_cast<int32_t>(letters)) throw std::out_of_range("a letter out of range");
   for (size_t i = 0; i < letters; i++) {
     int32_t r = requires_.data()[i], s = installs.data()[i];
     if ((r == OPAQUE ? s < 0 || (texts ? s >= static_cast<int32_t>(texts->second.size()) : step.is_none()) : r >= states || all_but(states) >= r || s >= states || s < KEEP) ||
         (is_all_but(r) && s != KEEP))
-      throw std::out_of_range("an operation names a state that is none");
+      throw std::out_of_range("an operation names an unknown state");
   }
   if (texts && texts->first.size() != static_cast<size_t>(states))
-    throw std::invalid_argument("not as many texts as states");
+    throw std::invalid_argument("the number of texts differs from that of states");
   std::optional<Texts> native;
   Asked asked;
   if (texts) asked = native.emplace(texts->first, columns.requires_, texts->second).asked();
@@ -112,33 +112,33 @@ nb::tuple check(Column<int64_t> call, Column<int64_t> ret, std::optional<Column<
   std::vector<Verdict> verdicts;
   size_t operations;
   {
-    nb::gil_scoped_release others_may_work;
+    nb::gil_scoped_release released;
     Keys keys(columns, step.is_none() && !texts ? nullptr : &asked, {{configurations, bytes}, zones, orders, threads});
     operations = keys.operations();
     verdicts = keys.check(poll);
   }
-  return nb::make_tuple(operations, told(verdicts));
+  return nb::make_tuple(operations, as_tuples(verdicts));
 }
 
 nb::list containers(int discipline, Column<int64_t> call, Column<int64_t> ret, std::optional<Column<int32_t>> key,
                     Column<int32_t> kind, Column<int32_t> value, int32_t keys) {
   size_t n = call.size();
-  if (discipline < FIRST || discipline > LEAST) throw std::out_of_range("a discipline that is none");
+  if (discipline < FIRST || discipline > LEAST) throw std::out_of_range("unknown discipline");
   std::span<const int32_t> key_of;
   if (key) key_of = rows(*key, n);
   for (int32_t k : key_of)
-    if (k < 0 || k >= keys) throw std::out_of_range("an operation with a key that is none");
+    if (k < 0 || k >= keys) throw std::out_of_range("a key out of range");
   auto kinds = rows(kind, n), values = rows(value, n);
   for (size_t i = 0; i < n; i++)
     if ((kinds[i] != INSERT && kinds[i] != REMOVE) || values[i] < -1 || values[i] >= NEVER / 2)
-      throw std::out_of_range("an operation of a container that is none");
+      throw std::out_of_range("not an operation of a container");
   std::vector<Verdict> verdicts;
   {
-    nb::gil_scoped_release others_may_work;
+    nb::gil_scoped_release released;
     verdicts = check_containers(static_cast<Discipline>(discipline), rows(call, n), rows(ret, n), key_of, kinds,
                                 values, keys);
   }
-  return told(verdicts);
+  return as_tuples(verdicts);
 }
 
 nb::tuple quantiles(std::vector<uint32_t>& took) {
@@ -151,12 +151,12 @@ nb::tuple load(const std::string& host, int port, int clients, double seconds, i
     throw std::invalid_argument("clients, keys and seconds must be more than 0");
   Measured measured;
   {
-    nb::gil_scoped_release others_may_work;
-    auto heed = [] {
-      nb::gil_scoped_acquire for_a_moment;
+    nb::gil_scoped_release released;
+    auto check_signals = [] {
+      nb::gil_scoped_acquire python;
       if (PyErr_CheckSignals() != 0) throw nb::python_error();
     };
-    measured = LoadRun({host, port, clients, seconds, read_percent, value_bytes, keys, rate, seed}, heed).run();
+    measured = LoadRun({host, port, clients, seconds, read_percent, value_bytes, keys, rate, seed}, check_signals).run();
   }
   nb::list slices;
   for (const Slice& slice : measured.slices)
@@ -173,18 +173,18 @@ NB_MODULE(_core, m) {
         nb::arg("installs"), nb::arg("states"), nb::arg("recurs"), nb::arg("step").none(),
         nb::arg("reaches").none(), nb::arg("texts").none(), nb::arg("configurations"), nb::arg("bytes"), nb::arg("seconds").none(),
         nb::arg("zones"), nb::arg("orders"), nb::arg("threads"),
-        "Decide every key; returns how many operations say something, and for each key (valid, how, order, "
-        "configurations, bytes, stuck).");
+        "Decide every key. Returns (how many operations constrain the result, for each key (valid, how, order, "
+        "configurations, bytes, stuck)).");
   m.def("containers", &containers, nb::arg("discipline"), nb::arg("call"), nb::arg("ret"), nb::arg("key").none(),
         nb::arg("kind"), nb::arg("value"), nb::arg("keys"),
-        "Decide every key of queues, stacks or priority queues; see `check` for what is returned of each.");
+        "Decide every key of queues, stacks or priority queues; returns for each key what `check` does.");
   m.def("letters", &letters, nb::arg("f"), nb::arg("shape"), nb::arg("a"), nb::arg("b"), nb::arg("c"),
-        nb::arg("ret"), "Distinct operations: (the letter of each row, the first row of each letter).");
+        nb::arg("ret"), "Find distinct operations: (the letter of each row, the first row of each letter).");
   m.def("registers", &register_states, nb::arg("roles"), nb::arg("f"), nb::arg("shape"), nb::arg("a"),
         nb::arg("b"), nb::arg("c"), nb::arg("ret"), nb::arg("differed"),
-        "(requires, installs) of each row of a register, or None where a value has another shape.");
+        "Return (requires, installs) of each row of a register, or None if a value has another shape.");
   m.def("load", &load, nb::arg("host"), nb::arg("port"), nb::arg("clients"), nb::arg("seconds"),
         nb::arg("read_percent"), nb::arg("value_bytes"), nb::arg("keys"), nb::arg("rate"), nb::arg("seed"),
-        "Clients that GET and SET; returns (seconds, reads, writes, slices of 50 ms, errors, first error): of "
-        "reads and of writes (how many, p50, p99 and p100 in ms), of slices (how many, the longest in ms).");
+        "Run clients that GET and SET. Returns (seconds, reads, writes, slices of 50 ms, errors, first error): "
+        "reads and writes are (count, p50, p99 and p100 in ms), a slice is (count, longest in ms).");
 }

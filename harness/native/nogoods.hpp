@@ -1,4 +1,4 @@
-// Configurations from which nothing leads to the end: a flat table of constant-size keys.
+// Configurations that can't be completed to a linearization: a flat table of constant-size keys.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -9,8 +9,8 @@
 
 namespace harness {
 
-// With `classes` of operations of unknown outcome a configuration also has a count of each that
-// it used; one that used no fewer of any than a nogood is one, too.
+// With `classes` of operations of unknown outcome, a configuration also counts how many of each
+// class it used; one that used at least as many of every class as a nogood is a nogood, too.
 template <int WORDS>
 class Nogoods {
  public:
@@ -42,7 +42,7 @@ class Nogoods {
     int32_t* link = &e.first;
     while (*link >= 0) {
       int32_t node = *link;
-      if (no_more(used.data(), counts(node))) {  // covered by the new one
+      if (no_more(used.data(), counts(node))) {  // dominated by the new one
         *link = next_[node];
         next_[node] = free_;
         free_ = node;
@@ -67,7 +67,7 @@ class Nogoods {
     return static_cast<int64_t>(table_.capacity() * sizeof(Entry) + (counts_.capacity() + next_.capacity()) * 4);
   }
 
-  // So that one search's memory serves the next.
+  // Empties the table and keeps its memory for the next search.
   void clear(size_t classes) {
     classes_ = classes;
     if (size_ > 0) table_.assign(table_.size() > 4096 ? 0 : table_.size(), Entry{});
@@ -84,8 +84,8 @@ class Nogoods {
   };
   size_t classes_, size_ = 0;
   std::vector<Entry> table_;
-  std::vector<int32_t> next_;     // of a node: a list of counts for each key
-  std::vector<uint32_t> counts_;  // of a node: one a class
+  std::vector<int32_t> next_;     // by node: each key has a linked list of counts
+  std::vector<uint32_t> counts_;  // by node: one a class
   int32_t free_ = -1;
 
   const uint32_t* counts(int32_t node) const { return &counts_[node * classes_]; }

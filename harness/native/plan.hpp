@@ -1,4 +1,4 @@
-// What a search needs of a partition before it begins: return order, slots, letters, classes.
+// What the search precomputes for a partition: return order, slots, letters, classes.
 #pragma once
 #include <queue>
 
@@ -6,12 +6,12 @@
 
 namespace harness {
 
-// Slots colour the intervals of the completed operations, so there are only as many as were ever
-// open at once. A letter is a distinct (req, ins). Operations of unknown outcome with the same
-// letter are a class.
+// Slots colour the intervals of the completed operations, so their number is the largest number of
+// operations open at once. A letter is a distinct (req, ins). Operations of unknown outcome with
+// the same letter are a class.
 struct Plan {
   std::vector<int32_t> by_return, by_call;  // completed operations
-  std::vector<int32_t> called;              // how many of `by_call` before each return
+  std::vector<int32_t> called;              // by return: how many of `by_call` precede it
   std::vector<int32_t> slot, letter;        // by operation
   std::vector<std::vector<int32_t>> classes;
   std::vector<int32_t> letter_of_class;

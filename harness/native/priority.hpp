@@ -1,8 +1,8 @@
 // Priority queues whose values are inserted once: near-linear.
 //
 // From the best value down: a removal needs an instant at which no better value is certainly
-// inside. It takes the earliest, and its insertion the latest, as then it is inside least, which
-// is best for all the others; so the greedy choice is exact.
+// inside. It gets the earliest one, and the insertion the latest: the value is then inside for the
+// shortest time, which is best for all worse values, so that the greedy choice is exact.
 #pragma once
 #include "insertions.hpp"
 
@@ -10,9 +10,9 @@ namespace harness {
 
 class PriorityQueue {
  public:
-  // `values`: ranks from 0, the best one first. Undecided with "not unique" where a value is
-  // inserted twice, and with "removals of unknown outcome" where they might explain what else would
-  // be a violation.
+  // `values`: number of ranks; 0 is the best value. Undecided with "not unique" where a value is
+  // inserted twice, and with "removals of unknown outcome" where such removals might explain an
+  // apparent violation.
   Verdict check(std::span<const ContainerOp> given, int32_t values) {
     ops_.assign(given.begin(), given.end());
     int32_t slots = make_dense(ops_);
@@ -25,19 +25,19 @@ class PriorityQueue {
     for (int32_t value = 0; value < values; value++) {
       const Stay& v = insertions_.stays[value];
       if (v.insert < 0) continue;
-      int32_t gone = slots;
+      int32_t removed_at = slots;
       if (v.remove >= 0) {
-        gone = free_from(v.out_call);
-        if (gone >= v.out_ret) return refuted(verdict, value, v.remove, v.out_call, v.out_ret, "a better value was there");
+        removed_at = free_from(v.out_call);
+        if (removed_at >= v.out_ret) return refuted(verdict, value, v.remove, v.out_call, v.out_ret, "a better value was inside");
       }
-      until_[value] = gone;
-      for (int32_t s = free_from(v.in_ret); s < gone; s = free_from(s)) next_[s] = s + 1;
+      until_[value] = removed_at;
+      for (int32_t s = free_from(v.in_ret); s < removed_at; s = free_from(s)) next_[s] = s + 1;
     }
     for (int32_t i = 0; i < static_cast<int32_t>(ops_.size()); i++) {
       const ContainerOp& op = ops_[i];
       if (op.kind != REMOVE || op.value >= 0 || op.ret == NEVER) continue;
       if (free_from(op.call) >= op.ret)
-        return refuted(verdict, values, i, op.call, op.ret, "empty while something was there");
+        return refuted(verdict, values, i, op.call, op.ret, "empty while a value was inside");
     }
     verdict.valid = 1;
     return verdict;
@@ -46,8 +46,8 @@ class PriorityQueue {
  private:
   std::vector<ContainerOp> ops_;
   Insertions insertions_;
-  std::vector<int32_t> next_;   // the next slot that nothing better covers, by steps
-  std::vector<int32_t> until_;  // by value: the slot in which it goes
+  std::vector<int32_t> next_;   // union-find: the next slot that no better value covers
+  std::vector<int32_t> until_;  // by value: the slot in which it is removed
 
   int32_t free_from(int32_t slot) {
     slot = std::min(slot, static_cast<int32_t>(next_.size()) - 1);
@@ -57,7 +57,7 @@ class PriorityQueue {
     return root;
   }
 
-  // With everything better that was there, and what kept that there.
+  // The core: the better values that were inside, and those that kept them there.
   Verdict refuted(Verdict& verdict, int32_t value, int32_t stuck, int32_t from, int32_t to, const char* how) {
     if (insertions_.open_removals) {
       verdict.how = "removals of unknown outcome";

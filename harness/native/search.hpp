@@ -4,20 +4,21 @@
 // Wing & Gong 1993 with Lowe's cache, but a configuration has constant size. The frontier is the
 // number of completed operations linearized in return order without a gap; the window is a bit
 // set of those linearized beyond it, by slot. States and transitions are interned ids, so a model
-// written in Python is asked once for each (state, letter). Only configurations that failed are
-// kept: none comes twice on one path. Long without progress, it goes back some way and tries
-// another order; what failed stays known.
+// written in Python is called once for each (state, letter); a letter is a distinct operation. Only
+// failed configurations are kept: none occurs twice on one path. After a long time without progress
+// the search backtracks some way and tries another order; failed configurations stay known.
 //
-// What prunes, each exact:
+// Pruning rules, each exact:
 // - an operation that keeps every state in which it is legal is linearized as soon as it is legal;
-// - a state is not left while a completed operation still needs it and nothing can bring it back;
+// - a state is not left while a completed operation still requires it and nothing can restore it;
 // - of identical operations only the one that must return first is tried;
 // - identical operations of unknown outcome are used earliest call first, only if they change the
-//   state, and a configuration that used more of them than one that failed fails;
-// - where every operation names its states, one whose state nobody needs any more is not used;
-// - what the next return needs must still be there to be made;
-// - where the model knows which states can follow which (a list that only grows), no step leads
-//   away from the state that the next completed operation needs, unless others lead back.
+//   state, and a configuration that used more of them than a failed one fails, too;
+// - where every operation names its states, an operation of unknown outcome is not used once no
+//   remaining operation requires the state that it installs;
+// - the state that the next return requires must be current, or installable before that return;
+// - where the model knows which states can follow which (a list that only grows), no step makes the
+//   state that the next completed operation requires unreachable, unless others can lead to it.
 #pragma once
 #include <bit>
 #include <functional>
@@ -28,24 +29,24 @@
 
 namespace harness {
 
-// What a model says of opaque operations; states are global, letters are those of the columns.
+// Callbacks into the model for opaque operations; states and letters are those of the columns.
 struct Asked {
-  std::function<int32_t(int32_t state, int32_t letter)> step;    // -1: inconsistent
-  std::function<bool(int32_t state, int32_t later)> reaches;     // by such; empty: not known
-  bool recurs = true;                                            // whether states may come back
+  std::function<int32_t(int32_t state, int32_t letter)> step;    // next state; -1: inconsistent
+  std::function<bool(int32_t state, int32_t later)> reaches;     // by opaque steps; empty: unknown
+  bool recurs = true;                                            // whether a state may recur
 };
 
 struct Budget {
   int64_t configurations, bytes;
 };
 
-// Asked now and then: why the search should end, or nullptr.
+// Called periodically; returns why the search should end, or nullptr.
 using Poll = std::function<const char*()>;
 
 class AnySearch {
  public:
   virtual ~AnySearch() = default;
-  // Until it is decided or the budget is spent, from where it was.
+  // Resumes the search until the key is decided or the budget is spent.
   virtual Verdict run(Budget budget, const Poll& poll) = 0;
   virtual int64_t bytes() const = 0;
 };
@@ -53,7 +54,7 @@ class AnySearch {
 template <int WORDS>
 class Search final : public AnySearch {
  public:
-  // `orders`: whether a linearization is wanted, too.
+  // `orders`: whether a valid verdict includes a linearization.
   Search(const Partition& partition, const Plan& plan, States& states, Asked* asked, bool orders)
       : o_(partition.ops), p_(plan), states_(states), asked_(asked), failed_(plan.classes.size()),
         opaque_(partition.opaque), all_buts_(partition.all_buts), orders_(orders) {
@@ -109,18 +110,18 @@ class Search final : public AnySearch {
 
  private:
   using Mask = typename Nogoods<WORDS>::Mask;
-  struct Taken {  // what was before, and what was done
+  struct Taken {  // the configuration before a step, and the step
     Mask mask;
     int32_t state, frontier, op, cls, reads;
   };
   struct Frame {
-    int32_t begin, end, next;  // candidates; begin is FORGOTTEN where they must be found again
+    int32_t begin, end, next;  // in candidates_; begin is FORGOTTEN where they must be found again
   };
   struct Candidate {
     int32_t op, to, cls;
   };
   static constexpr int32_t FORGOTTEN = -1;
-  static constexpr size_t NAMED_MAX = 4096;  // more are not looked through
+  static constexpr size_t NAMED_MAX = 4096;  // with more, may_return() does not search them
   static constexpr size_t CANDIDATES_MAX = 1 << 20;
 
   std::span<const Op> o_;
@@ -136,19 +137,19 @@ class Search final : public AnySearch {
   int32_t order_ = 0;
   int32_t completed_, frontier_ = 0, state_ = 0, deepest_ = 0, called_ = 0;
   Mask mask_{}, open_{}, reads_{};            // linearized, called and not returned, read-only
-  std::vector<int32_t> at_, before_;          // operation by slot; which was in its slot before
-  std::vector<int32_t> need_, want_, make_;   // by state, of what is not linearized: completed
-                                              // and unknown that require it, all that install it
+  std::vector<int32_t> at_, before_;          // operation by slot; the previous one there
+  std::vector<int32_t> need_, want_, make_;   // by state, operations not linearized: completed and
+                                              // unknown ones that require it, all that install it
   typename Nogoods<WORDS>::Counts used_;
   std::vector<Taken> trail_;
   std::vector<Frame> frames_;
   std::vector<Candidate> candidates_;
-  std::vector<int32_t> tried_;                // by letter: place among the present candidates
+  std::vector<int32_t> tried_;                // by letter: index in candidates_
   std::unordered_map<uint64_t, int32_t> steps_;
   std::unordered_map<uint64_t, bool> reached_;
-  std::vector<int32_t> named_;                // operations that install a state by name, by call
-  std::unordered_map<int32_t, std::vector<int32_t>> leading_;  // by state: those that can lead to it
-  int32_t needed_ = -1;                       // state of the next completed operation with one
+  std::vector<int32_t> named_;                // operations that install a named state, by call
+  std::unordered_map<int32_t, std::vector<int32_t>> leading_;  // by state: the ones leading to it
+  int32_t needed_ = -1;                       // see next_needed()
 
   static bool test(const Mask& mask, int32_t slot) { return mask[slot >> 6] >> (slot & 63) & 1; }
   static void set(Mask& mask, int32_t slot) { mask[slot >> 6] |= 1ull << (slot & 63); }
@@ -172,12 +173,12 @@ class Search final : public AnySearch {
     return result(0, "search");
   }
 
-  // The path once more, with its reads.
+  // Replays the path to list the linearization with its read-only operations.
   Verdict found() {
     if (!orders_) return result(1, "search");
     std::vector<Taken> path = trail_;
     while (!trail_.empty()) undo();
-    while (frontier_ > 0) step_back();  // the first reads had no step before them
+    while (frontier_ > 0) step_back();  // reads before the first step belong to no step
     mask_ = {};
     collect_ = &verdict_.order;
     take_reads();
@@ -204,7 +205,7 @@ class Search final : public AnySearch {
     if (op.ins >= 0 && op.req != OPAQUE) make_[op.ins] += by;
   }
 
-  // A state needed by a completed operation that nothing can ever install.
+  // A completed operation that requires a state which no operation installs, or -1.
   int32_t thin_air() const {
     if (opaque_) return -1;
     for (int32_t i : p_.by_return) {
@@ -240,7 +241,7 @@ class Search final : public AnySearch {
     }
   }
 
-  bool step_forward() {  // past an operation that is linearized and due; false at the end
+  bool step_forward() {  // past a return whose operation is linearized; false at the end
     int32_t s = p_.slot[p_.by_return[frontier_]];
     clear(mask_, s);
     clear(open_, s);
@@ -264,7 +265,8 @@ class Search final : public AnySearch {
     if (o_[i].read_only()) set(reads_, s);
   }
 
-  // Linearize what keeps the state; false at the end of the history.
+  // Linearizes read-only operations that are legal in the present state and moves the frontier;
+  // returns how many of them require that state.
   int32_t take_reads() {
     int32_t taken = 0;
     for (bool changed = true; changed;) {
@@ -313,8 +315,8 @@ class Search final : public AnySearch {
 
   // --- candidates
 
-  // Into the configuration that was just made; true at the end of the history. One that fails at
-  // once is left again.
+  // Enters the configuration that the last step produced; true at the end of the history. One that
+  // is known to fail is undone.
   bool enter() {
     if (frames_.empty()) take_reads();
     if (frontier_ == completed_) return true;
@@ -327,7 +329,7 @@ class Search final : public AnySearch {
       undo();
       return false;
     }
-    configurations_ += 1 + (scanned_ >> 6);  // the scan is work too
+    configurations_ += 1 + (scanned_ >> 6);  // scanned nogoods count as work
     scanned_ &= 63;
     if (candidates_.size() > CANDIDATES_MAX) forget_candidates();
     auto begin = static_cast<int32_t>(candidates_.size());
@@ -336,7 +338,7 @@ class Search final : public AnySearch {
     return false;
   }
 
-  // Whether what the next return needs can still be made before it.
+  // Whether the state that the next return requires can still be installed before it.
   bool can_be_met() {
     const Op& due = o_[p_.by_return[frontier_]];
     if (due.req < 0 || due.req == state_ || opaque_) return true;
@@ -351,10 +353,10 @@ class Search final : public AnySearch {
     return false;
   }
 
-  // Take the next candidate of the configuration; false where there is none.
+  // Linearizes the next candidate of the configuration; false if none is left.
   bool next_candidate() {
     Frame& f = frames_.back();
-    if (f.begin == FORGOTTEN) {  // what was tried has failed, and the order may be another
+    if (f.begin == FORGOTTEN) {  // those tried before are nogoods now; the order may differ
       f.next = 0;
       f.begin = static_cast<int32_t>(candidates_.size());
       find_candidates(f.begin);
@@ -369,8 +371,8 @@ class Search final : public AnySearch {
     return true;
   }
 
-  // Long without progress: go back some way and try another order. What failed stays known, and
-  // the way grows, so that nothing is left out for ever.
+  // After a long time without progress: backtracks some way and tries another order. Failed
+  // configurations stay known, and the patience grows, so that the search remains complete.
   void restart() {
     patience_ += patience_ / 64;
     restart_at_ = configurations_ + patience_;
@@ -397,7 +399,7 @@ class Search final : public AnySearch {
     return need_[state_] - (consumes ? 1 : 0) == 0 || make_[state_] > 0 || (opaque_ && may_return(to));
   }
 
-  // Whether the present state may come back after another, or after what installs one by name.
+  // Whether the present state may recur after `to`, or after an operation that names its state.
   bool may_return(int32_t to) {
     if (!asked_->recurs) return false;
     if (!asked_->reaches || named_.size() > NAMED_MAX || reaches(to, state_)) return true;
@@ -415,13 +417,13 @@ class Search final : public AnySearch {
 
   bool linearized(int32_t i) const { return at_[p_.slot[i]] == i && test(mask_, p_.slot[i]); }
 
-  // The state that the next completed operation with one needs, unless what installs states by
-  // name can lead there whatever is done now; else -1.
+  // The state that the next completed operation with a required state needs; -1 if operations that
+  // install named states can lead to it whatever is linearized now, or if none is known.
   int32_t next_needed() {
     for (int32_t k = frontier_, end = std::min(completed_, frontier_ + 256); k < end; k++) {
       int32_t i = p_.by_return[k];
       if (o_[i].req < 0 || linearized(i)) continue;
-      if (o_[i].ins != KEEP) return -1;  // it may be what is done now
+      if (o_[i].ins != KEEP) return -1;  // it may be the one linearized now
       return is_led_to(o_[i].req, o_[i].ret) ? -1 : o_[i].req;
     }
     return -1;
@@ -471,8 +473,8 @@ class Search final : public AnySearch {
         candidates_.push_back({i, to, -1});
       }
     int32_t needed = o_[due].req;
-    // By turns: what is due, then what makes it legal, then by return; by return alone; the first
-    // with chance for return; chance alone.
+    // In turn: the operation due, then those that make it legal, then by return; by return alone;
+    // as the first, with a random order for returns; random alone.
     bool by_demand = order_ % 4 == 0 || order_ % 4 == 2, by_chance = order_ % 4 >= 2;
     auto rank = [&](const Candidate& c) -> int64_t {
       int64_t first = !by_demand || c.op == due ? 0 : needed >= 0 && c.to == needed ? 1 : 2;

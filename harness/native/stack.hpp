@@ -1,17 +1,17 @@
 // Stacks whose values are pushed once: O(n log n).
 //
 // Lee & Mathur 2025 (Efficient Decrease-and-Conquer Linearizability Monitoring): a value is
-// certainly inside from the return of its push to the call of its pop. One whose push and pop each
-// have an instant at which no other is certainly inside may be at the bottom, and the history is
-// linearizable if and only if what is left without it is. Where there is none left to take away
-// but something is left, it is not. A value whose push and pop overlap can be pushed and popped at
-// one instant, whatever else is there.
+// certainly inside from the return of its push to the call of its pop. A value whose push and pop
+// each have an instant at which no other is certainly inside may be at the bottom: the history is
+// linearizable if and only if the rest without it is. If no value can be taken away but some are
+// left, the history is not. A value whose push and pop overlap can be pushed and popped at one
+// instant, whatever else is inside.
 #pragma once
 #include "insertions.hpp"
 
 namespace harness {
 
-// How many intervals cover each slot: add to a range, take out slots that none covers.
+// Segment tree of how many intervals cover each slot: add to a range, take out uncovered slots.
 class Cover {
  public:
   explicit Cover(int32_t slots) {
@@ -23,7 +23,7 @@ class Cover {
 
   void add(int32_t from, int32_t to, int32_t by) { add(1, 0, leaves_, from, to, by); }
 
-  // A slot that nothing covers and that was not taken before, or -1.
+  // A slot that no interval covers and that was not taken before, or -1.
   int32_t take() {
     if (least_[1] != 0) return -1;
     int32_t node = 1, left = 0, size = leaves_;
@@ -43,7 +43,7 @@ class Cover {
  private:
   static constexpr int32_t TAKEN = 1 << 30;
   int32_t leaves_ = 1;
-  std::vector<int32_t> least_, added_;  // the least of a node, with what was added to it as a whole
+  std::vector<int32_t> least_, added_;  // by node: its minimum; what was added to all of it
 
   void add(int32_t node, int32_t left, int32_t right, int32_t from, int32_t to, int32_t by) {
     if (from >= right || to <= left) return;
@@ -59,10 +59,10 @@ class Cover {
   }
 };
 
-// Operations by call, to take out those that were open in a slot.
+// Operations by call; takes out those that were open in a slot.
 class OpenAt {
  public:
-  // `ops`: by call.
+  // `ops`: (call, return), by call.
   explicit OpenAt(std::span<const std::pair<int32_t, int32_t>> ops) : ops_(ops) {
     while (leaves_ < static_cast<int32_t>(ops.size())) leaves_ *= 2;
     latest_.assign(2 * static_cast<size_t>(leaves_), -1);
@@ -71,7 +71,7 @@ class OpenAt {
       latest_[node] = std::max(latest_[2 * node], latest_[2 * node + 1]);
   }
 
-  // One that was called by then and returns later, or -1.
+  // An operation called by this slot that returns later, or -1.
   int32_t take(int32_t slot) {
     if (latest_[1] <= slot) return -1;
     int32_t node = 1;
@@ -86,20 +86,20 @@ class OpenAt {
  private:
   std::span<const std::pair<int32_t, int32_t>> ops_;
   int32_t leaves_ = 1;
-  std::vector<int32_t> latest_;  // return of a node's
+  std::vector<int32_t> latest_;  // by node: the latest return
 };
 
 class Stack {
  public:
-  // Undecided with "not unique" where a value is pushed twice, and with "removals of
-  // unknown outcome" where they might explain what else would be a violation.
+  // Undecided with "not unique" where a value is pushed twice, and with "removals of unknown
+  // outcome" where such removals might explain an apparent violation.
   Verdict check(std::span<const ContainerOp> given, int32_t values) {
     ops_.assign(given.begin(), given.end());
     int32_t slots = make_dense(ops_);
     Verdict verdict;
     verdict.how = "stack";
     if (!insertions_.match(ops_, values, verdict)) return verdict;
-    Cover cover(slots + 1);  // the last one is that of all pops that never were
+    Cover cover(slots + 1);  // the last slot: pops after the end
     std::vector<Operation> waiting;
     std::vector<char> left(values, 0);
     for (int32_t value = 0; value < values; value++) {
@@ -120,8 +120,8 @@ class Stack {
     std::vector<std::pair<int32_t, int32_t>> intervals;
     for (const Operation& o : waiting) intervals.push_back(o.interval);
     OpenAt open(intervals);
-    std::vector<int32_t> bottom;  // values that are to be taken away
-    bool first = true;            // an empty stack is empty of all values
+    std::vector<int32_t> bottom;  // values to take away
+    bool first = true;            // an empty pop needs a slot without any value
     do {
       for (int32_t value : bottom) cover.add(insertions_.stays[value].in_ret, insertions_.stays[value].out_call, -1);
       bottom.clear();
@@ -143,7 +143,7 @@ class Stack {
  private:
   struct Operation {
     std::pair<int32_t, int32_t> interval;
-    int32_t value;  // or -1 - the operation that found nothing
+    int32_t value;  // or -1 - the pop that found the stack empty
   };
   std::vector<ContainerOp> ops_;
   Insertions insertions_;
@@ -152,7 +152,7 @@ class Stack {
     return ops_[i].kind == REMOVE && ops_[i].value < 0 && ops_[i].ret != NEVER;
   }
 
-  // It needs no other instant any more.
+  // Marks an empty pop as explained.
   void placed(int32_t i) { ops_[i].kind = -1; }
 
   void conclude(Verdict& verdict, const std::vector<char>& left) const {
@@ -166,7 +166,7 @@ class Stack {
     int32_t stuck = -1;
     for (int32_t i = 0; i < static_cast<int32_t>(ops_.size()) && core.empty(); i++) {
       if (!is_empty_pop(i)) continue;
-      how = "empty while something was there";
+      how = "empty while a value was inside";
       stuck = i;
       core.push_back(i);
       for (const Stay& v : insertions_.stays)

@@ -1,4 +1,4 @@
-// Strings that are appended to, as states and steps, so that nobody is asked.
+// Strings that are appended to, as states and steps of the core itself: no call into Python.
 #pragma once
 #include <deque>
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace harness {
 
-// `states`: by id, as the operations name them. `required`: what each requires.
-// `suffixes`: of each letter, what it appends. All strings that begin no required one are as one:
-// what is appended to them nobody sees.
+// `states`: the strings by state id. `required`: the state that each letter requires. `suffixes`:
+// what each letter appends. All strings that are not a prefix of a required one are one state:
+// no operation can observe what is appended to them.
 class Texts {
  public:
   Texts(const std::vector<std::string>& states, std::span<const int32_t> required,
@@ -35,11 +35,11 @@ class Texts {
   }
 
  private:
-  std::deque<std::string> states_;  // stay where they are: `ids_` refers to them
+  std::deque<std::string> states_;  // a deque: `ids_` refers to its elements
   std::unordered_map<std::string_view, int32_t> ids_;
   std::vector<std::string_view> required_;  // sorted
   std::vector<std::string> suffixes_;
-  std::string text_;     // kept for its room
+  std::string text_;     // kept for its capacity
   int32_t unseen_ = -1;
 
   bool begins_a_required(const std::string& text) const {
@@ -53,12 +53,12 @@ class Texts {
     text_ += suffixes_[letter];
     bool unseen = !begins_a_required(text_);
     if (unseen && unseen_ >= 0) return unseen_;
-    int32_t id = named(text_);
+    int32_t id = id_of(text_);
     if (unseen) unseen_ = id;
     return id;
   }
 
-  int32_t named(const std::string& text) {
+  int32_t id_of(const std::string& text) {
     auto known = ids_.find(text);
     if (known != ids_.end()) return known->second;
     states_.push_back(text);

@@ -1,7 +1,7 @@
 // Registers whose every state is installed at most once: zones over chains, O(n).
 //
 // Gibbons & Korach 1997 and Golab, Li & Shah 2011, with chains of successful compare-and-set and
-// operations of unknown outcome. A block is an installed value with everything that was
+// operations of unknown outcome. A block is an installed value with the chain of values that were
 // compare-and-set from it in turn; in a legal order each block is contiguous, and block C must
 // precede block B iff some operation of C returns before some operation of B is called:
 // f(C) < s(B), f = first return, s = last call. That relation is acyclic iff it has no 2-cycle.
@@ -13,7 +13,7 @@ namespace harness {
 class Zones {
  public:
   // Undecided with "not unique" where a state is installed twice, an operation is opaque, or one
-  // knows only what the state was not; a violation among the others is one of all of them.
+  // only excludes a state; a violation among the other operations is one of the whole history.
   Verdict check(const Partition& partition, int32_t states) {
     ops_ = partition.ops;
     verdict_ = {};
@@ -26,10 +26,10 @@ class Zones {
   }
 
  private:
-  static constexpr int32_t NOBODY = -1, INIT = -2;
+  static constexpr int32_t NONE = -1, INIT = -2;
   struct State {
-    int32_t writer, next;             // operations: which installs it, which swaps it away
-    int32_t first_return, last_call;  // of those that observe it
+    int32_t writer, next;             // operations: the one that installs it, the swap from it
+    int32_t first_return, last_call;  // of the operations that observe it
   };
   struct Zone {
     int32_t f, s, root;
@@ -38,7 +38,7 @@ class Zones {
   std::span<const Op> ops_;
   Verdict verdict_;
   std::vector<State> states_;
-  std::vector<char> active_;  // empty: all are
+  std::vector<char> active_;  // empty: all are active
   std::vector<Zone> forward_, backward_;
   std::vector<int32_t> pending_;
 
@@ -51,7 +51,7 @@ class Zones {
     return verdict_;
   }
 
-  // The core is closed under writers: without the one that installed what an operation saw, it
+  // The core is closed under writers: without the operation that installed an observed state, it
   // would be refuted for another reason than the history.
   bool refute(const char* how, std::vector<int32_t> core, int32_t stuck) {
     std::vector<char> in(ops_.size(), 0);
@@ -73,14 +73,14 @@ class Zones {
   }
 
   bool find_writers(int32_t states) {
-    states_.assign(states, {NOBODY, NOBODY, NEVER, -1});
+    states_.assign(states, {NONE, NONE, NEVER, -1});
     states_[0].writer = INIT;
     bool open = false;
     for (int32_t i = 0; i < size(); i++) {
       const Op& op = ops_[i];
       open = open || op.ret == NEVER;
       if (op.ins == KEEP) continue;
-      if (states_[op.ins].writer != NOBODY) return false;
+      if (states_[op.ins].writer != NONE) return false;
       states_[op.ins].writer = i;
     }
     active_.clear();
@@ -88,7 +88,7 @@ class Zones {
     return true;
   }
 
-  // An operation of unknown outcome takes effect only where something observed it.
+  // An operation of unknown outcome takes effect only if its state was observed.
   bool activate() {
     if (active_.empty()) return true;
     pending_.clear();
@@ -102,7 +102,7 @@ class Zones {
       pending_.pop_back();
       if (ops_[i].req < 0) continue;
       int32_t w = states_[ops_[i].req].writer;
-      if (w == NOBODY) return refute("thin air", {i}, i);
+      if (w == NONE) return refute("thin air", {i}, i);
       if (w == INIT || active_[w]) continue;
       active_[w] = 1;
       pending_.push_back(w);
@@ -115,9 +115,9 @@ class Zones {
       const Op& op = ops_[i];
       if (op.req < 0 || !is_active(i)) continue;
       State& v = states_[op.req];
-      if (v.writer == NOBODY) return refute("thin air", {i}, i);
+      if (v.writer == NONE) return refute("thin air", {i}, i);
       if (op.ins != KEEP) {
-        if (v.next != NOBODY) return refute("two successors", {v.writer, v.next, i}, i);
+        if (v.next != NONE) return refute("two swaps from one value", {v.writer, v.next, i}, i);
         v.next = i;
         continue;
       }
@@ -134,12 +134,12 @@ class Zones {
 
   std::vector<int32_t> chain(int32_t root) const {  // every swap of a block, and its writer
     std::vector<int32_t> ops{states_[root].writer};
-    for (int32_t i = states_[root].next; i != NOBODY; i = states_[ops_[i].ins].next)
+    for (int32_t i = states_[root].next; i != NONE; i = states_[ops_[i].ins].next)
       ops.push_back(i);
     return ops;
   }
 
-  // Each rank is one event's.
+  // Ranks are distinct: at most one operation has this one.
   int32_t called_at(int32_t time) const {
     for (int32_t i = 0; i < size(); i++)
       if (ops_[i].call == time) return i;
@@ -162,7 +162,7 @@ class Zones {
     backward_.clear();
     for (int32_t root = 0; root < static_cast<int32_t>(states_.size()); root++) {
       const State& first = states_[root];
-      if (first.writer == NOBODY || (first.writer >= 0 && !is_active(first.writer))) continue;
+      if (first.writer == NONE || (first.writer >= 0 && !is_active(first.writer))) continue;
       wanted++;
       if (!is_root(first)) continue;
       int32_t w = first.writer;
@@ -174,14 +174,14 @@ class Zones {
         if (v.first_return < m) return refute_chain(m, v.first_return);
         f = std::min(f, v.first_return);
         m = std::max(m, v.last_call);
-        if (v.next == NOBODY) break;
+        if (v.next == NONE) break;
         const Op& swap = ops_[v.next];
         if (swap.ret < m) return refute_chain(m, swap.ret);
         f = std::min(f, swap.ret);
         m = std::max(m, swap.call);
         at = swap.ins;
       }
-      if (w == INIT && m < 0) continue;  // nobody saw the initial state
+      if (w == INIT && m < 0) continue;  // the initial state was not observed
       (f < m ? forward_ : backward_).push_back({f, m, root});
     }
     if (walked == wanted) return true;
@@ -193,7 +193,7 @@ class Zones {
     for (int32_t root = 0; root < static_cast<int32_t>(states_.size()); root++) {
       if (!is_root(states_[root])) continue;
       reached[root] = 1;
-      for (int32_t i = states_[root].next; i != NOBODY; i = states_[ops_[i].ins].next)
+      for (int32_t i = states_[root].next; i != NONE; i = states_[ops_[i].ins].next)
         reached[ops_[i].ins] = 1;
     }
     std::vector<int32_t> swaps;
@@ -209,8 +209,8 @@ class Zones {
       core.push_back(returned_at(zone.f));
       core.push_back(called_at(zone.s));
     }
-    // The one of the two last calls that comes later is the observation that cannot be explained.
-    return refute("two values each before the other", std::move(core),
+    // The later of the two last calls is the observation that cannot be explained.
+    return refute("two values must precede each other", std::move(core),
                   called_at(std::max(a.s, b.s)));
   }
 

@@ -12,13 +12,13 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT = 960, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 22, 26
 COLOURS = ("#2f6fde", "#d9730d", "#0f9d7a", "#a84bc4", "#b3892b", "#5a6b7b")
-LETTER = 6.5  # width of one, about
+LETTER = 6.5  # approximate width of a character
 BY_TYPE = {"ok": "#2f6fde", "fail": "#d9730d", "info": "#c2409a"}
 
 
 @dataclass(frozen=True)
 class Band:
-    """A fault on the time axis, in seconds; `label` for people."""
+    """A fault on the time axis, in seconds, with its displayed name."""
 
     start_s: float
     end_s: float
@@ -30,14 +30,14 @@ def _x(seconds: float, end_s: float) -> float:
 
 
 def nice_step(span: float, count: int = 8) -> float:
-    """A step of 1, 2 or 5 times a power of ten that divides a span into about `count`."""
+    """Return 1, 2 or 5 times a power of ten, to divide a span into about `count` steps."""
     raw = span / count
     power: float = 10 ** math.floor(math.log10(raw)) if raw > 0 else 1
     return next((m * power for m in (1, 2, 5, 10) if m * power >= raw), raw)
 
 
 def overlapping(bands: Sequence[Band]) -> list[Band]:
-    """Bands that overlap as one, labelled with the names of all."""
+    """Merge overlapping bands, and their labels."""
     groups: list[Band] = []
     for band in sorted(bands, key=lambda b: b.start_s):
         if not groups or band.start_s > groups[-1].end_s:
@@ -65,7 +65,7 @@ def _frame(end_s: float, bands: Sequence[Band], title: str) -> list[str]:
         room = LETTER * len(group.label)
         at_the_end = x > WIDTH - 90
         if x - (room if at_the_end else 0) < free:
-            continue  # it would run into the one before; the table below has them all
+            continue  # it would overlap the last label; the table lists all
         free = x if at_the_end else x + room
         anchor = ' text-anchor="end"' if at_the_end else ""
         parts.append(
@@ -121,7 +121,7 @@ def _points(
     end_s: float,
     y: Callable[[float], float],
 ) -> list[tuple[float, float] | None]:
-    """A gap where a bucket is empty; a lone bucket becomes a short line."""
+    """Return the points of a line: None, a gap, for an empty bucket; two for a lone one."""
     points: list[tuple[float, float] | None] = []
     for b in range(buckets):
         if b not in values:
@@ -135,7 +135,7 @@ def _points(
 
 
 def latency(series: Mapping[str, Any], bands: Sequence[Band]) -> Markup:
-    """p50 solid, p95 dashed, on a logarithmic scale in ms."""
+    """Draw latencies: p50 solid, p95 dashed, on a logarithmic scale in ms."""
     width_s, buckets = series["width_s"], series["buckets"]
     end_s = max(1e-6, width_s * buckets)
     values = [v for by in series["latency"].values() for pair in by.values() for v in pair if v > 0]
@@ -157,7 +157,7 @@ def latency(series: Mapping[str, Any], bands: Sequence[Band]) -> Markup:
 
 
 def rate(series: Mapping[str, Any], bands: Sequence[Band]) -> Markup:
-    """Completions a second by outcome."""
+    """Draw completions a second by outcome."""
     width_s, buckets = series["width_s"], series["buckets"]
     end_s = max(1e-6, width_s * buckets)
     top = max((v for by in series["rate"].values() for v in by.values()), default=1.0)
@@ -178,7 +178,7 @@ def rate(series: Mapping[str, Any], bands: Sequence[Band]) -> Markup:
 def legend(
     names: Sequence[str], colours: Sequence[str] | Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Names with their colours, for the template."""
+    """Return names with their colours, for the template."""
     if isinstance(colours, Mapping):
         return [{"name": n, "colour": colours[n]} for n in names]
     return [{"name": n, "colour": colours[i % len(colours)]} for i, n in enumerate(names)]

@@ -1,6 +1,6 @@
-"""What a report shows, as one JSON document: `document` computes it, `page` draws it.
+"""The content of a report as one JSON document: `document` computes it, `page` renders it.
 
-Times are seconds since the clients began, where a name ends in `_s`, else nanoseconds.
+Times count from the start of the clients: in seconds where a name ends in `_s`, else nanoseconds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from harness.history.events import Event, FaultBegan, FaultEnded, LogRead
 from harness.history.record import WORDS, Results, RunRecord
 from harness.history.recorded import Recorded
 
-LABELS = {"grudge": "who drops whose packets:"}
+LABELS = {"grudge": "grudge (node: whose packets it drops):"}
 
 
 class ClaimRow(msgspec.Struct, kw_only=True):
-    """A claim: its verdict as a word, why, and its evidence as (name, text)."""
+    """A claim: its verdict as a word, the reason, and its evidence as (name, text)."""
 
     name: str
     verdict: str
@@ -28,7 +28,7 @@ class ClaimRow(msgspec.Struct, kw_only=True):
 
 
 class FaultRow(msgspec.Struct, kw_only=True):
-    """A fault: when it began and ended, what it did, its measured effect, in words."""
+    """A fault: when it began and ended, what was done, its measured effect, in words."""
 
     fault: str
     start_s: float
@@ -40,7 +40,7 @@ class FaultRow(msgspec.Struct, kw_only=True):
 
 
 class EventRow(msgspec.Struct, kw_only=True):
-    """What the run itself noted: healing, settling, crashes."""
+    """An event of the run itself: healing, settling, crashes. `said`: its details in words."""
 
     time_s: float
     what: str
@@ -48,16 +48,16 @@ class EventRow(msgspec.Struct, kw_only=True):
 
 
 class Mark(msgspec.Struct, kw_only=True):
-    """A moment of the nemesis, for the axis of a witness. `time`: nanoseconds."""
+    """An event of the nemesis, for the time axis of a witness. `time`: nanoseconds."""
 
     label: str
     time: int
 
 
 class Document(msgspec.Struct, kw_only=True):
-    """`record`: test.json. `operations`: how many there are; `counts`: by kind and outcome.
-    `series`: latency and rate over time, see `performance.series`. `witnesses`: as checkers put
-    them into their evidence, each with the name of its `claim`."""
+    """`record`: test.json. `operations`: their number; `counts`: by kind and outcome. `series`:
+    latency and rate over time, see `performance.series`. `witnesses`: those in the evidence of the
+    checkers, each with the name of its `claim`."""
 
     record: RunRecord
     verdict: str
@@ -75,7 +75,7 @@ class Document(msgspec.Struct, kw_only=True):
 
 
 def document(record: RunRecord, results: Results, recorded: Recorded) -> Document:
-    """The document of a run that was judged."""
+    """Return the document of a judged run."""
     return Document(
         record=record,
         verdict=WORDS[results.valid],
@@ -118,8 +118,8 @@ def _faults(recorded: Recorded) -> list[FaultRow]:
                 fault=began.what.fault,
                 start_s=began.time / 1e9,
                 end_s=end / 1e9,
-                did=f"skipped: {skipped}" if skipped is not None else _said(began),
-                effect="" if ended is None else _said(ended),
+                did=f"skipped: {skipped}" if skipped is not None else _details(began),
+                effect="" if ended is None else _details(ended),
                 effective=ended is not None and ended.what.effective,
                 skipped=skipped is not None,
             )
@@ -127,7 +127,7 @@ def _faults(recorded: Recorded) -> list[FaultRow]:
     return rows
 
 
-def _said(event: Event[Any]) -> str:
+def _details(event: Event[Any]) -> str:
     if event.ended is None:
         return "not completed"
     if event.error is not None:
@@ -152,13 +152,13 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "nothing"
     if isinstance(value, list):
-        return " ".join(str(v) for v in value) or "nobody"
+        return " ".join(str(v) for v in value) or "none"
     return str(value)
 
 
 def _events(recorded: Recorded) -> list[EventRow]:
     return [
-        EventRow(time_s=event.time / 1e9, what=event.what.NAME, said=_said(event))
+        EventRow(time_s=event.time / 1e9, what=event.what.NAME, said=_details(event))
         for event in recorded.events
         if not isinstance(event.what, FaultBegan | FaultEnded | LogRead)
     ]
@@ -173,7 +173,7 @@ def _marks(recorded: Recorded) -> list[Mark]:
         if isinstance(what, FaultBegan) and what.skipped is None:
             label = f"{what.fault} begins"
             if "new" in what.did:
-                label = f"{what.did['new'] or 'nobody'} promoted"
+                label = f"{what.did['new'] or 'no node'} promoted"
             marks.append(Mark(label=label, time=event.ended))
         elif isinstance(what, FaultEnded) and what.fault.startswith("partition"):
             marks.append(Mark(label=f"{what.fault} ends", time=event.ended))
@@ -181,7 +181,7 @@ def _marks(recorded: Recorded) -> list[Mark]:
 
 
 def _evidence(evidence: dict[str, Any]) -> list[tuple[str, str]]:
-    """As name and text, without what is drawn elsewhere."""
+    """Return evidence as (name, text), without the parts that the report shows elsewhere."""
     rows = []
     for name, value in evidence.items():
         if name in ("witnesses", "operations") and not isinstance(value, int):

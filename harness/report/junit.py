@@ -1,4 +1,4 @@
-"""JUnit XML: a suite a run, a test case a judged claim."""
+"""JUnit XML: a suite for each run, a test case for each judged claim."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from harness.history.record import Results
 
 
 def write_junit(path: Path, runs: Sequence[tuple[str, Results]]) -> None:
-    """All runs so far; the file is replaced whole. Raises `UsageError` when it can't be written.
+    """Write all runs so far, replacing the file atomically. Raises `UsageError` when that fails.
 
-    An invalid claim is a failure with the witness in words, an unknown one an error. Where
-    `--expect invalid` was given, it is the verdict as a whole that is the test case.
+    An invalid claim is a failure with the witness in words, an unknown one an error. With
+    `--expect invalid` the verdict as a whole is the only test case.
     """
     suites = ET.Element("testsuites", name="harness")
     for name, results in runs:
@@ -60,5 +60,5 @@ def _words(verdict: Verdict) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without the control characters that XML can't hold."""
+    """Replace control characters that XML does not allow."""
     return "".join(c if c >= " " or c in "\n\t" else "?" for c in text)

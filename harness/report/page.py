@@ -1,4 +1,4 @@
-"""The report of a run as one HTML file, drawn from the document of `data`."""
+"""The report of a run as one HTML file, rendered from the document of `data`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.report.template import rendered
 from harness.results import write_whole
 
 SENTENCES = {
-    "valid": "The database kept what this workload checks.",
+    "valid": "The database kept every promise that this workload checks.",
     "invalid": "The database broke a promise.",
-    "unknown": "This run proves nothing either way.",
+    "unknown": "This run is inconclusive.",
 }
 
 
@@ -26,7 +26,7 @@ def write_report(path: Path, record: RunRecord, results: Results, recorded: Reco
 
 
 def render(shown: Document) -> str:
-    """The page."""
+    """Return the report as HTML."""
     bands = [charts.Band(f.start_s, f.end_s, f.fault) for f in shown.faults if not f.skipped]
     marks = [msgspec.to_builtins(mark) for mark in shown.marks]
     record = shown.record
@@ -48,7 +48,7 @@ def render(shown: Document) -> str:
 
 
 def _where(record: RunRecord) -> dict[str, str]:
-    """Target, environment and versions, by name; what is not there is left out."""
+    """Return target, environment and versions by name, without the unknown ones."""
     target, environment = record.target, record.environment
     rows = {
         "target": target.target,

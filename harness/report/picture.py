@@ -1,7 +1,7 @@
-"""The witness as a picture: a lane a process, time to the right, bars from call to return.
+"""Draws a witness: a lane for each process, time to the right, bars from call to return.
 
-Time is warped: every event gets the same room, so that operations of a millisecond and the
-seconds between them can both be read; the axis says the real times.
+Time is warped: all events are equally far apart, so that operations of a millisecond and the
+seconds between them are both legible; the axis is labelled with the real times.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from markupsafe import Markup, escape
 
 LANE, BAR, LEFT, TOP = 46, 28, 96, 46
-PAGE, NARROW, WIDE = 1010, 80, 132  # the page's width; the least and the most room of an event
-LETTER = 6.5  # width of one, about
-MARKS = 4
-MOST = 40  # operations drawn; the words list them all
+PAGE, NARROW, WIDE = 1010, 80, 132  # the page's width; least and largest width of an event
+LETTER = 6.5  # approximate width of a character
+MARKS = 4  # of the nemesis, between two events
+MOST = 40  # operations drawn; the text lists them all
 
 
 def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
-    """`faults`: {label, time} events that are marked where they fall among the operations."""
+    """Return a witness as SVG. `faults`: {label, time} events, marked among the operations."""
     operations = _chosen(witness["operations"])
     end = max(o["ret"] or o["call"] for o in operations)
     begin = min(o["call"] for o in operations)
@@ -46,7 +46,7 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
             f'<line class="mark" x1="{at}" x2="{at}" y1="18" y2="{height - 38}">'
             f"<title>{text}</title></line>"
         )
-        if at >= free:  # else it would run into the one before
+        if at >= free:  # else it would overlap the last label
             parts.append(f'<text class="mark" x="{at + 3}" y="14">{text}</text>')
             free = at + LETTER * len(text)
     for process, i in lanes.items():
@@ -68,7 +68,7 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
 def _few(
     marks: Sequence[dict[str, Any]], operations: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Where more than `MARKS` fall between the same two events of the operations: their number."""
+    """Replace more than `MARKS` marks between the same two events by one with their number."""
     events = sorted({t for o in operations for t in (o["call"], o["ret"]) if t is not None})
     between: dict[int, list[dict[str, Any]]] = {}
     for m in marks:
@@ -81,7 +81,7 @@ def _few(
 
 
 def _chosen(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All, or those that returned and the last of the others."""
+    """Return at most `MOST` operations: those that returned, then the last of the others."""
     if len(operations) <= MOST:
         return operations
     returned = [o for o in operations if o["ret"] is not None]
@@ -106,7 +106,7 @@ def _axis(times: Sequence[int], x: dict[int, int], height: int) -> list[str]:
 
 
 def label(o: dict[str, Any]) -> str:
-    """`write 3`, `read → 7`, `cas 1 → 2`, as it stands in the bar."""
+    """Return the text of an operation's bar: `write 3`, `read → 7`, `cas 1→2`."""
     value = o["value"]
     if o["f"] == "read":
         return f"read → {_brief(value)}"
@@ -130,7 +130,7 @@ def _brief(value: Any) -> str:
 
 
 def _bar(o: dict[str, Any], x: dict[int, int], y: int, open_end: int) -> str:
-    """`open_end`: where the bar of an operation that need not end does."""
+    """Draw an operation. `open_end`: where its bar ends if it did not return."""
     left = x[o["call"]]
     right = x[o["ret"]] if o["ret"] is not None else open_end
     kind = (

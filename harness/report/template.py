@@ -1,4 +1,4 @@
-"""Pages from templates; everything that came from elsewhere is escaped."""
+"""HTML pages from templates; all data is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 
 def rendered(template: Path, **data: Any) -> str:
-    """A page in the style of all pages."""
+    """Render a template with `data` and the common style sheet."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,86 +1,11 @@
-"""The command engine of the servers here: Redis' commands as functions of a state.
+"""The command engine: executes Redis' commands on data in memory.
 
-    outcome = execute(state, command, time_ms, rng)
+`protocol` is what a server needs of any engine; `python` is this one. `execution` is the interface
+between the engine and the functions of its commands, which are in modules by kind; `commands` is
+their table, `table` what a table of commands is. `state` and `values` are the data, `resp` the
+protocol, `rdb` and `rdb_file` its serialization, `scripts` runs Lua, `syntax` and `documentation`
+are what COMMAND DOCS says. `model` is the engine as a sequential specification for checkers.
 
-`execution` holds what a command is and how it is executed, `resp` the protocol, `values` what keys
-hold; the other modules are the commands, by kind. One engine, two replication paths: `redis_model`
-streams the effects to replicas, `memorydb_py` appends them to a log.
+Two servers use it: `replicated.redis_model` streams the effects of commands to replicas,
+`memorydb_py` appends them to a log.
 """
-
-from targets.engine import (
-    bits,
-    dumping,
-    hashes,
-    keys,
-    lists,
-    objects,
-    publishing,
-    scanning,
-    scripting,
-    sets,
-    sortedset_algebra,
-    sortedsets,
-    sorting,
-    stream_groups,
-    stream_info,
-    stream_reads,
-    streams,
-    strings,
-)
-from targets.engine.execution import (
-    INT64,
-    TABLE,
-    Blocked,
-    Call,
-    Known,
-    Message,
-    Outcome,
-    State,
-    execute,
-    find,
-    integer,
-    is_expired,
-    is_write,
-    known,
-    refuse,
-    unknown,
-    wrong_arity,
-)
-
-__all__ = [
-    "INT64",
-    "TABLE",
-    "Blocked",
-    "Call",
-    "Known",
-    "Message",
-    "Outcome",
-    "State",
-    "bits",
-    "dumping",
-    "execute",
-    "find",
-    "hashes",
-    "integer",
-    "is_expired",
-    "is_write",
-    "keys",
-    "known",
-    "lists",
-    "objects",
-    "publishing",
-    "refuse",
-    "scanning",
-    "scripting",
-    "sets",
-    "sortedset_algebra",
-    "sortedsets",
-    "sorting",
-    "stream_groups",
-    "stream_info",
-    "stream_reads",
-    "streams",
-    "strings",
-    "unknown",
-    "wrong_arity",
-]

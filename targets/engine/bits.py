@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from targets.engine.execution import ONE, SYNTAX, Call, command, integer
-from targets.engine.resp import Command, Error
+from targets.engine.execution import Call, Commands
+from targets.engine.parsing import integer
+from targets.engine.resp import BadSyntax, Command, Error
 from targets.engine.strings import STRING_BYTES_MAX
+from targets.engine.table import ONE
+
+COMMANDS: Commands = Commands()
 
 OFFSET = "ERR bit offset is not an integer or out of range"
 BIT = "ERR bit is not an integer or out of range"
@@ -36,13 +40,13 @@ def _bit(value: bytes | bytearray, offset: int) -> int:
     return value[at] >> (7 - (offset & 7)) & 1 if at < len(value) else 0
 
 
-@command("GETBIT", 3, "readonly fast", ONE)
+@COMMANDS.command("GETBIT", 3, "readonly fast", ONE)
 def _getbit(call: Call, cmd: Command) -> Any:
     offset = _offset(cmd[2])
     return _bit(_string(call, cmd[1]), offset)
 
 
-@command("SETBIT", 4, "write denyoom", ONE)
+@COMMANDS.command("SETBIT", 4, "write denyoom", ONE)
 def _setbit(call: Call, cmd: Command) -> Any:
     offset, bit = _offset(cmd[2]), integer(cmd[3], BIT)
     if bit not in (0, 1):
@@ -71,7 +75,7 @@ def _span(words: Command, size: int, *, unit_first: bool = False) -> _Span:
     unit = 8
     if len(words) == 3:
         if words[2].upper() not in (b"BIT", b"BYTE"):
-            raise Error(SYNTAX)
+            raise BadSyntax
         unit = 1 if words[2].upper() == b"BIT" else 8
     total = size * 8 // unit
     last = (given[0] if given else integer(words[1])) if len(words) > 1 else total - 1
@@ -88,7 +92,7 @@ def _bits_of(value: bytes, span: _Span) -> int:
     return number & ((1 << (span.last - span.first + 1)) - 1)
 
 
-@command("BITCOUNT", -2, "readonly", ONE)
+@COMMANDS.command("BITCOUNT", -2, "readonly", ONE)
 def _bitcount(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], bytes)
     if value is None:
@@ -96,14 +100,14 @@ def _bitcount(call: Call, cmd: Command) -> Any:
     if len(cmd) == 2:
         return int.from_bytes(value).bit_count()
     if len(cmd) not in (4, 5):
-        raise Error(SYNTAX)
+        raise BadSyntax
     if integer(cmd[2]) < 0 and integer(cmd[3]) < 0 and integer(cmd[2]) > integer(cmd[3]):
         return 0
     span = _span(cmd[2:], len(value))
     return 0 if span.first > span.last else _bits_of(value, span).bit_count()
 
 
-@command("BITPOS", -3, "readonly", ONE)
+@COMMANDS.command("BITPOS", -3, "readonly", ONE)
 def _bitpos(call: Call, cmd: Command) -> Any:
     bit = integer(cmd[2])
     if bit not in (0, 1):
@@ -112,7 +116,7 @@ def _bitpos(call: Call, cmd: Command) -> Any:
     if value is None:
         return -1 if bit else 0
     if len(cmd) > 6:
-        raise Error(SYNTAX)
+        raise BadSyntax
     span = (
         _span(cmd[3:], len(value), unit_first=True)
         if len(cmd) > 3
@@ -128,11 +132,11 @@ def _bitpos(call: Call, cmd: Command) -> Any:
     return -1 if bit or len(cmd) > 4 else span.last + 1  # without an end, zeros follow the string
 
 
-@command("BITOP", -4, "write denyoom", (2, -1, 1))
+@COMMANDS.command("BITOP", -4, "write denyoom", (2, -1, 1))
 def _bitop(call: Call, cmd: Command) -> Any:
     operation = cmd[1].upper()
     if operation not in (b"AND", b"OR", b"XOR", b"NOT"):
-        raise Error(SYNTAX)
+        raise BadSyntax
     if operation == b"NOT" and len(cmd) != 4:
         raise Error("ERR BITOP NOT must be called with a single source key.")
     values = [_string(call, key) for key in cmd[3:]]
@@ -181,7 +185,7 @@ def _operations(words: list[bytes]) -> Iterable[_Operation]:
                 raise Error("ERR Invalid OVERFLOW type specified")
             continue
         if len(words) < _KINDS.get(kind, 1 << 30):
-            raise Error(SYNTAX)
+            raise BadSyntax
         signed, width = _width(words.pop(0))
         offset = _offset(words.pop(0), width)
         value = integer(words.pop(0)) if kind != b"GET" else 0
@@ -227,7 +231,7 @@ def _fitting(o: _Operation, number: int) -> int | None:
     return number - (1 << o.width) if o.signed and number >> (o.width - 1) else number
 
 
-@command("BITFIELD", -2, "write denyoom", ONE)
+@COMMANDS.command("BITFIELD", -2, "write denyoom", ONE)
 def _bitfield(call: Call, cmd: Command) -> Any:
     operations = list(_operations(list(cmd[2:])))
     before = _string(call, cmd[1])
@@ -255,7 +259,7 @@ def _bitfield(call: Call, cmd: Command) -> Any:
     return replies
 
 
-@command("BITFIELD_RO", -2, "readonly fast", ONE)
+@COMMANDS.command("BITFIELD_RO", -2, "readonly fast", ONE)
 def _bitfield_ro(call: Call, cmd: Command) -> Any:
     operations = list(_operations(list(cmd[2:])))
     if any(o.kind != b"GET" for o in operations):

@@ -6,8 +6,8 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 
-from targets.engine.execution import State
 from targets.engine.resp import number_text, pack
+from targets.engine.state import State
 from targets.engine.values import KINDS, Hash, Set, SortedSet, Stream, Value
 
 

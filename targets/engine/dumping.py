@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from targets.engine import rdb
-from targets.engine.execution import INT64, ONE, SYNTAX, Call, command, integer
-from targets.engine.resp import OK, Command, Error
+from targets.engine.execution import Call, Commands
+from targets.engine.parsing import INT64, integer
+from targets.engine.resp import OK, BadSyntax, Command, Error
+from targets.engine.table import ONE
+
+COMMANDS: Commands = Commands()
 
 
-@command("DUMP", 2, "readonly", ONE)
+@COMMANDS.command("DUMP", 2, "readonly", ONE)
 def _dump(call: Call, cmd: Command) -> Any:
     value = call.peek(cmd[1])
     return None if value is None else rdb.dump(value)
 
 
-@command("RESTORE", -4, "write denyoom", ONE)
+@COMMANDS.command("RESTORE", -4, "write denyoom", ONE)
 def _restore(call: Call, cmd: Command) -> Any:
     replace, absolute = _options(list(cmd[4:]))
     if call.peek(cmd[1]) is not None and not replace:
@@ -62,5 +66,5 @@ def _options(words: list[bytes]) -> tuple[bool, bool]:
             if not 0 <= integer(words.pop(0)) <= 255:
                 raise Error("ERR Invalid FREQ value, must be >= 0 and <= 255")
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     return replace, absolute

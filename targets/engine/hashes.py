@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from targets.engine.execution import INT64, NOT_A_FLOAT, ONE, SYNTAX, Call, command, integer
-from targets.engine.resp import OK, Command, Error, Map, Pairs
+from targets.engine.execution import Call, Commands
+from targets.engine.parsing import INT64, NOT_A_FLOAT, integer
+from targets.engine.resp import OK, BadSyntax, Command, Error, Map, Pairs
 from targets.engine.strings import exact, increased
+from targets.engine.table import ONE
 from targets.engine.values import Hash
+
+COMMANDS: Commands = Commands()
 
 
 def _fill(call: Call, cmd: Command) -> int:
@@ -21,14 +25,14 @@ def _fill(call: Call, cmd: Command) -> int:
     return len(value) - before
 
 
-@command("HSET", -4, "write denyoom fast", ONE)
+@COMMANDS.command("HSET", -4, "write denyoom fast", ONE)
 def _hset(call: Call, cmd: Command) -> Any:
     if len(cmd) % 2:
         raise Error("ERR wrong number of arguments for 'hset' command")
     return _fill(call, cmd)
 
 
-@command("HMSET", -4, "write denyoom fast", ONE)
+@COMMANDS.command("HMSET", -4, "write denyoom fast", ONE)
 def _hmset(call: Call, cmd: Command) -> Any:
     if len(cmd) % 2:
         raise Error("ERR wrong number of arguments for 'hmset' command")
@@ -36,7 +40,7 @@ def _hmset(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("HSETNX", 4, "write denyoom fast", ONE)
+@COMMANDS.command("HSETNX", 4, "write denyoom fast", ONE)
 def _hsetnx(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], Hash)
     if value is not None and cmd[2] in value:
@@ -50,48 +54,48 @@ def _of(call: Call, key: bytes) -> Hash:
     return Hash() if value is None else value
 
 
-@command("HGET", 3, "readonly fast", ONE)
+@COMMANDS.command("HGET", 3, "readonly fast", ONE)
 def _hget(call: Call, cmd: Command) -> Any:
     return _of(call, cmd[1]).get(cmd[2])
 
 
-@command("HMGET", -3, "readonly fast", ONE)
+@COMMANDS.command("HMGET", -3, "readonly fast", ONE)
 def _hmget(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     return [value.get(f) for f in cmd[2:]]
 
 
-@command("HGETALL", 2, "readonly", ONE)
+@COMMANDS.command("HGETALL", 2, "readonly", ONE)
 def _hgetall(call: Call, cmd: Command) -> Any:
     return Map(_of(call, cmd[1]).items())
 
 
-@command("HKEYS", 2, "readonly", ONE)
+@COMMANDS.command("HKEYS", 2, "readonly", ONE)
 def _hkeys(call: Call, cmd: Command) -> Any:
     return list(_of(call, cmd[1]))
 
 
-@command("HVALS", 2, "readonly", ONE)
+@COMMANDS.command("HVALS", 2, "readonly", ONE)
 def _hvals(call: Call, cmd: Command) -> Any:
     return list(_of(call, cmd[1]).values())
 
 
-@command("HLEN", 2, "readonly fast", ONE)
+@COMMANDS.command("HLEN", 2, "readonly fast", ONE)
 def _hlen(call: Call, cmd: Command) -> Any:
     return len(_of(call, cmd[1]))
 
 
-@command("HEXISTS", 3, "readonly fast", ONE)
+@COMMANDS.command("HEXISTS", 3, "readonly fast", ONE)
 def _hexists(call: Call, cmd: Command) -> Any:
     return int(cmd[2] in _of(call, cmd[1]))
 
 
-@command("HSTRLEN", 3, "readonly fast", ONE)
+@COMMANDS.command("HSTRLEN", 3, "readonly fast", ONE)
 def _hstrlen(call: Call, cmd: Command) -> Any:
     return len(_of(call, cmd[1]).get(cmd[2], b""))
 
 
-@command("HDEL", -3, "write fast", ONE)
+@COMMANDS.command("HDEL", -3, "write fast", ONE)
 def _hdel(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], Hash)
     fields = [f for f in dict.fromkeys(cmd[2:]) if value is not None and f in value]
@@ -102,7 +106,7 @@ def _hdel(call: Call, cmd: Command) -> Any:
     return len(fields)
 
 
-@command("HINCRBY", 4, "write denyoom fast", ONE)
+@COMMANDS.command("HINCRBY", 4, "write denyoom fast", ONE)
 def _hincrby(call: Call, cmd: Command) -> Any:
     by = integer(cmd[3])
     value = _of(call, cmd[1])
@@ -115,7 +119,7 @@ def _hincrby(call: Call, cmd: Command) -> Any:
     return after
 
 
-@command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
+@COMMANDS.command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
 def _hincrbyfloat(call: Call, cmd: Command) -> Any:
     by = exact(cmd[3], NOT_A_FLOAT)
     value = _of(call, cmd[1])
@@ -126,7 +130,7 @@ def _hincrbyfloat(call: Call, cmd: Command) -> Any:
     return after
 
 
-@command("HRANDFIELD", -2, "readonly", ONE)
+@COMMANDS.command("HRANDFIELD", -2, "readonly", ONE)
 def _hrandfield(call: Call, cmd: Command) -> Any:
     count, with_values = random_count(cmd, b"WITHVALUES")
     value = _of(call, cmd[1])
@@ -142,7 +146,7 @@ def random_count(cmd: Command, option: bytes) -> tuple[int | None, bool]:
         return None, False
     count = integer(cmd[2])
     if len(cmd) > 4 or (len(cmd) == 4 and cmd[3].upper() != option):
-        raise Error(SYNTAX)
+        raise BadSyntax
     if len(cmd) == 4 and not -(INT64 // 2) <= count < INT64 // 2:
         raise Error("ERR value is out of range")
     if count == -INT64:

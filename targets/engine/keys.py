@@ -5,73 +5,66 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from targets.engine.execution import (
-    ALL,
-    INT64,
-    NO_SUCH_KEY,
-    ONE,
-    SYNTAX,
-    Call,
-    command,
-    integer,
-    is_expired,
-    printable,
-)
-from targets.engine.resp import OK, Command, Error, Simple
+from targets.engine.execution import NO_SUCH_KEY, Call, Commands
+from targets.engine.parsing import INT64, integer, printable
+from targets.engine.resp import OK, BadSyntax, Command, Error, Simple
+from targets.engine.table import ALL, ONE
 from targets.engine.values import KINDS
 
+COMMANDS: Commands = Commands()
 
-@command("PING", -1, "fast")
+
+@COMMANDS.command("PING", -1, "fast")
 def _ping(call: Call, cmd: Command) -> Any:
     if len(cmd) > 2:
         raise Error("ERR wrong number of arguments for 'ping' command")
     return cmd[1] if len(cmd) == 2 else Simple(b"PONG")
 
 
-@command("ECHO", 2, "loading stale fast")
+@COMMANDS.command("ECHO", 2, "loading stale fast")
 def _echo(call: Call, cmd: Command) -> Any:
     return cmd[1]
 
 
-@command("TIME", 1, "loading stale fast")
+@COMMANDS.command("TIME", 1, "loading stale fast")
 def _time(call: Call, cmd: Command) -> Any:
     seconds, ms = divmod(call.time_ms, 1000)
     return [b"%d" % seconds, b"%d" % (ms * 1000)]
 
 
-@command("DEL", -2, "write", ALL)
+@COMMANDS.command("DEL", -2, "write", ALL)
 def _del(call: Call, cmd: Command) -> Any:
     return sum([call.remove(key) for key in cmd[1:]])
 
 
-@command("UNLINK", -2, "write fast", ALL)
+@COMMANDS.command("UNLINK", -2, "write fast", ALL)
 def _unlink(call: Call, cmd: Command) -> Any:
     return _del(call, cmd)
 
 
-@command("EXISTS", -2, "readonly fast", ALL)
+@COMMANDS.command("EXISTS", -2, "readonly fast", ALL)
 def _exists(call: Call, cmd: Command) -> Any:
     return sum([call.peek(key) is not None for key in cmd[1:]])
 
 
-@command("TOUCH", -2, "readonly fast", ALL)
+@COMMANDS.command("TOUCH", -2, "readonly fast", ALL)
 def _touch(call: Call, cmd: Command) -> Any:
     return _exists(call, cmd)
 
 
-@command("TYPE", 2, "readonly fast", ONE)
+@COMMANDS.command("TYPE", 2, "readonly fast", ONE)
 def _type(call: Call, cmd: Command) -> Any:
     value = call.peek(cmd[1])
     return Simple(b"none" if value is None else KINDS[type(value)])
 
 
-@command("DBSIZE", 1, "readonly fast")
+@COMMANDS.command("DBSIZE", 1, "readonly fast")
 def _dbsize(call: Call, cmd: Command) -> Any:
     call.whole = True
     return len(call.state.values)
 
 
-@command("RANDOMKEY", 1, "readonly")
+@COMMANDS.command("RANDOMKEY", 1, "readonly")
 def _randomkey(call: Call, cmd: Command) -> Any:
     call.whole = True
     keys = list(call.state.values)
@@ -85,12 +78,12 @@ def _randomkey(call: Call, cmd: Command) -> Any:
     return None
 
 
-@command("KEYS", 2, "readonly")
+@COMMANDS.command("KEYS", 2, "readonly")
 def _keys(call: Call, cmd: Command) -> Any:
     """An expired key is omitted only after `peek` has deleted or masked it."""
     call.whole = True
     found = [key for key in call.state.values if matches(key, cmd[1])]
-    ended = {key for key in found if is_expired(call.state, key, call.time_ms)}
+    ended = {key for key in found if call.state.is_expired(key, call.time_ms)}
     return [key for key in found if key not in ended or call.peek(key) is not None]
 
 
@@ -146,7 +139,7 @@ def _fits_one(pattern: bytes, p: int, byte: int) -> tuple[bool, int]:
 
 def _flush(call: Call, cmd: Command) -> Any:
     if len(cmd) > 2 or (len(cmd) == 2 and cmd[1].upper() not in (b"SYNC", b"ASYNC")):
-        raise Error(SYNTAX)
+        raise BadSyntax
     call.whole = True
     for key in list(call.state.values):
         call.touch(key)
@@ -155,12 +148,12 @@ def _flush(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("FLUSHALL", -1, "write")
+@COMMANDS.command("FLUSHALL", -1, "write")
 def _flushall(call: Call, cmd: Command) -> Any:
     return _flush(call, cmd)
 
 
-@command("FLUSHDB", -1, "write")
+@COMMANDS.command("FLUSHDB", -1, "write")
 def _flushdb(call: Call, cmd: Command) -> Any:
     return _flush(call, cmd)
 
@@ -168,14 +161,14 @@ def _flushdb(call: Call, cmd: Command) -> Any:
 # --- renaming and copying
 
 
-@command("RENAME", 3, "write", (1, 2, 1))
+@COMMANDS.command("RENAME", 3, "write", (1, 2, 1))
 def _rename(call: Call, cmd: Command) -> Any:
     if not _renamed(call, cmd[1], cmd[2], replace=True):
         raise Error(NO_SUCH_KEY)
     return OK
 
 
-@command("RENAMENX", 3, "write fast", (1, 2, 1))
+@COMMANDS.command("RENAMENX", 3, "write fast", (1, 2, 1))
 def _renamenx(call: Call, cmd: Command) -> Any:
     done = _renamed(call, cmd[1], cmd[2], replace=False)
     if done is None:
@@ -202,7 +195,7 @@ def _renamed(call: Call, old: bytes, new: bytes, *, replace: bool) -> bool | Non
     return True
 
 
-@command("COPY", -3, "write denyoom", (1, 2, 1))
+@COMMANDS.command("COPY", -3, "write denyoom", (1, 2, 1))
 def _copy(call: Call, cmd: Command) -> Any:
     replace = False
     words = list(cmd[3:])
@@ -214,7 +207,7 @@ def _copy(call: Call, cmd: Command) -> Any:
             if integer(words.pop(0)) != 0:
                 raise Error("ERR DB index is out of range")
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     if cmd[1] == cmd[2]:
         raise Error("ERR source and destination objects are the same")
     value = call.peek(cmd[1])
@@ -276,27 +269,27 @@ def _may_expire(before: int | None, end_ms: int, given: dict[bytes, None]) -> bo
     return b"LT" not in given or before is None or end_ms < before
 
 
-@command("EXPIRE", -3, "write fast", ONE)
+@COMMANDS.command("EXPIRE", -3, "write fast", ONE)
 def _expire(call: Call, cmd: Command) -> Any:
     return _expire_at(call, cmd, 1000, call.time_ms)
 
 
-@command("PEXPIRE", -3, "write fast", ONE)
+@COMMANDS.command("PEXPIRE", -3, "write fast", ONE)
 def _pexpire(call: Call, cmd: Command) -> Any:
     return _expire_at(call, cmd, 1, call.time_ms)
 
 
-@command("EXPIREAT", -3, "write fast", ONE)
+@COMMANDS.command("EXPIREAT", -3, "write fast", ONE)
 def _expireat(call: Call, cmd: Command) -> Any:
     return _expire_at(call, cmd, 1000, 0)
 
 
-@command("PEXPIREAT", -3, "write fast", ONE)
+@COMMANDS.command("PEXPIREAT", -3, "write fast", ONE)
 def _pexpireat(call: Call, cmd: Command) -> Any:
     return _expire_at(call, cmd, 1, 0)
 
 
-@command("PERSIST", 2, "write fast", ONE)
+@COMMANDS.command("PERSIST", 2, "write fast", ONE)
 def _persist(call: Call, cmd: Command) -> Any:
     call.peek(cmd[1])
     if call.state.expires.pop(cmd[1], None) is None:
@@ -312,24 +305,24 @@ def _end_ms(call: Call, key: bytes) -> int:
     return call.state.expires.get(key, -1)
 
 
-@command("PTTL", 2, "readonly fast", ONE)
+@COMMANDS.command("PTTL", 2, "readonly fast", ONE)
 def _pttl(call: Call, cmd: Command) -> Any:
     end = _end_ms(call, cmd[1])
     return end if end < 0 else max(0, end - call.time_ms)
 
 
-@command("TTL", 2, "readonly fast", ONE)
+@COMMANDS.command("TTL", 2, "readonly fast", ONE)
 def _ttl(call: Call, cmd: Command) -> Any:
     left = _pttl(call, cmd)
     return left if left < 0 else (left + 500) // 1000
 
 
-@command("PEXPIRETIME", 2, "readonly fast", ONE)
+@COMMANDS.command("PEXPIRETIME", 2, "readonly fast", ONE)
 def _pexpiretime(call: Call, cmd: Command) -> Any:
     return _end_ms(call, cmd[1])
 
 
-@command("EXPIRETIME", 2, "readonly fast", ONE)
+@COMMANDS.command("EXPIRETIME", 2, "readonly fast", ONE)
 def _expiretime(call: Call, cmd: Command) -> Any:
     end = _end_ms(call, cmd[1])
     return end if end < 0 else (end + 500) // 1000

@@ -8,19 +8,14 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from targets.engine.execution import (
-    NO_SUCH_KEY,
-    ONE,
-    SYNTAX,
-    Blocked,
-    Call,
-    command,
-    counted_keys,
-    floating,
-    integer,
-)
-from targets.engine.resp import NIL_ARRAY, OK, Command, Error
+from targets.engine.execution import NO_SUCH_KEY, Call, Commands
+from targets.engine.parsing import floating, integer
+from targets.engine.protocol import Blocked
+from targets.engine.resp import NIL_ARRAY, OK, BadSyntax, Command, Error
+from targets.engine.table import ONE, counted_keys
 from targets.engine.values import List
+
+COMMANDS: Commands = Commands()
 
 NOT_POSITIVE = "ERR value is out of range, must be positive"
 
@@ -39,22 +34,22 @@ def _push(call: Call, cmd: Command, *, left: bool, create: bool = True) -> int:
     return len(value)
 
 
-@command("RPUSH", -3, "write denyoom fast", ONE)
+@COMMANDS.command("RPUSH", -3, "write denyoom fast", ONE)
 def _rpush(call: Call, cmd: Command) -> Any:
     return _push(call, cmd, left=False)
 
 
-@command("LPUSH", -3, "write denyoom fast", ONE)
+@COMMANDS.command("LPUSH", -3, "write denyoom fast", ONE)
 def _lpush(call: Call, cmd: Command) -> Any:
     return _push(call, cmd, left=True)
 
 
-@command("RPUSHX", -3, "write denyoom fast", ONE)
+@COMMANDS.command("RPUSHX", -3, "write denyoom fast", ONE)
 def _rpushx(call: Call, cmd: Command) -> Any:
     return _push(call, cmd, left=False, create=False)
 
 
-@command("LPUSHX", -3, "write denyoom fast", ONE)
+@COMMANDS.command("LPUSHX", -3, "write denyoom fast", ONE)
 def _lpushx(call: Call, cmd: Command) -> Any:
     return _push(call, cmd, left=True, create=False)
 
@@ -83,17 +78,17 @@ def _pop(call: Call, cmd: Command, *, left: bool) -> Any:
     return popped[0] if count is None else popped
 
 
-@command("LPOP", -2, "write fast", ONE)
+@COMMANDS.command("LPOP", -2, "write fast", ONE)
 def _lpop(call: Call, cmd: Command) -> Any:
     return _pop(call, cmd, left=True)
 
 
-@command("RPOP", -2, "write fast", ONE)
+@COMMANDS.command("RPOP", -2, "write fast", ONE)
 def _rpop(call: Call, cmd: Command) -> Any:
     return _pop(call, cmd, left=False)
 
 
-@command("LLEN", 2, "readonly fast", ONE)
+@COMMANDS.command("LLEN", 2, "readonly fast", ONE)
 def _llen(call: Call, cmd: Command) -> Any:
     return len(call.look(cmd[1], deque) or ())
 
@@ -105,14 +100,14 @@ def span(first: int, last: int, size: int) -> tuple[int, int]:
     return (first, last + 1) if first <= last else (0, 0)
 
 
-@command("LRANGE", 4, "readonly", ONE)
+@COMMANDS.command("LRANGE", 4, "readonly", ONE)
 def _lrange(call: Call, cmd: Command) -> Any:
     first, last = integer(cmd[2]), integer(cmd[3])
     value = call.look(cmd[1], deque) or ()
     return list(islice(value, *span(first, last, len(value))))
 
 
-@command("LINDEX", 3, "readonly", ONE)
+@COMMANDS.command("LINDEX", 3, "readonly", ONE)
 def _lindex(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], deque)
     if value is None:
@@ -121,7 +116,7 @@ def _lindex(call: Call, cmd: Command) -> Any:
     return value[index] if -len(value) <= index < len(value) else None
 
 
-@command("LSET", 4, "write denyoom", ONE)
+@COMMANDS.command("LSET", 4, "write denyoom", ONE)
 def _lset(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], deque)
     if value is None:
@@ -134,11 +129,11 @@ def _lset(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("LINSERT", 5, "write denyoom", ONE)
+@COMMANDS.command("LINSERT", 5, "write denyoom", ONE)
 def _linsert(call: Call, cmd: Command) -> Any:
     where = cmd[2].upper()
     if where not in (b"BEFORE", b"AFTER"):
-        raise Error(SYNTAX)
+        raise BadSyntax
     value = call.look(cmd[1], deque)
     if value is None:
         return 0
@@ -149,7 +144,7 @@ def _linsert(call: Call, cmd: Command) -> Any:
     return len(value)
 
 
-@command("LREM", 4, "write", ONE)
+@COMMANDS.command("LREM", 4, "write", ONE)
 def _lrem(call: Call, cmd: Command) -> Any:
     count = integer(cmd[2])
     value = call.look(cmd[1], deque)
@@ -170,7 +165,7 @@ def _lrem(call: Call, cmd: Command) -> Any:
     return removed
 
 
-@command("LTRIM", 4, "write", ONE)
+@COMMANDS.command("LTRIM", 4, "write", ONE)
 def _ltrim(call: Call, cmd: Command) -> Any:
     first, last = integer(cmd[2]), integer(cmd[3])
     value = call.look(cmd[1], deque)
@@ -183,14 +178,14 @@ def _ltrim(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("LPOS", -3, "readonly", ONE)
+@COMMANDS.command("LPOS", -3, "readonly", ONE)
 def _lpos(call: Call, cmd: Command) -> Any:
     rank, count, most = 1, None, 0
     words = list(cmd[3:])
     while words:
         word = words.pop(0).upper()
         if word not in (b"RANK", b"COUNT", b"MAXLEN") or not words:
-            raise Error(SYNTAX)
+            raise BadSyntax
         given = words.pop(0)
         if word == b"RANK":
             rank = integer(given)
@@ -240,7 +235,7 @@ def _indices(value: List, wanted: bytes, rank: int, count: int | None, most: int
 def side(word: bytes) -> bool:
     """Return whether a word is LEFT; raises `Error` if it is neither LEFT nor RIGHT."""
     if word.upper() not in (b"LEFT", b"RIGHT"):
-        raise Error(SYNTAX)
+        raise BadSyntax
     return word.upper() == b"LEFT"
 
 
@@ -264,12 +259,12 @@ def _move(call: Call, source: bytes, target: bytes, from_left: bool, to_left: bo
     return element
 
 
-@command("LMOVE", 5, "write denyoom", (1, 2, 1))
+@COMMANDS.command("LMOVE", 5, "write denyoom", (1, 2, 1))
 def _lmove(call: Call, cmd: Command) -> Any:
     return _move(call, cmd[1], cmd[2], side(cmd[3]), side(cmd[4]))
 
 
-@command("RPOPLPUSH", 3, "write denyoom", (1, 2, 1))
+@COMMANDS.command("RPOPLPUSH", 3, "write denyoom", (1, 2, 1))
 def _rpoplpush(call: Call, cmd: Command) -> Any:
     return _move(call, cmd[1], cmd[2], False, True)
 
@@ -290,12 +285,12 @@ def count_option(words: Sequence[bytes]) -> int:
     if not words:
         return 1
     if len(words) < 2 or words[0].upper() != b"COUNT":
-        raise Error(SYNTAX)
+        raise BadSyntax
     count = integer(words[1], "ERR count should be greater than 0")
     if count <= 0:
         raise Error("ERR count should be greater than 0")
     if len(words) > 2:
-        raise Error(SYNTAX)
+        raise BadSyntax
     return count
 
 
@@ -305,11 +300,11 @@ def numbered(cmd: Command, index: int) -> tuple[Sequence[bytes], Sequence[bytes]
     if count <= 0:
         raise Error("ERR numkeys should be greater than 0")
     if index + 1 + count >= len(cmd):
-        raise Error(SYNTAX)
+        raise BadSyntax
     return cmd[index + 1 : index + 1 + count], cmd[index + 1 + count :]
 
 
-@command("LMPOP", -4, "write", movable=counted_keys(1))
+@COMMANDS.command("LMPOP", -4, "write", movable=counted_keys(1))
 def _lmpop(call: Call, cmd: Command) -> Any:
     keys, words = numbered(cmd, 1)
     left = side(words[0])
@@ -346,17 +341,17 @@ def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:
     return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY)
 
 
-@command("BLPOP", -3, "write noscript blocking", (1, -2, 1))
+@COMMANDS.command("BLPOP", -3, "write noscript blocking", (1, -2, 1))
 def _blpop(call: Call, cmd: Command) -> Any:
     return _bpop(call, cmd, left=True)
 
 
-@command("BRPOP", -3, "write noscript blocking", (1, -2, 1))
+@COMMANDS.command("BRPOP", -3, "write noscript blocking", (1, -2, 1))
 def _brpop(call: Call, cmd: Command) -> Any:
     return _bpop(call, cmd, left=False)
 
 
-@command("BLMOVE", 6, "write denyoom noscript blocking", (1, 2, 1))
+@COMMANDS.command("BLMOVE", 6, "write denyoom noscript blocking", (1, 2, 1))
 def _blmove(call: Call, cmd: Command) -> Any:
     from_left, to_left = side(cmd[3]), side(cmd[4])
     timeout_ms = wait_ms(cmd[5])
@@ -367,7 +362,7 @@ def _blmove(call: Call, cmd: Command) -> Any:
     return moved
 
 
-@command("BRPOPLPUSH", 4, "write denyoom noscript blocking", (1, 2, 1))
+@COMMANDS.command("BRPOPLPUSH", 4, "write denyoom noscript blocking", (1, 2, 1))
 def _brpoplpush(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[3])
     moved = _move(call, cmd[1], cmd[2], False, True)
@@ -377,7 +372,7 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
     return moved
 
 
-@command("BLMPOP", -5, "write blocking", movable=counted_keys(2))
+@COMMANDS.command("BLMPOP", -5, "write blocking", movable=counted_keys(2))
 def _blmpop(call: Call, cmd: Command) -> Any:
     keys, words = numbered(cmd, 2)
     left, count = side(words[0]), count_option(words[1:])

@@ -10,9 +10,14 @@ from functools import lru_cache
 from typing import Any, Final
 
 from harness.models.base import INCONSISTENT, unknown_operation
-from targets.engine import TABLE, Call, State, find, rdb
-from targets.engine.resp import Error, plain
+from targets.engine import rdb
+from targets.engine.commands import COMMANDS
+from targets.engine.execution import Call
+from targets.engine.protocol import Context
+from targets.engine.resp import BadSyntax, Error, plain
+from targets.engine.state import State
 from targets.engine.syntax import RANDOM, UNORDERED
+from targets.engine.table import find
 from targets.engine.values import Hash, Set, SortedSet, Stream, Value
 
 STEPS_KEPT: Final = 100_000
@@ -23,7 +28,7 @@ _LEFT_OUT: Final = frozenset(RANDOM) - {"XADD", "XTRIM", "XPENDING"} | {
     "EVALSHA_RO", "SPUBLISH", "RESTORE", "XPENDING",
     "ZLEXCOUNT", "ZRANGEBYLEX", "ZREVRANGEBYLEX", "ZREMRANGEBYLEX",
 }  # fmt: skip
-_NO_CHANCE: Final = random.Random(0)  # commands that depend on it are left out
+_CONTEXT: Final = Context(TIME_MS, random.Random(0))  # commands that depend on chance are left out
 _WORDS_LEFT_OUT: Final = frozenset(
     {"*", "~", "BY", "GET", "GT", "LT", "DB", "BLOCK", "BYLEX", "TIME", "IDLE"}
 )
@@ -45,7 +50,7 @@ class CommandModel:
         """Return whether the engine has a command that names one or more of these keys and no
         others, and whose reply depends on their data alone."""
         command = tuple(word.encode() for word in words)
-        known = find(TABLE, command)
+        known = find(COMMANDS, command)
         if known is None or not known.fits(command) or known.name in _LEFT_OUT:
             return False
         odd = _WORDS_LEFT_OUT & {word.upper() for word in words}
@@ -54,7 +59,7 @@ class CommandModel:
         named = known.keys_of(command)
         if odd or not named or any(key.decode() not in keys for key in named):
             return False
-        return not any(_is_syntax_error(self._executed(s, command)) for s in _examples(named))
+        return not any(isinstance(self._executed(s, command), BadSyntax) for s in _examples(named))
 
     def init(self) -> Hashable:
         return ()
@@ -64,7 +69,7 @@ class CommandModel:
             raise unknown_operation("redis", f, "read and write")
         words, seen = value
         command = tuple(word.encode() for word in words)
-        entry = find(TABLE, command)
+        entry = find(COMMANDS, command)
         keys = frozenset(() if entry is None else entry.keys_of(command))
         thawed = _thawed(item for item in state if item[0] in keys)
         reply = reply_of(words, plain(self._executed(thawed, command)))
@@ -79,16 +84,12 @@ class CommandModel:
 
     @staticmethod
     def _executed(state: State, command: tuple[bytes, ...]) -> Any:
-        return Call(state, TIME_MS, _NO_CHANCE).run(command)
-
-
-def _is_syntax_error(reply: Any) -> bool:
-    """Return whether a reply is a syntax error; another version may accept the command."""
-    return isinstance(reply, Error) and "syntax" in str(reply).lower()
+        return Call(state, COMMANDS, _CONTEXT).run(command)
 
 
 def _examples(keys: Sequence[bytes]) -> Iterator[State]:
-    """Yield states to check syntax in: some commands check it only if their key exists."""
+    """Yield states to check syntax in: some commands check it only if their key exists. Another
+    version may accept what is a syntax error here."""
     yield State(sharded=True)
     made = SortedSet()
     made.set(b"a", 1)
@@ -122,7 +123,7 @@ def _made(reply: Any) -> Any:
     if isinstance(reply, bytes):
         return reply.decode("latin-1")
     if isinstance(reply, Error):
-        return (("error", str(reply).partition(" ")[0]),)
+        return (("error", reply.code),)
     if isinstance(reply, list | tuple):
         return tuple(map(_made, reply))
     return reply

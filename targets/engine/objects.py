@@ -7,16 +7,19 @@ from collections import deque
 from itertools import islice
 from typing import Any
 
-from targets.engine.execution import SYNTAX, Call, command, container, integer
-from targets.engine.resp import Command, Error
+from targets.engine.execution import Call, Commands, add_container
+from targets.engine.parsing import integer
+from targets.engine.resp import BadSyntax, Command, Error
 from targets.engine.values import Hash, Set, SortedSet, Stream, Value
+
+COMMANDS: Commands = Commands()
 
 AT_TWO = (2, 2, 1)
 LISTPACK_BYTES_MAX = 64  # of an element, by Redis' default configuration
 SHARED_INTEGERS = 10_000
 
-container("OBJECT")
-container("MEMORY")
+add_container(COMMANDS, "OBJECT")
+add_container(COMMANDS, "MEMORY")
 
 
 def encoding(value: Value) -> bytes:
@@ -46,13 +49,13 @@ def _is_integer(word: bytes) -> bool:
     return True
 
 
-@command("OBJECT|ENCODING", 3, "readonly", AT_TWO)
+@COMMANDS.command("OBJECT|ENCODING", 3, "readonly", AT_TWO)
 def _encoding(call: Call, cmd: Command) -> Any:
     value = call.peek(cmd[2])
     return None if value is None else encoding(value)
 
 
-@command("OBJECT|REFCOUNT", 3, "readonly", AT_TWO)
+@COMMANDS.command("OBJECT|REFCOUNT", 3, "readonly", AT_TWO)
 def _refcount(call: Call, cmd: Command) -> Any:
     value = call.peek(cmd[2])
     if value is None:
@@ -61,13 +64,13 @@ def _refcount(call: Call, cmd: Command) -> Any:
     return 2**31 - 1 if small else 1
 
 
-@command("OBJECT|IDLETIME", 3, "readonly", AT_TWO)
+@COMMANDS.command("OBJECT|IDLETIME", 3, "readonly", AT_TWO)
 def _idletime(call: Call, cmd: Command) -> Any:
     """Return 0: access times are not tracked, since nothing is evicted."""
     return None if call.peek(cmd[2]) is None else 0
 
 
-@command("OBJECT|FREQ", 3, "readonly", AT_TWO)
+@COMMANDS.command("OBJECT|FREQ", 3, "readonly", AT_TWO)
 def _freq(call: Call, cmd: Command) -> Any:
     if call.peek(cmd[2]) is None:
         return None
@@ -78,16 +81,16 @@ def _freq(call: Call, cmd: Command) -> Any:
     )
 
 
-@command("MEMORY|USAGE", -3, "readonly", AT_TWO)
+@COMMANDS.command("MEMORY|USAGE", -3, "readonly", AT_TWO)
 def _memory_usage(call: Call, cmd: Command) -> Any:
     """Estimate the bytes of a key and its value in this process from samples of its members."""
     samples = 5
     if len(cmd) > 3:
         if len(cmd) != 5 or cmd[3].upper() != b"SAMPLES":
-            raise Error(SYNTAX)
+            raise BadSyntax
         samples = integer(cmd[4])
         if samples < 0:
-            raise Error(SYNTAX)
+            raise BadSyntax
     value = call.peek(cmd[2])
     if value is None:
         return None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.engine.execution import ONE, Call, Message, command
+from targets.engine.execution import Call, Commands
+from targets.engine.protocol import Message
 from targets.engine.resp import Command
+from targets.engine.table import ONE
+
+COMMANDS: Commands = Commands()
 
 
 def _publish(call: Call, cmd: Command, *, sharded: bool) -> Any:
@@ -16,11 +20,11 @@ def _publish(call: Call, cmd: Command, *, sharded: bool) -> Any:
     return call.audience(sharded, cmd[1])
 
 
-@command("PUBLISH", 3, "pubsub loading stale fast")
+@COMMANDS.command("PUBLISH", 3, "pubsub loading stale fast")
 def _publish_to_all(call: Call, cmd: Command) -> Any:
     return _publish(call, cmd, sharded=False)
 
 
-@command("SPUBLISH", 3, "pubsub loading stale fast", ONE)
+@COMMANDS.command("SPUBLISH", 3, "pubsub loading stale fast", ONE)
 def _publish_to_shard(call: Call, cmd: Command) -> Any:
     return _publish(call, cmd, sharded=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from targets.engine import rdb
-from targets.engine.execution import State
 from targets.engine.rdb import Malformed, Reader
+from targets.engine.state import State
 
 _MAGIC: Final = b"REDIS"
 _AUX, _RESIZE, _EXPIRES_MS, _EXPIRES_S, _SELECT, _END = 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
@@ -50,12 +50,12 @@ def write(state: State, auxiliary: Mapping[bytes, bytes]) -> bytes:
     return whole(b"".join(body(state)), auxiliary)
 
 
-class Loading:
-    """Loads a file into an empty state. The constructor checks the file's checksum and reads the
+class Loader:
+    """Loads a file. The constructor checks the file's checksum and reads the
     leading auxiliary fields, `steps` reads the rest; both raise `Malformed`. Only database 0 is
     supported."""
 
-    def __init__(self, data: bytes, state: State) -> None:
+    def __init__(self, data: bytes) -> None:
         head = data[:9]
         if head[:5] != _MAGIC or not head[5:].isdigit() or int(head[5:]) > rdb.READABLE:
             raise Malformed(
@@ -63,7 +63,6 @@ class Loading:
             )
         self.auxiliary: dict[bytes, bytes] = {}
         self._data = data
-        self._state = state
         self._source = Reader(data, 9)
         self._check()
         while self._source.at < len(data) and data[self._source.at] == _AUX:
@@ -80,9 +79,10 @@ class Loading:
         if announced and announced != rdb.crc64(self._data[:-8]):  # 0: written without a checksum
             raise Malformed("the checksum does not match the data")
 
-    def steps(self, most: int) -> Iterator[None]:
-        """Load the keys; yields after every `most` keys, so that other work can be done."""
-        source, state = self._source, self._state
+    def steps(self, state: State, most: int) -> Iterator[None]:
+        """Load the keys into an empty state; yields after every `most` keys, so that other work can
+        be done."""
+        source = self._source
         expires: int | None = None
         count = 0
         while (kind := source.byte()) != _END:
@@ -127,7 +127,7 @@ class Loading:
 def read(data: bytes) -> tuple[State, dict[bytes, bytes]]:
     """Return (state, auxiliary fields) of a file; raises `Malformed`."""
     state = State()
-    loading = Loading(data, state)
-    for _ in loading.steps(len(data) + 1):
+    loading = Loader(data)
+    for _ in loading.steps(state, len(data) + 1):
         pass
     return state, loading.auxiliary

@@ -20,7 +20,18 @@ class Simple(bytes):
 
 
 class Error(Exception):
-    """An error reply; its text begins with the error code."""
+    """An error reply. `code`: the first word of its text, such as `WRONGTYPE` or `ERR`."""
+
+    @property
+    def code(self) -> str:
+        return str(self).partition(" ")[0]
+
+
+class BadSyntax(Error):
+    """The reply to arguments that the command does not understand; a newer server might."""
+
+    def __init__(self, text: str = "ERR syntax error") -> None:
+        super().__init__(text)
 
 
 class Double(float):
@@ -136,6 +147,7 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
     Simple: _simple,
     list: _array,
     Error: _error,
+    BadSyntax: _error,
     bool: _bool,
     Double: _double,
     Map: _map,

@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from targets.engine.execution import ONE, SYNTAX, Call, command, integer
+from targets.engine.execution import Call, Commands
 from targets.engine.keys import matches
-from targets.engine.resp import Command, Error, number_text
+from targets.engine.parsing import integer
+from targets.engine.resp import BadSyntax, Command, Error, number_text
+from targets.engine.table import ONE
 from targets.engine.values import KINDS, Hash, Set, SortedSet
+
+COMMANDS: Commands = Commands()
 
 WHOLE = 512  # collections up to this size are returned at once
 
@@ -43,17 +47,17 @@ def _options(words: list[bytes], *, kinds: bool = False) -> _Options:
     while words:
         word = words.pop(0).upper()
         if not words:
-            raise Error(SYNTAX)
+            raise BadSyntax
         if word == b"COUNT":
             count = integer(words.pop(0))
             if count < 1:
-                raise Error(SYNTAX)
+                raise BadSyntax
         elif word == b"MATCH":
             pattern = words.pop(0)
         elif word == b"TYPE" and kinds:
             kind = words.pop(0).lower()
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     return _Options(pattern, count, kind)
 
 
@@ -66,7 +70,7 @@ def _step(order: Sequence[bytes], cursor: int, count: int) -> tuple[int, Sequenc
     return (crc32(order[last]) if last < len(order) else 0), order[first:last]
 
 
-@command("SCAN", -2, "readonly")
+@COMMANDS.command("SCAN", -2, "readonly")
 def _scan(call: Call, cmd: Command) -> Any:
     cursor, options = _cursor(cmd[1]), _options(list(cmd[2:]), kinds=True)
     call.whole = True
@@ -103,19 +107,19 @@ def _scan_of(call: Call, cmd: Command, kind: type) -> Any:
     return after, [name for name in names if name in present and options.fits(name)], value
 
 
-@command("SSCAN", -3, "readonly", ONE)
+@COMMANDS.command("SSCAN", -3, "readonly", ONE)
 def _sscan(call: Call, cmd: Command) -> Any:
     after, members, _ = _scan_of(call, cmd, Set)
     return [b"%d" % after, members]
 
 
-@command("HSCAN", -3, "readonly", ONE)
+@COMMANDS.command("HSCAN", -3, "readonly", ONE)
 def _hscan(call: Call, cmd: Command) -> Any:
     after, fields, value = _scan_of(call, cmd, Hash)
     return [b"%d" % after, [word for field in fields for word in (field, value[field])]]
 
 
-@command("ZSCAN", -3, "readonly", ONE)
+@COMMANDS.command("ZSCAN", -3, "readonly", ONE)
 def _zscan(call: Call, cmd: Command) -> Any:
     after, members, value = _scan_of(call, cmd, SortedSet)
     pairs = [(member, number_text(value.scores[member])) for member in members]

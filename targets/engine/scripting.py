@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from targets.engine.execution import (
-    Call,
-    command,
-    container,
-    counted_keys,
-    integer,
-)
+from targets.engine.execution import Call, Commands, add_container
+from targets.engine.parsing import integer
 from targets.engine.resp import OK, Command, Error
 from targets.engine.scripts import compiled, run_script
+from targets.engine.table import counted_keys
+
+COMMANDS: Commands = Commands()
 
 _NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 _READ_ONLY = Error("ERR Write commands are not allowed from read-only scripts.")
@@ -63,30 +61,30 @@ def _read_only(call: Call, run: Any, *args: Any) -> Any:
 _FLAGS = "noscript stale skip_monitor no_mandatory_keys"
 
 
-@command("EVAL", -3, _FLAGS, movable=counted_keys(2))
+@COMMANDS.command("EVAL", -3, _FLAGS, movable=counted_keys(2))
 def _eval(call: Call, cmd: Command) -> Any:
     return _eval_of(call, cmd[1], cmd)
 
 
-@command("EVALSHA", -3, _FLAGS, movable=counted_keys(2))
+@COMMANDS.command("EVALSHA", -3, _FLAGS, movable=counted_keys(2))
 def _evalsha(call: Call, cmd: Command) -> Any:
     return _by_sha(call, cmd)
 
 
-@command("EVAL_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
+@COMMANDS.command("EVAL_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
 def _eval_ro(call: Call, cmd: Command) -> Any:
     return _read_only(call, _eval_of, cmd[1], cmd)
 
 
-@command("EVALSHA_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
+@COMMANDS.command("EVALSHA_RO", -3, "readonly " + _FLAGS, movable=counted_keys(2))
 def _evalsha_ro(call: Call, cmd: Command) -> Any:
     return _read_only(call, _by_sha, cmd)
 
 
-container("SCRIPT")
+add_container(COMMANDS, "SCRIPT")
 
 
-@command("SCRIPT|LOAD", 3, "noscript stale")
+@COMMANDS.command("SCRIPT|LOAD", 3, "noscript stale")
 def _script_load(call: Call, cmd: Command) -> Any:
     compiled(cmd[2])
     sha = script_sha(cmd[2])
@@ -94,12 +92,12 @@ def _script_load(call: Call, cmd: Command) -> Any:
     return sha
 
 
-@command("SCRIPT|EXISTS", -3, "noscript")
+@COMMANDS.command("SCRIPT|EXISTS", -3, "noscript")
 def _script_exists(call: Call, cmd: Command) -> Any:
     return [int(sha.lower() in call.state.scripts) for sha in cmd[2:]]
 
 
-@command("SCRIPT|FLUSH", -2, "noscript")
+@COMMANDS.command("SCRIPT|FLUSH", -2, "noscript")
 def _script_flush(call: Call, cmd: Command) -> Any:
     if len(cmd) > 3 or (len(cmd) == 3 and cmd[2].upper() not in (b"SYNC", b"ASYNC")):
         raise Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
@@ -107,6 +105,6 @@ def _script_flush(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("SCRIPT|KILL", 2, "noscript allow_busy")
+@COMMANDS.command("SCRIPT|KILL", 2, "noscript allow_busy")
 def _script_kill(call: Call, cmd: Command) -> Any:
     raise Error("NOTBUSY No scripts in execution right now.")

@@ -14,8 +14,9 @@ from typing import Any
 
 from lupa import lua51
 
-from targets.engine.execution import INT64, Call
+from targets.engine.execution import Call
 from targets.engine.lua_libraries import Tables, libraries
+from targets.engine.parsing import INT64
 from targets.engine.resp import Error, Simple, plain
 
 INSTRUCTIONS_MAX = 10_000_000

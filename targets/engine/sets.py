@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from targets.engine.execution import (
-    ALL,
-    INT64,
-    ONE,
-    SYNTAX,
-    Call,
-    command,
-    counted_keys,
-    integer,
-)
+from targets.engine.execution import Call, Commands
 from targets.engine.hashes import drawn
 from targets.engine.lists import NOT_POSITIVE
-from targets.engine.resp import Command, Error, Members
+from targets.engine.parsing import INT64, integer
+from targets.engine.resp import BadSyntax, Command, Error, Members
+from targets.engine.table import ALL, ONE, counted_keys
 from targets.engine.values import Set
+
+COMMANDS: Commands = Commands()
 
 
 def _of(call: Call, key: bytes) -> Set:
@@ -27,7 +22,7 @@ def _of(call: Call, key: bytes) -> Set:
     return Set() if value is None else value
 
 
-@command("SADD", -3, "write denyoom fast", ONE)
+@COMMANDS.command("SADD", -3, "write denyoom fast", ONE)
 def _sadd(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     before = len(value)
@@ -43,7 +38,7 @@ def _remove(call: Call, key: bytes, value: Set, members: Sequence[bytes]) -> Non
     call.settle(key, value)
 
 
-@command("SREM", -3, "write fast", ONE)
+@COMMANDS.command("SREM", -3, "write fast", ONE)
 def _srem(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     members = [m for m in dict.fromkeys(cmd[2:]) if m in value]
@@ -52,10 +47,10 @@ def _srem(call: Call, cmd: Command) -> Any:
     return len(members)
 
 
-@command("SPOP", -2, "write fast", ONE)
+@COMMANDS.command("SPOP", -2, "write fast", ONE)
 def _spop(call: Call, cmd: Command) -> Any:
     if len(cmd) > 3:
-        raise Error(SYNTAX)
+        raise BadSyntax
     count = None
     if len(cmd) == 3:
         count = integer(cmd[2], NOT_POSITIVE)
@@ -78,10 +73,10 @@ def _spop(call: Call, cmd: Command) -> Any:
     return members[0] if count is None else Members(members)
 
 
-@command("SRANDMEMBER", -2, "readonly", ONE)
+@COMMANDS.command("SRANDMEMBER", -2, "readonly", ONE)
 def _srandmember(call: Call, cmd: Command) -> Any:
     if len(cmd) > 3:
-        raise Error(SYNTAX)
+        raise BadSyntax
     count = integer(cmd[2]) if len(cmd) == 3 else None
     if count == -INT64:
         raise Error("ERR value is out of range")
@@ -91,28 +86,28 @@ def _srandmember(call: Call, cmd: Command) -> Any:
     return members
 
 
-@command("SCARD", 2, "readonly fast", ONE)
+@COMMANDS.command("SCARD", 2, "readonly fast", ONE)
 def _scard(call: Call, cmd: Command) -> Any:
     return len(_of(call, cmd[1]))
 
 
-@command("SISMEMBER", 3, "readonly fast", ONE)
+@COMMANDS.command("SISMEMBER", 3, "readonly fast", ONE)
 def _sismember(call: Call, cmd: Command) -> Any:
     return int(cmd[2] in _of(call, cmd[1]))
 
 
-@command("SMISMEMBER", -3, "readonly fast", ONE)
+@COMMANDS.command("SMISMEMBER", -3, "readonly fast", ONE)
 def _smismember(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     return [int(m in value) for m in cmd[2:]]
 
 
-@command("SMEMBERS", 2, "readonly", ONE)
+@COMMANDS.command("SMEMBERS", 2, "readonly", ONE)
 def _smembers(call: Call, cmd: Command) -> Any:
     return Members(_of(call, cmd[1]))
 
 
-@command("SMOVE", 4, "write fast", (1, 2, 1))
+@COMMANDS.command("SMOVE", 4, "write fast", (1, 2, 1))
 def _smove(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], Set)
     if value is None:
@@ -163,58 +158,58 @@ def _store(call: Call, cmd: Command, combine: Algebra) -> int:
     return len(members)
 
 
-@command("SINTER", -2, "readonly", ALL)
+@COMMANDS.command("SINTER", -2, "readonly", ALL)
 def _sinter(call: Call, cmd: Command) -> Any:
     return Members(_combined(call, cmd[1:], _inter))
 
 
-@command("SUNION", -2, "readonly", ALL)
+@COMMANDS.command("SUNION", -2, "readonly", ALL)
 def _sunion(call: Call, cmd: Command) -> Any:
     return Members(_combined(call, cmd[1:], _union))
 
 
-@command("SDIFF", -2, "readonly", ALL)
+@COMMANDS.command("SDIFF", -2, "readonly", ALL)
 def _sdiff(call: Call, cmd: Command) -> Any:
     return Members(_combined(call, cmd[1:], _diff))
 
 
-@command("SINTERSTORE", -3, "write denyoom", ALL)
+@COMMANDS.command("SINTERSTORE", -3, "write denyoom", ALL)
 def _sinterstore(call: Call, cmd: Command) -> Any:
     return _store(call, cmd, _inter)
 
 
-@command("SUNIONSTORE", -3, "write denyoom", ALL)
+@COMMANDS.command("SUNIONSTORE", -3, "write denyoom", ALL)
 def _sunionstore(call: Call, cmd: Command) -> Any:
     return _store(call, cmd, _union)
 
 
-@command("SDIFFSTORE", -3, "write denyoom", ALL)
+@COMMANDS.command("SDIFFSTORE", -3, "write denyoom", ALL)
 def _sdiffstore(call: Call, cmd: Command) -> Any:
     return _store(call, cmd, _diff)
 
 
-TOO_MANY_KEYS = "ERR Number of keys can't be greater than number of args"
+TOO_MANY_KEYS = Error("ERR Number of keys can't be greater than number of args")
 
 
-@command("SINTERCARD", -3, "readonly", movable=counted_keys(1))
+@COMMANDS.command("SINTERCARD", -3, "readonly", movable=counted_keys(1))
 def _sintercard(call: Call, cmd: Command) -> Any:
     keys, limit = cardinality_arguments(cmd, TOO_MANY_KEYS)
     found = len(_combined(call, keys, _inter))
     return min(found, limit) if limit else found
 
 
-def cardinality_arguments(cmd: Command, too_many: str) -> tuple[Sequence[bytes], int]:
+def cardinality_arguments(cmd: Command, too_many: Error) -> tuple[Sequence[bytes], int]:
     """Return (keys, limit; 0 for none) of SINTERCARD or ZINTERCARD. `too_many`: the error if
     numkeys exceeds the number of arguments."""
     count = integer(cmd[1], "ERR numkeys should be greater than 0")
     if count <= 0:
         raise Error("ERR numkeys should be greater than 0")
     if count > len(cmd) - 2:
-        raise Error(too_many)
+        raise too_many
     words, limit = cmd[2 + count :], 0
     while words:
         if len(words) < 2 or words[0].upper() != b"LIMIT":
-            raise Error(SYNTAX)
+            raise BadSyntax
         limit = integer(words[1], "ERR LIMIT can't be negative")
         if limit < 0:
             raise Error("ERR LIMIT can't be negative")

@@ -6,21 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from targets.engine.execution import (
-    ONE,
-    SYNTAX,
-    WRONG_TYPE,
-    Call,
-    command,
-    counted_keys,
-    floating,
-    integer,
-    printable,
-)
-from targets.engine.resp import Command, Error
+from targets.engine.execution import WRONG_TYPE, Call, Commands
+from targets.engine.parsing import floating, integer, printable
+from targets.engine.resp import BadSyntax, Command, Error
 from targets.engine.sets import cardinality_arguments
 from targets.engine.sortedsets import shown, stored
+from targets.engine.table import ONE, counted_keys
 from targets.engine.values import Set, SortedSet
+
+COMMANDS: Commands = Commands()
 
 
 class Algebra(NamedTuple):
@@ -57,7 +51,7 @@ def _input_keys(call: Call, cmd: Command, index: int) -> Sequence[bytes]:
         name = printable(cmd[0]).lower()
         raise Error(f"ERR at least 1 input key is needed for '{name}' command")
     if count > len(cmd) - index - 1:
-        raise Error(SYNTAX)
+        raise BadSyntax
     keys = cmd[index + 1 : index + 1 + count]
     for key in keys:
         value = call.peek(key)
@@ -82,7 +76,7 @@ def _algebra(call: Call, cmd: Command, index: int, *, stored: bool, plain: bool 
         elif word == b"WITHSCORES" and not stored:
             scores = True
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     return Algebra(keys, weights, aggregate, scores)
 
 
@@ -137,28 +131,28 @@ def _in_order(scores: dict[bytes, float], with_scores: bool) -> Any:
     return shown(sorted((score, member) for member, score in scores.items()), with_scores)
 
 
-@command("ZUNION", -3, "readonly", movable=counted_keys(1))
+@COMMANDS.command("ZUNION", -3, "readonly", movable=counted_keys(1))
 def _zunion(call: Call, cmd: Command) -> Any:
     algebra = _algebra(call, cmd, 1, stored=False)
     return _in_order(_zunion_of(call, algebra), algebra.scores)
 
 
-@command("ZINTER", -3, "readonly", movable=counted_keys(1))
+@COMMANDS.command("ZINTER", -3, "readonly", movable=counted_keys(1))
 def _zinter(call: Call, cmd: Command) -> Any:
     algebra = _algebra(call, cmd, 1, stored=False)
     return _in_order(_zinter_of(call, algebra), algebra.scores)
 
 
-@command("ZDIFF", -3, "readonly", movable=counted_keys(1))
+@COMMANDS.command("ZDIFF", -3, "readonly", movable=counted_keys(1))
 def _zdiff(call: Call, cmd: Command) -> Any:
     algebra = _algebra(call, cmd, 1, stored=False, plain=True)
     return _in_order(_zdiff_of(call, algebra), algebra.scores)
 
 
-@command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
+@COMMANDS.command("ZINTERCARD", -3, "readonly", movable=counted_keys(1))
 def _zintercard(call: Call, cmd: Command) -> Any:
     _input_keys(call, cmd, 1)
-    keys, limit = cardinality_arguments(cmd, SYNTAX)
+    keys, limit = cardinality_arguments(cmd, BadSyntax())
     algebra = Algebra(keys, [1.0] * len(keys), _added, False)
     found = len(_zinter_of(call, algebra))
     return min(found, limit) if limit else found
@@ -168,16 +162,16 @@ def _stored_keys(cmd: Command) -> Sequence[bytes]:
     return (cmd[1], *counted_keys(2)(cmd))
 
 
-@command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+@COMMANDS.command("ZUNIONSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zunionstore(call: Call, cmd: Command) -> Any:
     return stored(call, cmd[1], _zunion_of(call, _algebra(call, cmd, 2, stored=True)))
 
 
-@command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+@COMMANDS.command("ZINTERSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zinterstore(call: Call, cmd: Command) -> Any:
     return stored(call, cmd[1], _zinter_of(call, _algebra(call, cmd, 2, stored=True)))
 
 
-@command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
+@COMMANDS.command("ZDIFFSTORE", -4, "write denyoom", ONE, movable=_stored_keys)
 def _zdiffstore(call: Call, cmd: Command) -> Any:
     return stored(call, cmd[1], _zdiff_of(call, _algebra(call, cmd, 2, stored=True, plain=True)))

@@ -6,19 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from targets.engine.execution import (
-    ONE,
-    SYNTAX,
-    Call,
-    command,
-    counted_keys,
-    floating,
-    integer,
-)
+from targets.engine.execution import Call, Commands
 from targets.engine.hashes import drawn, random_count
 from targets.engine.lists import NOT_POSITIVE, blocked, count_option, numbered, span, wait_ms
-from targets.engine.resp import NIL_ARRAY, Command, Double, Error, Pairs
+from targets.engine.parsing import floating, integer
+from targets.engine.resp import NIL_ARRAY, BadSyntax, Command, Double, Error, Pairs
+from targets.engine.table import ONE, counted_keys
 from targets.engine.values import SortedSet
+
+COMMANDS: Commands = Commands()
 
 NOT_A_RANGE = "ERR min or max is not a float"
 NOT_A_LEX_RANGE = "ERR min or max not valid string range item"
@@ -34,7 +30,7 @@ def _of(call: Call, key: bytes) -> SortedSet:
 # --- adding
 
 
-@command("ZADD", -4, "write denyoom fast", ONE)
+@COMMANDS.command("ZADD", -4, "write denyoom fast", ONE)
 def _zadd(call: Call, cmd: Command) -> Any:
     options: dict[bytes, None] = {}
     i = 2
@@ -43,7 +39,7 @@ def _zadd(call: Call, cmd: Command) -> Any:
         i += 1
     words = cmd[i:]
     if not words or len(words) % 2:
-        raise Error(SYNTAX)
+        raise BadSyntax
     _check_zadd(options, words)
     scores = [floating(word) for word in words[::2]]
     value = call.look(cmd[1], SortedSet)
@@ -89,7 +85,7 @@ def _new_score(before: float | None, given: float, options: dict[bytes, None]) -
     return None if refused else score
 
 
-@command("ZINCRBY", 4, "write denyoom fast", ONE)
+@COMMANDS.command("ZINCRBY", 4, "write denyoom fast", ONE)
 def _zincrby(call: Call, cmd: Command) -> Any:
     by = floating(cmd[2])
     value = _of(call, cmd[1])
@@ -106,36 +102,36 @@ def _zincrby(call: Call, cmd: Command) -> Any:
 # --- single members
 
 
-@command("ZSCORE", 3, "readonly fast", ONE)
+@COMMANDS.command("ZSCORE", 3, "readonly fast", ONE)
 def _zscore(call: Call, cmd: Command) -> Any:
     score = _of(call, cmd[1]).scores.get(cmd[2])
     return None if score is None else Double(score)
 
 
-@command("ZMSCORE", -3, "readonly fast", ONE)
+@COMMANDS.command("ZMSCORE", -3, "readonly fast", ONE)
 def _zmscore(call: Call, cmd: Command) -> Any:
     scores = _of(call, cmd[1]).scores
     return [Double(scores[m]) if m in scores else None for m in cmd[2:]]
 
 
-@command("ZCARD", 2, "readonly fast", ONE)
+@COMMANDS.command("ZCARD", 2, "readonly fast", ONE)
 def _zcard(call: Call, cmd: Command) -> Any:
     return len(_of(call, cmd[1]))
 
 
-@command("ZRANK", 3, "readonly fast", ONE)
+@COMMANDS.command("ZRANK", 3, "readonly fast", ONE)
 def _zrank(call: Call, cmd: Command) -> Any:
     return _of(call, cmd[1]).rank(cmd[2])
 
 
-@command("ZREVRANK", 3, "readonly fast", ONE)
+@COMMANDS.command("ZREVRANK", 3, "readonly fast", ONE)
 def _zrevrank(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     rank = value.rank(cmd[2])
     return None if rank is None else len(value) - 1 - rank
 
 
-@command("ZREM", -3, "write fast", ONE)
+@COMMANDS.command("ZREM", -3, "write fast", ONE)
 def _zrem(call: Call, cmd: Command) -> Any:
     value = _of(call, cmd[1])
     removed = sum([value.discard(m) for m in cmd[2:]])
@@ -250,13 +246,13 @@ def _query(
         elif word == b"REV" and reverse is None:
             backwards = True
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     if limit is not None and limit[1] != -1 and kind == "rank":
-        raise Error(
+        raise BadSyntax(
             "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
         )
     if scores and kind == "lex":
-        raise Error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+        raise BadSyntax("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
     if backwards and kind != "rank":
         low, high = high, low
     return Query(kind, low, high, backwards, scores, limit)
@@ -301,42 +297,42 @@ def _range_reply(call: Call, key: bytes, query: Query) -> Any:
     return shown(_found(_of(call, key), query), query.scores)
 
 
-@command("ZRANGE", -4, "readonly", ONE)
+@COMMANDS.command("ZRANGE", -4, "readonly", ONE)
 def _zrange(call: Call, cmd: Command) -> Any:
     return _range_reply(call, cmd[1], _query(cmd[2], cmd[3], cmd[4:]))
 
 
-@command("ZREVRANGE", -4, "readonly", ONE)
+@COMMANDS.command("ZREVRANGE", -4, "readonly", ONE)
 def _zrevrange(call: Call, cmd: Command) -> Any:
     query = _query(cmd[2], cmd[3], cmd[4:], by="rank", reverse=True)
     return _range_reply(call, cmd[1], query)
 
 
-@command("ZRANGEBYSCORE", -4, "readonly", ONE)
+@COMMANDS.command("ZRANGEBYSCORE", -4, "readonly", ONE)
 def _zrangebyscore(call: Call, cmd: Command) -> Any:
     query = _query(cmd[2], cmd[3], cmd[4:], by="score", reverse=False)
     return _range_reply(call, cmd[1], query)
 
 
-@command("ZREVRANGEBYSCORE", -4, "readonly", ONE)
+@COMMANDS.command("ZREVRANGEBYSCORE", -4, "readonly", ONE)
 def _zrevrangebyscore(call: Call, cmd: Command) -> Any:
     query = _query(cmd[2], cmd[3], cmd[4:], by="score", reverse=True)
     return _range_reply(call, cmd[1], query)
 
 
-@command("ZRANGEBYLEX", -4, "readonly", ONE)
+@COMMANDS.command("ZRANGEBYLEX", -4, "readonly", ONE)
 def _zrangebylex(call: Call, cmd: Command) -> Any:
     query = _query(cmd[2], cmd[3], cmd[4:], by="lex", reverse=False)
     return _range_reply(call, cmd[1], query)
 
 
-@command("ZREVRANGEBYLEX", -4, "readonly", ONE)
+@COMMANDS.command("ZREVRANGEBYLEX", -4, "readonly", ONE)
 def _zrevrangebylex(call: Call, cmd: Command) -> Any:
     query = _query(cmd[2], cmd[3], cmd[4:], by="lex", reverse=True)
     return _range_reply(call, cmd[1], query)
 
 
-@command("ZRANGESTORE", -5, "write denyoom", (1, 2, 1))
+@COMMANDS.command("ZRANGESTORE", -5, "write denyoom", (1, 2, 1))
 def _zrangestore(call: Call, cmd: Command) -> Any:
     query = _query(cmd[3], cmd[4], cmd[5:], scores_allowed=False)
     _check(query)
@@ -363,12 +359,12 @@ def _count(call: Call, cmd: Command, by: str) -> int:
     return end - start
 
 
-@command("ZCOUNT", 4, "readonly fast", ONE)
+@COMMANDS.command("ZCOUNT", 4, "readonly fast", ONE)
 def _zcount(call: Call, cmd: Command) -> Any:
     return _count(call, cmd, "score")
 
 
-@command("ZLEXCOUNT", 4, "readonly fast", ONE)
+@COMMANDS.command("ZLEXCOUNT", 4, "readonly fast", ONE)
 def _zlexcount(call: Call, cmd: Command) -> Any:
     return _count(call, cmd, "lex")
 
@@ -384,17 +380,17 @@ def _remove_range(call: Call, cmd: Command, by: str) -> int:
     return len(found)
 
 
-@command("ZREMRANGEBYSCORE", 4, "write", ONE)
+@COMMANDS.command("ZREMRANGEBYSCORE", 4, "write", ONE)
 def _zremrangebyscore(call: Call, cmd: Command) -> Any:
     return _remove_range(call, cmd, "score")
 
 
-@command("ZREMRANGEBYRANK", 4, "write", ONE)
+@COMMANDS.command("ZREMRANGEBYRANK", 4, "write", ONE)
 def _zremrangebyrank(call: Call, cmd: Command) -> Any:
     return _remove_range(call, cmd, "rank")
 
 
-@command("ZREMRANGEBYLEX", 4, "write", ONE)
+@COMMANDS.command("ZREMRANGEBYLEX", 4, "write", ONE)
 def _zremrangebylex(call: Call, cmd: Command) -> Any:
     return _remove_range(call, cmd, "lex")
 
@@ -415,7 +411,7 @@ def _popped(
 
 def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     if len(cmd) > 3:
-        raise Error(SYNTAX)
+        raise BadSyntax
     count = integer(cmd[2], NOT_POSITIVE) if len(cmd) == 3 else 1
     if count < 0:
         raise Error(NOT_POSITIVE)
@@ -426,12 +422,12 @@ def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     return pairs if len(cmd) == 3 else [each for pair in pairs for each in pair]
 
 
-@command("ZPOPMIN", -2, "write fast", ONE)
+@COMMANDS.command("ZPOPMIN", -2, "write fast", ONE)
 def _zpopmin(call: Call, cmd: Command) -> Any:
     return _zpop(call, cmd, lowest=True)
 
 
-@command("ZPOPMAX", -2, "write fast", ONE)
+@COMMANDS.command("ZPOPMAX", -2, "write fast", ONE)
 def _zpopmax(call: Call, cmd: Command) -> Any:
     return _zpop(call, cmd, lowest=False)
 
@@ -447,19 +443,19 @@ def _bzpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     return blocked(call, cmd, cmd[1:-1], timeout_ms, NIL_ARRAY)
 
 
-@command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
+@COMMANDS.command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
 def _bzpopmin(call: Call, cmd: Command) -> Any:
     return _bzpop(call, cmd, lowest=True)
 
 
-@command("BZPOPMAX", -3, "write noscript blocking fast", (1, -2, 1))
+@COMMANDS.command("BZPOPMAX", -3, "write noscript blocking fast", (1, -2, 1))
 def _bzpopmax(call: Call, cmd: Command) -> Any:
     return _bzpop(call, cmd, lowest=False)
 
 
 def _end(word: bytes) -> bytes:
     if word.upper() not in (b"MIN", b"MAX"):
-        raise Error(SYNTAX)
+        raise BadSyntax
     return word.upper()
 
 
@@ -474,7 +470,7 @@ def _zmpop_of(call: Call, keys: Sequence[bytes], end: bytes, count: int) -> Any:
     return None
 
 
-@command("ZMPOP", -4, "write", movable=counted_keys(1))
+@COMMANDS.command("ZMPOP", -4, "write", movable=counted_keys(1))
 def _zmpop(call: Call, cmd: Command) -> Any:
     keys, words = numbered(cmd, 1)
     end = _end(words[0])
@@ -482,7 +478,7 @@ def _zmpop(call: Call, cmd: Command) -> Any:
     return NIL_ARRAY if popped is None else popped
 
 
-@command("BZMPOP", -5, "write blocking", movable=counted_keys(2))
+@COMMANDS.command("BZMPOP", -5, "write blocking", movable=counted_keys(2))
 def _bzmpop(call: Call, cmd: Command) -> Any:
     keys, words = numbered(cmd, 2)
     end, count = _end(words[0]), count_option(words[1:])
@@ -491,7 +487,7 @@ def _bzmpop(call: Call, cmd: Command) -> Any:
     return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
 
 
-@command("ZRANDMEMBER", -2, "readonly", ONE)
+@COMMANDS.command("ZRANDMEMBER", -2, "readonly", ONE)
 def _zrandmember(call: Call, cmd: Command) -> Any:
     count, with_scores = random_count(cmd, b"WITHSCORES")
     value = _of(call, cmd[1])

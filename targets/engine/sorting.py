@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from functools import cmp_to_key
 from typing import Any, NamedTuple
 
-from targets.engine.execution import ONE, SYNTAX, WRONG_TYPE, Call, command, floating, integer
-from targets.engine.resp import Command, Error
+from targets.engine.execution import WRONG_TYPE, Call, Commands
+from targets.engine.parsing import floating, integer
+from targets.engine.resp import BadSyntax, Command, Error
+from targets.engine.table import ONE
 from targets.engine.values import Hash, Set, SortedSet
+
+COMMANDS: Commands = Commands()
 
 NO_SCORE = "ERR One or more scores can't be converted into double"
 
@@ -47,7 +51,7 @@ def _options(call: Call, words: list[bytes], *, may_store: bool) -> _Options:
             if call.state.sharded:
                 raise Error("ERR GET option of SORT denied in cluster mode.")
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     return _Options(descending, alpha, offset, count, by, get, store)
 
 
@@ -150,11 +154,11 @@ def _sort(call: Call, cmd: Command, *, may_store: bool) -> Any:
     return len(reply)
 
 
-@command("SORT", -2, "write denyoom", ONE, stored_at)
+@COMMANDS.command("SORT", -2, "write denyoom", ONE, stored_at)
 def _sort_store(call: Call, cmd: Command) -> Any:
     return _sort(call, cmd, may_store=True)
 
 
-@command("SORT_RO", -2, "readonly", ONE, read_only_keys)
+@COMMANDS.command("SORT_RO", -2, "readonly", ONE, read_only_keys)
 def _sort_ro(call: Call, cmd: Command) -> Any:
     return _sort(call, cmd, may_store=False)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from targets.engine.execution import (
-    ONE,
-    SYNTAX,
-    Call,
-    command,
-    container,
-    integer,
-    printable,
-)
+from targets.engine.execution import Call, Commands, add_container
 from targets.engine.objects import AT_TWO
-from targets.engine.resp import NIL_ARRAY, OK, Command, Error
+from targets.engine.parsing import integer, printable
+from targets.engine.resp import NIL_ARRAY, OK, BadSyntax, Command, Error
 from targets.engine.streams import (
     entry,
     id_text,
@@ -23,6 +16,7 @@ from targets.engine.streams import (
     interval_start,
     stream_id,
 )
+from targets.engine.table import ONE
 from targets.engine.values import (
     COUNT_MAX,
     FIRST_ID,
@@ -34,6 +28,8 @@ from targets.engine.values import (
     StreamId,
 )
 
+COMMANDS: Commands = Commands()
+
 EXAMINED_PER_CLAIM = 10
 CLAIMED_AT_ONCE = 100
 NEEDS_A_KEY = (
@@ -41,7 +37,7 @@ NEEDS_A_KEY = (
     "the MKSTREAM option to create an empty stream automatically."
 )
 
-container("XGROUP")
+add_container(COMMANDS, "XGROUP")
 
 
 # --- how far a group has read
@@ -146,7 +142,7 @@ def _group_options(cmd: Command, *, make: bool) -> tuple[bool, int]:
     return create, read
 
 
-@command("XGROUP|CREATE", -5, "write denyoom", AT_TWO)
+@COMMANDS.command("XGROUP|CREATE", -5, "write denyoom", AT_TWO)
 def _create(call: Call, cmd: Command) -> Any:
     create, read = _group_options(cmd, make=True)
     stream = call.look(cmd[2], Stream)
@@ -164,7 +160,7 @@ def _create(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("XGROUP|SETID", -5, "write", AT_TWO)
+@COMMANDS.command("XGROUP|SETID", -5, "write", AT_TWO)
 def _setid(call: Call, cmd: Command) -> Any:
     _, read = _group_options(cmd, make=False)
     stream, group = _group(call, cmd, needed=True)
@@ -175,7 +171,7 @@ def _setid(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("XGROUP|DESTROY", 4, "write", AT_TWO)
+@COMMANDS.command("XGROUP|DESTROY", 4, "write", AT_TWO)
 def _destroy(call: Call, cmd: Command) -> Any:
     stream, group = _group(call, cmd, needed=False)
     if group is None:
@@ -185,7 +181,7 @@ def _destroy(call: Call, cmd: Command) -> Any:
     return 1
 
 
-@command("XGROUP|CREATECONSUMER", 5, "write denyoom", AT_TWO)
+@COMMANDS.command("XGROUP|CREATECONSUMER", 5, "write denyoom", AT_TWO)
 def _createconsumer(call: Call, cmd: Command) -> Any:
     _, group = _group(call, cmd, needed=True)
     assert group is not None
@@ -196,7 +192,7 @@ def _createconsumer(call: Call, cmd: Command) -> Any:
     return 1
 
 
-@command("XGROUP|DELCONSUMER", 5, "write", AT_TWO)
+@COMMANDS.command("XGROUP|DELCONSUMER", 5, "write", AT_TWO)
 def _delconsumer(call: Call, cmd: Command) -> Any:
     _, group = _group(call, cmd, needed=True)
     assert group is not None
@@ -212,7 +208,7 @@ def _delconsumer(call: Call, cmd: Command) -> Any:
 # --- acknowledging and claiming
 
 
-@command("XACK", -4, "write fast", ONE)
+@COMMANDS.command("XACK", -4, "write fast", ONE)
 def _xack(call: Call, cmd: Command) -> Any:
     stream = call.look(cmd[1], Stream)
     group = None if stream is None else stream.groups.get(cmd[2])
@@ -288,7 +284,7 @@ def _is_id(word: bytes) -> bool:
     return True
 
 
-@command("XCLAIM", -6, "write fast", ONE)
+@COMMANDS.command("XCLAIM", -6, "write fast", ONE)
 def _xclaim(call: Call, cmd: Command) -> Any:
     stream, group = _group_of(call, cmd)
     key, name, consumer = cmd[1], cmd[2], cmd[3]
@@ -333,7 +329,7 @@ def _xclaim(call: Call, cmd: Command) -> Any:
     return replies
 
 
-@command("XAUTOCLAIM", -6, "write fast", ONE)
+@COMMANDS.command("XAUTOCLAIM", -6, "write fast", ONE)
 def _xautoclaim(call: Call, cmd: Command) -> Any:
     idle_ms = max(0, integer(cmd[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM"))
     start = interval_start(cmd[5])
@@ -348,7 +344,7 @@ def _xautoclaim(call: Call, cmd: Command) -> Any:
         elif word == b"JUSTID":
             just_id = True
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     stream, group = _group_of(call, cmd)
     key, name, consumer = cmd[1], cmd[2], cmd[3]
     replies: list[Any] = []
@@ -390,17 +386,17 @@ def _some(ids: Iterator[StreamId], most: int) -> Iterator[StreamId]:
         yield entry_id
 
 
-@command("XPENDING", -3, "readonly", ONE)
+@COMMANDS.command("XPENDING", -3, "readonly", ONE)
 def _xpending(call: Call, cmd: Command) -> Any:
     if len(cmd) != 3 and not 6 <= len(cmd) <= 9:
-        raise Error(SYNTAX)
+        raise BadSyntax
     idle_ms, most, first, last, consumer = 0, 0, FIRST_ID, LAST_ID, None
     if len(cmd) > 3:
         at = 3
         if cmd[3].upper() == b"IDLE":
             idle_ms = integer(cmd[4])
             if len(cmd) < 8:
-                raise Error(SYNTAX)
+                raise BadSyntax
             at = 5
         most = max(0, integer(cmd[at + 2]))
         first, last = interval_start(cmd[at]), interval_end(cmd[at + 1])

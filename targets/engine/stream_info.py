@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.engine.execution import Call, command, container, integer, printable
+from targets.engine.execution import Call, Commands, add_container
 from targets.engine.objects import AT_TWO
+from targets.engine.parsing import integer, printable
 from targets.engine.resp import Command, Error, Map
 from targets.engine.stream_groups import lag
 from targets.engine.streams import between, entry, id_text
 from targets.engine.values import FIRST_ID, LAST_ID, UNKNOWN, Group, Stream
 
-container("XINFO")
+COMMANDS: Commands = Commands()
+
+add_container(COMMANDS, "XINFO")
 SHOWN_IN_FULL = 10
 
 
@@ -22,7 +25,7 @@ def _stream(call: Call, cmd: Command) -> Stream:
     return stream
 
 
-@command("XINFO|STREAM", -3, "readonly", AT_TWO)
+@COMMANDS.command("XINFO|STREAM", -3, "readonly", AT_TWO)
 def _xinfo_stream(call: Call, cmd: Command) -> Any:
     full, most = len(cmd) > 3, SHOWN_IN_FULL
     stream = _stream(call, cmd)
@@ -89,7 +92,7 @@ def _full_consumer(group: Group, consumer: bytes, most: int) -> Map:
     ])  # fmt: skip
 
 
-@command("XINFO|GROUPS", 3, "readonly", AT_TWO)
+@COMMANDS.command("XINFO|GROUPS", 3, "readonly", AT_TWO)
 def _xinfo_groups(call: Call, cmd: Command) -> Any:
     stream = _stream(call, cmd)
     return [
@@ -105,7 +108,7 @@ def _xinfo_groups(call: Call, cmd: Command) -> Any:
     ]  # fmt: skip
 
 
-@command("XINFO|CONSUMERS", 4, "readonly", AT_TWO)
+@COMMANDS.command("XINFO|CONSUMERS", 4, "readonly", AT_TWO)
 def _xinfo_consumers(call: Call, cmd: Command) -> Any:
     group = _stream(call, cmd).groups.get(cmd[3])
     if group is None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from targets.engine.execution import SYNTAX, Blocked, Call, command, integer, printable
-from targets.engine.resp import NIL_ARRAY, ByName, Command, Error
+from targets.engine.execution import Call, Commands
+from targets.engine.parsing import integer, printable
+from targets.engine.protocol import Blocked
+from targets.engine.resp import NIL_ARRAY, BadSyntax, ByName, Command, Error
 from targets.engine.stream_groups import claimed, entries_up_to, has_tombstones, moved_to, seen
 from targets.engine.streams import after, between, entry, id_text, stream_id
 from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, UNKNOWN, Pending, Stream, StreamId
+
+COMMANDS: Commands = Commands()
 
 SERVED_AT_ONCE = 1000  # entries, to a blocked client that gave no COUNT
 NOT_A_TIMEOUT = "ERR timeout is not an integer or out of range"
@@ -67,7 +71,7 @@ def _reading(cmd: Command, *, in_group: bool) -> _Reading:
                 raise Error(_only("NOACK"))
             acknowledge = False
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
         i += 1
     rest = cmd[i + 1 :]
     if len(rest) % 2:
@@ -76,7 +80,7 @@ def _reading(cmd: Command, *, in_group: bool) -> _Reading:
             "specified."
         )
     if not rest:
-        raise Error(SYNTAX)
+        raise BadSyntax
     if in_group and group is None:
         raise Error("ERR Missing GROUP option for XREADGROUP")
     half = len(rest) // 2
@@ -87,7 +91,7 @@ def _only(option: str) -> str:
     return f"ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."
 
 
-@command("XREAD", -4, "readonly blocking", movable=read_keys)
+@COMMANDS.command("XREAD", -4, "readonly blocking", movable=read_keys)
 def _xread(call: Call, cmd: Command) -> Any:
     o = _reading(cmd, in_group=False)
     starts = []
@@ -124,7 +128,7 @@ def _wait(call: Call, o: _Reading, ids: Sequence[bytes], cmd: Command) -> Any:
     return Blocked(tuple(o.keys), o.block_ms, NIL_ARRAY, (*head, *o.keys, *ids))
 
 
-@command("XREADGROUP", -7, "write blocking", movable=read_keys)
+@COMMANDS.command("XREADGROUP", -7, "write blocking", movable=read_keys)
 def _xreadgroup(call: Call, cmd: Command) -> Any:
     o = _reading(cmd, in_group=True)
     assert o.group is not None

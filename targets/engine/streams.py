@@ -7,9 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from targets.engine import listpack
-from targets.engine.execution import NO_SUCH_KEY, ONE, SYNTAX, Call, command, integer, wrong_number
-from targets.engine.resp import NIL_ARRAY, OK, Command, Error
+from targets.engine.execution import NO_SUCH_KEY, Call, Commands
+from targets.engine.parsing import integer
+from targets.engine.resp import NIL_ARRAY, OK, BadSyntax, Command, Error
+from targets.engine.table import ONE, wrong_number
 from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, Block, Stream, StreamId
+
+COMMANDS: Commands = Commands()
 
 BAD_ID = "ERR Invalid stream ID specified as stream command argument"
 UINT64 = 2**64
@@ -187,7 +191,7 @@ def _options(cmd: Command, *, adding: bool) -> _Adding:
             break
         if word in (b"MAXLEN", b"MINID") and more:
             if strategy is not None:
-                raise Error(
+                raise BadSyntax(
                     "ERR syntax error, MAXLEN and MINID options at the same time are not compatible"
                 )
             approximate = more >= 2 and cmd[i + 1] == b"~"
@@ -210,14 +214,16 @@ def _options(cmd: Command, *, adding: bool) -> _Adding:
             given = _parsed(cmd[i], 0, strict=True, auto=True)
             break
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
         i += 1
     if limit and strategy is None:
-        raise Error("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+        raise BadSyntax(
+            "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"
+        )
     if strategy is None and not adding:
-        raise Error("ERR syntax error, XTRIM must be called with a trimming strategy")
+        raise BadSyntax("ERR syntax error, XTRIM must be called with a trimming strategy")
     if limit is not None and not approximate:
-        raise Error("ERR syntax error, LIMIT cannot be used without the special ~ option")
+        raise BadSyntax("ERR syntax error, LIMIT cannot be used without the special ~ option")
     limit = (TRIMMED_AT_ONCE if limit is None else limit) if approximate else 0
     return _Adding(strategy, approximate, most, least, limit, create, i, given, bound_at)
 
@@ -267,7 +273,7 @@ def _exactly(cmd: Command, o: _Adding, stream: Stream) -> list[bytes]:
 # --- commands
 
 
-@command("XADD", -5, "write denyoom fast", ONE)
+@COMMANDS.command("XADD", -5, "write denyoom fast", ONE)
 def _xadd(call: Call, cmd: Command) -> Any:
     o = _options(cmd, adding=True)
     fields = cmd[o.at + 1 :]
@@ -312,7 +318,7 @@ def _next_id(stream: Stream, given: _Id | None, time_ms: int) -> StreamId:
     return entry_id
 
 
-@command("XTRIM", -4, "write", ONE)
+@COMMANDS.command("XTRIM", -4, "write", ONE)
 def _xtrim(call: Call, cmd: Command) -> Any:
     o = _options(cmd, adding=False)
     stream = call.look(cmd[1], Stream)
@@ -326,7 +332,7 @@ def _xtrim(call: Call, cmd: Command) -> Any:
     return removed
 
 
-@command("XLEN", 2, "readonly fast", ONE)
+@COMMANDS.command("XLEN", 2, "readonly fast", ONE)
 def _xlen(call: Call, cmd: Command) -> Any:
     stream = call.look(cmd[1], Stream)
     return 0 if stream is None else len(stream)
@@ -356,7 +362,7 @@ def _range(call: Call, cmd: Command, *, reverse: bool) -> Any:
     words = list(cmd[4:])
     while words:
         if words.pop(0).upper() != b"COUNT" or not words:
-            raise Error(SYNTAX)
+            raise BadSyntax
         most = max(0, integer(words.pop(0)))
     stream = call.look(cmd[1], Stream)
     if stream is None:
@@ -367,17 +373,17 @@ def _range(call: Call, cmd: Command, *, reverse: bool) -> Any:
     return [entry(entry_id, stream.entries[entry_id]) for entry_id in found]
 
 
-@command("XRANGE", -4, "readonly", ONE)
+@COMMANDS.command("XRANGE", -4, "readonly", ONE)
 def _xrange(call: Call, cmd: Command) -> Any:
     return _range(call, cmd, reverse=False)
 
 
-@command("XREVRANGE", -4, "readonly", ONE)
+@COMMANDS.command("XREVRANGE", -4, "readonly", ONE)
 def _xrevrange(call: Call, cmd: Command) -> Any:
     return _range(call, cmd, reverse=True)
 
 
-@command("XDEL", -3, "write fast", ONE)
+@COMMANDS.command("XDEL", -3, "write fast", ONE)
 def _xdel(call: Call, cmd: Command) -> Any:
     stream = call.look(cmd[1], Stream)
     if stream is None:
@@ -392,7 +398,7 @@ def _xdel(call: Call, cmd: Command) -> Any:
     return removed
 
 
-@command("XSETID", -3, "write denyoom fast", ONE)
+@COMMANDS.command("XSETID", -3, "write denyoom fast", ONE)
 def _xsetid(call: Call, cmd: Command) -> Any:
     entry_id = stream_id(cmd[2])
     added, deleted = None, FIRST_ID
@@ -411,7 +417,7 @@ def _xsetid(call: Call, cmd: Command) -> Any:
                     "max_deleted_entry_id"
                 )
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     stream = call.look(cmd[1], Stream)
     if stream is None:
         raise Error(NO_SUCH_KEY)

@@ -5,35 +5,29 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from targets.engine.execution import (
-    ALL,
-    INT64,
-    NOT_A_FLOAT,
-    ONE,
-    SYNTAX,
-    Call,
-    command,
-    integer,
-    printable,
-)
-from targets.engine.resp import OK, Command, Error, Map
+from targets.engine.execution import Call, Commands
+from targets.engine.parsing import INT64, NOT_A_FLOAT, integer, printable
+from targets.engine.resp import OK, BadSyntax, Command, Error, Map
+from targets.engine.table import ALL, ONE
+
+COMMANDS: Commands = Commands()
 
 NUMBER_BYTES_MAX = 4000
 STRING_BYTES_MAX = 512 * 1024 * 1024
 TOO_LONG = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
-@command("GET", 2, "readonly fast", ONE)
+@COMMANDS.command("GET", 2, "readonly fast", ONE)
 def _get(call: Call, cmd: Command) -> Any:
     return call.look(cmd[1], bytes)
 
 
-@command("STRLEN", 2, "readonly fast", ONE)
+@COMMANDS.command("STRLEN", 2, "readonly fast", ONE)
 def _strlen(call: Call, cmd: Command) -> Any:
     return len(call.look(cmd[1], bytes) or b"")
 
 
-@command("MGET", -2, "readonly fast", ALL)
+@COMMANDS.command("MGET", -2, "readonly fast", ALL)
 def _mget(call: Call, cmd: Command) -> Any:
     values = [call.peek(key) for key in cmd[1:]]
     return [value if isinstance(value, bytes) else None for value in values]
@@ -63,7 +57,7 @@ def _set_options(call: Call, words: list[bytes]) -> SetOptions:
         elif word in (b"EX", b"PX", b"EXAT", b"PXAT") and words and not (expire or keep_ttl):
             expire = word, words.pop(0)
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     end_ms = None if expire is None else _end_ms(call, *expire, "set")
     return SetOptions(condition, get, keep_ttl, end_ms)
 
@@ -78,7 +72,7 @@ def _end_ms(call: Call, unit: bytes, word: bytes, name: str) -> int:
     return end_ms
 
 
-@command("SET", -3, "write denyoom", ONE)
+@COMMANDS.command("SET", -3, "write denyoom", ONE)
 def _set(call: Call, cmd: Command) -> Any:
     key, value = cmd[1], cmd[2]
     if len(cmd) == 3:
@@ -117,17 +111,17 @@ def _setex_of(call: Call, cmd: Command, unit: bytes) -> Any:
     return OK
 
 
-@command("SETEX", 4, "write denyoom", ONE)
+@COMMANDS.command("SETEX", 4, "write denyoom", ONE)
 def _setex(call: Call, cmd: Command) -> Any:
     return _setex_of(call, cmd, b"EX")
 
 
-@command("PSETEX", 4, "write denyoom", ONE)
+@COMMANDS.command("PSETEX", 4, "write denyoom", ONE)
 def _psetex(call: Call, cmd: Command) -> Any:
     return _setex_of(call, cmd, b"PX")
 
 
-@command("SETNX", 3, "write denyoom fast", ONE)
+@COMMANDS.command("SETNX", 3, "write denyoom fast", ONE)
 def _setnx(call: Call, cmd: Command) -> Any:
     if call.peek(cmd[1]) is not None:
         return 0
@@ -135,7 +129,7 @@ def _setnx(call: Call, cmd: Command) -> Any:
     return 1
 
 
-@command("GETSET", 3, "write denyoom fast", ONE)
+@COMMANDS.command("GETSET", 3, "write denyoom fast", ONE)
 def _getset(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes)
     call.put(cmd[1], cmd[2], keep_ttl=False)
@@ -143,7 +137,7 @@ def _getset(call: Call, cmd: Command) -> Any:
     return before
 
 
-@command("GETDEL", 2, "write fast", ONE)
+@COMMANDS.command("GETDEL", 2, "write fast", ONE)
 def _getdel(call: Call, cmd: Command) -> Any:
     value = call.look(cmd[1], bytes)
     if value is not None:
@@ -152,7 +146,7 @@ def _getdel(call: Call, cmd: Command) -> Any:
     return value
 
 
-@command("GETEX", -2, "write fast", ONE)
+@COMMANDS.command("GETEX", -2, "write fast", ONE)
 def _getex(call: Call, cmd: Command) -> Any:
     unit, word = _getex_option(list(cmd[2:]))
     value = call.look(cmd[1], bytes)
@@ -180,10 +174,10 @@ def _getex_option(words: list[bytes]) -> tuple[bytes | None, bytes]:
         return unit, b""
     if unit in (b"EX", b"PX", b"EXAT", b"PXAT") and len(words) == 2:
         return unit, words[1]
-    raise Error(SYNTAX)
+    raise BadSyntax
 
 
-@command("MSET", -3, "write denyoom", (1, -1, 2))
+@COMMANDS.command("MSET", -3, "write denyoom", (1, -1, 2))
 def _mset(call: Call, cmd: Command) -> Any:
     if len(cmd) % 2 == 0:
         raise Error("ERR wrong number of arguments for 'mset' command")
@@ -193,7 +187,7 @@ def _mset(call: Call, cmd: Command) -> Any:
     return OK
 
 
-@command("MSETNX", -3, "write denyoom", (1, -1, 2))
+@COMMANDS.command("MSETNX", -3, "write denyoom", (1, -1, 2))
 def _msetnx(call: Call, cmd: Command) -> Any:
     if len(cmd) % 2 == 0:
         raise Error("ERR wrong number of arguments for 'msetnx' command")
@@ -205,7 +199,7 @@ def _msetnx(call: Call, cmd: Command) -> Any:
     return 1
 
 
-@command("APPEND", 3, "write denyoom fast", ONE)
+@COMMANDS.command("APPEND", 3, "write denyoom fast", ONE)
 def _append(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes) or b""
     if len(before) + len(cmd[2]) > STRING_BYTES_MAX:
@@ -225,17 +219,17 @@ def _range(call: Call, cmd: Command) -> Any:
     return value[first : last + 1]
 
 
-@command("GETRANGE", 4, "readonly", ONE)
+@COMMANDS.command("GETRANGE", 4, "readonly", ONE)
 def _getrange(call: Call, cmd: Command) -> Any:
     return _range(call, cmd)
 
 
-@command("SUBSTR", 4, "readonly", ONE)
+@COMMANDS.command("SUBSTR", 4, "readonly", ONE)
 def _substr(call: Call, cmd: Command) -> Any:
     return _range(call, cmd)
 
 
-@command("SETRANGE", 4, "write denyoom", ONE)
+@COMMANDS.command("SETRANGE", 4, "write denyoom", ONE)
 def _setrange(call: Call, cmd: Command) -> Any:
     offset, part = integer(cmd[2]), cmd[3]
     if offset < 0:
@@ -263,22 +257,22 @@ def _increment(call: Call, key: bytes, by: int) -> int:
     return after
 
 
-@command("INCR", 2, "write denyoom fast", ONE)
+@COMMANDS.command("INCR", 2, "write denyoom fast", ONE)
 def _incr(call: Call, cmd: Command) -> Any:
     return _increment(call, cmd[1], 1)
 
 
-@command("INCRBY", 3, "write denyoom fast", ONE)
+@COMMANDS.command("INCRBY", 3, "write denyoom fast", ONE)
 def _incrby(call: Call, cmd: Command) -> Any:
     return _increment(call, cmd[1], integer(cmd[2]))
 
 
-@command("DECR", 2, "write denyoom fast", ONE)
+@COMMANDS.command("DECR", 2, "write denyoom fast", ONE)
 def _decr(call: Call, cmd: Command) -> Any:
     return _increment(call, cmd[1], -1)
 
 
-@command("DECRBY", 3, "write denyoom fast", ONE)
+@COMMANDS.command("DECRBY", 3, "write denyoom fast", ONE)
 def _decrby(call: Call, cmd: Command) -> Any:
     by = integer(cmd[2])
     if by == -INT64:
@@ -286,7 +280,7 @@ def _decrby(call: Call, cmd: Command) -> Any:
     return _increment(call, cmd[1], -by)
 
 
-@command("INCRBYFLOAT", 3, "write denyoom fast", ONE)
+@COMMANDS.command("INCRBYFLOAT", 3, "write denyoom fast", ONE)
 def _incrbyfloat(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes)
     number = exact(b"0" if before is None else before, NOT_A_FLOAT)
@@ -368,7 +362,7 @@ def _extended(number: Fraction) -> Fraction:
 # --- the longest common subsequence
 
 
-@command("LCS", -3, "readonly", (1, 2, 1))
+@COMMANDS.command("LCS", -3, "readonly", (1, 2, 1))
 def _lcs(call: Call, cmd: Command) -> Any:
     values = [call.peek(key) for key in cmd[1:3]]
     if any(value is not None and not isinstance(value, bytes) for value in values):
@@ -392,7 +386,7 @@ def _lcs_options(words: list[bytes]) -> tuple[bool, bool, bool, int]:
         elif word == b"MINMATCHLEN" and words:
             least = max(0, integer(words.pop(0)))
         else:
-            raise Error(SYNTAX)
+            raise BadSyntax
     if length and idx:
         raise Error("ERR If you want both the length and indexes, please just use IDX.")
     return length, idx, with_length, least

@@ -1,4 +1,4 @@
-"""`python -m targets.memorydb_py`: a node, an AZ of the log, or a snapshotter, for real."""
+"""`python -m targets.memorydb_py`: a node, an AZ of the log, or a snapshotter as a real process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import signal
 import sys
 from pathlib import Path
 
-from harness.host import Address, RealHost, run_real
+from harness.host import Address, Host, RealHost, run_real
 from targets.memorydb_py.log.service import AzSettings, serve_az
-from targets.memorydb_py.node.place import Place, Usage
-from targets.memorydb_py.node.server import Node
+from targets.memorydb_py.node.context import NodeContext, Usage
 from targets.memorydb_py.node.settings import Settings
-from targets.memorydb_py.snapshots.objects import Directory
+from targets.memorydb_py.processes import Parts
+from targets.memorydb_py.snapshots.objects import Directory, Objects
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 
@@ -30,17 +30,19 @@ def named(texts: list[str]) -> dict[str, Address]:
 
 
 def usage() -> Usage:
-    """Of this process."""
-    told = resource.getrusage(resource.RUSAGE_SELF)
-    peak = told.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """Return the resource usage of this process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     memory = peak
     with contextlib.suppress(OSError):  # not everywhere
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         memory = pages * resource.getpagesize()
-    return Usage(os.getpid(), memory, max(peak, memory), told.ru_utime, told.ru_stime)
+    return Usage(os.getpid(), memory, max(peak, memory), used.ru_utime, used.ru_stime)
 
 
-def main() -> None:
+def main(parts: Parts | None = None) -> None:
+    """Run a process. `parts`: what a node is made of."""
+    parts = parts or Parts()
     parser = argparse.ArgumentParser(prog="python -m targets.memorydb_py", description=__doc__)
     parser.add_argument("role", choices=["node", "az", "snapshotter"])
     parser.add_argument("--name", required=True)
@@ -73,17 +75,23 @@ def main() -> None:
     if given.role == "snapshotter":
         if objects is None:
             parser.error("--snapshots: say where they go")
-        wanted = SnapshotSettings(azs=list(azs), every=given.every, version=settings.engine_version)
-        run_real(serve_snapshotter(host, wanted, objects))
+        run_real(_snapshotter(parts, host, list(azs), objects, given.every, settings))
         return
-    place = Place(azs=list(azs), nodes=named(given.node), objects=objects, usage=usage)
-    node = Node(host, settings, place)
+    context = NodeContext(nodes=named(given.node), objects=objects, usage=usage)
 
     async def serve() -> None:
+        node = parts.node(host, list(azs), settings, context)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, node.shut_down)
         await node.run()
 
     run_real(serve())
+
+
+async def _snapshotter(
+    parts: Parts, host: Host, azs: list[str], objects: Objects, every: int, settings: Settings
+) -> None:
+    wanted = SnapshotSettings(every=every, version=settings.engine_version)
+    await serve_snapshotter(host, parts.log(host, azs), objects, wanted)
 
 
 if __name__ == "__main__":

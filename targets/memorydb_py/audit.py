@@ -1,53 +1,61 @@
-"""A log read from outside: what its copies hold, its effects, what a replay of them makes."""
+"""Reading a log from outside: what its copies contain, its effects, and the data they make."""
 
 from __future__ import annotations
 
-import random
+import asyncio
 from collections.abc import Callable, Container, Sequence
 
-from targets.engine import Call, State
-from targets.engine.digest import digest
+from targets.engine.python import PythonEngine
 from targets.memorydb_py import entries
-from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node.shard import NEVER_MS, Shard
+from targets.memorydb_py.log.interface import Batch, LogCopies, Unreachable
+from targets.memorydb_py.replay import Inapplicable, check
+
+COLLECT_S = 0.25
+COLLECT_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 20.0
+ERRORS = (Inapplicable, entries.Undecodable)  # of `replay`
 
 
 class Copies:
-    """A log as it is read from its AZs, some of it more than once, while they trim it: every batch,
-    and which of them were seen to hold it."""
+    """Every batch of a log, and which of its copies were seen to contain it. The log is read a
+    little at a time, as it is trimmed during the run.
+
+    `log`: all batches. `differing`: in words, where two copies differ.
+    """
 
     def __init__(self) -> None:
         self.log: list[Batch] = []
-        self.differing: list[str] = []  # where two hold something else, in words
+        self.differing: list[str] = []
         self._holders: list[dict[str, None]] = []  # of each batch
-        self._places: dict[int, int] = {}  # of batches, by their last n
+        self._indices: dict[int, int] = {}  # of batches, by their last n
 
     @property
     def last(self) -> int:
-        """n of the last entry that is known."""
+        """The n of the last entry that is known."""
         return self.log[-1].last if self.log else 0
 
-    def take(self, az: str, after: int, batches: Sequence[Batch]) -> None:
-        """What an AZ has after n. Raises ValueError where what is before was never read."""
+    def take(self, copy: str, after: int, batches: Sequence[Batch]) -> None:
+        """Add the batches that a copy has after n; raises ValueError if earlier ones were never
+        read."""
         if after > self.last:
             raise ValueError(f"the entries from {self.last + 1} to {after} were trimmed unread")
         for batch in batches:
-            place = self._places.get(batch.last)
+            index = self._indices.get(batch.last)
             if batch.first == self.last + 1:
-                self._places[batch.last] = len(self.log)
+                self._indices[batch.last] = len(self.log)
                 self.log.append(batch)
-                self._holders.append({az: None})
-            elif place is None or self.log[place] != batch:
-                self.differing.append(f"{az} holds another entry {batch.id}")
+                self._holders.append({copy: None})
+            elif index is None or self.log[index] != batch:
+                self.differing.append(f"{copy} has another entry {batch.id}")
             else:
-                self._holders[place][az] = None
+                self._holders[index][copy] = None
 
-    def entries(self, az: str) -> int:
-        """How many it was seen to hold, as others do or alone."""
-        return self._count(lambda holders: az in holders)
+    def entries(self, copy: str) -> int:
+        """Return how many entries a copy was seen to contain."""
+        return self._count(lambda holders: copy in holders)
 
     def compared(self) -> int:
-        """How many were seen at more than one."""
+        """Return how many entries were seen in more than one copy."""
         return self._count(lambda holders: len(holders) > 1)
 
     def _count(self, counts: Callable[[dict[str, None]], bool]) -> int:
@@ -58,20 +66,62 @@ class Copies:
         )
 
 
+class Collector:
+    """Reads the copies of a log during a run, before entries may be trimmed: each copy in a task of
+    its own, as one that is cut off has nothing new and one that is slow must not delay others."""
+
+    def __init__(self, source: LogCopies) -> None:
+        self.copies = Copies()
+        self._source = source
+        self._read = dict.fromkeys(source.names, 0)  # n up to which each was read
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._collect(name)) for name in self._source.names]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _collect(self, name: str) -> None:
+        while True:
+            await asyncio.sleep(COLLECT_S)
+            try:
+                await self._read_after(name, self._read[name], COLLECT_TIMEOUT_S)
+            except (Unreachable, ValueError):
+                continue  # another copy may have the entries; if none had, `read_all` finds that
+
+    async def read_all(self) -> int:
+        """Read every copy from where its log begins; return the lowest n up to which one was
+        trimmed. Raises `Unreachable`, and ValueError if entries were trimmed before any copy of
+        them was read."""
+        return min([await self._read_after(name, 0, READ_TIMEOUT_S) for name in self._source.names])
+
+    async def _read_after(self, name: str, after: int, timeout_s: float) -> int:
+        def take(after: int, batches: Sequence[Batch]) -> None:
+            self.copies.take(name, after, batches)
+            self._read[name] = batches[-1].last if batches else after
+
+        return await self._source.read(name, after, take, timeout_s)
+
+
 def replay(
     log: Sequence[Batch], positions: Container[int] = ()
 ) -> tuple[list[tuple[int, list[list[str]]]], str, dict[int, str]]:
-    """((n, [words]) of every entry with effects, the digest of what they make, and of what they
-    make up to the batches that end at some positions)."""
-    state = State()
-    call = Call(state, NEVER_MS, random.Random(0))  # effects hold no chance
+    """Return (n, [words]) of every entry with effects, the digest of the data that they make, and
+    the digests at some positions, if batches end there. Raises `Inapplicable` and
+    `Undecodable`."""
+    engine = PythonEngine()
     effects: list[tuple[int, list[list[str]]]] = []
     made = {}
     for batch in log:
         for n, entry in enumerate(entries.decode(batch.payload), batch.first):
-            if entries.is_effects(entry) and entry:
+            if not isinstance(entry, entries.Control) and entry:
                 effects.append((n, [[w.decode("latin-1") for w in words] for words in entry]))
-                Shard.apply_effects(call, entry)
+                check(engine.apply(entry))
         if batch.last in positions:
-            made[batch.last] = digest(state).decode()
-    return effects, digest(state).decode(), made
+            made[batch.last] = engine.digest().decode()
+    return effects, engine.digest().decode(), made

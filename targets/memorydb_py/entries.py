@@ -1,49 +1,75 @@
-"""What a shard's log holds: effects of commands, and who leads."""
+"""The entries of a shard's log: effects of commands, and changes of leadership.
+
+An entry with effects is a list of commands, each a list of bytes, which are applied together. The
+other entries are `Leader`, `Renew` and `Release`; in the log they are lists that begin with a
+number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from targets.engine.resp import Command
 
-# An entry is a list: effects, each a list of bytes, applied together; or one of these:
-LEADER = 0  # [LEADER, node, nonce, version of its engine and so of its entries]
-RENEW = 1  # [RENEW, checksum of everything before its batch]
-RELEASE = 2  # [RELEASE, successor or nil]
 
-Entry = list[Any]
+class Leader(NamedTuple):
+    """A node has become the primary. `nonce`: makes the entry unlike any other. `version`: the
+    engine version of the entries that it will append."""
+
+    node: str
+    nonce: int
+    version: int
+
+
+class Renew(NamedTuple):
+    """The primary renews its lease. `checksum`: the running checksum of all batches before it."""
+
+    checksum: int
+
+
+class Release(NamedTuple):
+    """The primary gives up its lease. `successor`: the node that may campaign at once, or None."""
+
+    successor: str | None
+
+
+Effects = Sequence[Sequence[bytes]]
+Control = Leader | Renew | Release
+Entry = Effects | Control
+_TYPES: tuple[type[Control], ...] = (Leader, Renew, Release)  # numbered from 0
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[Entry])
+_decoder = msgspec.msgpack.Decoder(list[list[list[bytes] | int | str | None]])
 
 
-def leader(node: str, nonce: int, version: int) -> Entry:
-    return [LEADER, node, nonce, version]
+class Undecodable(Exception):
+    """A payload that is not a list of entries of this or an earlier version."""
 
 
-def version_of(leader: Entry) -> int:
-    """Of the engine that writes the entries under a leadership entry."""
-    return int(leader[3])
-
-
-def renew(checksum: int) -> Entry:
-    return [RENEW, checksum]
-
-
-def release(successor: str | None) -> Entry:
-    return [RELEASE, successor]
-
-
-def encode(entries: Sequence[Entry | Sequence[Command]]) -> bytes:
-    """The payload of a batch."""
+def encode(entries: Sequence[Sequence[Command]]) -> bytes:
+    """Return the payload of a batch of entries with effects."""
     return _encoder.encode(entries)
 
 
+def encode_control(entry: Control) -> bytes:
+    """Return the payload of a batch of one entry about leadership."""
+    return _encoder.encode([[_TYPES.index(type(entry)), *entry]])
+
+
 def decode(payload: bytes) -> list[Entry]:
-    return _decoder.decode(payload)
+    """Return the entries of a batch; raises `Undecodable`."""
+    try:
+        found: list[Any] = _decoder.decode(payload)
+        return [e if not e or type(e[0]) is list else _control(e) for e in found]
+    except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as e:
+        raise Undecodable(f"an entry can't be decoded: {e}") from e
 
 
-def is_effects(entry: Entry) -> bool:
-    return not entry or type(entry[0]) is not int
+def _control(fields: list[Any]) -> Control:
+    kind, *values = fields
+    if not isinstance(kind, int) or not 0 <= kind < len(_TYPES):
+        raise ValueError(f"its kind is {kind!r}")
+    known = _TYPES[kind]
+    return msgspec.convert(values[: len(known._fields)], known)  # later versions may add fields

@@ -15,19 +15,18 @@ from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
 from harness.targets import Digests, Disturbance, LogEntry, TargetInfo, TargetOptions
-from targets.engine.digest import digest
+from targets.engine.python import PythonEngine
 from targets.engine.rdb import Malformed
 from targets.memorydb_py import audit
-from targets.memorydb_py.log import inspect
-from targets.memorydb_py.log.interface import Batch
+from targets.memorydb_py.log.inspect import AzCopies
+from targets.memorydb_py.log.interface import LogCopies, Unreachable
 from targets.memorydb_py.log.service import AzSettings, serve_az
-from targets.memorydb_py.node.information import VERSION
-from targets.memorydb_py.node.place import Place
-from targets.memorydb_py.node.server import serve
+from targets.memorydb_py.node.commands.information import VERSION
+from targets.memorydb_py.node.context import NodeContext
 from targets.memorydb_py.node.settings import Settings
-from targets.memorydb_py.node.shard import Inapplicable
+from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.snapshots.objects import Directory, Objects, Shared
-from targets.memorydb_py.snapshots.snapshot import positions, read
+from targets.memorydb_py.snapshots.snapshot import positions, read, restore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 AZS: Sequence[str] = ("az1", "az2", "az3")
@@ -37,8 +36,6 @@ ASK_TIMEOUT_S = 0.3
 AUDIT_TRIES = 20
 SNAPSHOTTER = "snapshotter"
 SNAPSHOTS = 1000  # one every so many entries
-COLLECT_S = 0.25
-COLLECT_TIMEOUT_S = 1.0
 HAND_OVER_NS = 3 * 10**9
 
 
@@ -59,6 +56,8 @@ class MemoryDB:
     hands_over = True
     azs = AZS
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
+
+    parts: Parts = Parts()
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.options = options
@@ -83,9 +82,8 @@ class MemoryDB:
         self._objects: Objects | None = None
         if self._every:
             env.declare(SNAPSHOTTER, "n1")
-        self._copies = audit.Copies()  # as they were read during the run, where they are trimmed
-        self._read = dict.fromkeys(AZS, 0)  # n, of each
-        self._collecting: list[asyncio.Task[None]] = []
+        self._copies = self.copies()
+        self._collector = audit.Collector(self._copies)
         self._created: dict[str, None] = {}
         self._primary: str | None = None
         self._asked = -(10**10)
@@ -108,11 +106,11 @@ class MemoryDB:
         node, objects = self.env.processes[SNAPSHOTTER], self._objects
         near = self._near(node)
         version = self._settings.engine_version
-        settings = SnapshotSettings(azs=near, every=self._every, version=version)
+        settings = SnapshotSettings(every=self._every, version=version)
 
         async def main(host: Host) -> None:
             assert objects is not None
-            await serve_snapshotter(host, settings, objects)
+            await serve_snapshotter(host, self.parts.log(host, near), objects, settings)
 
         argv = self._argv("snapshotter", SNAPSHOTTER, near)
         argv += ["--every", str(self._every), "--option", f"engine-version={version}"]
@@ -142,11 +140,11 @@ class MemoryDB:
     def _node(self, name: str) -> ProcessSpec:
         near = self._near(name)
         nodes = self._node_addresses()
-        place = Place(azs=near, nodes=nodes, objects=self._objects)
+        context = NodeContext(nodes=nodes, objects=self._objects)
         settings = self._settings
 
         async def main(host: Host) -> None:
-            await serve(host, settings, place)
+            await self.parts.node(host, near, settings, context).run()
 
         argv = self._argv("node", name, near)
         for node, (host, port) in nodes.items():
@@ -180,8 +178,7 @@ class MemoryDB:
         for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:
-            loop = asyncio.get_running_loop()
-            self._collecting = [loop.create_task(self._collect(az)) for az in AZS]
+            self._collector.start()
         await self.settle(START_TIMEOUT_S)
 
     async def restart(self, process: str) -> None:
@@ -307,61 +304,43 @@ class MemoryDB:
 
     async def readmitted(self, process: str) -> bool:
         try:
-            return await inspect.is_member(self.env.control_address(process))
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            return await self._copies.is_voter(process)
+        except Unreachable:
             return False
 
     # --- the log, read from outside
 
-    async def _collect(self, az: str) -> None:
-        """Read what is new in the log before it may be trimmed, for ever: of each AZ by itself, as
-        one that is cut off knows nothing new, and one that is slow holds up no other."""
-        while True:
-            await asyncio.sleep(COLLECT_S)
-            if await self.env.state(az) != "running":
-                continue
-            try:
-                await self._read_copy(az, self._read[az], COLLECT_TIMEOUT_S)
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-                continue  # another may have it; the audit says so if none had
-
-    async def _read_copy(self, az: str, after: int, timeout_s: float) -> int:
-        """See `inspect.read_from`."""
-
-        def take(after: int, batches: Sequence[Batch]) -> None:
-            self._copies.take(az, after, batches)
-            self._read[az] = batches[-1].last if batches else after
-
-        return await inspect.read_from(self.env.control_address(az), after, take, timeout_s)
+    def copies(self) -> LogCopies:
+        """Return the copies of the log, for the audit."""
+        return AzCopies(AZS, self.env.control_address)
 
     async def audit(self) -> tuple[list[LogEntry], Digests]:
         """When nothing is written any more; expiry may go on for a moment."""
-        copies = self._copies
-        for collecting in self._collecting:
-            collecting.cancel()
+        copies = self._collector.copies
+        await self._collector.stop()
         try:
+            names = self._copies.names
             for _ in range(AUDIT_TRIES):
                 snapshots = await self._snapshots()
-                trimmed = [await self._read_copy(az, 0, inspect.READ_TIMEOUT_S) for az in AZS]
+                trimmed = await self._collector.read_all()
                 nodes = {
                     node: str(await self.ask(node, "DEBUG", "DIGEST")) for node in self.env.nodes
                 }
                 effects, replay, made = audit.replay(copies.log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
-                if len(set(held.values())) == 1 and all(copies.entries(az) for az in AZS):
+                if len(set(held.values())) == 1 and all(map(copies.entries, names)):
                     break  # else an AZ may not have heard yet what is committed
                 await asyncio.sleep(0.1)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, EnvironmentFailed, ValueError,
-                Inapplicable) as e:  # fmt: skip
+        except (OSError, ValueError, EnvironmentFailed, Unreachable, *audit.ERRORS) as e:
             return [], Digests(error=f"{type(e).__name__}: {e}"[:200])
         return effects, Digests(
             nodes=nodes,
             replay=replay,
-            copies={az: copies.entries(az) for az in AZS},
+            copies={name: copies.entries(name) for name in names},
             compared=copies.compared(),
             differing=copies.differing[:20],
             entries=copies.last,
-            trimmed=min(trimmed),
+            trimmed=trimmed,
             snapshots={name: (held, made.get(n)) for name, (n, held) in snapshots.items()},
         )
 
@@ -372,8 +351,10 @@ class MemoryDB:
             return found
         for n, name in positions(await self._objects.names()):
             try:
-                held = await read(await self._objects.get(name))
-                found[name] = held.id.n, digest(held.state).decode()
+                snapshot = read(await self._objects.get(name))
+                engine = PythonEngine(sharded=True)
+                await restore(engine, snapshot)
+                found[name] = snapshot.id.n, engine.digest().decode()
             except FileNotFoundError:
                 continue  # it has been deleted meanwhile
             except Malformed as e:
@@ -410,10 +391,10 @@ class MemoryDB:
         return []
 
     async def close(self) -> None:
-        for task in (self._asking, *self._collecting):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await self._collector.stop()
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         for connection in self._control.values():
             await connection.close()
 

@@ -222,7 +222,7 @@ def test_a_small_benchmark(tmp_path: Path, nothing_left: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--servers", "mysql"], "--servers mysql: there are memorydb, redis, valkey"),
+        (["--servers", "mysql"], "--servers mysql: choose from memorydb, redis, valkey"),
         (["--servers", ","], "--servers: name at least one"),
         (["--clients", "1,x"], "--clients 1,x: give whole numbers such as 1,10,50"),
         (["--sizes", "0"], "--sizes 0: give whole numbers"),

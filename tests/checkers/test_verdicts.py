@@ -84,7 +84,7 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
             {"faults": ["kill"]}, "kill had no effect (0 injected, 1 skipped)",
         ),
         (reads(1), {"final": True}, "ended before the final reads"),
-        (reads(1), {"end": False}, "did not come to its end"),
+        (reads(1), {"end": False}, "the run did not complete"),
         (
             [("invoke", NEMESIS, "settle"), ("info", NEMESIS, "settle", None, "n2 is not up")],
             {}, "did not settle after healing: n2 is not up",

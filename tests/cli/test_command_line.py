@@ -96,9 +96,9 @@ def test_demo_tells_both_sides_and_exits_0(nothing_left: Path) -> None:
     assert "GET A at n1: 2  (A is still waiting)" in out
     assert "GET A at n2: 1  (B had read 2)" in out
     assert "no answer either, A's write may yet be lost" in out
-    assert "disconnected, it was told nothing" in out
+    assert "disconnected without a reply" in out
     vanilla, reference = [x.split()[1] for x in out.splitlines() if x.startswith("report ")]
-    assert "what was read is gone" in (nothing_left / vanilla).read_text()
+    assert "a value that was read is lost" in (nothing_left / vanilla).read_text()
     for report in (vanilla, reference):
         folder = str((nothing_left / report).parent)
         assert harness(nothing_left, "report", folder)[0] == 0
@@ -129,10 +129,10 @@ def test_commands_that_only_tell(tmp_path: Path, command: str) -> None:
 BAD = {
     "run --binary /no/such/server": "--binary: /no/such/server is not an executable file",
     "run --binary /bin/true": "/bin/true is not a Redis or Valkey server",
-    "run --target mysql": "unknown target 'mysql'; there are: memorydb, redis,",
+    "run --target mysql": "unknown target 'mysql'; available: memorydb, redis,",
     "run --target nowhere:Thing": "can't load the target 'nowhere:Thing'",
-    "run --workload chess": "unknown workload 'chess'; there are: commands, counter, lock,",
-    "run --nemesis meteor": "unknown fault 'meteor'; there are: clock-drift, clock-jump,",
+    "run --workload chess": "unknown workload 'chess'; available: commands, counter, lock,",
+    "run --nemesis meteor": "unknown fault 'meteor'; available: clock-drift, clock-jump,",
     "run --nemesis partition-ring": "needs at least 4 nodes",
     "run --nodes 1 --nemesis failover": "needs at least 2 nodes",
     "run --nodes ²": "--nodes ²: give a number",
@@ -143,7 +143,7 @@ BAD = {
     "run --nodes 99": "--nodes must be between 1 and 20",
     "run --nodes 127.0.0.1:1 --port 7000": "--port is for servers that the harness starts",
     "run --tls": "for servers that already run",
-    "run --junit no/such/folder/j.xml": "--junit: there is no folder no/such/folder",
+    "run --junit no/such/folder/j.xml": "--junit: no such folder: no/such/folder",
     "check pairs.jsonl --model register": "every value is a pair",
     "run --option appendonly": "--option appendonly: give name=value, as in appendonly=yes",
     "run --option save='": "--option save=': No closing quotation",
@@ -156,7 +156,7 @@ BAD = {
     "run --nodes 127.0.0.1:1 --nemesis kill": "the external environment can't kill processes",
     "run --nodes 127.0.0.1:1 --nemesis all": "injects no faults",
     "run --env external": "--env external: give --nodes host:port",
-    "run --env mars": "unknown environment 'mars'; there are: external, local, simulated",
+    "run --env mars": "unknown environment 'mars'; available: external, local, simulated",
     "run --env local --nodes 127.0.0.1:1": "--env local starts its own nodes: give how many",
     "run --plan missing.json": "--plan: can't read missing.json: No such file",
     "run --nemesis os:path": "can't load the fault 'os:path': it is not a class",
@@ -173,12 +173,12 @@ BAD = {
     "fly": "No such command 'fly'",
     "check missing.jsonl": "missing.jsonl is not a run",
     "check missing.jsonl --model register": "can't read missing.jsonl: No such file",
-    "check torn.jsonl --model chess": "unknown model 'chess'; there are: bank, cas-register",
-    "check torn.jsonl --model list": "model list knows append and read, not 'write'",
+    "check torn.jsonl --model chess": "unknown model 'chess'; available: bank, cas-register",
+    "check torn.jsonl --model list": "model list supports append and read, not 'write'",
     "check broken.jsonl --model register": "broken.jsonl:1: not an operation",
     "check torn.jsonl --model register --independent": "is not [key, value]",
     "check": "Missing argument",
-    "report nowhere": "nowhere is not a run: there is no test.json in it",
+    "report nowhere": "nowhere is not a run: it has no test.json",
     "demo --binary /no/such/server": "is not an executable file",
     "demo --results /proc/nowhere": "can't create /proc/nowhere/",
 }
@@ -276,7 +276,7 @@ def test_sigkill_leaves_nothing_running_and_a_history_that_can_be_checked(
     assert (made / "history.jsonl").stat().st_size > 10_000
     code, out, err = harness(nothing_left, "check", str(made))
     assert code == 2, (out, err)
-    assert "the run did not come to its end" in out
+    assert "the run did not complete" in out
     code, out, _ = harness(nothing_left, "check", str(made / "history.jsonl"), "--model",
                            "cas-register", "--independent")  # fmt: skip
     assert (code, out.split()[0]) == (0, "valid")

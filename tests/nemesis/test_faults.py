@@ -226,7 +226,7 @@ def test_all_takes_what_can_be_done() -> None:
 @pytest.mark.parametrize(
     ("names", "place", "target", "said"),
     [
-        ("earthquake", Place(), WithFailover(), "unknown fault 'earthquake'; there are: clock-dr"),
+        ("earthquake", Place(), WithFailover(), "unknown fault 'earthquake'; available: clock-dr"),
         ("failover", Place(), Plain(), "target plain has no operator failover ("),
         ("kill", EXTERNAL, WithFailover(),
          "the external environment can't kill processes (local, simulated can)"),

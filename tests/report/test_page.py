@@ -110,4 +110,4 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     ).stdout  # fmt: skip
     assert dom.count('class="op stuck"') == 1
     assert dom.count("<svg") == 3
-    assert "what was read is gone" in text_of(dom)
+    assert "a value that was read is lost" in text_of(dom)

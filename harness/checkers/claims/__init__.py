@@ -1,1 +1,1 @@
-"""Claims that runs are judged for, by accounting instead of a model."""
+"""Checkers of the claims of runs that need no model."""

@@ -1,4 +1,4 @@
-"""Sets and counters: what was acknowledged, and what is there in the end."""
+"""Sets and counters: acknowledged operations against the final reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.history.recorded import Recorded, is_primary_operation
 
 
 def sample(values: Any) -> list[Any]:
-    """Some of them, for the evidence."""
+    """Return the first 20 values in order, for the evidence."""
     return sorted(values)[:20]
 
 
@@ -22,12 +22,12 @@ def _unread(keys: set[Hashable], evidence: dict[str, Any]) -> Verdict:
 
 
 class SetAccounting:
-    """`add` of unique elements, `read` of all members of a key.
+    """Accounts for `add` of unique elements and `read` of all members, by key.
 
-    lost: acknowledged, absent at the end. doubled: there more than once, or an acknowledged add
-    that found its element present. unexpected: there although its add failed, or nobody added
-    it. recovered: of unknown outcome, there. stale: acknowledged before a read began, absent from
-    that read, there at the end.
+    Elements are lost: acknowledged, but absent from the final read; doubled: present more than
+    once, or already present when they were added; unexpected: present, but their add failed or was
+    never invoked; recovered: present, their add of unknown outcome; stale: acknowledged before a
+    read was invoked and present at the end, but absent from that read.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -65,17 +65,17 @@ class SetAccounting:
             "stale_sample": sample(stale),
         }
         wrong = {
-            "acknowledged adds are lost": lost,
-            "elements are doubled": doubled,
-            "elements are there though never added": unexpected,
-            "acknowledged adds were missing from a later read": stale,
+            "acknowledged elements are lost": lost,
+            "elements are duplicates": doubled,
+            "elements are present but were never added": unexpected,
+            "acknowledged elements were missing from a later read": stale,
         }
-        said = [f"{len(found)} {what}" for what, found in wrong.items() if found]
-        if said:
+        problems = [f"{len(found)} {what}" for what, found in wrong.items() if found]
+        if problems:
             return Verdict(
                 valid=False,
                 evidence=evidence,
-                why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(said),
+                why=f"of {len(by_type['ok'])} acknowledged adds: " + "; ".join(problems),
             )
         if unread:
             return _unread(unread, evidence)
@@ -84,7 +84,7 @@ class SetAccounting:
         return Verdict(
             valid=True,
             evidence=evidence,
-            why=(f"all {len(by_type['ok'])} acknowledged adds are there, once"),
+            why=f"all {len(by_type['ok'])} acknowledged elements are present exactly once",
         )
 
     @staticmethod
@@ -110,11 +110,11 @@ class SetAccounting:
 
 
 class CounterAccounting:
-    """`add` of positive amounts, `read` of the sum, by key.
+    """Accounts for `add` of positive amounts and `read` of the sum, by key.
 
-    At every instant a counter lies between the sum of acknowledged adds and the sum of all that
-    may have happened by then. Final values outside are lost or doubled; reads outside are stale
-    or too high.
+    At every instant a counter lies between the sum of the acknowledged adds and the sum of all
+    adds invoked by then that did not fail. A final value below these bounds means lost adds, one
+    above doubled adds; other reads out of bounds are stale or too high.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -143,18 +143,18 @@ class CounterAccounting:
             "reads_out_of_bounds": len(wrong_reads),
             "examples": wrong_reads[:20],
         }
-        said = []
+        problems = []
         if lost:
-            said.append(
+            problems.append(
                 f"{sum(lost.values())} of {evidence['acknowledged']} acknowledged "
                 "increments are lost"
             )
         if doubled:
-            said.append(f"{sum(doubled.values())} increments more than were ever asked for")
+            problems.append(f"final values exceed the possible sums by {sum(doubled.values())}")
         if wrong_reads:
-            said.append(f"{len(wrong_reads)} reads lie outside what was possible")
-        if said:
-            return Verdict(valid=False, why="; ".join(said), evidence=evidence)
+            problems.append(f"{len(wrong_reads)} reads are out of bounds")
+        if problems:
+            return Verdict(valid=False, why="; ".join(problems), evidence=evidence)
         if unread:
             return _unread(unread, evidence)
         if not bounds:
@@ -163,8 +163,8 @@ class CounterAccounting:
             valid=True,
             evidence=evidence,
             why=(
-                f"{len(bounds)} counters end between what was acknowledged "
-                f"({evidence['acknowledged']}) and what was possible ({evidence['possible']})"
+                f"{len(bounds)} counters end between the acknowledged sum "
+                f"({evidence['acknowledged']}) and the possible sum ({evidence['possible']})"
             ),
         )
 

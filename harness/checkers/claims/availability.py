@@ -1,4 +1,4 @@
-"""When nothing succeeded, and how long it took to recover. Measured, not judged."""
+"""Windows without a success, and times to recover. Measured, not judged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ GAP_NS = 500_000_000
 
 
 class Availability:
-    """Windows of at least half a second without a success of an operation on the primary, and
-    after each healing the time until the next one."""
+    """Measures windows of at least half a second without a successful operation on the primary, and
+    the time from each healing to the next success."""
 
     def check(self, recorded: Recorded, /) -> Verdict:
         times = sorted(
@@ -39,8 +39,8 @@ class Availability:
                         "ms": None if after is None else round((after - event.time) / 1e6, 1),
                     }
                 )
-        away = sum(g["to"] - g["from"] for g in gaps)
-        share = 1 - away / max(1, end - begin)
+        unavailable = sum(g["to"] - g["from"] for g in gaps)
+        share = 1 - unavailable / max(1, end - begin)
         slowest = max((r["ms"] for r in recoveries if r["ms"] is not None), default=None)
         why = f"primary available {share:.0%} of the time, {len(gaps)} windows without a success"
         if slowest is not None:

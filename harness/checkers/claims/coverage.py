@@ -1,7 +1,7 @@
-"""Whether a run tested anything: the check that keeps a verdict from being falsely green.
+"""Whether a run tested enough for a verdict of valid to mean anything.
 
-Never false, only true or unknown: a kind of operation that hardly ever succeeded, an announced
-kind of fault without effect, missing final reads, a node that crashed by itself.
+The verdict is never false. It is unknown where a kind of operation hardly ever succeeded, an
+announced kind of fault had no effect, final reads are missing, or a node crashed by itself.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from harness.history.recorded import Recorded, is_primary_operation
 
 
 class FaultCount(msgspec.Struct):
-    """How many faults of a kind began, were skipped instead, could not be injected, and had a
-    measured effect."""
+    """The numbers of faults of a kind that were injected, were skipped, failed to be injected, and
+    had a measured effect."""
 
     injected: int = 0
     skipped: int = 0
@@ -29,8 +29,9 @@ class FaultCount(msgspec.Struct):
 
 
 class Coverage:
-    """`minimum`: successes on the primary that each kind of operation needs before the end.
-    `faults`: kinds that were announced. `final`: whether the workload reads at the end."""
+    """The claim that a run tested enough. `minimum`: by kind of operation, the successes on the
+    primary needed before the final reads. `faults`: the announced kinds. `final`: whether the
+    workload has final reads."""
 
     def __init__(self, *, minimum: Mapping[str, int], faults: Sequence[str], final: bool) -> None:
         self._minimum = dict(minimum)
@@ -56,23 +57,23 @@ class Coverage:
         if missing:
             return Verdict(valid=UNKNOWN, why="; ".join(missing), evidence=evidence)
         ok = sum(c.get("ok", 0) for c in counts.values())
-        said = f"{ok} operations succeeded"
+        why = f"{ok} operations succeeded"
         if faults:
-            said += "; " + ", ".join(
+            why += "; " + ", ".join(
                 f"{c.effective} of {c.injected} {kind} faults had an effect"
                 for kind, c in faults.items()
             )
-        return Verdict(valid=True, why=said, evidence=evidence)
+        return Verdict(valid=True, why=why, evidence=evidence)
 
     def _rare_operations(self, recorded: Recorded) -> Iterator[str]:
         final = recorded.final_index
         counted = count_operations(
             p for p in recorded.primary_pairs if final is None or p.invoke.index < final
         )
-        for f, wanted in self._minimum.items():
-            got = counted.get(f, {}).get("ok", 0)
-            if got < wanted:
-                yield f"only {got} {f} succeeded, {wanted} are needed"
+        for f, needed in self._minimum.items():
+            succeeded = counted.get(f, {}).get("ok", 0)
+            if succeeded < needed:
+                yield f"only {succeeded} {f} succeeded, {needed} are needed"
 
     def _faults_without_effect(self, faults: Mapping[str, FaultCount]) -> Iterator[str]:
         for kind in self._faults:
@@ -91,20 +92,20 @@ class Coverage:
             if unread:
                 yield f"{len(unread)} keys were not read at the end"
         if not recorded.events.of(Ended):
-            yield "the run did not come to its end"
+            yield "the run did not complete"
 
 
 def _what_went_wrong(recorded: Recorded) -> Iterator[str]:
     for event in recorded.events.of(Settled):
         if event.error is not None:
-            yield f"it did not settle after healing: {event.error}"
+            yield f"the nodes did not settle after healing: {event.error}"
     for event in recorded.events:
         if isinstance(event.what, ProcessEnded | Alarm):
             yield f"{event.what.process} {event.what.what}"
 
 
 def _unread(recorded: Recorded, final: int) -> set[Hashable]:
-    """Keys that a final read of the primary was asked for and never gave."""
+    """Return the keys whose final reads on the primary were never answered."""
     reads = [
         p
         for p in recorded.pairs
@@ -115,7 +116,7 @@ def _unread(recorded: Recorded, final: int) -> set[Hashable]:
 
 
 def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
-    """Completions by kind and type."""
+    """Return the number of operations by `f`, then by type; those never completed are `info`."""
     counts: dict[str, Counter[str]] = {}
     for p in pairs:
         counts.setdefault(p.invoke.f, Counter())[p.type] += 1
@@ -123,7 +124,7 @@ def count_operations(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
 
 
 def count_faults(recorded: Recorded) -> dict[str, FaultCount]:
-    """By kind, in alphabetical order."""
+    """Return the counts of each kind of fault, in alphabetical order."""
     counts: dict[str, FaultCount] = {}
     for began, ended in recorded.events.faults():
         count = counts.setdefault(began.what.fault, FaultCount())

@@ -1,4 +1,4 @@
-"""Locks: fencing tokens."""
+"""Locks: the order of fencing tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.history.recorded import Recorded
 
 
 class Grant(NamedTuple):
-    """`call`, `ret`: positions in the history."""
+    """An acquired lock. `call`, `ret`: positions in the history. `time`: of the return, in ns."""
 
     call: int
     ret: int
@@ -20,10 +20,10 @@ class Grant(NamedTuple):
 
 
 class FencingTokens:
-    """`acquire` of (owner, token or None), `release`, `read` of the last token.
+    """Checks tokens of `acquire` of (owner, token or None), and of `read` of the last token.
 
-    A grant that was answered before another was asked for has the smaller token; no token is given
-    twice; the last token is not smaller than any.
+    A grant that returned before another was invoked has the smaller token; no token is granted
+    twice; no grant has a larger token than the final read.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -39,9 +39,9 @@ class FencingTokens:
                         Grant(p.invoke.index, p.done.index, token, owner, p.done.time)
                     )
         wrong: list[dict[str, Any]] = []
-        for lock, given in grants.items():
-            wrong += self._wrong(lock, given)
-            highest = max(g.token for g in given)
+        for lock, of_lock in grants.items():
+            wrong += self._wrong(lock, of_lock)
+            highest = max(g.token for g in of_lock)
             if lock in final and final[lock] < highest:
                 wrong.append({"lock": lock, "what": "forgotten", "token": highest,
                               "last": final[lock]})  # fmt: skip
@@ -57,14 +57,14 @@ class FencingTokens:
             return Verdict(valid=UNKNOWN, why="no lock was granted", evidence=evidence)
         if any(lock not in final for lock in grants):
             return Verdict(valid=UNKNOWN, why="a lock was not read at the end", evidence=evidence)
-        return Verdict(valid=True, why=f"the tokens of {count} grants grow", evidence=evidence)
+        return Verdict(valid=True, why=f"the tokens of {count} grants increase", evidence=evidence)
 
     @staticmethod
-    def _wrong(lock: Hashable, given: list[Grant]) -> list[dict[str, Any]]:
+    def _wrong(lock: Hashable, grants: list[Grant]) -> list[dict[str, Any]]:
         wrong: list[dict[str, Any]] = []
-        by_call = sorted(given)
-        by_ret = sorted(given, key=lambda g: g.ret)
-        before: Grant | None = None  # of the highest token, answered before the call at hand
+        by_call = sorted(grants)
+        by_ret = sorted(grants, key=lambda g: g.ret)
+        before: Grant | None = None  # with the highest token, of those that returned before
         i = 0
         owners: dict[int, int] = {}
         for grant in by_call:

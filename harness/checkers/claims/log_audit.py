@@ -1,4 +1,4 @@
-"""The log of a database as ground truth: what clients were told, held against it."""
+"""Audit of a history against the log of the database as ground truth."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from harness.history.events import Digests, LogRead
 from harness.history.operations import Op
 from harness.history.recorded import Recorded, is_primary_operation
 
-WORDS = 3  # of an effect that tell it from others: command, key, value
+WORDS = 3  # of an effect, which identify it: command, key, value
 
 
 class Traced(Protocol):
-    """A workload whose operations leave effects that can be told from each other."""
+    """A workload whose operations leave distinct effects in the log."""
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
-        """What an operation leaves in the log if it happened: the first words of effects, of which
-        there is no other like it."""
+        """Return what an operation leaves in the log if it happened: the first words of effects,
+        distinct from those of every other operation."""
         ...
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
-        """Effects that must be in the log for what an answered operation showed."""
+        """Return the effects that a successful operation observed, so they must be in the log."""
         ...
 
 
 class LogAudit:
-    """Every acknowledged write is in the log once, none that failed is, one of unknown outcome at
-    most once; every value that was read had been committed; what a replay of the log makes is what
-    every node and every snapshot holds; where copies of the log were seen to hold the same entry,
-    it is the same.
+    """Every acknowledged write is in the log once, no failed one is, one of unknown outcome is at
+    most once; every value that was read had been committed; every node and every snapshot has the
+    digest of a replay of the log; entries that were read from several copies of the log are equal.
 
     Needs the events `LogRead` and `Digests`, at the end.
     """
@@ -49,26 +48,27 @@ class LogAudit:
         digests = found[0].what
         if digests.error is not None:
             return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests.error}")
-        there = Counter(
+        logged = Counter(
             tuple(str(word) for word in effect[:WORDS]) for _, effects in log for effect in effects
         )
-        wrong = self._wrong(recorded, there)
+        wrong = self._wrong(recorded, logged)
         differing = self._differing(digests)
         evidence: dict[str, Any] = {
             "entries": digests.entries or len(log),
-            "effects": sum(there.values()),
+            "effects": sum(logged.values()),
             "wrong": len(wrong),
             "examples": wrong[:20],
             "digests": msgspec.to_builtins(digests),
         }
-        said = [f"{n} {what}" for what, n in Counter(w["what"] for w in wrong).items()]
-        said += differing
-        if said:
-            return Verdict(valid=False, why="; ".join(said), evidence=evidence)
-        unseen = [az for az, entries in digests.copies.items() if not entries]
-        if unseen or not digests.compared:
-            seen = f"nothing of {', '.join(unseen)}" if unseen else "no entry more than once"
-            return Verdict(valid=UNKNOWN, why=f"{seen} was read", evidence=evidence)
+        problems = [f"{n} {what}" for what, n in Counter(w["what"] for w in wrong).items()]
+        problems += differing
+        if problems:
+            return Verdict(valid=False, why="; ".join(problems), evidence=evidence)
+        unread = [az for az, entries in digests.copies.items() if not entries]
+        if unread or not digests.compared:
+            source = ", ".join(unread) if unread else "more than one copy of the log"
+            why = f"no entry was read from {source}"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         checked = sum(bool(self._workload.effects(p.invoke)) for p in recorded.pairs)
         return Verdict(
             valid=True,
@@ -76,12 +76,12 @@ class LogAudit:
             why=f"{checked} writes agree with the {evidence['entries']} entries of the log; "
             f"{len(digests.nodes)} nodes"
             + (f" and {n} snapshots" if (n := len(digests.snapshots)) else "")
-            + " hold what its replay makes",
+            + " have the digest of its replay",
         )
 
-    def _wrong(self, recorded: Recorded, there: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
+    def _wrong(self, recorded: Recorded, logged: Counter[tuple[str, ...]]) -> list[dict[str, Any]]:
         wrong: list[dict[str, Any]] = []
-        committed = set(there)
+        committed = set(logged)
 
         def note(what: str, op: Op, effect: Sequence[str]) -> None:
             wrong.append({"what": what, "index": op.index, "effect": list(effect)})
@@ -89,7 +89,7 @@ class LogAudit:
         for p in recorded.pairs:
             op = p.done if p.type == "ok" and p.done is not None else p.invoke
             for effect in self._workload.effects(op):
-                count = there[effect]
+                count = logged[effect]
                 if p.type == "ok" and count == 0:
                     note("acknowledged writes are not in the log", op, effect)
                 elif p.type == "fail" and count:
@@ -100,21 +100,21 @@ class LogAudit:
                 shown = self._workload.shown(op)
                 for effect in () if committed.issuperset(shown) else shown:
                     if effect not in committed:
-                        note("values were read that never were committed", op, effect)
+                        note("values were read that were never committed", op, effect)
         return wrong
 
     @staticmethod
     def _differing(digests: Digests) -> list[str]:
-        said = [
-            f"{node} holds {digest[:8]} where a replay of the log makes {digests.replay[:8]}"
+        problems = [
+            f"{node} has digest {digest[:8]}, but a replay of the log has {digests.replay[:8]}"
             for node, digest in digests.nodes.items()
             if digest != digests.replay
         ]
-        said += [
-            f"{name} holds {held!s} where a replay up to there makes {made!s}"
-            for name, (held, made) in digests.snapshots.items()
-            if held != made
+        problems += [
+            f"{name} has digest {own!s}, but a replay up to its position has {replay!s}"
+            for name, (own, replay) in digests.snapshots.items()
+            if own != replay
         ]
         if digests.differing:
-            said.append(f"the copies of the log differ: {'; '.join(digests.differing)}")
-        return said
+            problems.append(f"the copies of the log differ: {'; '.join(digests.differing)}")
+        return problems

@@ -1,4 +1,4 @@
-"""Latency and rate by kind of operation. Measured, not judged; the report draws them."""
+"""Latency and rate by kind of operation. Measured, not judged; drawn in the report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.history.recorded import Recorded
 
 
 class Performance:
-    """Quantiles of latency in ms of what succeeded, and completions a second."""
+    """Measures the latency of successful operations, in ms, and all completions per second."""
 
     def check(self, recorded: Recorded, /) -> Verdict:
         pairs = [p for p in recorded.pairs if p.done is not None]
         if not pairs:
-            return Verdict(valid=UNKNOWN, judged=False, why="nothing completed")
+            return Verdict(valid=UNKNOWN, judged=False, why="no operation completed")
         seconds = max(1e-9, (recorded.ended_at - recorded.began_at) / 1e9)
         latencies: dict[str, list[float]] = {}
         for p in pairs:
@@ -33,13 +33,14 @@ class Performance:
             valid=True,
             judged=False,
             evidence=evidence,
-            why=f"{rate:.0f} operations a second over {seconds:.0f} s",
+            why=f"{rate:.0f} operations per second over {seconds:.0f} s",
         )
 
 
 def series(pairs: Sequence[Pair], buckets: int = 200) -> dict[str, Any]:
-    """For plots: by kind, per bucket of time, the p50 and p95 latency of what succeeded in ms
-    and completions a second; and rates by outcome. `width_s`: of a bucket."""
+    """Return the data of plots over time, in `buckets` of `width_s` seconds: by kind of operation
+    {bucket: (p50, p95 latency in ms of successful operations)}, and by outcome {bucket: completions
+    per second}."""
     done = [p for p in pairs if p.done is not None]
     end = max((p.done.time for p in done if p.done is not None), default=1)
     width = max(1, -(-end // buckets))

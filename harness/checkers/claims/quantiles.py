@@ -1,4 +1,4 @@
-"""Quantiles of what was measured."""
+"""Quantiles of measured values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p50, p90, p99 and max."""
+    """Return {name: quantile} for p50, p90, p99 and max; there must be a value."""
     ordered = sorted(values)
     at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
     return {

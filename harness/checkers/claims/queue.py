@@ -1,4 +1,4 @@
-"""Queues: what was pushed, popped, and is there in the end."""
+"""Queues: elements pushed against elements popped or left in the end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from harness.history.recorded import Recorded
 
 
 class QueueAccounting:
-    """`push` of unique elements, `pop` of the first (None: empty), `read` of what is left.
+    """Accounts for `push` of unique elements, `pop` of the first (None: empty) and `read` of the
+    remaining ones, by key.
 
-    lost: acknowledged, neither popped nor there in the end; of each queue as many are excused as
-    pops of it have an unknown outcome. doubled: popped twice, or popped and still there, or there
-    twice. unexpected: popped or there although its push failed, or nobody pushed it.
+    Elements are lost: acknowledged, but neither popped nor left in the end; in each queue as many
+    are excused as it has pops of unknown outcome; doubled: popped or left more than once in all;
+    unexpected: popped or left, but their push failed or was never invoked.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -72,27 +73,28 @@ class QueueAccounting:
 
     @staticmethod
     def _verdict(evidence: dict[str, Any], unread: list[Any]) -> Verdict:
-        said = [
+        problems = [
             f"{evidence[name]} {what}"
             for name, what in (
                 ("lost", "acknowledged elements are lost"),
-                ("doubled", "elements came twice"),
-                ("unexpected", "elements came though never pushed"),
+                ("doubled", "elements are duplicates"),
+                ("unexpected", "elements were never pushed"),
             )
             if evidence[name]
         ]
-        if said:
-            why = f"of {evidence['acknowledged']} acknowledged pushes: " + "; ".join(said)
+        if problems:
+            why = f"of {evidence['acknowledged']} acknowledged pushes: " + "; ".join(problems)
             return Verdict(valid=False, why=why, evidence=evidence)
         if unread:
             why = f"{len(unread)} queues were not read at the end"
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         if not evidence["acknowledged"] or not evidence["popped"]:
-            return Verdict(valid=UNKNOWN, why="nothing was pushed and popped", evidence=evidence)
+            why = "no push was acknowledged, or no element was popped"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         return Verdict(
             valid=True,
             evidence=evidence,
-            why=f"all {evidence['acknowledged']} acknowledged elements came once or are there"
-            + (f" ({evidence['excused']} may have gone to a client that got no answer)"
+            why=f"all {evidence['acknowledged']} acknowledged elements were popped once or are left"
+            + (f" ({evidence['excused']} may have been popped by a client that got no reply)"
                if evidence["excused"] else ""),
         )  # fmt: skip

@@ -1,9 +1,9 @@
-"""What reads of replicas show of lists that only grow: prefixes, staleness, loss, convergence.
+"""Reads of replicas of append-only lists: prefixes, staleness, loss, convergence.
 
 Reads of one replica, over all clients, should be prefixes of one order that grow in real time.
-A primary's history fixes that order; where replicas disagree with it, values were seen and later
-gone. All of it works on operations `append` and `read` over independent keys, with `node` set on
-the invocation of a read that was meant for one node.
+The primary's history fixes that order; where replicas disagree with it, values that were read were
+lost later. The checkers work on operations `append` and `read` over independent keys, with `node`
+set on the invocation of a read that was sent to a certain node.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def is_prefix(a: Sequence[Any], b: Sequence[Any]) -> bool:
 
 
 def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
-    """Pairs of reads of one node and key where the later one does not extend the earlier.
+    """Return pairs of reads of one node and key where the later one does not extend the earlier.
 
-    Later means: called after the earlier one returned. Reads that overlap must still be prefixes
-    of one another. Each violation is {node, key, earlier, later, lost}.
+    Later means: called after the earlier one returned. Of concurrent reads one must be a prefix of
+    the other. Each violation is {node, key, earlier, later, lost, lost_count}.
     """
     violations = []
-    by_place: dict[tuple[str, Hashable], list[Read]] = {}
+    by_node_and_key: dict[tuple[str, Hashable], list[Read]] = {}
     for r in reads:
-        by_place.setdefault((r.node, r.key), []).append(r)
-    for (node, key), group in by_place.items():
+        by_node_and_key.setdefault((r.node, r.key), []).append(r)
+    for (node, key), group in by_node_and_key.items():
         by_return = sorted(group, key=lambda r: r.ret)
-        returned = 0  # of by_return: those that had returned when the present read was called
+        returned = 0  # number of reads that had returned when the present one was called
         before: Read | None = None  # the longest of them
         longest: Read | None = None  # of everything called so far
         for r in sorted(group, key=lambda r: r.call):
@@ -77,7 +77,8 @@ def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str
 
 
 class GrowingPrefixes:
-    """Reads of each node are prefixes that grow. `judged`: where the target promises it."""
+    """The claim that reads of each node are growing prefixes. `judged`: whether the target promises
+    it."""
 
     def __init__(self, *, judged: bool) -> None:
         self._judged = judged
@@ -99,7 +100,7 @@ class GrowingPrefixes:
             earlier, later = first["earlier"], first["later"]
             why = (
                 f"{len(violations)} reads do not extend an earlier read of the same node: "
-                f"{first['node']} showed {earlier['length']} values of key {first['key']} at "
+                f"{first['node']} returned {earlier['length']} values of key {first['key']} at "
                 f"{earlier['time'] / 1e9:.3f} s, then {later['length']} at "
                 f"{later['time'] / 1e9:.3f} s, without {first['lost_count']} of them"
             )
@@ -113,9 +114,9 @@ class GrowingPrefixes:
 
 
 class SeenThenGone:
-    """Values that some node showed and that no node shows at the end.
+    """Finds values that a read of any node returned and no final read does.
 
-    Always measured, never judged: on its own it says nothing about acknowledged writes.
+    Always measured, never judged: such values need not be acknowledged writes.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -124,13 +125,13 @@ class SeenThenGone:
         if left is None:
             why = "the final reads did not happen"
             return Verdict(valid=UNKNOWN, judged=False, why=why)
-        gone: dict[tuple[Hashable, Any], Read] = {}
+        lost: dict[tuple[Hashable, Any], Read] = {}
         for r in sorted(everything, key=lambda r: r.ret):
             of_key = left.get(r.key, set())
             if not of_key.issuperset(r.value):
                 for v in r.value:
                     if v not in of_key:
-                        gone.setdefault((r.key, v), r)
+                        lost.setdefault((r.key, v), r)
         acknowledged = {
             (p.invoke.value[0], p.invoke.value[1])
             for p in recorded.pairs
@@ -146,46 +147,46 @@ class SeenThenGone:
                 "process": r.process,
                 "acknowledged": (k, v) in acknowledged,
             }
-            for (k, v), r in list(gone.items())[:20]
+            for (k, v), r in list(lost.items())[:20]
         ]
-        on_replica = sum(1 for r in gone.values() if r.role == "replica")
-        lost = sum(1 for place in gone if place in acknowledged)
+        on_replica = sum(1 for r in lost.values() if r.role == "replica")
+        lost_writes = sum(1 for write in lost if write in acknowledged)
         evidence = {
-            "gone": len(gone),
+            "gone": len(lost),
             "first_seen_on_a_replica": on_replica,
-            "acknowledged": lost,
+            "acknowledged": lost_writes,
             "examples": examples,
         }
-        if gone:
+        if lost:
             return Verdict(
                 valid=False,
                 judged=False,
                 evidence=evidence,
                 why=(
-                    f"{len(gone)} values were read and are gone at the end, {on_replica} of them "
-                    f"first seen on a replica; {lost} had been acknowledged"
+                    f"{len(lost)} values that were read are lost at the end, {on_replica} of them "
+                    f"first read on a replica; {lost_writes} had been acknowledged"
                 ),
             )
         return Verdict(
             valid=True,
             judged=False,
             evidence=evidence,
-            why="every value that was read is still there at the end",
+            why="every value that was read is present at the end",
         )
 
 
-def _last_by_place(reads: Iterable[Read]) -> dict[tuple[str, Hashable], Read]:
+def _last_by_node_and_key(reads: Iterable[Read]) -> dict[tuple[str, Hashable], Read]:
     last: dict[tuple[str, Hashable], Read] = {}
     for r in reads:
-        place = (r.node, r.key)
-        if place not in last or r.call > last[place].call:
-            last[place] = r
+        at = (r.node, r.key)
+        if at not in last or r.call > last[at].call:
+            last[at] = r
     return last
 
 
 class Converged:
-    """Within `bound_s` of healing, every node shows the same list for every key that the final
-    reads asked for."""
+    """The claim that within `bound_s` of healing every node returns the same list for every key of
+    the final reads."""
 
     def __init__(self, nodes: Sequence[str], bound_s: float = 30.0) -> None:
         self._nodes = list(nodes)
@@ -196,12 +197,12 @@ class Converged:
         if start is None or healed is None:
             return Verdict(valid=UNKNOWN, why="the final reads did not happen")
         if any(event.error is not None for event in recorded.events.of(Settled)):
-            return Verdict(valid=UNKNOWN, why="the nodes were not up and linked at the end")
+            return Verdict(valid=UNKNOWN, why="the nodes did not settle after healing")
         asked = [p for p in recorded.pairs if p.invoke.index >= start and p.invoke.node]
-        last = _last_by_place(r for r in recorded.node_reads if r.call >= start)
+        last = _last_by_node_and_key(r for r in recorded.node_reads if r.call >= start)
         keys = sorted({p.invoke.value[0] for p in asked}, key=repr)
-        shown = {k: {last[n, k].value for n in self._nodes if (n, k) in last} for k in keys}
-        differing = [k for k in keys if len(shown[k]) > 1]
+        lists = {k: {last[n, k].value for n in self._nodes if (n, k) in last} for k in keys}
+        differing = [k for k in keys if len(lists[k]) > 1]
         missing = [(n, k) for k in keys for n in self._nodes if (n, k) not in last]
         took_s = (max((r.time for r in last.values()), default=healed) - healed) / 1e9
         evidence = {
@@ -213,7 +214,10 @@ class Converged:
             "bound_s": self._bound_s,
         }
         if differing and took_s < self._bound_s:
-            why = f"nodes still differed after {took_s:.1f} s, and nobody looked again"
+            why = (
+                f"inconclusive: nodes differed at the last read, {took_s:.1f} s after healing, "
+                f"before the bound of {self._bound_s:g} s"
+            )
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         if differing:
             lengths = {n: len(last[n, differing[0]].value) for n, k in last if k == differing[0]}
@@ -233,7 +237,7 @@ class Converged:
 
 
 def left_at_the_end(recorded: Recorded) -> dict[Hashable, set[Any]] | None:
-    """What the final reads, of whatever node, still showed of each key."""
+    """Return by key the values that final reads of any node returned; None if there were none."""
     start = recorded.final_index
     if start is None:
         return None
@@ -245,12 +249,11 @@ def left_at_the_end(recorded: Recorded) -> dict[Hashable, set[Any]] | None:
 
 
 class Staleness:
-    """How far behind the acknowledged appends the reads of replicas are, in ms and in versions.
+    """Measures how far reads of replicas are behind the acknowledged appends, in ms and versions.
 
-    Appends that are gone at the end are lost, not late, and do not count.
-
-    A read of n values misses version n + 1; its staleness is the time from the acknowledgement
-    of the first append that it misses to its own invocation (a lower bound). Only measured.
+    The staleness of a read is the time from the acknowledgement of the first append that it misses
+    to its own invocation (a lower bound), or 0. Appends that are absent at the end are lost, not
+    late, and are left out. Measured, never judged.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:

@@ -11,11 +11,11 @@ from harness.history.recorded import Recorded, is_primary_operation
 
 
 class AbsentForEver:
-    """`set` of a key (once, with its time to live in milliseconds), `read` of its value or None.
+    """Checks `set` of a key (once, with its time to live in ms) and `read` of its value or None.
 
-    came back: present in a read that began after a read had answered that it is absent, which began
-    after the set was acknowledged or its value was seen. How many were absent early, or present
-    late, by the clients' clock is measured: clocks of servers may err.
+    An expired key must not reappear: no read returns its value after an earlier read returned None,
+    which itself came after the set was acknowledged or the value was read. Reads that found a key
+    absent early, or present late, by the clients' clocks are only counted: servers' clocks may err.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -27,13 +27,13 @@ class AbsentForEver:
             elif p.invoke.f == "read" and p.type == "ok" and is_primary_operation(p):
                 reads.setdefault(p.invoke.value[0], []).append(p)
         back: list[dict[str, Any]] = []
-        gone = early = late = 0
+        expired = early = late = 0
         for key, of_key in reads.items():
             written = sets.get(key)
             if written is None:
                 continue
             absent = self._absent(written, of_key)
-            gone += bool(absent)
+            expired += bool(absent)
             back += [self._example(key, *found) for found in self._returned(absent, of_key)]
             early += sum(self._age_ms(written, p, late=True) < written.invoke.value[1]
                          for p in absent)  # fmt: skip
@@ -43,21 +43,22 @@ class AbsentForEver:
                 for p in of_key
             )
         evidence = {
-            "keys": len(sets), "seen_absent": gone, "came_back": len(back), "examples": back[:20],
-            "absent_early": early, "present_late": late,
+            "keys": len(sets), "seen_absent": expired, "came_back": len(back),
+            "examples": back[:20], "absent_early": early, "present_late": late,
         }  # fmt: skip
         if back:
             first = back[0]
             return Verdict(
                 valid=False,
                 evidence=evidence,
-                why=f"key {first['key']} was absent at {first['absent_at'] / 1e9:.3f} s and there "
-                f"at {first['present_at'] / 1e9:.3f} s; {len(back)} reads like it",
+                why=f"key {first['key']} was absent at {first['absent_at'] / 1e9:.3f} s and "
+                f"present at {first['present_at'] / 1e9:.3f} s; {len(back)} such reads",
             )
-        if gone < 5:
-            why = f"only {gone} keys were seen to be absent"
+        if expired < 5:
+            why = f"only {expired} keys were read as absent"
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
-        return Verdict(valid=True, why=f"{gone} keys went, and none came back", evidence=evidence)
+        why = f"{expired} keys expired, and none reappeared"
+        return Verdict(valid=True, why=why, evidence=evidence)
 
     @staticmethod
     def _value(p: Pair) -> Any:
@@ -65,17 +66,17 @@ class AbsentForEver:
         return p.done.value[1]
 
     def _absent(self, written: Pair, reads: list[Pair]) -> list[Pair]:
-        """Reads that say that the key is gone, after it must have been there."""
-        there = [p.done.index for p in reads if p.done is not None and self._value(p) is not None]
+        """Return the reads that found the key absent after it must have been present."""
+        present = [p.done.index for p in reads if p.done is not None and self._value(p) is not None]
         if written.type == "ok" and written.done is not None:
-            there.append(written.done.index)
-        if not there:
+            present.append(written.done.index)
+        if not present:
             return []
-        since = min(there)
+        since = min(present)
         return [p for p in reads if self._value(p) is None and p.invoke.index > since]
 
     def _returned(self, absent: list[Pair], reads: list[Pair]) -> list[tuple[Pair, Pair]]:
-        """(a read that saw it absent, a later one that saw it present)."""
+        """Return (first read that found the key absent, later read that found it) pairs."""
         if not absent:
             return []
         first = min(absent, key=lambda p: p.done.index if p.done is not None else 0)
@@ -101,7 +102,7 @@ class AbsentForEver:
 
     @staticmethod
     def _age_ms(written: Pair, read: Pair, *, late: bool) -> float:
-        """At least how old the key was when it was read; `late`: at most."""
+        """Return the least possible age of the key in ms when it was read; `late`: the greatest."""
         assert read.done is not None
         if late:
             return (read.done.time - written.invoke.time) / 1e6

@@ -1,4 +1,4 @@
-"""Isolation levels of transactions, by sessions, without real time.
+"""Isolation levels of transactions, checked by session order, without real time.
 
 from harness.checkers import isolation
 

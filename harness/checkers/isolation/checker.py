@@ -1,9 +1,9 @@
-"""Isolation of transactions: read committed to serializable, by sessions, without real time.
+"""Isolation of transactions: read committed to serializable, by session order, without real time.
 
-The axioms are those of Biswas & Enea 2019: there must be an order of all transactions (co) that
-extends the sessions' order and who read from whom, and in which a read sees the last write before
-it, as far as the level asks for that. What the order must be is derived until nothing new follows;
-for the two strongest levels what is left open is tried out. Snapshot isolation: Cerone & Gotsman
+The axioms are those of Biswas & Enea 2019: there must be a commit order of all transactions that
+extends session order and write-read dependencies, and in which a read sees the last of the writes
+that the level makes visible to it. Implied edges are added until there are no new ones; for the two
+strongest levels the orders that are still open are guessed. Snapshot isolation: Cerone & Gotsman
 2018, (SO ∪ WR ∪ WW) ; RW? is acyclic.
 """
 
@@ -23,7 +23,7 @@ from harness.history.recorded import Recorded
 Edge = tuple[int, int]
 Because = dict[Edge, str]
 GUESSES_MAX: Final = 20
-PAIRS_MAX: Final = 20_000  # of writers of one key: of more no order is looked for
+PAIRS_MAX: Final = 20_000  # of writers of one key; with more, no orders are guessed
 Graph = nx.DiGraph  # of transactions
 
 
@@ -34,12 +34,12 @@ class Isolation:
         self.level = level
 
     def check(self, recorded: Recorded, /) -> Verdict:
-        """Raises ValueError for what is no transaction, or a value that is written twice."""
+        """Return the verdict. Raises ValueError for malformed steps or a value written twice."""
         return _check(recorded.pairs, self.level)
 
 
 def check(history: History, level: str) -> Verdict:
-    """The verdict on a history at a level, one of LEVELS; raises ValueError as `Isolation` does."""
+    """Return the verdict on a history at one of LEVELS; raises ValueError as `Isolation` does."""
     return Isolation(level).check(Recorded(history))
 
 
@@ -61,7 +61,7 @@ def _check(pairs: Iterable[Pair], level: str) -> Verdict:
     if cycle is None:
         found = LEVELS[level](observed, because)
         if found == "undecided":
-            why = "too many orders of the versions of one key would have to be tried out"
+            why = "too many possible version orders"
             return Verdict(valid=UNKNOWN, why=f"not decided: {why}", evidence=evidence)
         cycle = found
     if cycle is None:
@@ -79,35 +79,36 @@ def _check(pairs: Iterable[Pair], level: str) -> Verdict:
         for (a, b), why in cycle
     ]
     evidence["cycle"] = steps
-    told = "; ".join(f"{s['before']} comes before {s['after']}, as {s['why']}" for s in steps)
-    return Verdict(valid=False, why=f"not {level}: {told}", evidence=evidence)
+    edges = [f"{s['before']} precedes {s['after']}, because {s['why']}" for s in steps]
+    return Verdict(valid=False, why=f"not {level}: {'; '.join(edges)}", evidence=evidence)
 
 
 Cycle = list[tuple[Edge, str]]
-Found = Cycle | Literal["undecided"] | None  # None: there need be none
+Found = Cycle | Literal["undecided"] | None  # None: the level holds
 
 
 def _base(observed: Observed, *, versions: bool = True) -> Because:
-    """The order of sessions, of reads, and, with `versions`, of those as lists show it."""
+    """Return the edges of session order, of write-read dependencies, from the initial state, and,
+    with `versions`, of the version orders that lists show."""
     because: Because = {}
     last: dict[Hashable, int] = {}
     for i, t in enumerate(observed.transactions[1:], 1):
-        because[last.get(t.session, INITIAL), i] = "that is the order of the session"
+        because[last.get(t.session, INITIAL), i] = "that is the session order"
         last[t.session] = i
     for read in observed.reads:
         because.setdefault(
             (read.writer, read.reader), f"it wrote the {read.value} that was read from {read.key}"
         )
     for before, after, key in observed.versions if versions else ():
-        because.setdefault((before, after), f"that is the order of their appends to {key}")
+        because.setdefault((before, after), f"reads of {key} show their appends in this order")
     for key, writers in observed.writers.items():
         for writer in writers:
-            because.setdefault((INITIAL, writer), f"{key} was empty at first")
+            because.setdefault((INITIAL, writer), f"{key} was empty initially")
     return because
 
 
 def _cycle(because: Because) -> Cycle | None:
-    """A short one."""
+    """Return a short cycle, each edge with its reason, or None."""
     graph = Graph(list(because))
     for component in nx.strongly_connected_components(graph):
         node = next(iter(component))
@@ -126,7 +127,7 @@ def _cycle(because: Because) -> Cycle | None:
 
 
 def _writes(observed: Observed) -> list[set[Hashable]]:
-    """The keys that each transaction wrote."""
+    """Return the set of keys that each transaction wrote."""
     keys: list[set[Hashable]] = [set() for _ in observed.transactions]
     for key, writers in observed.writers.items():
         for writer in writers:
@@ -135,13 +136,13 @@ def _writes(observed: Observed) -> list[set[Hashable]]:
 
 
 def _must_precede(observed: Observed, because: Because, read: Read, writers: Iterable[int]) -> None:
-    """What the reader could see but did not read had been replaced by what it read."""
+    """Order `writers`, whose writes are visible to the reader, before the one it read from."""
     for writer in writers:
         if writer not in (read.writer, read.reader, INITIAL):
             because.setdefault(
                 (writer, read.writer),
-                f"both wrote {read.key}, and {observed.transactions[read.reader].name}, which saw "
-                "the first or more, read the second's",
+                f"both wrote {read.key}, and {observed.transactions[read.reader].name}, to which "
+                "the first was visible, read from the second",
             )
 
 
@@ -161,7 +162,7 @@ def _read_atomic(observed: Observed, because: Because) -> Found:
     saw: dict[int, list[int]] = {}
     for read in observed.reads:
         saw.setdefault(read.reader, []).append(read.writer)
-    last: dict[Hashable, dict[Hashable, int]] = {}  # by session and key: who wrote it last
+    last: dict[Hashable, dict[Hashable, int]] = {}  # by session and key: the last writer
     latest: list[dict[Hashable, int]] = []
     for t in range(len(observed.transactions)):
         mine = last.setdefault(observed.transactions[t].session, {})
@@ -175,7 +176,7 @@ def _read_atomic(observed: Observed, because: Because) -> Found:
 
 
 def _causal(observed: Observed, because: Because) -> Found:
-    seen = _base(observed, versions=False)  # who was told of whom, but not what came before what
+    seen = _base(observed, versions=False)  # causality, without version orders
     ancestors = _reached(len(observed.transactions), [(b, a) for a, b in seen])
     for read in observed.reads:
         writers = observed.writers.get(read.key, [])
@@ -185,7 +186,7 @@ def _causal(observed: Observed, because: Because) -> Found:
 
 
 def _reached(size: int, edges: Sequence[Edge]) -> list[int]:
-    """Of each node of a graph without cycles those that are reached from it, as bits."""
+    """Return the nodes that each node of an acyclic graph reaches, as bit sets."""
     graph = Graph()
     graph.add_nodes_from(range(size))
     graph.add_edges_from(edges)
@@ -197,8 +198,8 @@ def _reached(size: int, edges: Sequence[Edge]) -> list[int]:
 
 
 class _Strong:
-    """Snapshot isolation and serializability: an order of the versions of every key is to be
-    found. `guesses` are shared by all attempts."""
+    """Searches for a version order of every key, for snapshot isolation or serializability. All
+    branches of the search share one limit of guesses."""
 
     def __init__(self, observed: Observed, snapshot: bool) -> None:
         self._observed = observed
@@ -220,7 +221,7 @@ class _Strong:
         self._guesses -= 1
         a, b, key = undecided[0]
         for edge in ((a, b), (b, a)):
-            guess = {**because, edge: f"both wrote {key}, and else the other way round"}
+            guess = {**because, edge: f"both wrote {key}, and the opposite order has a cycle, too"}
             found = self.find(guess)
             if found is None or found == "undecided":
                 return found
@@ -236,20 +237,21 @@ class _Strong:
         ]
 
     def _is_order(self, because: Because) -> bool:
-        """Whether a first guess of everything at once will do."""
+        """Return whether completing all version orders by a topological sort leaves no cycle."""
         graph = Graph()
         graph.add_nodes_from(range(self._size))
         graph.add_edges_from(self._edges(because))
-        place = {t: i for i, t in enumerate(nx.lexicographical_topological_sort(graph))}
+        position = {t: i for i, t in enumerate(nx.lexicographical_topological_sort(graph))}
         guessed = dict(because)
         for writers in self._observed.writers.values():
-            ordered = sorted(writers, key=place.__getitem__)
+            ordered = sorted(writers, key=position.__getitem__)
             for i, a in enumerate(ordered):
                 guessed.update({(a, b): "" for b in ordered[i + 1 :]})
         return _cycle(self._edges(guessed)) is None
 
     def _edges(self, because: Because) -> Because:
-        """With those from who read a version to who wrote a later one (rw)."""
+        """Return the edges with those of anti-dependencies (rw) added: a reader of a version
+        precedes the writer of a later one. For snapshot isolation, its predecessors do."""
         edges = dict(because)
         names = self._observed.transactions
         before: dict[int, list[int]] = {}
@@ -259,7 +261,7 @@ class _Strong:
             for writer in self._observed.writers.get(read.key, []):
                 if writer == read.reader or (read.writer, writer) not in because:
                     continue
-                why = f"it read the {read.key} that the second replaced"
+                why = f"it read a version of {read.key} that precedes the second's"
                 if not self._snapshot:
                     edges.setdefault((read.reader, writer), why)
                     continue
@@ -267,13 +269,13 @@ class _Strong:
                     edges.setdefault(
                         (earlier, writer),
                         f"{names[read.reader].name} began after the first "
-                        f"({because[earlier, read.reader]}) and read the {read.key} that the "
-                        "second replaced",
+                        f"({because[earlier, read.reader]}) and read a version of {read.key} that "
+                        "precedes the second's",
                     )
         return edges
 
     def _saturate(self, because: Because) -> Cycle | None:
-        """Add to `because` what follows from it; a cycle where that is none."""
+        """Add to `because` the edges that it implies; return a cycle if there is one."""
         while True:
             edges = self._edges(because)
             cycle = _cycle(edges)
@@ -286,7 +288,7 @@ class _Strong:
                     for b in writers:
                         if reached[a] >> b & 1:
                             because.setdefault(
-                                (a, b), f"both wrote {key}, and the others put them in that order"
+                                (a, b), f"both wrote {key}, and the other edges imply this order"
                             )
             ancestors = _reached(self._size, [(b, a) for a, b in edges])
             visible = ancestors

@@ -1,7 +1,7 @@
-"""What transactions saw of each other: who read whose writes, and in what order versions came.
+"""What transactions observed of each other: write-read dependencies and version orders.
 
-Every value is written once to a register, or appended once to a list, so that a read tells whose
-write it saw. Vocabulary and anomalies: Adya 1999; Kingsbury & Alvaro 2020 (Elle).
+Every value is written once to a register, or appended once to a list, so that a read identifies the
+write that it saw. Vocabulary and anomalies: Adya 1999; Kingsbury & Alvaro 2020 (Elle).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Final
 from harness.history import Pair
 from harness.history.columns import freeze
 
-INITIAL: Final = 0  # the transaction that wrote whatever there was at first
+INITIAL: Final = 0  # the transaction that wrote the initial state
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """`steps`: (`w`, key, value), (`append`, key, element), (`r`, key, what it saw). Of an unknown
-    one it is not known what it saw."""
+    """One transaction. `steps`: (`w`, key, value), (`append`, key, element), (`r`, key, value
+    seen). `known`: False where the outcome is unknown, and with it the values seen."""
 
     name: str
     session: Hashable
@@ -31,6 +31,8 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Read:
+    """`reader` saw `value` of `key`, written by `writer`: both are indices of transactions."""
+
     reader: int
     key: Hashable
     writer: int
@@ -39,9 +41,10 @@ class Read:
 
 @dataclass(slots=True)
 class Observed:
-    """`transactions`: those that took effect; [INITIAL] is not one of them. `writers`: of each key,
-    without INITIAL. `versions`: (writer, next writer, key) as far as lists show it. `anomalies`:
-    what no isolation level allows."""
+    """The result of `observe`; transactions are indices. `transactions`: those that took effect,
+    after that of the initial state. `writers`: of each key, without INITIAL. `versions`: (writer,
+    later writer, key), as far as lists show the order. `anomalies`: descriptions of what no
+    isolation level allows."""
 
     transactions: list[Transaction]
     reads: list[Read] = field(default_factory=list)
@@ -51,7 +54,8 @@ class Observed:
 
 
 def observe(pairs: Iterable[Pair]) -> Observed:
-    """Raises ValueError where a value is written twice, or a step is none."""
+    """Return what the transactions observed. Raises ValueError where a value is written twice, or a
+    step is malformed."""
     done, aborted = _transactions(pairs)
     appended = _lists([*done, *aborted])
     writer_of, dead = _writers(done), _writers(aborted)
@@ -75,18 +79,18 @@ def observe(pairs: Iterable[Pair]) -> Observed:
 
 
 def _transactions(pairs: Iterable[Pair]) -> tuple[list[Transaction], list[Transaction]]:
-    """(those that may have taken effect, those that did not)."""
+    """Return (transactions that may have taken effect, aborted ones)."""
     done: list[Transaction] = []
     aborted: list[Transaction] = []
     for pair in pairs:
         kind = pair.done.type if pair.done is not None else "info"
         steps = freeze(pair.value) or ()
         if not isinstance(steps, tuple):
-            raise ValueError(f"operation {pair.invoke.index}: {steps!r} are no steps")
+            raise ValueError(f"operation {pair.invoke.index}: {steps!r} is not a list of steps")
         for step in steps:
             if not isinstance(step, tuple) or len(step) != 3 or step[0] not in ("r", "w", "append"):
                 raise ValueError(
-                    f"operation {pair.invoke.index}: {step!r} is none of [r, key, seen], "
+                    f"operation {pair.invoke.index}: {step!r} is not one of [r, key, seen], "
                     "[w, key, value] and [append, key, element]"
                 )
         process = pair.invoke.process
@@ -108,14 +112,14 @@ def _value(value: Any) -> str:
 
 
 def _lists(transactions: Sequence[Transaction]) -> set[Hashable]:
-    """The keys that are appended to."""
+    """Return the keys that are appended to."""
     kinds: dict[Hashable, str] = {}
     for t in transactions:
         for what, key, value in t.steps:
             if what == "r":
                 continue
             if value is None:
-                raise ValueError(f"nil is written to {key!r}, as if nothing was: see {t.name}")
+                raise ValueError(f"nil is written to {key!r}, the initial value: see {t.name}")
             if kinds.setdefault(key, what) != what:
                 raise ValueError(f"{key!r} is both written and appended to: see {t.name}")
     return {key for key, what in kinds.items() if what == "append"}
@@ -125,7 +129,7 @@ Writers = dict[tuple[Hashable, Any], tuple[int, bool]]
 
 
 def _writers(transactions: Sequence[Transaction]) -> Writers:
-    """By (key, value): who wrote it, and whether it was the last that it wrote there."""
+    """Return {(key, value): (writer, whether it is the writer's last value of the key)}."""
     found: Writers = {}
     for i, t in enumerate(transactions):
         last: dict[Hashable, Any] = {}
@@ -144,7 +148,7 @@ def _writers(transactions: Sequence[Transaction]) -> Writers:
 def _observed_unknowns(
     transactions: Sequence[Transaction], writer_of: Writers, lists: set[Hashable]
 ) -> set[int]:
-    """Those of unknown outcome that took effect, as somebody saw what they wrote."""
+    """Return the transactions whose writes were read: those of unknown outcome took effect, too."""
     seen: set[int] = set()
     for t in transactions:
         if not t.known:
@@ -158,7 +162,7 @@ def _observed_unknowns(
 
 
 class _Reader:
-    """One transaction's reads."""
+    """Checks and records the reads of one transaction."""
 
     def __init__(
         self,
@@ -177,7 +181,7 @@ class _Reader:
         self._appended = appended
 
     def read_all(self) -> None:
-        own: dict[Hashable, list[Any]] = {}  # what it wrote so far
+        own: dict[Hashable, list[Any]] = {}  # its writes so far
         for what, key, value in self._observed.transactions[self._number].steps:
             if what != "r":
                 own.setdefault(key, []).append(value)
@@ -193,10 +197,13 @@ class _Reader:
 
     def _read_list(self, key: Hashable, seen: tuple[Any, ...], own: list[Any]) -> None:
         if len(set(seen)) < len(seen):
-            self._wrong(f"read {_value(seen)} from {key}, which has one of them twice")
+            self._wrong(f"read {_value(seen)} from {key}, which contains an element twice")
             return
         if own and seen[-len(own) :] != tuple(own):
-            self._wrong(f"read {_value(seen)} from {key} after it appended {_value(tuple(own))}")
+            self._wrong(
+                f"read {_value(seen)} from {key}, which does not end with its own appends, "
+                f"{_value(tuple(own))}"
+            )
             return
         before = seen[: len(seen) - len(own)]
         if not all(self._check_is_written(key, element) for element in before):
@@ -206,15 +213,15 @@ class _Reader:
             self._read(key, before[-1] if before else None)
 
     def _are_whole(self, key: Hashable, seen: tuple[Any, ...]) -> bool:
-        """Whether each transaction's elements are all there, one after the other."""
+        """Return whether the elements of each transaction are complete and contiguous."""
         at = 0
         while at < len(seen):
             writer = self._observed.transactions[self._alive[key, seen[at]][0]]
             block = tuple(e for what, k, e in writer.steps if what == "append" and k == key)
             if seen[at : at + len(block)] != block:
                 self._wrong(
-                    f"read {_value(seen)} from {key}, in which {_value(block)} of {writer.name} is "
-                    "not as it was appended (G1b)"
+                    f"read {_value(seen)} from {key}, in which {_value(block)}, appended by "
+                    f"{writer.name}, is not complete and contiguous (G1b)"
                 )
                 return False
             at += len(block)
@@ -224,7 +231,7 @@ class _Reader:
         if (key, value) in self._alive:
             return True
         aborted = (key, value) in self._dead
-        what = "which was aborted (G1a)" if aborted else "which nobody wrote"
+        what = "which was aborted (G1a)" if aborted else "which was never written"
         self._wrong(f"read {_value(value)} from {key}, {what}")
         return False
 
@@ -236,7 +243,7 @@ class _Reader:
             if writer == self._number:
                 self._wrong(f"read {_value(value)} from {key} before it wrote it")
             elif not last:
-                self._wrong(f"read {_value(value)} from {key}, which its writer replaced (G1b)")
+                self._wrong(f"read {_value(value)} from {key}, which its writer overwrote (G1b)")
             else:
                 self._observed.reads.append(Read(self._number, key, writer, value))
 
@@ -247,13 +254,13 @@ class _Reader:
 def _order_list(
     observed: Observed, key: Hashable, contents: dict[tuple[Any, ...], str], alive: Writers
 ) -> None:
-    """What was read shows the order of versions; what nobody read came later."""
+    """Add the version order that the reads of a list show: unread appends come last."""
     longest = max(contents, key=len)
     for seen, name in contents.items():
         if longest[: len(seen)] != seen:
             observed.anomalies.append(
                 f"{name} read {_value(seen)} from {key}, and {contents[longest]} read "
-                f"{_value(longest)}: neither begins the other"
+                f"{_value(longest)}: neither is a prefix of the other"
             )
     chain = [alive[key, element][0] for element in longest if (key, element) in alive]
     chain = list(dict.fromkeys(chain))

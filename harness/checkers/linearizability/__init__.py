@@ -4,10 +4,10 @@
 
     verdict = linearizability.check(history, Register())
 
-`checker` is the way in; `entries` operations of one key and what the core says of them; `search`
-hands them to the native core; `alphabet` the distinct operations of a model; `fast_paths` what
-needs no search, with `counters`; `shrink` a minimal violation, told by `witness`, `explanation` and
-`prefixes`; `hardness` why a key was not decided.
+`checker` is the entry point; `entries` defines operations, budgets and outcomes; `search` calls the
+native core; `alphabet` numbers the distinct operations of a history; `fast_paths` and `counters`
+handle histories that need no search; `shrink` minimizes a violation, which `witness`, `explanation`
+and `prefixes` describe; `hardness` describes keys that were not decided.
 """
 
 from harness.checkers.linearizability.checker import Linearizable, check

@@ -1,8 +1,8 @@
-"""Distinct operations of a model as numbers: what the native core takes of it.
+"""Distinct operations of a history as numbers, the input of the native core.
 
-A letter is a distinct (f, value, known). Of each the core wants to know the one state in which it
-is legal and the state that it leaves, where the model can say so; else it asks the model, once for
-a (state, letter).
+A letter is a distinct (f, value, known). For each the core needs the one state that it requires and
+the state that it installs, where the model can name them; else it calls the model's `step`, once
+for each (state, letter).
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ from harness.models.base import (
 
 Letter = tuple[str, Hashable, bool]
 _ANY, _OPAQUE, _KEEP = -1, -2, -1  # as in native/history.hpp
-_STATES_MAX: Final = 64  # of a model that is explored
+_STATES_MAX: Final = 64  # models with more are not explored
 
 
 class OutOfMemory(Exception):
-    """The states of a model take more than the budget."""
+    """The states of a model need more memory than the budget allows."""
 
 
 class Letters:
-    """`requires`, `installs`: by letter, as in native/history.hpp. State 0 is the initial one."""
+    """Numbers the letters and states of a model. `requires` and `installs` are arrays by letter,
+    encoded as in native/history.hpp; state 0 is the initial one."""
 
     def __init__(
         self, model: Model, letters: Sequence[Letter], operations: int, bytes_max: int
     ) -> None:
-        """`operations`: how many there are. Raises `OutOfMemory`, and what the model raises."""
+        """`operations`: the number of those in the history. Raises `OutOfMemory` if the states need
+        more than `bytes_max`, and what the model raises."""
         self._model = model
         self._joins = model if isinstance(model, Versioned) else None
         self._letters = letters
@@ -60,6 +62,7 @@ class Letters:
         return len(self._by_id)
 
     def step(self, state: int, letter: int) -> int:
+        """Return the state after the letter, or -1 if it is not legal."""
         after = self._model.step(self._by_id[state], *self._letters[letter])
         return -1 if after is INCONSISTENT else self._state(after)
 
@@ -68,7 +71,7 @@ class Letters:
         return self._model.reaches(self._by_id[state], self._by_id[later])
 
     def joined(self, requires: int, installs: int) -> tuple[Any, Any] | None:
-        """The same as a model would say it; None where that depends on the state."""
+        """Decode (requires, installs) to what `Versioned.versions` returns."""
         if requires == _OPAQUE:
             return None
         state = self._by_id
@@ -80,8 +83,8 @@ class Letters:
         )
 
     def texts(self) -> tuple[list[str], list[str]] | None:
-        """(states, what each letter appends) of a model that is a string, so that nobody need be
-        asked; None for others."""
+        """Return (states, the string that each letter appends) for a model of a string, so that the
+        core need not call `step`; None for other models."""
         if not isinstance(self._model, Texts):
             return None
         states = self._by_id
@@ -94,7 +97,7 @@ class Letters:
         f, value, known = self._letters[letter]
         versions = self._joins.versions(f, value, known) if self._joins is not None else None
         if versions is None:
-            if not known and f == "read":  # tells nothing
+            if not known and f == "read":  # constrains nothing
                 return _ANY, _KEEP
             return _OPAQUE, letter
         requires, installs = versions
@@ -116,8 +119,8 @@ class Letters:
         return known
 
     def _explore(self, steps_max: int) -> None:
-        """A model with few states need not say how its operations join them: that is found by
-        trying each in each, until there are no new states."""
+        """Find what letters require and install by applying each in every reachable state, if there
+        are few."""
         after: list[list[int]] = []
         letters = range(len(self._letters))
         steps = 0
@@ -135,7 +138,8 @@ class Letters:
 
 
 def _joined(after: Sequence[int]) -> tuple[int, int] | None:
-    """(requires, installs) of an operation by the states that it leaves in each; -1: illegal."""
+    """Return (requires, installs) of a letter, given the state after it for each state before it
+    (-1: not legal); None if no such pair describes it."""
     legal = [state for state, to in enumerate(after) if to >= 0]
     if not legal:
         return None

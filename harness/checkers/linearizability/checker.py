@@ -61,7 +61,7 @@ HARD_KEYS_MAX: Final = 3
 def decide_entries(
     entries: Sequence[Entry], model: Model, budget: Budget, *, zones: bool = True
 ) -> Outcome:
-    """Decide one partition. `zones` False forces the general search."""
+    """Return the outcome of one partition. `zones` False forces the general search."""
     model = suited(model, {e.f for e in entries})
     return decide_keys([entries], model, budget, zones=zones, orders=True)[0]
 
@@ -69,7 +69,8 @@ def decide_entries(
 def decide_by_key(
     by_key: dict[Hashable, list[Entry]], model: Model, budget: Budget
 ) -> dict[Hashable, Outcome]:
-    """Every key, in rounds: first a small budget for each, then what is left for the hard ones.
+    """Return the outcome of each key, decided in rounds: a small budget for each key first, then
+    the rest of it for the hard ones.
 
     Once a key is refuted, the hard ones stay undecided.
     """
@@ -81,10 +82,10 @@ def decide_by_key(
 def decide_columns(
     columns: Columns, model: Model, budget: Budget, *, zones: bool = True, orders: bool = False
 ) -> tuple[int, list[Outcome]]:
-    """(how many operations there are, but for those that say nothing; what the core said of each
-    key); `order`, `core` and `stuck` are rows. `orders`: a linearization, too, of each valid key
-    that the search decided."""
-    for f in range(len(columns.names)):  # what the model does not know it says here
+    """Return (number of operations, without those that the core found to constrain nothing; one
+    outcome per key). In outcomes `order`, `core` and `stuck` are rows. `orders`: include a
+    linearization of each valid key that the search decided."""
+    for f in range(len(columns.names)):  # the model raises here for operations it does not know
         row = columns.f.index(f)
         model.step(model.init(), columns.names[f], columns.value(row), columns.ret[row] != OPEN)
     keys = max(1, len(columns.keys))
@@ -138,7 +139,7 @@ def decide_columns(
 class Linearizable:
     """The claim that operations on independent keys are linearizable on the primary.
 
-    Answers by nodes that said they were replicas are left out: those are a claim of their own.
+    Replies of nodes that reported the role of a replica are left out: other claims cover them.
     """
 
     def __init__(self, model: Model, *, of_reads: bool = False) -> None:
@@ -161,11 +162,12 @@ def check(
     of_reads: bool = False,
     observe_differed: bool = False,
 ) -> Verdict:
-    """The verdict on a history, with at most so many witnesses (one a key) where it is invalid.
+    """Return the verdict on a history; if it is invalid, with at most `witnesses` witnesses, one
+    per key.
 
     `independent`: values are [key, value]. `of_reads`: prefer witnesses in which reads contradict
-    each other. `observe_differed`: a `cas` that failed without an error has compared and seen
-    another value. Raises ValueError for operations that the model does not know.
+    each other. `observe_differed`: a `cas` that failed without an error observed another value
+    than its old one. Raises ValueError for operations that the model does not know.
     """
     recorded = Recorded(history)
     columns = recorded.columns(independent=independent, observe_differed=observe_differed)
@@ -183,7 +185,7 @@ def check_columns(
     *,
     of_reads: bool = False,
 ) -> Verdict:
-    """The verdict on columns; `pairs` is asked for the operations where there is a witness."""
+    """Return the verdict on columns; `pairs` is called only to describe witnesses."""
     model = suited(model, columns.names)
     budget = budget or budget_of(len(columns))
     operations, outcomes = decide_columns(columns, model, budget)
@@ -203,7 +205,7 @@ def check_columns(
             found = _witnesses(columns, model, outcomes, bad[: max(WITNESS_KEYS_MAX, witnesses)],
                                pairs, of_reads=of_reads)  # fmt: skip
         except Exception as e:
-            why = f"key {keys[bad[0]]}: not linearizable, which could not be told: {e!r}"
+            why = f"key {keys[bad[0]]}: not linearizable; extracting a counterexample failed: {e!r}"
             return Verdict(valid=False, why=why, evidence=evidence)
         evidence["witnesses"] = [w.as_json() for w in found[:witnesses]]
         return Verdict(valid=False, why=found[0].sentence, evidence=evidence)
@@ -244,7 +246,7 @@ def _witnesses(
     *,
     of_reads: bool,
 ) -> list[Witness]:
-    """One of each bad key, those that are told most easily first."""
+    """Return one witness per key of `bad`, those that are easiest to explain first."""
     from harness.checkers.linearizability.shrink import shrunk
     from harness.checkers.linearizability.witness import witness_of
 
@@ -266,7 +268,7 @@ def _witnesses(
 
 
 class _Rows(Sequence[Entry]):
-    """Entries of some rows, made when they are asked for."""
+    """The entries of some rows, created on access."""
 
     def __init__(self, columns: Columns, rows: Sequence[int]) -> None:
         self._columns = columns

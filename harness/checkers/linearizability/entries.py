@@ -1,4 +1,4 @@
-"""Operations of one key as the search sees them, what it may cost, and what it says."""
+"""The operations of one key as the search sees them, its budget and its outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.history.columns import OPEN, Columns
 class Entry:
     """One operation as the search sees it.
 
-    `call`, `ret`: positions in the history, whose order is that of real time also where stamps
+    `call`, `ret`: positions in the history, whose order is that of real time even where timestamps
     are equal. `ret` is OPEN and `known` False where the outcome is unknown; an entry that is open
     but known may have happened, at an unknown time, with that result. `keyed`: the pair's values
     are [key, value].
@@ -30,8 +30,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bounds of one check. Where only configurations and bytes are bounded, a verdict is
-    reproducible; `seconds` is for who has no more of them."""
+    """Limits of one check. Limits of configurations and bytes keep a verdict reproducible; one of
+    `seconds` does not."""
 
     configurations: int = 5_000_000
     bytes: int = 1 << 30
@@ -39,16 +39,18 @@ class Budget:
 
 
 def budget_of(operations: int) -> Budget:
-    """The usual one."""
+    """Return the default budget for a history of that many operations."""
     return Budget(configurations=max(5_000_000, 32 * operations))
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What the core said of one partition. `valid` None: undecided, `how` says what ran out.
+    """The outcome of one partition. `how`: the algorithm that decided it; where `valid` is None
+    (undecided), the reason, such as the limit that was reached.
 
-    `core`: indices of entries that suffice for the violation, where the algorithm names them.
-    `stuck`: the entry whose return nothing explains.
+    `order`: indices of a linearization, if asked for. `core`: indices of entries that suffice for
+    the violation, where the algorithm names them. `stuck`: index of the entry whose return could
+    not be linearized, or -1.
     """
 
     valid: bool | None
@@ -61,7 +63,7 @@ class Outcome:
 
 
 def moved(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
-    """The same outcome, with other numbers for its operations."""
+    """Return the outcome with the indices of its operations mapped by `to`."""
     return replace(
         outcome,
         order=[to(i) for i in outcome.order],
@@ -71,7 +73,7 @@ def moved(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
 
 
 def entry_of(columns: Columns, row: int) -> Entry:
-    """A row, without its pair."""
+    """Return the entry of a row, without its pair."""
     ret = columns.ret[row]
     return Entry(
         columns.names[columns.f[row]],

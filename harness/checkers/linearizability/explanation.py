@@ -1,4 +1,4 @@
-"""What a person would say of a few operations that contradict each other."""
+"""Explains in words why a few operations contradict each other."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ PAST: Final = {
     "write": "wrote", "put": "put", "get": "got", "append": "appended", "add": "added",
     "remove": "removed", "enqueue": "enqueued", "dequeue": "dequeued", "push": "pushed",
     "pop": "popped", "insert": "inserted", "acquire": "acquired", "release": "released",
-    "set": "set", "delete": "deleted", "contains": "asked for",
-    "txn": "did", "transfer": "transferred",
+    "set": "set", "delete": "deleted", "contains": "checked for",
+    "txn": "executed", "transfer": "transferred",
 }  # fmt: skip
-TOLD_MAX: Final = 4  # operations of an order
+TOLD_MAX: Final = 4  # operations of a prefix that are listed
 LINES_MAX: Final = 60
-OPEN_MAX: Final = 8  # operations of unknown outcome that are told one by one
+OPEN_MAX: Final = 8  # operations of unknown outcome that are all listed
 
 
 class Words:
-    """Lines and a sentence of a core; where the history has no times, by positions in it."""
+    """Describes a core in lines and in a sentence. Times are positions in the history where it has
+    no timestamps."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._timed = any(e.pair is not None and e.pair.invoke.time for e in core.entries)
 
     def lines(self) -> list[str]:
-        """A line an operation; of many whose outcome does not matter only the first and last."""
+        """Return one line per operation; if there are many, some in the middle are left out."""
         core = self._core.entries
         lines = []
         if self._core.initial is not None:
-            lines.append(f"before {self._called(core[0])}: whatever it was")
+            lines.append(f"before {self._called(core[0])}: any initial state")
         unknown = [e for e in core if e.ret == OPEN]
         left_out = unknown[3:-1] if len(unknown) > OPEN_MAX else []
         if len(core) > LINES_MAX:
@@ -53,45 +54,45 @@ class Words:
         return lines
 
     def sentence(self, stuck: Entry, model: Model, where: str) -> str:
-        """Of the operation that nothing explains."""
+        """Return why `stuck` can't be linearized, after the prefix `where`."""
         core = self._core.entries
         head = f"{where}{who(stuck)} {did(stuck)}{at_node(stuck)} at {self._called(stuck)}"
         before = sorted((e for e in core if e.ret < stuck.call), key=lambda e: e.ret)
         if stuck.f == "read" and isinstance(model, Growing) and isinstance(model, Projectable):
             for e in reversed(before):
-                there: Any = freeze(recorded_value(stuck)) or ()
-                missing = model.mentions(e.f, e.value, e.known) - frozenset(there)
+                members: Any = freeze(recorded_value(stuck)) or ()
+                missing = model.mentions(e.f, e.value, e.known) - frozenset(members)
                 if missing:
                     what = "a value that was read" if e.f == "read" else "an acknowledged write"
                     return (
-                        f"{head}, and {min(missing, key=repr)} was not among them, although "
-                        f"{who(e)} {did(e)}{at_node(e)} by {self._returned(e)}: {what} is gone"
+                        f"{head}, without {min(missing, key=repr)}, although "
+                        f"{who(e)} {did(e)}{at_node(e)} by {self._returned(e)}: {what} is lost"
                     )
         seen = [e for e in before if e.f in READING and not _may_lead_to(e, stuck, model)]
         if stuck.f in READING and seen:
             last = seen[-1]
             return (
                 f"{head}, after {who(last)} had {did(last)}{at_node(last)} by "
-                f"{self._returned(last)}: what was read is gone"
+                f"{self._returned(last)}: a value that was read is lost"
             )
         acknowledged = [e for e in before if e.f not in READING]
         if acknowledged:
             last = acknowledged[-1]
             return (
-                f"{head}, after {who(last)} {did(last)}{at_node(last)} and was told so by "
-                f"{self._returned(last)}: no order of these operations explains both"
+                f"{head}, after {who(last)} {did(last)}{at_node(last)}, acknowledged by "
+                f"{self._returned(last)}: no linearization explains both"
             )
         if (
             stuck.f in ("read", "get")
             and not isinstance(stuck.value, tuple)
             and not any(e.f not in READING and _brings(e, stuck.value) for e in core)
         ):
-            return f"{head}, a value that nobody wrote"
-        return f"{head}: no order of these {len(core)} operations explains it"
+            return f"{head}, a value that was never written"
+        return f"{head}: no linearization of these {len(core)} operations explains it"
 
     def _line(self, e: Entry) -> str:
         if e.ret == OPEN:
-            return f"from {self._called(e)}: {who(e)} {did(e)}{at_node(e)}, at some time or never"
+            return f"from {self._called(e)}: {who(e)} {did(e)}{at_node(e)}, any time later or never"
         return f"{self._called(e)} to {self._returned(e)}: {who(e)} {did(e)}{at_node(e)}"
 
     def _called(self, e: Entry) -> str:
@@ -106,23 +107,23 @@ class Words:
 
 
 def prefix_words(prefix: Prefix) -> str:
-    """`process 1 wrote 3; next can't be: process 2 read 2, as it needs to find 2, and …`."""
+    """Return `process 1 wrote 3; cannot be extended by process 2 read 2, because …`."""
     done = [f"{who(e)} {did(e)}" for e in prefix.order]
     if len(done) > TOLD_MAX:
         done = [f"{len(done) - TOLD_MAX} operations", *done[-TOLD_MAX:]]
-    then = "; ".join(f"{who(e)} {did(e)}, as {why}" for e, why in prefix.rejected[:TOLD_MAX])
-    return f"{', '.join(done) or 'nothing'}; next can't be: {then}"
+    then = "; ".join(f"{who(e)} {did(e)}, because {why}" for e, why in prefix.rejected[:TOLD_MAX])
+    return f"{', '.join(done) or 'empty'}; cannot be extended by {then}"
 
 
 def recorded_value(e: Entry) -> Any:
-    """What the history holds, without the key of an independent one."""
+    """Return the value recorded in the history, without the key of an independent one."""
     assert e.pair is not None
     value = e.pair.value
     return value[1] if e.keyed else value
 
 
 def who(e: Entry) -> str:
-    return f"process {e.pair.invoke.process}" if e.pair is not None else "somebody"
+    return f"process {e.pair.invoke.process}" if e.pair is not None else "a process"
 
 
 def at_node(e: Entry) -> str:
@@ -131,7 +132,7 @@ def at_node(e: Entry) -> str:
 
 
 def did(e: Entry) -> str:
-    """`wrote 3`, `read [1, 2]`, `compared and set 1 to 2`."""
+    """Return what an operation did: `wrote 3`, `read [1, 2]`, `compared and set 1 to 2`."""
     value: Any = e.value
     if e.f == "read":
         recorded = recorded_value(e)
@@ -147,10 +148,10 @@ def did(e: Entry) -> str:
             return f"compared with {value[0]} and saw {value[2]}"
         return f"compared and set {value[0]} to {value[1]}"
     if e.f == "contains" and e.known and isinstance(value, tuple) and len(value) == 2:
-        return f"asked for {value[0]} and was told {'yes' if value[1] else 'no'}"
+        return f"found {value[0]} {'present' if value[1] else 'absent'}"
     if e.f in ("append", "add") and e.known and isinstance(value, tuple) and len(value) == 2:
-        answer = f" (answer {value[1]})" if value[1] is not None else ""
-        return f"{PAST[e.f]} {value[0]}{answer}"
+        result = f" (result {value[1]})" if value[1] is not None else ""
+        return f"{PAST[e.f]} {value[0]}{result}"
     verb = PAST.get(e.f, e.f)
     if value is None and e.f in ("acquire", "release"):
         return verb
@@ -158,7 +159,7 @@ def did(e: Entry) -> str:
 
 
 def _may_lead_to(e: Entry, later: Entry, model: Model) -> bool:
-    """Whether what one saw may have become what the other did."""
+    """Return whether the state that `e` saw can lead to the one that `later` saw."""
     if isinstance(model, Growing) and isinstance(e.value, str) and isinstance(later.value, str):
         return model.reaches(e.value, later.value)
     return e.value == later.value

@@ -1,5 +1,5 @@
 """Histories that need no search, or a smaller one: containers whose values are inserted once,
-counters by equal steps, objects of independent parts."""
+counters whose additions are equal, objects of independent parts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from harness.native import _core
 
 
 def suited(model: Model, names: Collection[str]) -> Model:
-    """The model that is used for histories of these operations."""
+    """Return the model to use where no operations but these occur: a simpler one if there is."""
     return model.suited(names) if isinstance(model, Suited) else model
 
 
 def decide_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
-    """Every key, by what the model allows. `zones` False: by the search alone; `orders`: with a
-    linearization of what is valid, which only the search finds."""
+    """Return the outcome of each key, by the fastest algorithm that the model allows. `zones`
+    False: by the search alone. `orders`: include a linearization of each valid key, which only the
+    search finds."""
     if zones and not orders and isinstance(model, Parted):
         outcomes = _by_parts(keys, model, budget)
         if outcomes is not None:
@@ -61,19 +62,19 @@ def _by_gaps(keys: Sequence[Sequence[Entry]], model: Model, budget: Budget) -> l
         search_keys([entries for entries, t in zip(keys, tallies, strict=True) if t is None],
                      model, budget, zones=True, orders=False)
     )  # fmt: skip
-    # A core of the chain leaves out additions that fill no gap, but might fill one of the core's.
+    # A core of the chain lacks additions that fill no gap of it, but may fill one of the core.
     return [next(others) if t is None else replace(next(outcomes), core=[]) for t in tallies]
 
 
 def _by_parts(
     keys: Sequence[Sequence[Entry]], model: Parted, budget: Budget
 ) -> list[Outcome] | None:
-    """None where an operation is not on one part."""
+    """Return the outcomes by deciding each part alone; None where an operation is on all parts."""
     parts: dict[Hashable, tuple[int, list[int], list[Entry]]] = {}
     for k, entries in enumerate(keys):
         for i, e in enumerate(entries):
             found = model.part(e.f, e.value, e.known)
-            if found is None and not e.known and e.f == "read":  # it says nothing
+            if found is None and not e.known and e.f == "read":  # it constrains nothing
                 continue
             if found is None:
                 return None
@@ -92,7 +93,7 @@ def _by_parts(
 
 
 def _worse(one: Outcome, other: Outcome) -> Outcome:
-    """Of two parts: a violation before what is undecided, and that before what is valid."""
+    """Return the worse outcome of two parts (invalid > undecided > valid), with the costs added."""
     worst = max(
         one, other, key=lambda o: (o.valid is False, o.valid is None, bool(o.configurations))
     )
@@ -106,7 +107,7 @@ def _worse(one: Outcome, other: Outcome) -> Outcome:
 
 
 def numbered(values: Sequence[Any], model: Container) -> list[int]:
-    """A number of each value, by rank where the model compares them; -1 of none."""
+    """Return a number per value, its rank where the model compares values; -1 for None."""
     distinct = list(dict.fromkeys(v for v in values if v is not None))
     if model.discipline == LEAST:
         distinct.sort()
@@ -122,15 +123,16 @@ def contained(
     kinds: Sequence[int],
     values: Sequence[int],
 ) -> list[Outcome]:
-    """`values`: numbers. Undecided where the core has no answer by itself."""
+    """Return the outcome of each key of a container, by the algorithms that need no search; None
+    in `valid` where they do not apply. `kinds`: INSERT or REMOVE. `values`: see `numbered`."""
     decided = _core.containers(
         model.discipline, *times, key, array("i", kinds), array("i", values), keys
     )
-    return [outcome_of(*told) for told in decided]
+    return [outcome_of(*result) for result in decided]
 
 
 def container_values(columns: Columns, model: Container) -> list[int]:
-    """The number of each row's value; ranks are those among the values of one key."""
+    """Return the number of each row's value, see `numbered`; ranks are within the row's key."""
     if model.discipline == LEAST and columns.keys:
         ranks = [-1] * len(columns)
         for rows in rows_by_key(columns):

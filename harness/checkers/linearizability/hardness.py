@@ -10,8 +10,9 @@ from harness.history.columns import OPEN, Columns
 
 
 def hardness(columns: Columns, rows: Sequence[int], outcome: Outcome) -> dict[str, Any]:
-    """Of a key: how many `operations`, how many `at_once` at most, how many of `unknown` outcome,
-    how many completions an order was `explained` for, and what was spent on the rest."""
+    """Return the size of a key's problem: the number of `operations`, of completed ones that were
+    concurrent `at_once` at most, of those of `unknown` outcome, of completed ones that a partial
+    linearization `explained`, and what was spent."""
     returned = sorted(columns.ret[row] for row in rows if columns.ret[row] != OPEN)
     called = sorted(columns.call[row] for row in rows if columns.ret[row] != OPEN)
     most = ended = 0
@@ -32,9 +33,9 @@ def hardness(columns: Columns, rows: Sequence[int], outcome: Outcome) -> dict[st
 
 
 def hardness_words(hard: dict[str, Any]) -> str:
-    """`200 operations, 14 at once, 9 of unknown outcome; an order of the first 31 was found`."""
+    """Return `hardness` in words: `200 operations, 14 concurrent, 9 of unknown outcome; …`."""
     unknown = f", {hard['unknown']} of unknown outcome" if hard["unknown"] else ""
     return (
-        f"{hard['operations']} operations, {hard['at_once']} at once{unknown}; an order was found "
-        f"for the first {hard['explained']} that completed"
+        f"{hard['operations']} operations, {hard['at_once']} concurrent{unknown}; a linearization "
+        f"was found for the first {hard['explained']} that completed"
     )

@@ -1,5 +1,5 @@
-"""How far an order of a core's operations gets, and what can't come next: the picture of
-Porcupine's partial linearizations, with reasons."""
+"""The longest linearizable prefixes of a core, and why no operation can extend them: Porcupine's
+partial linearizations, with reasons."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Model, Versione
 
 CONFIGURATIONS_MAX: Final = 20_000
 KEPT: Final = 3
-ENTRIES_MAX: Final = 64  # of a core; of more nobody would read an order
+ENTRIES_MAX: Final = 64  # of a core; a longer prefix would not be readable
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """An order that no other operation can prolong. `leaves`: the state after it. `rejected`: what
-    could come next by its time, and why it can't."""
+    """An order of operations that no completed operation can extend. `leaves`: the state after it.
+    `rejected`: the completed operations that real time allows next, and why the model does not."""
 
     order: list[Entry]
     leaves: str
@@ -28,8 +28,8 @@ class Prefix:
 
 
 def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
-    """Those with the most completed operations, at most three, of a small core. Where not all
-    orders can be tried out, of those that were."""
+    """Return at most three prefixes with the most completed operations; none for a large core.
+    Beyond CONFIGURATIONS_MAX other orders are not tried."""
     entries = core.entries
     if len(entries) > ENTRIES_MAX:
         return []
@@ -72,7 +72,7 @@ def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
 
 
 def _next(entries: list[Entry], done: int) -> list[int]:
-    """What may take effect next, as to real time."""
+    """Return the indices of the entries that real time allows next."""
     left = [i for i in range(len(entries)) if not done >> i & 1]
     deadline = min((entries[i].ret for i in left), default=OPEN)
     return [i for i in left if entries[i].call <= deadline]
@@ -90,14 +90,14 @@ def _step(model: Model, state: Any, e: Entry) -> Any:
 def _why(model: Model, state: Any, e: Entry) -> str:
     versions = model.versions(e.f, e.value, e.known) if isinstance(model, Versioned) else None
     if versions is None or versions[0] is ANY:
-        return f"it is not possible with {said(state)} there"
+        return f"it is not legal in state {said(state)}"
     if isinstance(versions[0], AllBut):
-        return f"it needs to find another value than {said(versions[0].state)}, which was there"
-    return f"it needs to find {said(versions[0])}, and there was {said(state)}"
+        return f"it requires another state than {said(versions[0].state)}"
+    return f"it requires {said(versions[0])}, but the state is {said(state)}"
 
 
 def said(state: Any) -> str:
-    """A state or a value, in few words."""
+    """Return a short text for a state or a value."""
     if state is OTHER:
         return "something else"
     if state is None or state in ("", (), frozenset()):

@@ -1,4 +1,4 @@
-"""The zones and the search of the native core, given operations or columns."""
+"""Calls the zones and the search of the native core on entries or columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.native import _core
 
 
 def _merged(model: Model, entries: Sequence[Entry]) -> list[Hashable]:
-    """The entries' values, with all open operations on elements of which nobody was told made
-    equal.
+    """Return the entries' values, with those of operations of unknown outcome on elements that were
+    never observed made equal.
 
-    In a collection that only grows nothing tells them apart, so they are one class to the search.
+    In a collection that only grows nothing distinguishes these, so the search sees one class.
     """
     if not (isinstance(model, Growing) and isinstance(model, Projectable)):
         return [e.value for e in entries]
-    told = {
+    observed = {
         v
         for e in entries
         if e.f == "read" or model.forget(e.f, e.value, e.known) != e.value
@@ -31,14 +31,15 @@ def _merged(model: Model, entries: Sequence[Entry]) -> list[Hashable]:
     stand_in: dict[str, Hashable] = {}
     values = []
     for e in entries:
-        untold = not e.known and told.isdisjoint(model.mentions(e.f, e.value, e.known))
-        values.append(stand_in.setdefault(e.f, e.value) if untold else e.value)
+        unseen = not e.known and observed.isdisjoint(model.mentions(e.f, e.value, e.known))
+        values.append(stand_in.setdefault(e.f, e.value) if unseen else e.value)
     return values
 
 
 def search_keys(
     keys: Sequence[Sequence[Entry]], model: Model, budget: Budget, *, zones: bool, orders: bool
 ) -> list[Outcome]:
+    """Return the outcome of each key. `zones`: try them first. `orders`: include linearizations."""
     if not keys:
         return []
     numbers: dict[Letter, int] = {}
@@ -65,7 +66,7 @@ def search_keys(
 
 
 def register_states(columns: Columns, model: Registers) -> tuple[Any, Any] | None:
-    """(requires, installs) of each row, or None where a value is of another kind."""
+    """Return (requires, installs) by row, or None if an operation's value has the wrong shape."""
     roles = array("i", [model.roles[name] for name in columns.names])
     values = columns.f, columns.shape, columns.a, columns.b, columns.c
     try:
@@ -89,7 +90,12 @@ def run(
     letters: Letters | None = None,
     states: tuple[Any, Any, int] | None = None,
 ) -> tuple[int, list[Outcome]]:
-    """Either `letter` of each row and `letters`, or (requires, installs, how many) `states`."""
+    """Run the native core; return (number of operations that constrain the result, one outcome per
+    key, by rows).
+
+    `times`: (call, ret) columns. Operations are given as `letter`, of each row, and `letters`, or
+    as `states`: (requires by row, installs by row, number of states).
+    """
     if letters is not None:
         states = letters.requires, letters.installs, letters.states
     assert states is not None
@@ -121,8 +127,8 @@ def run(
     except OutOfMemory:
         outcome = Outcome(None, "memory", bytes=budget.bytes)
         return len(times[0]), [outcome for _ in range(keys)]
-    outcomes = [outcome_of(*told) for told in decided]
-    while len(outcomes) < keys:  # the last ones have nothing that says something
+    outcomes = [outcome_of(*result) for result in decided]
+    while len(outcomes) < keys:  # the core stops at the last key that has rows
         outcomes.append(Outcome(True, "nothing to check"))
     return operations, outcomes
 
@@ -130,7 +136,7 @@ def run(
 def outcome_of(
     valid: int, how: str, rows: list[int], configurations: int, size: int, stuck: int
 ) -> Outcome:
-    """What the core told of one key."""
+    """Return the outcome of one key, given the tuple that the core returns for it."""
     outcome = Outcome(None if valid < 0 else bool(valid), how, configurations, size, stuck=stuck)
     if valid > 0:
         outcome.order = rows

@@ -1,10 +1,9 @@
 """The fewest operations that still show a violation.
 
-Shrinking only relaxes, so it can't create a violation: drop a read, forget an outcome (the
-operation may then take effect at any later time), forget an answer, remove every trace of one
-value, begin later with whatever state there may have been (checkers.md 7.6). The result is
-1-minimal: no single relaxation leaves a violation. Every step is re-checked. The work has a bound;
-where it is spent, what is left is a violation but perhaps not minimal.
+Shrinking only relaxes, so it can't create a violation: drop a read, open an operation (it may then
+take effect at any later time), forget a result, remove every trace of one value, begin later with
+any initial state. Every step is re-checked. The result is 1-minimal: no single relaxation leaves a
+violation. The work is limited; beyond the limit the result is a violation, but may not be minimal.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ from harness.models.base import (
     Versioned,
 )
 
-# Of one re-check: what takes longer to refute is not simpler to read.
+# Limits of one re-check: a core that is harder to refute is not easier to read.
 CONFIGURATIONS_MAX = 50_000
 BYTES_MAX = 1 << 28
-COST_OF_ASKING = 20  # of a model in Python that does not say what operations join
-OTHER = Marker("OTHER")  # a state that nothing requires
-WINDOWS = (32, 128, 512, 2048)  # operations; a longer core is first looked for in one of them
+COST_OF_ASKING = 20  # steps of a Versioned model that one of another model costs
+OTHER = Marker("OTHER")  # a state that no operation requires
+WINDOWS = (32, 128, 512, 2048)  # operations; sizes in which a core is searched for first
 
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """Operations, by call, that no order explains.
+    """Operations, in order of invocation, that are not linearizable.
 
-    `initial`: the states of which each may have been there before the first of them, where what
-    came before is left out; None: the model's own. `minimal`: whether nothing of it can go.
+    `initial`: the possible initial states, where earlier operations are left out; None: the model's
+    initial state. `minimal`: whether no single relaxation leaves a violation.
     """
 
     entries: list[Entry]
@@ -65,11 +64,10 @@ def shrunk(
     of_reads: bool = False,
     work: int = 400_000,
 ) -> Core:
-    """A 1-minimal core of a refuted partition. `entries`: by call.
+    """Return a core of a refuted partition. `entries`: in order of invocation.
 
-    `of_reads`: prefer one in which it is reads that contradict each other, over one with an
-    acknowledged write. `work`: bounds all re-checks together: entries looked at plus
-    configurations.
+    `of_reads`: prefer a core in which reads contradict each other to one with an acknowledged
+    write. `work`: the limit of all re-checks together, in entries plus configurations.
     """
     if isinstance(model, Suited):
         model = suited(model, {e.f for e in entries})
@@ -85,7 +83,7 @@ def shrunk(
 
 
 class _Shrinker:
-    """Tries relaxations of a violation and keeps those that leave one."""
+    """Tries relaxations of a violation and keeps those that are violations, too."""
 
     def __init__(self, core: list[Entry], model: Model, work: int) -> None:
         self.core = core
@@ -94,14 +92,15 @@ class _Shrinker:
         asked = 1 if isinstance(model, Versioned) else COST_OF_ASKING
         self.left = work // (getattr(model, "cost", 1) * asked)
         self.patience = CONFIGURATIONS_MAX  # configurations of one re-check
-        self.undecided = False  # whether one was given up
-        self.hardest = CONFIGURATIONS_MAX  # what refuting the present core took
+        self.undecided = False  # whether a re-check reached its limit
+        self.hardest = CONFIGURATIONS_MAX  # configurations that refuted the present core
 
     @property
     def spent(self) -> bool:
         return self.left <= 0
 
     def refuted(self, candidate: list[Entry], initial: Sequence[Hashable] | None) -> bool:
+        """Return whether the candidate is a violation from each of the initial states."""
         models = [self.model]
         if initial is not None:
             models = [beginning_with(self.model, state) for state in initial]
@@ -120,7 +119,7 @@ class _Shrinker:
         return True
 
     def attempt(self, candidate: list[Entry] | None) -> bool:
-        """Take a relaxed violation if it still is one."""
+        """Make the candidate the core if it is a violation; return whether it is."""
         if candidate is None or candidate == self.core:
             return False
         if not self.refuted(candidate, self.initial):
@@ -129,8 +128,8 @@ class _Shrinker:
         return True
 
     def start(self, entries: Sequence[Entry], outcome: Outcome) -> None:
-        """The algorithm's own core, or everything up to the return that nothing explains; of many
-        operations only the last ones, where those suffice."""
+        """Begin with the core that the algorithm named, or with all operations up to the return
+        that can't be linearized; in a long history with the last ones only, where they suffice."""
         named = sorted((entries[i] for i in outcome.core), key=lambda e: e.call)
         if named and len(named) <= WINDOWS[0] and self.attempt(named):
             return
@@ -146,7 +145,7 @@ class _Shrinker:
         self.attempt(self._until(self.core[:many], end))
 
     def _until(self, entries: Sequence[Entry], end: int) -> list[Entry]:
-        """What had returned by then, and what writes and may still take effect."""
+        """Return the entries that had returned by `end`, and the other writing ones, as open."""
         return [
             e if e.ret <= end else replace(e, ret=OPEN)
             for e in entries
@@ -154,7 +153,8 @@ class _Shrinker:
         ]
 
     def _is_in_a_window(self, entries: Sequence[Entry], many: int, end: int) -> bool:
-        """Whether the last of so many suffice, whatever there was before them; as few as do."""
+        """Find the fewest of the last of `entries[:many]` that suffice from any initial state;
+        return whether there are such."""
         fewest = 1
         for size in WINDOWS:
             if size >= many:
@@ -164,7 +164,7 @@ class _Shrinker:
             fewest = size + 1
         else:
             return False
-        while fewest < size:  # what suffices does so with more before it
+        while fewest < size:  # a window that suffices still does when enlarged
             half = (fewest + size) // 2
             if self._suffices(entries, many - half, many, end):
                 size = half
@@ -173,8 +173,9 @@ class _Shrinker:
         return True
 
     def _suffices(self, entries: Sequence[Entry], begin: int, many: int, end: int) -> bool:
-        """Any state may have been left by what came before `begin`, and what was open then may
-        still take effect, or has. Not of collections: without a value their states are others."""
+        """Make `entries[begin:many]` the core if it is a violation from any initial state; return
+        whether it is. Operations that were open at `begin` may take effect later, or have. Not
+        applicable to collections, whose states depend on everything inserted before."""
         if not isinstance(self.model, Versioned) or isinstance(self.model, (Growing, Parted)):
             return False
         since = entries[begin].call
@@ -191,7 +192,8 @@ class _Shrinker:
         return True
 
     def shrink(self) -> None:
-        """First by what is refuted as quickly as the core itself is, then by anything."""
+        """Relax as far as possible: first with re-checks limited to about what refutes the core
+        itself, then with the full limit."""
         self.refuted(self.core, self.initial)
         quickly = True
         while not self.spent:
@@ -212,18 +214,18 @@ class _Shrinker:
                 quickly = False
 
     def forget_all(self) -> bool:
-        """Whether what was read suffices, whatever writers were answered: the shortest story."""
+        """Attempt a core without the results of writing operations, the easiest to explain."""
         model = self.model
         return isinstance(model, Projectable) and self.attempt(
             [replace(e, value=model.forget(e.f, e.value, e.known)) for e in self.core]
         )
 
     def open_all(self) -> bool:
-        """Whether what was read suffices, whenever writers took effect."""
+        """Attempt a core in which every writing operation is open."""
         return self.attempt([e if self._reads(e) else replace(e, ret=OPEN) for e in self.core])
 
     def _relax_all(self, items: Sequence[Any], relax: Callable[[Any], list[Entry] | None]) -> None:
-        """Relax by all the items, by halves, quarters, … and one by one (delta debugging)."""
+        """Relax by all items at once, by halves, quarters, … and one by one (delta debugging)."""
         pending = list(items)
         size = len(pending)
         while pending:
@@ -293,22 +295,22 @@ class _Shrinker:
         self._relax_all(returned, opened)
 
     def _drop_unneeded(self) -> None:
-        """Open operations without which nothing would become legal."""
+        """Drop open operations that make no other operation legal."""
         needed = _needed(self.core, self.model)
         unneeded = [e for e in self.core if e.ret == OPEN and not needed(e)]
         self._relax_all(unneeded, self._without)
 
 
 def beginning_with(model: Model, state: Hashable) -> Model:
-    """The same model with another initial state."""
+    """Return a copy of the model with another initial state."""
     other = copy.copy(model)
     other.init = lambda: state  # type: ignore[method-assign]
     return other
 
 
 def _few_of_each(opened: list[Entry], most: int) -> list[Entry]:
-    """Between two operations that require a state nothing need take effect twice: that many are
-    as good as more."""
+    """Return at most `most` of each set of identical operations. More make no difference: between
+    two operations that require a state none needs to take effect twice."""
     kept: list[Entry] = []
     count: dict[Any, int] = {}
     for e in opened:
@@ -320,8 +322,8 @@ def _few_of_each(opened: list[Entry], most: int) -> list[Entry]:
 
 
 def _required(entries: Sequence[Entry], model: Versioned) -> list[Hashable] | None:
-    """The states that some operation requires, and another one for all others; None where not all
-    operations say which."""
+    """Return the states that operations require, and OTHER in place of all the rest; None where the
+    model can't name that of an operation."""
     required: dict[Hashable, None] = {}
     for e in entries:
         versions = model.versions(e.f, e.value, e.known)
@@ -337,8 +339,8 @@ Joined = tuple[Any, Any]
 
 
 def _joins(core: Sequence[Entry], model: Model) -> Callable[[Entry], Joined | None]:
-    """What each operation requires and installs, said by the model or found by trying it out in
-    all its states."""
+    """Return a function from an entry to its (requires, installs), as named by the model or found
+    by exploring its states."""
     if isinstance(model, Versioned):
         versioned = model
         return lambda e: versioned.versions(e.f, e.value, e.known)
@@ -359,9 +361,9 @@ def _project(
     core: list[Entry], model: Projectable, dropped: Sequence[Hashable]
 ) -> list[Entry] | None:
     entries = []
-    gone = frozenset(dropped)
+    values = frozenset(dropped)
     for e in core:
-        value = model.without(e.f, e.value, e.known, gone)
+        value = model.without(e.f, e.value, e.known, values)
         if value is BOUND:
             return None
         if value is not GONE:
@@ -370,11 +372,11 @@ def _project(
 
 
 def _needed(core: Sequence[Entry], model: Model) -> Callable[[Entry], bool]:
-    """Of an open operation: whether the history may be linearizable with it and not without.
+    """Return a predicate: whether an open operation can make the history linearizable.
 
-    Not where no other operation requires the state that it leaves; nor in a collection where
-    nobody shows its element and no known answer counts it; nor in a string where no reader sees
-    what it puts or appends.
+    It can't where no other operation requires the state that it installs; in a collection, where
+    no other operation mentions its element and no other result is known; in a string, where no
+    reader sees what it puts or appends.
     """
     if isinstance(model, Projectable) and not isinstance(model, Registers):
         return _needed_in_a_collection(core, model)

@@ -1,5 +1,5 @@
-"""Why a history is not linearizable: the fewest operations that show it, how far an order of them
-gets, and a sentence."""
+"""The witness of a violation: the fewest operations that show it, their longest linearizable
+prefixes, and an explanation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from harness.models.base import Model
 
 @dataclass(slots=True)
 class Witness:
-    """Operations of one key that no order explains; `stuck` is the one that can't be placed.
+    """Operations of one key that are not linearizable. `stuck`: the completed one invoked last.
 
-    `prefixes`: the longest orders of some of them that are possible, and why nothing comes next.
-    `later`: what came before the first of them is left out, as it does not matter.
+    `sentence`, `words`: the explanation, in one sentence and in lines. `prefixes`: the longest
+    linearizable prefixes. `later`: earlier operations are left out, as the initial state does not
+    matter. `minimal`: see `Core`.
     """
 
     key: Hashable
@@ -34,7 +35,7 @@ class Witness:
 
     @property
     def read_at(self) -> set[str | None]:
-        """The nodes that answered its reads."""
+        """The nodes that replied to its reads."""
         return {
             e.pair.done.node
             for e in self.entries
@@ -43,7 +44,7 @@ class Witness:
 
     @property
     def span(self) -> int:
-        """How many operations of the history lie between its first and its last."""
+        """The distance of its first operation and `stuck`, in positions of the history."""
         return self.stuck.call - self.entries[0].call
 
     def as_json(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _index(e: Entry) -> int:
 
 
 def witness_of(core: Core, model: Model, key: Hashable, independent: bool) -> Witness:
-    """What is to be said of a core, whose entries have their pairs."""
+    """Return the witness of a core whose entries have their pairs."""
     returned = [e for e in core.entries if e.ret != OPEN]
     stuck = max(returned or core.entries, key=lambda e: e.call)
     words = Words(core)

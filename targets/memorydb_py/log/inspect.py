@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from harness.host import Address
-from targets.memorydb_py.log.interface import Batch
+from targets.memorydb_py.log.interface import Batch, Unreachable
 from targets.memorydb_py.log.messages import (
     AskStatus,
     Entries,
@@ -94,3 +95,33 @@ async def read_from(
         finally:
             talk.close()
     return trimmed
+
+
+class AzCopies:
+    """`LogCopies` of the AZs of a log. `address`: returns the address of one."""
+
+    def __init__(self, names: Sequence[str], address: Callable[[str], Address]) -> None:
+        self.names = names
+        self._address = address
+
+    async def is_voter(self, name: str) -> bool:
+        with _reached(name):
+            return await is_member(self._address(name))
+
+    async def read(
+        self,
+        name: str,
+        after: int,
+        take: Callable[[int, Sequence[Batch]], None],
+        timeout_s: float,
+    ) -> int:
+        with _reached(name):
+            return await read_from(self._address(name), after, take, timeout_s)
+
+
+@contextlib.contextmanager
+def _reached(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError, asyncio.IncompleteReadError) as e:
+        raise Unreachable(f"{name}: {type(e).__name__}: {e}") from e

@@ -1,9 +1,9 @@
-"""The transaction log as a node sees it."""
+"""The transaction log: what nodes, the snapshotter and the audit know of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -84,3 +84,32 @@ class TransactionLog(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Unreachable(Exception):
+    """A copy of the log could not be read in time."""
+
+
+class LogCopies(Protocol):
+    """The copies of a log, each read by itself: what an audit compares. `names`: of the copies."""
+
+    names: Sequence[str]
+
+    async def is_voter(self, name: str) -> bool:
+        """Return whether a copy is a voting member. Raises `Unreachable`."""
+        ...
+
+    async def read(
+        self,
+        name: str,
+        after: int,
+        take: Callable[[int, Sequence[Batch]], None],
+        timeout_s: float,
+    ) -> int:
+        """Read the committed entries of a copy after an n; return the n after which it begins.
+
+        Calls `take(n, batches after n)` as they arrive: first with no batches, to say where it
+        begins, which is later if the next entries were trimmed. Batches taken before a failure are
+        valid. Raises `Unreachable`.
+        """
+        ...

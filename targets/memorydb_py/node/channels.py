@@ -1,20 +1,20 @@
-"""Who listens to what on a node. A message is delivered when its entry of the log is committed, on
-the primary as on replicas (PUBLISH is outside what the log promises: D7)."""
+"""The subscriptions of a node's clients. A message is delivered when its entry of the log is
+committed, on the primary as on replicas; clients that are not connected then miss it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from targets.engine.execution import Message
 from targets.engine.keys import matches
+from targets.engine.protocol import Message
 from targets.engine.resp import Error, Push
-from targets.memorydb_py.node.session import Session
+from targets.memorydb_py.node.connection import Connection
 
 OF_LISTENERS = (
     "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "PING",
     "QUIT", "RESET",
 )  # fmt: skip
-Listeners = dict[bytes, dict[int, Session]]
+Listeners = dict[bytes, dict[int, Connection]]
 
 
 def refused_to_listener(name: str) -> Error | None:
@@ -33,18 +33,18 @@ class Channels:
     def __init__(self) -> None:
         self.listeners: dict[bytes, Listeners] = {b"": {}, b"p": {}, b"s": {}}
 
-    def add(self, session: Session, kind: bytes, name: bytes) -> None:
+    def add(self, session: Connection, kind: bytes, name: bytes) -> None:
         self.listeners[kind].setdefault(name, {})[session.number] = session
         session.subscriptions[kind, name] = None
 
-    def remove(self, session: Session, kind: bytes, name: bytes) -> None:
+    def remove(self, session: Connection, kind: bytes, name: bytes) -> None:
         listeners = self.listeners[kind].get(name, {})
         listeners.pop(session.number, None)
         if not listeners:
             self.listeners[kind].pop(name, None)
         session.subscriptions.pop((kind, name), None)
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: Connection) -> None:
         for kind, name in list(session.subscriptions):
             self.remove(session, kind, name)
 

@@ -8,7 +8,7 @@ from collections.abc import Container
 from harness.host import Host
 from targets.engine.rdb import Malformed
 from targets.memorydb_py.snapshots.objects import Objects
-from targets.memorydb_py.snapshots.snapshot import Snapshot, check, positions, read
+from targets.memorydb_py.snapshots.snapshot import Snapshot, positions, read
 
 RETRY_S = 0.5
 
@@ -32,7 +32,7 @@ async def recover(
         if name in distrusted:
             continue
         try:
-            found = await read(await objects.get(name))
+            found = read(await objects.get(name))
             fits(found, n, version)
         except (Malformed, OSError) as e:
             host.log(f"snapshots: {name} can't be used: {e}")
@@ -59,7 +59,7 @@ async def usable(
         if name in distrusted:
             continue
         try:
-            fits(check(await objects.get(name)), n, version)
+            fits(read(await objects.get(name)), n, version)
         except Malformed as e:
             host.log(f"snapshots: {name} can't be used: {e}")
             continue

@@ -1,17 +1,19 @@
-"""A snapshot: a state, where in the log it is, and what tells whether it can be trusted.
+"""A snapshot: the data of a shard at a position of its log, with what is needed to verify it.
 
-An RDB file, which Redis loads too, with (a) the log's running checksum, (b) the position and (c) a
-checksum of the data in auxiliary fields (the paper, 4.2), and the engine's version.
+It is an RDB file, which Redis loads too. Auxiliary fields hold the position, the log's running
+checksum up to there, a checksum of the data (as in section 4.2 of the MemoryDB paper, SIGMOD 2024),
+the primary, and the engine version.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from targets.engine import State, rdb_file
+from targets.engine import rdb_file
+from targets.engine.protocol import Restorable
 from targets.engine.rdb import Malformed
 from targets.memorydb_py.log.interface import Id
 
@@ -22,73 +24,71 @@ POSITION, LOG_CHECKSUM, DATA_CHECKSUM, LEADER, VERSION = (
 KEYS_AT_ONCE = 2000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """`checksum`: the log's, up to `id`. `leader`: whoever leads by then. `version`: of the engine
-    that wrote it."""
+    """`id`: the last entry that it contains. `checksum`: the log's, up to `id`. `leader`: the
+    primary by then. `version`: the engine version of its writer. `file`: the RDB file."""
 
-    state: State
     id: Id
     checksum: int
     leader: str | None
     version: int
+    file: bytes
 
 
 def name_of(at: Id) -> str:
-    """Of an object; names sort by position."""
+    """Return the name of the object; names sort by position."""
     return f"snapshot-{at.n:016d}-{at.epoch:016d}.rdb"
 
 
 def position_of(name: str) -> int:
-    """n, or -1 for an object that is no snapshot."""
+    """Return the n of a snapshot's name, or -1 for the name of another object."""
     parts = name.removesuffix(".rdb").split("-")
     known = len(parts) == 3 and parts[0] == "snapshot" and parts[1].isdecimal()
     return int(parts[1]) if known else -1
 
 
 def positions(names: Sequence[str]) -> list[tuple[int, str]]:
-    """(n, name) of every snapshot, the newest first."""
+    """Return (n, name) of every snapshot among the objects, the newest first."""
     return sorted(((position_of(n), n) for n in names if position_of(n) >= 0), reverse=True)
 
 
-def write(snapshot: Snapshot) -> bytes:
-    body = b"".join(rdb_file.body(snapshot.state))
-    return rdb_file.whole(body, {
+def assemble(body: bytes, id: Id, checksum: int, leader: str | None, version: int) -> Snapshot:
+    """Return a snapshot of data; `body`: an RDB file without its head and checksum."""
+    file = rdb_file.whole(body, {
         b"redis-ver": b"7.0.15",
-        VERSION: b"%d" % snapshot.version,
-        POSITION: b"%d.%d" % snapshot.id,
-        LOG_CHECKSUM: b"%08x" % snapshot.checksum,
-        LEADER: (snapshot.leader or "").encode(),
+        VERSION: b"%d" % version,
+        POSITION: b"%d.%d" % id,
+        LOG_CHECKSUM: b"%08x" % checksum,
+        LEADER: (leader or "").encode(),
         DATA_CHECKSUM: hashlib.sha256(body).hexdigest().encode(),
     })  # fmt: skip
+    return Snapshot(id=id, checksum=checksum, leader=leader, version=version, file=file)
 
 
-async def read(data: bytes) -> Snapshot:
-    """Raises `Malformed` where any of its parts is not what was written. Others may work
-    meanwhile."""
-    found, loading = _open(data)
-    for _ in loading.steps(KEYS_AT_ONCE):
-        await asyncio.sleep(0)
-    return found
-
-
-def check(data: bytes) -> Snapshot:
-    """Whether `read` would take it, without its keys: the state stays empty."""
-    return _open(data)[0]
-
-
-def _open(data: bytes) -> tuple[Snapshot, rdb_file.Loading]:
-    state = State(sharded=True)
-    loading = rdb_file.Loading(data, state)
-    told = loading.auxiliary
+def read(file: bytes) -> Snapshot:
+    """Return the snapshot in a file; raises `Malformed` if any part is not as it was written."""
+    loader = rdb_file.Loader(file)
+    fields = loader.auxiliary
     try:
-        epoch, _, n = told[POSITION].partition(b".")
+        epoch, _, n = fields[POSITION].partition(b".")
         at = Id(int(epoch), int(n))
-        checksum, version = int(told[LOG_CHECKSUM], 16), int(told[VERSION])
-        data_checksum = told[DATA_CHECKSUM].decode()
-        leader = told[LEADER].decode() or None
+        checksum, version = int(fields[LOG_CHECKSUM], 16), int(fields[VERSION])
+        data_checksum = fields[DATA_CHECKSUM].decode()
+        leader = fields[LEADER].decode() or None
     except (KeyError, ValueError) as e:
-        raise Malformed(f"no snapshot of a shard: {e}") from e
-    if hashlib.sha256(loading.body).hexdigest() != data_checksum:
-        raise Malformed("the checksum is not that of the data")
-    return Snapshot(state, at, checksum, leader, version), loading
+        raise Malformed(f"not a snapshot of a shard: {e}") from e
+    if hashlib.sha256(loader.body).hexdigest() != data_checksum:
+        raise Malformed("the checksum does not match the data")
+    return Snapshot(id=at, checksum=checksum, leader=leader, version=version, file=file)
+
+
+async def restore(
+    engine: Restorable, snapshot: Snapshot, go_on: Callable[[], bool] = lambda: True
+) -> None:
+    """Load a snapshot into an empty engine, while `go_on`; other tasks run meanwhile. Raises
+    `Malformed`."""
+    for _ in engine.load(snapshot.file, KEYS_AT_ONCE):
+        await asyncio.sleep(0)
+        if not go_on():
+            return

@@ -1,25 +1,32 @@
-"""The off-box snapshotter: restores, replays to the tail, dumps, rehearses, uploads.
+"""The off-box snapshotter: restores the newest snapshot, replays the log to its end, takes a
+snapshot, verifies it by restoring it, and stores it.
 
-The paper, 4.2; behaviours 41 to 46 of the project's memorydb.md. Nodes take no part in it: it
+As in section 4.2 of the MemoryDB paper (SIGMOD 2024), nodes take no part in it: the snapshotter
 reads the log as a replica does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 
 from harness.host import Host
-from targets.engine import Call, State
+from targets.engine.python import PythonEngine
 from targets.engine.rdb import Malformed
 from targets.memorydb_py import entries
-from targets.memorydb_py.log.client import LogClient
 from targets.memorydb_py.log.interface import ZERO, Batch, TransactionLog
-from targets.memorydb_py.node.shard import NEVER_MS, Inapplicable, Shard, checksum
+from targets.memorydb_py.replay import Inapplicable, check, checksum
 from targets.memorydb_py.snapshots.objects import Objects
 from targets.memorydb_py.snapshots.recovery import recover, usable
-from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, positions, read, write
+from targets.memorydb_py.snapshots.snapshot import (
+    Snapshot,
+    assemble,
+    name_of,
+    positions,
+    read,
+    restore,
+)
 
 KEPT = 2
 LOOK_S = 0.2
@@ -27,31 +34,31 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotSettings:
-    """`azs`: of the log, the nearest first. `every`: a snapshot is taken when the newest is so many
-    entries behind the log. `version`: the oldest engine's that is to read them."""
+    """`every`: a snapshot is taken when the newest is so many entries behind the log. `version`:
+    the oldest engine version of the nodes that are to read it."""
 
-    azs: Sequence[str]
     every: int
     version: int
 
 
-async def serve_snapshotter(host: Host, settings: SnapshotSettings, objects: Objects) -> None:
-    """Keep the newest snapshot fresh, for ever."""
-    log = LogClient(host, settings.azs)
+async def serve_snapshotter(
+    host: Host, log: TransactionLog, objects: Objects, settings: SnapshotSettings
+) -> None:
+    """Take snapshots until the process ends."""
     distrusted: dict[str, None] = {}
     while True:
         await asyncio.sleep(LOOK_S)
         try:
-            there = positions(await objects.names())
+            stored = positions(await objects.names())
             tail = (await log.tail()).n
-            of_newest = max((n for n, name in there if n <= tail and name not in distrusted),
-                            default=0)  # fmt: skip
-            if tail - of_newest >= settings.every:
+            newest = max((n for n, name in stored if n <= tail and name not in distrusted),
+                         default=0)  # fmt: skip
+            if tail - newest >= settings.every:
                 name = await take(host, log, objects, settings.version, distrusted)
                 if name is not None:
                     await trim(host, log, objects, settings.version, distrusted)
         except OSError as e:
-            host.log(f"snapshots: the store can't be had: {e}")
+            host.log(f"snapshots: the object store is not available: {e}")
             await asyncio.sleep(LOOK_S)
 
 
@@ -62,25 +69,26 @@ async def take(
     version: int,
     distrusted: dict[str, None],
 ) -> str | None:
-    """One snapshot of the log as it is now; returns its name when it is in the store, None where
-    something speaks against it. `distrusted`: snapshots that the log has contradicted."""
+    """Take and store a snapshot of the log as it is now; return its name, or None if something is
+    wrong. `distrusted`: names of snapshots that the log has contradicted."""
     tail = await log.tail()
     start = await recover(host, objects, version, distrusted)
-    shadow = Shadow(host, start, version)
-    await shadow.follow(log, upto=tail.n)
-    if shadow.wrong is not None:
-        host.log(f"snapshots: none up to {tail}: {shadow.wrong}")
-        if start is not None and shadow.contradicted:
+    copy = Copy(host, version)
+    await copy.begin(start)
+    await copy.follow(log, upto=tail.n)
+    if copy.wrong is not None:
+        host.log(f"snapshots: none up to {tail}: {copy.wrong}")
+        if start is not None and copy.contradicted:
             distrusted[name_of(start.id)] = None
         return None
-    made = Snapshot(shadow.state, shadow.id, shadow.checksum, shadow.leader, version)
-    name, data = name_of(made.id), write(made)
-    wrong = await rehearse(host, log, data, version)
+    made = assemble(copy.engine.rdb(), copy.id, copy.checksum, copy.leader, version)
+    name = name_of(made.id)
+    wrong = await verify(host, log, made.file, version)
     if wrong is not None:
-        host.log(f"snapshots: {name} is not offered: {wrong}")
+        host.log(f"snapshots: {name} is not stored: {wrong}")
         return None
-    await objects.put(name, data)
-    host.log(f"snapshots: {name}, {len(made.state.values)} keys, {len(data)} bytes")
+    await objects.put(name, made.file)
+    host.log(f"snapshots: {name}, {len(copy.engine.keys)} keys, {len(made.file)} bytes")
     return name
 
 
@@ -91,8 +99,8 @@ async def trim(
     version: int,
     distrusted: Container[str],
 ) -> None:
-    """Let the log forget what the second-newest usable snapshot holds, so that one may yet turn out
-    to be damaged (D13, behaviour 44), and delete those before it."""
+    """Trim the log up to the second-newest usable snapshot, as the newest may yet turn out to be
+    damaged, and delete those before it."""
     good = await usable(host, objects, version, distrusted)
     if len(good) < KEPT:
         return
@@ -103,84 +111,100 @@ async def trim(
             await objects.delete(name)
 
 
-async def rehearse(host: Host, log: TransactionLog, data: bytes, version: int) -> str | None:
-    """What is wrong with a snapshot: it is restored, and the log is replayed from its position to
-    the next checksum that a primary has put in."""
+async def verify(host: Host, log: TransactionLog, file: bytes, version: int) -> str | None:
+    """Return what is wrong with a snapshot, or None: it is restored, and the log is replayed from
+    its position to the next checksum that a primary has appended."""
     try:
-        restored = await read(data)
+        restored = read(file)
     except Malformed as e:
         return str(e)
-    shadow = Shadow(host, restored, version)
-    await shadow.follow(log, upto=None)
-    return shadow.wrong
+    copy = Copy(host, version)
+    await copy.begin(restored)
+    await copy.follow(log, upto=None)
+    return copy.wrong
 
 
-class Shadow:
-    """A copy of the shard that serves nobody. `wrong`: why it went no further. `contradicted`:
-    whether that is because the log does not go with what it began with."""
+class Copy:
+    """A copy of the shard that serves no clients. `wrong`: why it stopped. `contradicted`: the log
+    does not fit to the snapshot that it began with."""
 
-    def __init__(self, host: Host, start: Snapshot | None, version: int) -> None:
-        self.state = State(sharded=True) if start is None else start.state
-        self.id = ZERO if start is None else start.id
-        self.checksum = 0 if start is None else start.checksum
-        self.leader = None if start is None else start.leader
+    def __init__(self, host: Host, version: int) -> None:
+        self.engine = PythonEngine(sharded=True)
+        self.id = ZERO
+        self.checksum = 0
+        self.leader: str | None = None
         self.wrong: str | None = None
         self.contradicted = False
-        self._confirmed = start is None  # by a checksum of the log
+        self._confirmed = True  # by a checksum of the log
         self._host = host
         self._version = version
-        self._call = Call(self.state, NEVER_MS, host.rng)
         self._upto: int | None = None
         self._done = asyncio.Event()
 
+    async def begin(self, start: Snapshot | None) -> None:
+        """Restore a snapshot; without one it begins empty."""
+        if start is None:
+            return
+        self.id, self.checksum, self.leader = start.id, start.checksum, start.leader
+        self._confirmed = False
+        try:
+            await restore(self.engine, start)
+        except Malformed as e:
+            self.wrong, self.contradicted = str(e), True
+
     async def follow(self, log: TransactionLog, upto: int | None) -> None:
-        """To an entry; None: to the next checksum."""
+        """Apply the log up to an entry; None: up to the next checksum."""
         self._upto = upto
-        if upto is None or self.id.n < upto:
-            log.follow(self.id.n, self._apply, self._lacking)
+        if self.wrong is None and (upto is None or self.id.n < upto):
+            log.follow(self.id.n, self._apply, self._on_trimmed)
             await self._done.wait()
             log.unfollow()
 
-    def _lacking(self, upto: int) -> None:
-        self.wrong = f"the log begins after {upto}"
+    def _on_trimmed(self, upto: int) -> None:
+        self._stop(f"the log begins after {upto}")
+
+    def _stop(self, why: str) -> None:
+        self.wrong = why
         self._done.set()
 
     def _apply(self, batch: Batch) -> None:
         if self._done.is_set() or batch.last <= self.id.n:
             return
-        for entry in entries.decode(batch.payload):
-            if entries.is_effects(entry):
-                self._host.charge(1)
-                try:
-                    Shard.apply_effects(self._call, entry)
-                    self._call.messages.clear()  # nobody listens here
-                    wrong = None
-                except Inapplicable as e:
-                    wrong = str(e)
-                    self.contradicted = not self._confirmed
-            else:
-                wrong = self._look(entry)
-            if wrong is not None:
-                self.wrong = f"{wrong}, at {batch.id}"
-                self._done.set()
-                return
+        try:
+            for entry in entries.decode(batch.payload):
+                if isinstance(entry, entries.Control):
+                    wrong = self._observe(entry)
+                    if wrong is not None:
+                        self._stop(f"{wrong}, at {batch.id}")
+                        return
+                else:
+                    self._host.charge(1)
+                    check(self.engine.apply(entry))
+        except Inapplicable as e:
+            self.contradicted = not self._confirmed
+            self._stop(f"{e}, at {batch.id}")
+            return
+        except entries.Undecodable as e:
+            raise SystemExit(f"log: at {batch.id} {e}") from e
         self.checksum = checksum(batch, self.checksum)
         self.id = batch.id
         if self._upto is not None and batch.last >= self._upto:
             self._done.set()
 
-    def _look(self, entry: entries.Entry) -> str | None:
-        if entry[0] == entries.LEADER:
-            if entries.version_of(entry) > self._version:
-                return f"entries of engine version {entries.version_of(entry)}"
-            self.leader = entry[1]
-        if entry[0] == entries.RELEASE:
-            self.leader = None
-        if entry[0] == entries.RENEW:
-            if entry[1] != self.checksum:
-                self.contradicted = not self._confirmed
-                return f"the log's checksum is {entry[1]:08x}, not {self.checksum:08x}"
-            self._confirmed = True
-            if self._upto is None:
-                self._done.set()
+    def _observe(self, entry: entries.Control) -> str | None:
+        """Note an entry about leadership; return why the copy can't go on, or None."""
+        match entry:
+            case entries.Leader(node, _, version):
+                if version > self._version:
+                    return f"entries of engine version {version}"
+                self.leader = node
+            case entries.Release():
+                self.leader = None
+            case entries.Renew(wanted):
+                if wanted != self.checksum:
+                    self.contradicted = not self._confirmed
+                    return f"the log's checksum is {wanted:08x}, not {self.checksum:08x}"
+                self._confirmed = True
+                if self._upto is None:
+                    self._done.set()
         return None

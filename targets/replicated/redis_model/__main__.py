@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from harness.host import Address, RealHost, run_real
-from targets.replicated.redis_model.server import Settings, serve
+from targets.replicated.redis_model.commands import COMMANDS
+from targets.replicated.redis_model.node import Node
+from targets.replicated.redis_model.settings import Settings
 
 
 def address(text: str) -> Address:
@@ -34,7 +36,11 @@ def main() -> None:
     if given.replicaof is not None and given.replicaof not in peers:
         parser.error(f"--replicaof {given.replicaof}: give --peer {given.replicaof}=HOST:PORT too")
     host = RealHost(given.name, given.listen, peers, given.dir)
-    run_real(serve(host, settings, given.replicaof))
+
+    async def serve() -> None:
+        await Node(host, settings, COMMANDS).run(given.replicaof)
+
+    run_real(serve())
 
 
 if __name__ == "__main__":

@@ -41,13 +41,16 @@ class AppendOnlyFile:
     one thread would stand still meanwhile, which to its clients is the same. What can't be written
     is kept and tried again; `error` says so."""
 
-    def __init__(self, host: Host, policy: Policy) -> None:
+    def __init__(self, host: Host, policy: Policy, synced: Callable[[int], None]) -> None:
+        """`synced`: called with how much of `appended` is synced, with `always`."""
         self.error: str | None = None
+        self.appended = 0
+        self._synced = synced
         self._host = host
         self._policy = policy
         self._unwritten = bytearray()
         self._dirty = False  # written, not synced
-        self._waiting: list[Callable[[], None]] = []
+        self._safe = 0  # with `always`: bytes of `appended` that are synced
         self._syncing: asyncio.Task[None] | None = None
         self._rewriting: asyncio.Task[None] | None = None
 
@@ -101,7 +104,10 @@ class AppendOnlyFile:
     def append(self, data: bytes) -> None:
         """With `always` an error ends the process, as Redis does; else writes are refused."""
         self._unwritten += data
+        self.appended += len(data)
         self._write()
+        if self._policy == "always" and self._syncing is None and data:
+            self._syncing = asyncio.get_running_loop().create_task(self._sync())
 
     def _write(self) -> None:
         if self._rewriting is not None or not self._unwritten:
@@ -117,25 +123,16 @@ class AppendOnlyFile:
             self._unwritten.clear()
             self._dirty = True
 
-    def hold(self, send: Callable[[], None]) -> None:
-        """Send now, or when what was appended is safe; the order of calls is kept."""
-        unsafe = self._dirty or self._waiting or self._syncing or self._unwritten
-        if self._policy != "always" or not unsafe:
-            send()
-            return
-        self._waiting.append(send)
-        if self._syncing is None:
-            self._syncing = asyncio.get_running_loop().create_task(self._sync())
-
     async def _sync(self) -> None:
-        while self._waiting:
+        """With `always`, sync until everything that was appended is safe."""
+        while self._safe < self.appended:
             if self._rewriting is not None:
                 await asyncio.wait([self._rewriting])
                 continue
-            batch, self._waiting = self._waiting, []
+            written = self.appended - len(self._unwritten)
             await self._fsync()
-            for send in batch:
-                send()
+            self._safe = written
+            self._synced(written)
         self._syncing = None
 
     async def _fsync(self) -> None:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from harness.host import Address
-from targets.engine.resp import Error, Requests, pack
+from harness.host import Address, Host
+from targets.engine.resp import Command, Error, Requests, pack
 from targets.replicated.redis_model.persistence import Units
-
-if TYPE_CHECKING:
-    from targets.replicated.redis_model.server import Node, Session
+from targets.servers.session import Server, Session
 
 BACKLOG_BYTES = 16 * 1024 * 1024
 CONNECT_TIMEOUT_S = 60.0
@@ -28,6 +26,44 @@ GETACK = (b"REPLCONF", b"GETACK", b"*")
 UNBLOCKED = Error(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
+
+
+class ReplicaSession(Session):
+    """A connection of a client, or of a replica, whose server listens at `listening_port`."""
+
+    def __init__(self, server: Server[Any], number: int) -> None:
+        super().__init__(server, number)
+        self.listening_port = 0
+
+
+class Owner(Protocol):
+    """What replication needs of its node."""
+
+    host: Host
+    stream: Stream
+    link: Link | None
+    primary: Primary
+    port: int
+
+    def apply(self, entries: Sequence[Command]) -> None:
+        """Apply entries of the primary's stream that take effect together."""
+        ...
+
+    def replace(self, payload: bytes, stream_id: str, offset: int) -> None:
+        """Replace all data by the primary's."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Return all data, as commands."""
+        ...
+
+    def propagate(self, entries: Sequence[Command], *, lasting: bool = True) -> None:
+        """Append entries to the stream; `lasting`: and to the file."""
+        ...
+
+    def flush(self) -> None:
+        """Send what was appended."""
+        ...
 
 
 class Stream:
@@ -73,7 +109,7 @@ class Stream:
 class Feed:
     """A replica, as its primary sees it."""
 
-    def __init__(self, session: Session, address: Address, now: float) -> None:
+    def __init__(self, session: ReplicaSession, address: Address, now: float) -> None:
         self.session = session
         self.address = address
         self.acknowledged = 0
@@ -83,7 +119,7 @@ class Feed:
 class Link:
     """A replica's connection to its primary: made, lost and made again until it is closed."""
 
-    def __init__(self, node: Node, address: Address) -> None:
+    def __init__(self, node: Owner, address: Address) -> None:
         self.address = address
         self.state = "connect"
         self._node = node
@@ -173,7 +209,7 @@ class Waiting:
     """A client that waits for replicas (WAIT)."""
 
     def __init__(
-        self, session: Session, wanted: int, offset: int, timer: asyncio.TimerHandle | None
+        self, session: ReplicaSession, wanted: int, offset: int, timer: asyncio.TimerHandle | None
     ) -> None:
         self.session = session
         self.wanted = wanted
@@ -184,7 +220,7 @@ class Waiting:
 class Primary:
     """The replicas of a node, and who waits for them."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Owner) -> None:
         self._node = node
         self.feeds: dict[int, Feed] = {}
         self.waiting: dict[int, Waiting] = {}
@@ -197,7 +233,7 @@ class Primary:
         """How many were heard of lately."""
         return sum(now - feed.heard <= max_lag_s for feed in self.feeds.values())
 
-    def attach(self, session: Session, stream_id: str, offset: int) -> bytes:
+    def attach(self, session: ReplicaSession, stream_id: str, offset: int) -> bytes:
         """PSYNC: returns what is to be sent first; the stream follows from now on."""
         node = self._node
         now = asyncio.get_running_loop().time()
@@ -209,11 +245,11 @@ class Primary:
             node.host.log(f"partial resynchronization of {host} from {offset}")
             return f"+CONTINUE {node.stream.id}\r\n".encode() + kept
         node.host.log(f"full resynchronization of {host} at {node.stream.offset}")
-        payload = b"".join(pack(c) for c in node.state.snapshot())
+        payload = node.snapshot()
         head = f"+FULLRESYNC {node.stream.id} {node.stream.offset}\r\n${len(payload)}\r\n"
         return head.encode() + payload
 
-    def acknowledged(self, session: Session, offset: int) -> None:
+    def acknowledged(self, session: ReplicaSession, offset: int) -> None:
         feed = self.feeds.get(session.number)
         if feed is None:
             return
@@ -224,8 +260,8 @@ class Primary:
             if waiting is not None:
                 self._check(waiting)
 
-    def wait(self, session: Session, wanted: int, timeout_ms: int) -> int | None:
-        """The reply to WAIT, or None: it comes later, by `session.unblock`."""
+    def wait(self, session: ReplicaSession, wanted: int, timeout_ms: int) -> int | None:
+        """The reply to WAIT, or None: it comes later, when replicas have acknowledged it."""
         reached = self.reached(session.written)
         if reached >= wanted:
             return reached
@@ -248,9 +284,10 @@ class Primary:
 
     def _end(self, waiting: Waiting, reply: Any) -> None:
         self.forget(waiting.session)
-        waiting.session.unblock(reply)
+        waiting.session.reply(reply)
+        waiting.session.unblock()
 
-    def forget(self, session: Session) -> None:
+    def forget(self, session: ReplicaSession) -> None:
         """A session waits no longer, or is gone."""
         waiting = self.waiting.pop(session.number, None)
         if waiting is not None and waiting.timer is not None:
@@ -263,7 +300,8 @@ class Primary:
         self.feeds.clear()
         for waiting in list(self.waiting.values()):
             self.forget(waiting.session)
-            waiting.session.end(UNBLOCKED)
+            waiting.session.reply(UNBLOCKED)
+            waiting.session.close()
 
     async def keep(self, ping_s: float) -> None:
         """Pings in the stream, so that silence means something; for ever."""

@@ -10,7 +10,9 @@ from harness.errors import UsageError
 from harness.host import Host
 from harness.targets import TargetInfo, TargetOptions
 from targets.replicated.operator import Operated
-from targets.replicated.redis_model.server import Settings, serve
+from targets.replicated.redis_model.commands import COMMANDS
+from targets.replicated.redis_model.node import Node
+from targets.replicated.redis_model.settings import Settings
 
 # As for vanilla servers: replicas attach and notice at once.
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
@@ -43,7 +45,7 @@ class RedisModel(Operated):
         settings = self._settings
 
         async def main(host: Host) -> None:
-            await serve(host, settings, primary)
+            await Node(host, settings, COMMANDS).run(primary)
 
         host, port = self.env.control_address(node)
         argv = [sys.executable, "-m", "targets.replicated.redis_model", "--name", node]

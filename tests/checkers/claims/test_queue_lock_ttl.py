@@ -191,7 +191,7 @@ def test_a_history_that_agrees_with_its_log_is_valid() -> None:
         ([("set", "fail", 1)], ["1"], "failed writes are in the log"),
         ([("set", "ok", 1)], ["1", "1"], "writes are in the log more than once"),
         ([("set", "info", 1)], ["1", "1"], "writes are in the log more than once"),
-        ([("get", "ok", 1)], [], "values were read that never were committed"),
+        ([("get", "ok", 1)], [], "values were read that were never committed"),
     ],
 )
 def test_each_way_to_contradict_the_log_is_found(rows: Any, log: list[str], what: str) -> None:

@@ -47,7 +47,7 @@ def test_a_read_that_shrinks_is_a_violation_with_what_was_lost() -> None:
     verdict = prefixes(read("n2", [1, 2, 3], 0), read("n2", [1], 5))
     assert verdict.valid is False
     assert verdict.evidence["violations"][0]["lost"] == [2, 3]
-    assert "n2 showed 3 values" in verdict.why
+    assert "n2 returned 3 values" in verdict.why
 
 
 def test_a_read_that_diverges_is_a_violation_even_when_longer() -> None:
@@ -88,7 +88,7 @@ def test_only_the_last_final_read_of_a_node_counts() -> None:
 def test_a_difference_within_the_bound_proves_nothing() -> None:
     verdict = converged(read("n1", [1, 2], 101), read("n2", [1], 103))
     assert verdict.valid == "unknown"
-    assert "nobody looked again" in verdict.why
+    assert "inconclusive: nodes differed at the last read" in verdict.why
 
 
 def test_a_node_that_was_not_read_leaves_it_unknown() -> None:

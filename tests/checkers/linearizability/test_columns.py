@@ -221,13 +221,16 @@ def test_others_work_while_the_core_does() -> None:
     ("changed", "error"),
     [
         ({"ret": array("q", [1])}, "differ in length"),
-        ({"requires": array("i", [0, 5])}, "names a state that is none"),
-        ({"requires": array("i", [0, -9])}, "names a state that is none"),
+        ({"requires": array("i", [0, 5])}, "names an unknown state"),
+        ({"requires": array("i", [0, -9])}, "names an unknown state"),
         ({"installs": array("i", [1, -1])}, None),
-        ({"requires": array("i", [0, -3]), "installs": array("i", [1, 1])}, "a state that is none"),
-        ({"requires": array("i", [0, -2])}, "names a state that is none"),
-        ({"key": array("i", [0, -1])}, "a key below 0"),
-        ({"letter": array("i", [0, 2])}, "without a letter"),
+        (
+            {"requires": array("i", [0, -3]), "installs": array("i", [1, 1])},
+            "names an unknown state",
+        ),
+        ({"requires": array("i", [0, -2])}, "names an unknown state"),
+        ({"key": array("i", [0, -1])}, "a key out of range"),
+        ({"letter": array("i", [0, 2])}, "a letter out of range"),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(changed: dict, error: str | None) -> None:

@@ -216,7 +216,7 @@ def test_what_was_not_decided_is_described() -> None:
     assert hard["unknown"] == 1
     assert hard["spent"] == "configurations"
     assert 0 < hard["explained"] < 73
-    assert "configurations spent; 74 operations, 70 at once, 1 of unknown outcome" in verdict.why
+    assert "configurations spent; 74 operations, 70 concurrent, 1 of unknown outcome" in verdict.why
 
 
 def test_one_hard_key_does_not_hide_an_easy_violation() -> None:
@@ -297,7 +297,7 @@ def test_an_empty_history_proves_nothing() -> None:
 
 
 def test_unknown_kinds_of_operation_are_named() -> None:
-    with pytest.raises(ValueError, match="model register knows read and write, not 'pop'"):
+    with pytest.raises(ValueError, match="model register supports read and write, not 'pop'"):
         check(history(("invoke", 0, "pop", 1), ("ok", 0, "pop", 1)), Register())
 
 

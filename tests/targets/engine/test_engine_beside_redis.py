@@ -12,11 +12,13 @@ from typing import Any
 import hiredis
 import pytest
 
-from targets.engine import TABLE, State, execute
+from targets.engine.commands import COMMANDS as TABLE
 from targets.engine.digest import digest
 from targets.engine.documentation import arguments, synopses
 from targets.engine.resp import Error, encode
+from targets.engine.state import State
 from tests.support.command_shapes import LEFT_OUT, SHAPES, Shapes
+from tests.support.engine import execute
 from tests.support.live import Redis, redis_server
 
 pytestmark = pytest.mark.real

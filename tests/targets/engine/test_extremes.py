@@ -6,10 +6,12 @@ import random
 
 import pytest
 
-from targets.engine import State, execute, rdb, rdb_file
+from targets.engine import rdb, rdb_file
 from targets.engine.digest import digest
+from targets.engine.protocol import NEVER_MS
 from targets.engine.resp import Error
-from targets.memorydb_py.node.shard import NEVER_MS
+from targets.engine.state import State
+from tests.support.engine import execute
 
 MOST = 2**63 - 1
 CASES = [

@@ -16,10 +16,12 @@ from harness.models.base import INCONSISTENT
 from harness.results import plan_run
 from harness.spec import Spec
 from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
-from targets.engine import TABLE, State, execute
+from targets.engine.commands import COMMANDS as TABLE
 from targets.engine.model import TIME_MS, CommandModel, reply_of
 from targets.engine.resp import plain
-from targets.memorydb_py.node import command_table
+from targets.engine.state import State
+from targets.memorydb_py.node.commands import command as command_table
+from tests.support.engine import execute
 
 NAMES = [f"k{i}" for i in range(len(KINDS))]
 

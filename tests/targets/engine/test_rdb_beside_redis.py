@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from targets.engine import State, execute, rdb_file
+from targets.engine import rdb_file
 from targets.engine.digest import digest
 from targets.engine.rdb import crc64
 from targets.engine.resp import encode
+from targets.engine.state import State
 from tests.support.command_shapes import Shapes
+from tests.support.engine import execute
 from tests.support.live import Redis, redis_server
 
 pytestmark = pytest.mark.real

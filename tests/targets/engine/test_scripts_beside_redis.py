@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from targets.engine import State, execute
 from targets.engine.resp import encode
+from targets.engine.state import State
+from tests.support.engine import execute
 from tests.support.live import Redis
 from tests.targets.engine.test_engine_beside_redis import port
 

@@ -13,9 +13,10 @@ from harness.simulation.process import Process
 from targets.engine.resp import pack
 from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node.place import Place
-from targets.memorydb_py.node.server import Node
+from targets.memorydb_py.node.context import NodeContext
+from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.snapshots.objects import Objects
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 from tests.targets.memorydb_py.logs import AZS, Logs, never
@@ -122,9 +123,9 @@ class Shards(Logs):
         near = sorted(AZS, key=lambda az: (az[2:] != name[1:], az))
 
         async def main(host: Any) -> None:
-            place = Place(azs=near, nodes=nodes, objects=self.objects)
+            context = NodeContext(nodes=nodes, objects=self.objects)
             settings = Settings.parse(self.options | options)
-            node = self.nodes[name] = Node(host, settings, place)
+            node = self.nodes[name] = Parts().node(host, near, settings, context)
             await node.run()
 
         self.nodes.pop(name, None)
@@ -133,9 +134,9 @@ class Shards(Logs):
 
     def start_snapshotter(self, every: int, version: int = 1) -> None:
         async def main(host: Any) -> None:
-            settings = SnapshotSettings(azs=AZS, every=every, version=version)
+            settings = SnapshotSettings(every=every, version=version)
             assert self.objects is not None
-            await serve_snapshotter(host, settings, self.objects)
+            await serve_snapshotter(host, Parts().log(host, AZS), self.objects, settings)
 
         machine = self.world.machines["m1"]
         self.processes["snapshotter"] = self.world.start("snapshotter", machine, main)
@@ -236,7 +237,7 @@ class Shards(Logs):
             entry
             for batch in await self.log()
             for entry in entries.decode(batch.payload)
-            if entries.is_effects(entry)
+            if not isinstance(entry, entries.Control)
         ]
 
     def roles(self, what: str) -> list[str]:

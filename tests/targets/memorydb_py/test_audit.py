@@ -30,7 +30,7 @@ def test_an_entry_is_compared_although_it_was_trimmed_since() -> None:
     copies.take("az3", 10, [])
     assert copies.compared() == 0
     assert len(copies.differing) == 10
-    assert copies.differing[0] == "az2 holds another entry 1.1"
+    assert copies.differing[0] == "az2 has another entry 1.1"
 
 
 def test_batches_that_overlap_are_not_the_same() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.targets.memorydb_py.mutants import MUTANTS
+from tests.targets.memorydb_py.broken import broken
+from tests.targets.memorydb_py.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,10 +38,18 @@ def test_a_broken_reference_is_noticed(name: str) -> None:
     assert re.search(r"\b1 failed|Timeout", done.stdout + done.stderr)
 
 
-def test_every_mutant_can_be_made() -> None:
-    for name, mutant in MUTANTS.items():
-        source = (ROOT / mutant.file).read_text()
-        assert source.count(mutant.old) == 1, f"{name}: {source.count(mutant.old)} times"
-        file, test = mutant.test.split("::")
-        tests = (ROOT / "tests/targets/memorydb_py" / file).read_text()
-        assert f"def {test.split('[')[0]}" in tests, name
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_mutant_has_its_place_and_its_test(name: str) -> None:
+    mutant = MUTANTS[name]
+    path, tree = broken(mutant)
+    assert ast.dump(tree) != ast.dump(ast.parse(path.read_text()))
+    file, test = mutant.test.split("::")
+    tests = (ROOT / "tests/targets/memorydb_py" / file).read_text()
+    assert f"def {test.split('[')[0]}" in tests
+
+
+def test_a_place_or_an_expression_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"0 places are called Node\.nothing"):
+        broken(Mutant("Node.nothing", "1", "2", ""))
+    with pytest.raises(ValueError, match="has 0 times"):
+        broken(Mutant("Node.handle", "nothing()", "2", ""))

@@ -17,7 +17,7 @@ from harness.environments.protocol import EnvironmentOptions
 from harness.results import plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
-from targets.engine import TABLE
+from targets.engine.commands import COMMANDS
 from targets.replicated.redis_model import RedisModel
 from targets.replicated.vanilla import Redis
 from tests.conftest import server
@@ -82,7 +82,7 @@ def draw(rng: random.Random) -> list[str]:
     name = rng.choice([p for p in PLAIN if p not in CHANCE])
     if name == "FLUSHALL" and rng.random() < 0.8:
         name = "GET"
-    arity = abs(TABLE[name.encode()].arity)
+    arity = abs(COMMANDS[name.encode()].arity)
     count = max(0, arity - 1 + rng.choice([0, 0, 0, 0, 0, 0, 1, -1]))
     words = TIMES if "EXPIRE" in name else WORDS
     args = [rng.choice(KEYS)] + [rng.choice(words) for _ in range(4)]

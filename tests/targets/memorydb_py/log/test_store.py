@@ -125,6 +125,6 @@ def test_a_segment_that_is_gone_is_damage(monkeypatch: pytest.MonkeyPatch, which
         again = Store(store._host, AZS, lambda: None)
         await again.open(create=False)
         assert again.meta.incarnation != 0, "it counts as wiped"
-        assert any("is missing" in line and "set aside" in line for line in logs.lines)
+        assert any("missing" in line and "set aside" in line for line in logs.lines)
 
     with_a_store(0, story, monkeypatch)

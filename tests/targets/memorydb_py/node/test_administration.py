@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from targets.memorydb_py.node.place import Usage
+from targets.memorydb_py.node.context import Usage
 from tests.targets.memorydb_py.shards import CLOSED, LONG, Shards, Talk
 
 

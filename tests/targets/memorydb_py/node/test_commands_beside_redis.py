@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from targets.engine.resp import encode
-from targets.memorydb_py.node.own import OWN
+from targets.memorydb_py.node.commands import COMMANDS
 from tests.support.live import Redis, redis_server
 from tests.targets.memorydb_py.shards import Shards
 
@@ -149,7 +149,7 @@ def test_the_servers_table_is_that_of_redis(port: int) -> None:
     """Arity and flags, as COMMAND INFO tells them."""
     redis = Redis(port)
     wrong = []
-    for name, entry in OWN.items():
+    for name, entry in COMMANDS.items():
         if name in NOT_OF_REDIS:
             continue
         said = redis.call("COMMAND", "INFO", name).split(b"\r\n")

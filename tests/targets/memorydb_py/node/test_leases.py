@@ -14,7 +14,7 @@ import pytest
 from harness.simulation.delays import Delays
 from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
-from targets.memorydb_py.node.server import Node
+from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
 from tests.targets.memorydb_py.shards import AZS, CLOSED, LONG, QUIET, ROUNDS, SHORT, Shards
@@ -70,6 +70,7 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
     async def story(shards: Shards) -> None:
         primary = await shards.primary()
         shard = shards.nodes[primary].shard
+        engine = shards.nodes[primary].engine
         waiting, idle = await shards.connect(primary), await shards.connect(primary)
         popper = await shards.connect(primary)
         assert await waiting.ask("SET {t}kept 1") == b"OK"
@@ -79,7 +80,7 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
         n = tail.n + 1
         shards.hold(primary)  # it does not know yet
         await asyncio.sleep(0.01)
-        claim = entries.encode([entries.leader("intruder", 1, 1)])
+        claim = entries.encode_control(entries.Leader("intruder", 1, 1))
         stolen = intruder.append(tail, Batch(n, n, n, claim))
         waiting.send("SET {t}gone 1", "INCR {t}gone")
         await asyncio.sleep(0.05)
@@ -92,7 +93,7 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
         await stolen
         while not shard.ready:
             await asyncio.sleep(0.001)
-        assert list(shard.state.values) == [b"{t}kept"]
+        assert list(engine.keys) == [b"{t}kept"]
         await idle.ask("READONLY")
         assert await idle.ask("GET {t}gone") is None
 
@@ -354,10 +355,10 @@ def test_of_five_that_campaign_at_once_one_leads(monkeypatch: pytest.MonkeyPatch
             await shards.primary()
         assert not watch.done()
         leaders = [
-            entry[1]
+            entry.node
             for batch in await shards.log()
             for entry in entries.decode(batch.payload)
-            if not entries.is_effects(entry) and entry[0] == entries.LEADER
+            if isinstance(entry, entries.Leader)
         ]
         assert len(leaders) == ROUNDS + 1
         assert len(set(leaders)) > 1
@@ -454,12 +455,10 @@ def _around_releases(log: list[Batch]) -> list[tuple[Any, Any]]:
     of_shard = [
         (after, entry)
         for entry, after in itertools.pairwise(flat)
-        if not entries.is_effects(entry) and entry[0] == entries.RELEASE
+        if isinstance(entry, entries.Release)
     ]
     assert of_shard
-    assert all(
-        not entries.is_effects(after) and after[0] == entries.LEADER for after, _ in of_shard
-    )
+    assert all(isinstance(after, entries.Leader) for after, _ in of_shard)
     return of_shard
 
 
@@ -508,7 +507,7 @@ def test_who_has_not_seen_a_renewal_is_refused() -> None:
             shards.hold(name)
             await asyncio.sleep(0.2)
             stale = shard.applied
-            claim = entries.encode([entries.leader(name, round, 1)])
+            claim = entries.encode_control(entries.Leader(name, round, 1))
             n = stale.n + 1
             refused = shard.log.append(stale, Batch(n, n, n, claim))
             shards.release()

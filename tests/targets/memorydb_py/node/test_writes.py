@@ -10,10 +10,13 @@ import hiredis
 import pytest
 
 from harness.simulation.delays import Delays
-from targets.engine import TABLE, State, execute, find
+from targets.engine.commands import COMMANDS
 from targets.engine.resp import Error
+from targets.engine.state import State
+from targets.engine.table import find
 from targets.memorydb_py.node.tracker import Tracker
 from tests.support.command_shapes import SHAPES, Shapes
+from tests.support.engine import execute
 from tests.targets.memorydb_py.shards import CLOSED, LONG, QUIET, SHORT, Shards, Talk
 
 SOON = 0.05  # within it a reply that waits for nothing is there
@@ -65,7 +68,7 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
         count = 0
         while count < 2500:
             command = [_in_slot(w) for w in shapes.draw()]
-            known = find(TABLE, tuple(w.encode() for w in command))
+            known = find(COMMANDS, tuple(w.encode() for w in command))
             timed = "EX" in command[0].upper() or {"EX", "PX"} & set(command)
             if known is None or timed or known.name in left_out or known.nested:
                 continue
@@ -81,8 +84,8 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
         await shards.settled()
         digests = [await (await shards.connect(n)).ask("DEBUG DIGEST") for n in shards.names]
         assert len(set(digests)) == 1
-        held_values = shards.nodes[shards.names[0]].shard.state.values
-        assert held_values.keys() == state.values.keys()
+        stored = shards.nodes[shards.names[0]].engine.keys
+        assert set(stored) == set(state.values)
 
     Shards(2, delays=FIXED).run(story)
 
@@ -217,7 +220,7 @@ def _commands(name: str, seed: int) -> list[str] | None:
     for _ in range(3000):
         drawn = shapes.draw_of(name)
         command = [_in_slot(w) for w in drawn]
-        keys = TABLE[name.encode()].keys_of(tuple(w.encode() for w in command))
+        keys = COMMANDS[name.encode()].keys_of(tuple(w.encode() for w in command))
         if not keys or len(set(keys)) < len(keys):
             continue
         trial = execute(state, tuple(w.encode() for w in command), 10**12, random.Random(0))
@@ -233,7 +236,7 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
     seen: dict[str, None] = {}
 
     async def check(shards: Shards, primary: str, command: list[str], key: bytes | None) -> None:
-        known = find(TABLE, tuple(w.encode() for w in command))
+        known = find(COMMANDS, tuple(w.encode() for w in command))
         fill = await shards.connect(primary)
         await fill.ask("FLUSHALL")
         await fill.asks(*_made())
@@ -257,18 +260,18 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
 
     async def story(shards: Shards) -> None:
         primary = await shards.primary()
-        for name in sorted(n.decode() for n in TABLE):
+        for name in sorted(n.decode() for n in COMMANDS):
             command = _commands(name, 1)
             if command is None:
                 continue
             seen[name] = None
-            keys = TABLE[name.encode()].keys_of(tuple(w.encode() for w in command))
+            keys = COMMANDS[name.encode()].keys_of(tuple(w.encode() for w in command))
             for key in keys[:1] if name in STOP_EARLY else keys:
                 await check(shards, primary, command, key)
             await check(shards, primary, command, None)
 
     Shards(5, nodes=1, delays=FIXED).run(story)
-    with_keys = {n.decode() for n, k in TABLE.items() if k.keys[0] or k.movable}
+    with_keys = {n.decode() for n, k in COMMANDS.items() if k.keys[0] or k.movable}
     assert with_keys - set(seen) == {"EVALSHA", "EVALSHA_RO", "RESTORE", "SPUBLISH"}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from harness.simulation.delays import Delays
-from targets.engine import Call, State
-from targets.engine.digest import digest
+from targets.engine.python import PythonEngine
 from targets.engine.rdb import Malformed, crc64
+from targets.engine.rdb_file import Loader
 from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Id
-from targets.memorydb_py.node.shard import NEVER_MS, Shard, checksum
+from targets.memorydb_py.replay import check, checksum
 from targets.memorydb_py.snapshots import snapshot
 from targets.memorydb_py.snapshots.objects import Shared
 from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, position_of
@@ -67,19 +67,20 @@ def test_whatever_the_position_a_snapshot_and_the_rest_make_the_whole() -> None:
         log = await shards.log()
         final = await whole(log, None, len(log))
         assert len(log) > 300
-        state, call = State(sharded=True), None
-        call = Call(state, NEVER_MS, random.Random(0))
+        engine = PythonEngine(sharded=True)
         at, running = Id(0, 0), 0
         for i, batch in enumerate(log):
             for entry in entries.decode(batch.payload):
-                if entries.is_effects(entry):
-                    Shard.apply_effects(call, entry)
+                if not isinstance(entry, entries.Control):
+                    check(engine.apply(entry))
             running, at = checksum(batch, running), batch.id
             if i % 7 == 0 or i > len(log) - 10:
-                data = snapshot.write(Snapshot(state, at, running, "n1", 1))
-                found = await snapshot.read(data)
-                assert (found.id, found.checksum) == (at, running)
-                assert digest(found.state) == digest(state)
+                made = snapshot.assemble(engine.rdb(), at, running, "n1", 1)
+                found = snapshot.read(made.file)
+                assert found == made
+                loaded = PythonEngine(sharded=True)
+                await snapshot.restore(loaded, found)
+                assert loaded.digest() == engine.digest()
                 assert await whole(log, found, len(log)) == final, at
 
     Shards(60, nodes=1, delays=FIXED).run(story)
@@ -87,17 +88,18 @@ def test_whatever_the_position_a_snapshot_and_the_rest_make_the_whole() -> None:
 
 async def whole(log: Any, start: Snapshot | None, count: int) -> tuple[bytes, int]:
     """(digest, checksum) after the log."""
-    state = State(sharded=True) if start is None else start.state
-    call = Call(state, NEVER_MS, random.Random(0))
+    engine = PythonEngine(sharded=True)
+    if start is not None:
+        await snapshot.restore(engine, start)
     running = 0 if start is None else start.checksum
     for batch in log[:count]:
         if start is not None and batch.last <= start.id.n:
             continue
         for entry in entries.decode(batch.payload):
-            if entries.is_effects(entry):
-                Shard.apply_effects(call, entry)
+            if not isinstance(entry, entries.Control):
+                check(engine.apply(entry))
         running = checksum(batch, running)
-    return digest(state), running
+    return engine.digest(), running
 
 
 def test_nodes_begin_with_the_newest_snapshot() -> None:
@@ -180,7 +182,7 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
         (*_, name) = await snapshots(shards, 1)
         shards.kill("snapshotter")
         before = set((await digests(shards)).values())
-        found = await snapshot.read(objects.objects[name])
+        found = snapshot.read(objects.objects[name])
         at, running = found.id, found.checksum
         if what == "checksum":
             running ^= 1
@@ -193,16 +195,16 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
             data[-20] ^= 1
             data[-8:] = crc64(bytes(data[:-8])).to_bytes(8, "little")
             with pytest.raises(Malformed):
-                await snapshot.read(bytes(data))
+                snapshot.read(bytes(data))
             return
         await fill(shards, 60, seed=9)
         before = set((await digests(shards)).values())
         shards.kill(*shards.names)
         if what == "at the end":  # where no checksum follows that could tell
             at = (await shards.log())[-1].id
-        objects.objects[name_of(at)] = snapshot.write(
-            Snapshot(found.state, at, running, found.leader, 1)
-        )
+        body = Loader(found.file).body
+        moved = snapshot.assemble(body, at, running, found.leader, 1)
+        objects.objects[name_of(at)] = moved.file
         if name_of(at) != name:
             del objects.objects[name]
         for node in shards.names:
@@ -218,7 +220,7 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
     """One that was written wrongly is not put into the store."""
     from targets.memorydb_py.snapshots import snapshotter
 
-    whole = snapshotter.write
+    whole = snapshotter.assemble
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
@@ -226,14 +228,14 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
         await fill(shards, 200)
         monkeypatch.setattr(
             snapshotter,
-            "write",
-            lambda s: whole(Snapshot(s.state, s.id, s.checksum ^ 2, s.leader, s.version)),
+            "assemble",
+            lambda body, id, checksum, *rest: whole(body, id, checksum ^ 2, *rest),
         )
         shards.start_snapshotter(every=100)
         await asyncio.sleep(3)
         assert not objects.objects
-        assert any("is not offered: the log's checksum is" in line for line in shards.lines)
-        monkeypatch.setattr(snapshotter, "write", whole)
+        assert any("is not stored: the log's checksum is" in line for line in shards.lines)
+        monkeypatch.setattr(snapshotter, "assemble", whole)
         await snapshots(shards, 1)
 
     Shards(64, options=SHORT, objects=Shared()).run(story)
@@ -332,11 +334,12 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
         assert len((await talk.ask("ROLE"))[2]) == 1
         assert await talk.ask("WAIT 9 50") == 1
         shards.kill("snapshotter")
-        found = await snapshot.read(objects.objects[name])
+        found = snapshot.read(objects.objects[name])
         at = Id(found.id.epoch, found.id.n + 7)
         await fill(shards, 40, seed=1)
         objects.objects.clear()
-        objects.objects[name_of(at)] = snapshot.write(Snapshot(found.state, at, 1, None, 1))
+        body = Loader(found.file).body
+        objects.objects[name_of(at)] = snapshot.assemble(body, at, 1, None, 1).file
         shards.start_snapshotter(every=60)
         await fill(shards, 150, seed=2)
         await snapshots(shards, 2)

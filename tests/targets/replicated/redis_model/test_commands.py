@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from targets.engine import TABLE, Outcome, State, execute, is_expired, is_write
+from targets.engine.commands import COMMANDS as TABLE
+from targets.engine.protocol import Outcome
 from targets.engine.resp import Error, Requests, Simple, encode, pack
+from targets.engine.rewrite import rewritten
+from targets.engine.state import State
+from targets.engine.table import find
 from targets.replicated.redis_model.replication import Stream
+from tests.support.engine import execute
 
 NOW = 1_700_000_000_000
 NEVER = -(2**63)
@@ -70,9 +75,9 @@ def test_looking_at_a_key_whose_time_has_come_removes_it() -> None:
         assert done.effects == [words(e) for e in effects]
         assert b"k" in done.writes
     assert run(after("SET k 7 PX 10"), "GET k", NOW + 9).reply == b"7"
-    assert is_expired(after("SET k 7 PX 10"), b"k", NOW + 10)
-    assert not is_expired(after("SET k 7 PX 10"), b"k", NOW + 9)
-    assert not is_expired(after("SET k 7"), b"k", NOW)
+    assert after("SET k 7 PX 10").is_expired(b"k", NOW + 10)
+    assert not after("SET k 7 PX 10").is_expired(b"k", NOW + 9)
+    assert not after("SET k 7").is_expired(b"k", NOW)
 
 
 def test_where_writes_are_denied_expired_keys_are_only_hidden() -> None:
@@ -235,7 +240,7 @@ def test_effects_alone_make_the_same_state(steps, seed: int) -> None:
         assert changed <= set(done.writes), "what changed was told"
         assert bool(done.effects) or not changed
     loaded = State()
-    for effect in state.snapshot():
+    for effect in rewritten(state):
         execute(loaded, effect, NEVER, random.Random(0))
     assert (loaded.values, loaded.expires) == (state.values, state.expires)
 
@@ -243,8 +248,8 @@ def test_effects_alone_make_the_same_state(steps, seed: int) -> None:
 def test_every_command_has_an_arity_and_knows_whether_it_writes() -> None:
     for name, known in TABLE.items():
         assert known.arity != 0
-        assert is_write(tuple(name.lower().split(b"|"))) == known.write
-    assert not is_write((b"NOSUCH",))
+        assert find(TABLE, tuple(name.lower().split(b"|"))) is known
+    assert find(TABLE, (b"NOSUCH",)) is None
 
 
 @given(st.lists(st.lists(st.binary(max_size=20), min_size=1, max_size=5), max_size=5),

@@ -13,9 +13,11 @@ from harness.clients import Credentials, RedisConnection
 from harness.simulation.process import Process
 from harness.simulation.world import World
 from targets.engine.resp import pack
+from targets.replicated.redis_model.commands import COMMANDS
+from targets.replicated.redis_model.node import Node
 from targets.replicated.redis_model.persistence import NAME
 from targets.replicated.redis_model.replication import Stream
-from targets.replicated.redis_model.server import Settings, serve
+from targets.replicated.redis_model.settings import Settings
 from tests.simulation.worlds import FIXED
 
 
@@ -36,7 +38,7 @@ class Nodes:
     def start(self, name: str, primary: str | None = None) -> None:
         machine = self.world.machines[name]
         self.processes[name] = self.world.start(
-            name, machine, lambda host: serve(host, self.settings, primary)
+            name, machine, lambda host: Node(host, self.settings, COMMANDS).run(primary)
         )
 
     async def client(self, name: str) -> RedisConnection:

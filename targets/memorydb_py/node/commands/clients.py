@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from targets.engine import integer
-from targets.engine.execution import SYNTAX
-from targets.engine.resp import OK, Command, Error
-from targets.memorydb_py.node.own import own, own_container, wrong_words
-from targets.memorydb_py.node.session import Session
+from targets.engine.parsing import integer
+from targets.engine.resp import OK, BadSyntax, Command, Error
+from targets.memorydb_py.node.commands.table import Commands, add_container, wrong_words
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.node import Node
 
-if TYPE_CHECKING:
-    from targets.memorydb_py.node.commands import Commands
+COMMANDS: Commands = Commands()
 
 _FLAGS = "noscript loading stale"
 _ADMIN = f"admin {_FLAGS}"
 _TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
-Filter = Callable[[Session], bool]
+Filter = Callable[[Connection], bool]
 
-own_container("CLIENT")
+add_container(COMMANDS, "CLIENT")
 
 
-@own("CLIENT|ID", 2, _FLAGS)
-def _id(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|ID", 2, _FLAGS)
+def _id(node: Node, session: Connection, command: Command) -> None:
     """Return the number of this connection."""
     session.reply(session.number)
 
 
-@own("CLIENT|GETNAME", 2, _FLAGS)
-def _getname(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|GETNAME", 2, _FLAGS)
+def _getname(node: Node, session: Connection, command: Command) -> None:
     """Return the name of this connection."""
     session.reply(session.name or None)
 
 
-@own("CLIENT|SETNAME", 3, _FLAGS)
-def _setname(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|SETNAME", 3, _FLAGS)
+def _setname(node: Node, session: Connection, command: Command) -> None:
     """<name>: give this connection a name."""
     if any(not 33 <= byte <= 126 for byte in command[2]):
         session.reply(
@@ -47,8 +45,8 @@ def _setname(commands: Commands, session: Session, command: Command) -> None:
         session.reply(OK)
 
 
-@own("CLIENT|SETINFO", 4, _FLAGS)
-def _setinfo(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|SETINFO", 4, _FLAGS)
+def _setinfo(node: Node, session: Connection, command: Command) -> None:
     """(LIB-NAME|LIB-VER) <value>: say what library this client uses."""
     if command[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
         session.reply(Error("ERR Unrecognized option for CLIENT SETINFO"))
@@ -57,14 +55,14 @@ def _setinfo(commands: Commands, session: Session, command: Command) -> None:
     session.reply(OK)
 
 
-@own("CLIENT|INFO", 2, _FLAGS)
-def _info(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|INFO", 2, _FLAGS)
+def _info(node: Node, session: Connection, command: Command) -> None:
     """Return what is known of this connection."""
     session.reply(_described(session).encode())
 
 
-@own("CLIENT|LIST", -2, _ADMIN)
-def _list(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|LIST", -2, _ADMIN)
+def _list(node: Node, session: Connection, command: Command) -> None:
     """[TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <id> ...]: return what is known of connections."""
     words = command[2:]
     fits: Filter = lambda each: True  # noqa: E731
@@ -74,12 +72,12 @@ def _list(commands: Commands, session: Session, command: Command) -> None:
             fits = lambda each: each.number in wanted  # noqa: E731
         elif words:
             if words[0].upper() != b"TYPE" or len(words) != 2:
-                raise Error(SYNTAX)
+                raise BadSyntax
             fits = _of_type(words[1])
     except Error as e:
         session.reply(e)
         return
-    lines = [_described(each) for each in commands.node.sessions.values() if fits(each)]
+    lines = [_described(each) for each in node.sessions.values() if fits(each)]
     session.reply("".join(lines).encode())
 
 
@@ -91,12 +89,12 @@ def _of_type(word: bytes) -> Filter:
     return lambda each: wanted == (b"pubsub" if each.subscriptions else b"normal")
 
 
-def _address(session: Session) -> str:
+def _address(session: Connection) -> str:
     host, port, *_ = session.transport.get_extra_info("peername") or ("?", 0)
     return f"{host}:{port}"
 
 
-def _described(session: Session) -> str:
+def _described(session: Connection) -> str:
     age = int(asyncio.get_running_loop().time() - session.since)
     multi = -1 if session.queued is None else len(session.queued)
     flags = ("r" if session.readonly else "") + ("P" if session.subscriptions else "")
@@ -112,8 +110,8 @@ def _described(session: Session) -> str:
     )
 
 
-@own("CLIENT|KILL", -3, _ADMIN)
-def _kill(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|KILL", -3, _ADMIN)
+def _kill(node: Node, session: Connection, command: Command) -> None:
     """<ip:port> | (ID|ADDR|TYPE|USER|SKIPME) <value> ...: end connections."""
     words = command[2:]
     old_form = len(words) == 1
@@ -124,7 +122,7 @@ def _kill(commands: Commands, session: Session, command: Command) -> None:
         return
     victims = [
         each
-        for each in commands.node.sessions.values()
+        for each in node.sessions.values()
         if all(fits(each) for fits in filters) and not (skips_me and each is session)
     ]
     if old_form:
@@ -147,7 +145,7 @@ def _filters(words: Command) -> tuple[list[Filter], bool]:
     filters: list[Filter] = []
     skips_me = True
     if len(words) % 2:
-        raise Error(SYNTAX)
+        raise BadSyntax
     for option, value in zip(words[::2], words[1::2], strict=True):
         match option.upper():
             case b"ID":
@@ -163,12 +161,12 @@ def _filters(words: Command) -> tuple[list[Filter], bool]:
             case b"SKIPME" if value.upper() in (b"YES", b"NO"):
                 skips_me = value.upper() == b"YES"
             case _:
-                raise Error(SYNTAX)
+                raise BadSyntax
     return filters, skips_me
 
 
-@own("CLIENT|UNBLOCK", -3, _ADMIN)
-def _unblock(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|UNBLOCK", -3, _ADMIN)
+def _unblock(node: Node, session: Connection, command: Command) -> None:
     """<id> [TIMEOUT|ERROR]: answer a blocked connection as if its time was up, or with an error."""
     how = command[3].upper() if len(command) > 3 else b"TIMEOUT"
     if len(command) > 4:
@@ -178,20 +176,20 @@ def _unblock(commands: Commands, session: Session, command: Command) -> None:
         session.reply(Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"))
         return
     try:
-        other = commands.node.sessions.get(integer(command[2]))
+        other = node.sessions.get(integer(command[2]))
     except Error as e:
         session.reply(e)
         return
-    if other is None or other.waiting is None:
+    if other is None or not node.blocked.waits(other):
         session.reply(0)
         return
     error = Error("UNBLOCKED client unblocked via CLIENT UNBLOCK") if how == b"ERROR" else None
-    commands.node.time_out(other, error)
+    node.time_out(other, error)
     session.reply(1)
 
 
-@own("CLIENT|REPLY", 3, _FLAGS)
-def _reply(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|REPLY", 3, _FLAGS)
+def _reply(node: Node, session: Connection, command: Command) -> None:
     """(ON|OFF|SKIP): whether this connection gets replies."""
     what = command[2].upper()
     if what == b"ON":
@@ -202,10 +200,10 @@ def _reply(commands: Commands, session: Session, command: Command) -> None:
     elif what == b"SKIP":
         session.replies_wanted = "skip" if session.replies_wanted == "on" else "off"
     else:
-        session.reply(Error(SYNTAX))
+        session.reply(BadSyntax())
 
 
-@own("CLIENT|NO-EVICT", 3, _ADMIN)
-def _no_evict(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLIENT|NO-EVICT", 3, _ADMIN)
+def _no_evict(node: Node, session: Connection, command: Command) -> None:
     """(ON|OFF): nothing is ever evicted."""
-    session.reply(OK if command[2].upper() in (b"ON", b"OFF") else Error(SYNTAX))
+    session.reply(OK if command[2].upper() in (b"ON", b"OFF") else BadSyntax())

@@ -6,22 +6,21 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import wraps
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from targets.engine import integer
+from targets.engine.parsing import integer
 from targets.engine.resp import Command, Error, Map
-from targets.memorydb_py.node.own import own, own_container
+from targets.memorydb_py.node.commands.table import Commands, add_container
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.slots import SLOTS, slot_of
 
-if TYPE_CHECKING:
-    from targets.memorydb_py.node.commands import Commands
-    from targets.memorydb_py.node.server import Node
-    from targets.memorydb_py.node.session import Session
+COMMANDS: Commands = Commands()
 
 _FLAGS = "stale"
 NO_SLOT_OR_NUMBER = "ERR Invalid slot or number of keys"
 
-own_container("CLUSTER")
+add_container(COMMANDS, "CLUSTER")
 
 
 def node_id(name: str) -> bytes:
@@ -33,30 +32,30 @@ def _tells(name: str) -> Callable[[Callable[[Node], Any]], Callable[[Node], Any]
     """Registers a subcommand without arguments."""
 
     def register(told: Callable[[Node], Any]) -> Callable[[Node], Any]:
-        @own(f"CLUSTER|{name}", 2, _FLAGS)
+        @COMMANDS.command(f"CLUSTER|{name}", 2, _FLAGS)
         @wraps(told)
-        def answer(commands: Commands, session: Session, command: Command) -> None:
-            session.reply(told(commands.node))
+        def answer(node: Node, session: Connection, command: Command) -> None:
+            session.reply(told(node))
 
         return told
 
     return register
 
 
-@own("CLUSTER|KEYSLOT", 3, _FLAGS)
-def _keyslot(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLUSTER|KEYSLOT", 3, _FLAGS)
+def _keyslot(node: Node, session: Connection, command: Command) -> None:
     """<key>: return the slot of a key."""
     session.reply(slot_of(command[2]))
 
 
-@own("CLUSTER|COUNTKEYSINSLOT", 3, _FLAGS)
-def _countkeysinslot(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLUSTER|COUNTKEYSINSLOT", 3, _FLAGS)
+def _countkeysinslot(node: Node, session: Connection, command: Command) -> None:
     """<slot>: return how many keys a slot has."""
-    _of_keys(commands, session, command, lambda keys: sum(1 for _ in keys))
+    _of_keys(node, session, command, lambda keys: sum(1 for _ in keys))
 
 
-@own("CLUSTER|GETKEYSINSLOT", 4, _FLAGS)
-def _getkeysinslot(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CLUSTER|GETKEYSINSLOT", 4, _FLAGS)
+def _getkeysinslot(node: Node, session: Connection, command: Command) -> None:
     """<slot> <count>: return keys of a slot."""
 
     def some(keys: Iterator[bytes]) -> list[bytes]:
@@ -65,18 +64,18 @@ def _getkeysinslot(commands: Commands, session: Session, command: Command) -> No
             raise Error(NO_SLOT_OR_NUMBER)
         return list(islice(keys, most))
 
-    _of_keys(commands, session, command, some, NO_SLOT_OR_NUMBER)
+    _of_keys(node, session, command, some, NO_SLOT_OR_NUMBER)
 
 
 def _of_keys(
-    commands: Commands,
-    session: Session,
+    node: Node,
+    session: Connection,
     command: Command,
     told: Callable[[Iterator[bytes]], Any],
     no_slot: str = "ERR Invalid slot",
 ) -> None:
     """What the keys of a slot are, when that is committed."""
-    node = commands.node
+    node = node
     if not node.serving:
         session.reply(Error("CLUSTERDOWN The cluster is down"))
         return
@@ -84,7 +83,7 @@ def _of_keys(
         slot = integer(command[2])
         if not 0 <= slot < SLOTS:
             raise Error(no_slot)
-        reply = told(key for key in node.shard.state.values if slot_of(key) == slot)
+        reply = told(key for key in node.engine.keys if slot_of(key) == slot)
     except Error as e:
         reply = e
     session.reply(reply, node.shard.tracker.last)
@@ -100,7 +99,7 @@ def _leader(node: Node) -> str | None:
 def _members(node: Node) -> list[str]:
     """The leader first."""
     leader = _leader(node)
-    return sorted(node.place.nodes, key=lambda name: (name != leader, name))
+    return sorted(node.context.nodes, key=lambda name: (name != leader, name))
 
 
 @_tells("SLOTS")
@@ -110,7 +109,7 @@ def _slots(node: Node) -> Any:
         return []
     places = []
     for name in _members(node):
-        host, port = node.place.nodes[name]
+        host, port = node.context.nodes[name]
         places.append([host.encode(), port, node_id(name), []])
     return [[0, SLOTS - 1, *places]]
 
@@ -121,7 +120,7 @@ def _shards(node: Node) -> Any:
     leader = _leader(node)
     nodes = []
     for name in _members(node):
-        host, port = node.place.nodes[name]
+        host, port = node.context.nodes[name]
         nodes.append(
             Map(
                 [
@@ -144,8 +143,8 @@ def _nodes(node: Node) -> Any:
     leader = _leader(node)
     epoch = node.shard.applied.epoch
     lines = []
-    for name in sorted(node.place.nodes):
-        host, port = node.place.nodes[name]
+    for name in sorted(node.context.nodes):
+        host, port = node.context.nodes[name]
         flags = "master" if name == leader else "slave"
         flags = f"myself,{flags}" if name == node.host.name else flags
         of = "-" if name == leader or leader is None else node_id(leader).decode()
@@ -167,7 +166,7 @@ def _info(node: Node) -> Any:
         "cluster_slots_ok": SLOTS if up else 0,
         "cluster_slots_pfail": 0,
         "cluster_slots_fail": 0 if up else SLOTS,
-        "cluster_known_nodes": len(node.place.nodes),
+        "cluster_known_nodes": len(node.context.nodes),
         "cluster_size": 1,
         "cluster_current_epoch": node.shard.applied.epoch,
         "cluster_my_epoch": node.shard.applied.epoch,

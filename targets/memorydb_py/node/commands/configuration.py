@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-from targets.engine.execution import SYNTAX, printable
 from targets.engine.keys import matches
 from targets.engine.objects import LISTPACK_BYTES_MAX
-from targets.engine.resp import OK, Command, Error, Map
-from targets.memorydb_py.node.own import own, own_container
+from targets.engine.parsing import printable
+from targets.engine.resp import OK, BadSyntax, Command, Error, Map
+from targets.memorydb_py.node.commands.table import Commands, add_container
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.node.settings import Settings
 
-if TYPE_CHECKING:
-    from targets.memorydb_py.node.commands import Commands
-    from targets.memorydb_py.node.server import Node
-    from targets.memorydb_py.node.session import Session
+COMMANDS: Commands = Commands()
 
 _FLAGS = "admin noscript loading stale"
 # Leases are the shard's matter, not a node's, and may not change under whoever waits for one.
@@ -30,7 +28,7 @@ FIXED = {
     "zset-max-listpack-value": str(LISTPACK_BYTES_MAX),
 }  # fmt: skip
 
-own_container("CONFIG")
+add_container(COMMANDS, "CONFIG")
 
 
 def _given(settings: Settings) -> dict[str, str]:
@@ -39,31 +37,31 @@ def _given(settings: Settings) -> dict[str, str]:
 
 def parameters(node: Node) -> dict[str, str]:
     """All of them, by name."""
-    port = node.place.nodes.get(node.host.name, ("", 0))[1]
+    port = node.context.nodes.get(node.host.name, ("", 0))[1]
     return {**FIXED, "port": str(port), **_given(node.settings)}
 
 
-@own("CONFIG|GET", -3, _FLAGS)
-def _get(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CONFIG|GET", -3, _FLAGS)
+def _get(node: Node, session: Connection, command: Command) -> None:
     """<pattern> ...: return parameters whose names match, and their values."""
     patterns = [word.lower() for word in command[2:]]
     session.reply(
         Map(
             (name.encode(), value.encode(errors="surrogateescape"))
-            for name, value in sorted(parameters(commands.node).items())
+            for name, value in sorted(parameters(node).items())
             if any(matches(name.encode(), pattern) for pattern in patterns)
         )
     )
 
 
-@own("CONFIG|SET", -4, _FLAGS)
-def _set(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CONFIG|SET", -4, _FLAGS)
+def _set(node: Node, session: Connection, command: Command) -> None:
     """<name> <value> ...: change parameters, all or none."""
     if len(command) % 2:
-        session.reply(Error(SYNTAX))
+        session.reply(BadSyntax())
         return
     try:
-        commands.node.settings = changed(commands.node, command[2:])
+        node.settings = changed(node, command[2:])
     except Error as e:
         session.reply(e)
     else:
@@ -99,14 +97,14 @@ def _failed(name: str, why: str) -> Error:
     return Error(f"ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
 
 
-@own("CONFIG|RESETSTAT", 2, _FLAGS)
-def _resetstat(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CONFIG|RESETSTAT", 2, _FLAGS)
+def _resetstat(node: Node, session: Connection, command: Command) -> None:
     """Begin to count anew what INFO counts."""
-    commands.node.statistics.reset()
+    node.statistics.reset()
     session.reply(OK)
 
 
-@own("CONFIG|REWRITE", 2, _FLAGS)
-def _rewrite(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("CONFIG|REWRITE", 2, _FLAGS)
+def _rewrite(node: Node, session: Connection, command: Command) -> None:
     """There is no file of parameters to write them to."""
     session.reply(Error("ERR The server is running without a config file"))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from targets.memorydb_py.node.server import Node
+from targets.engine.resp import Command
+from targets.memorydb_py.node.commands.table import Commands
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.node import Node
+
+COMMANDS: Commands = Commands()
 
 COMPATIBLE_WITH = "7.0.15"
 VERSION = "0.1.0"
@@ -32,8 +36,8 @@ def _server(node: Node) -> dict[str, Any]:
         "engine_version": node.settings.engine_version,
         "redis_mode": "cluster",
         "arch_bits": 64,
-        "process_id": node.place.usage().process_id,
-        "tcp_port": node.place.nodes.get(node.host.name, ("", 0))[1],
+        "process_id": node.context.usage().process_id,
+        "tcp_port": node.context.nodes.get(node.host.name, ("", 0))[1],
         "server_time_usec": node.host.wall_ns() // 1000,
         "uptime_in_seconds": up_s,
         "uptime_in_days": up_s // 86400,
@@ -52,7 +56,7 @@ def _clients(node: Node) -> dict[str, Any]:
 
 def _memory(node: Node) -> dict[str, Any]:
     """Of the whole process: what the data alone takes is not known."""
-    usage = node.place.usage()
+    usage = node.context.usage()
     return {
         "used_memory": usage.memory,
         "used_memory_human": _human(usage.memory),
@@ -107,7 +111,7 @@ def _stats(node: Node) -> dict[str, Any]:
 
 
 def _cpu(node: Node) -> dict[str, Any]:
-    usage = node.place.usage()
+    usage = node.context.usage()
     return {"used_cpu_sys": f"{usage.system_s:.6f}", "used_cpu_user": f"{usage.user_s:.6f}"}
 
 
@@ -120,12 +124,12 @@ def _replication(node: Node) -> dict[str, Any]:
     shard = node.shard
     told: dict[str, Any] = {"role": "master" if node.serving else "slave"}
     if node.serving:
-        told["connected_slaves"] = len(node.positions)
-        for i, (name, n) in enumerate(sorted(node.positions.items())):
-            host, port = node.place.nodes.get(name, ("", 0))
+        told["connected_slaves"] = len(node.waits.positions)
+        for i, (name, n) in enumerate(sorted(node.waits.positions.items())):
+            host, port = node.context.nodes.get(name, ("", 0))
             told[f"slave{i}"] = f"ip={host},port={port},state=online,offset={n},lag=0"
     else:
-        host, port = node.place.nodes.get(shard.leader or "", ("", 0))
+        host, port = node.context.nodes.get(shard.leader or "", ("", 0))
         told |= {
             "master_host": host,
             "master_port": port,
@@ -145,10 +149,10 @@ def _cluster(node: Node) -> dict[str, Any]:
 
 
 def _keyspace(node: Node) -> dict[str, Any]:
-    state = node.shard.state
-    if not state.values:
+    keys = node.engine.keys
+    if not len(keys):
         return {}
-    return {"db0": f"keys={len(state.values)},expires={len(state.expires)},avg_ttl=0"}
+    return {"db0": f"keys={len(keys)},expires={keys.expiring},avg_ttl=0"}
 
 
 _SECTIONS: dict[str, Callable[[Node], dict[str, Any]]] = {
@@ -164,3 +168,9 @@ _SECTIONS: dict[str, Callable[[Node], dict[str, Any]]] = {
     "cluster": _cluster,
     "keyspace": _keyspace,
 }
+
+
+@COMMANDS.command("INFO", -1, "loading stale")
+def _info(node: Node, session: Connection, command: Command) -> None:
+    sections = [w.decode("latin-1").lower() for w in command[1:]]
+    session.reply(information(node, sections).encode())

@@ -1,4 +1,4 @@
-"""What a node counts, for INFO; CONFIG RESETSTAT begins anew."""
+"""What a server counts, for INFO."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import deque
 
 from targets.engine.resp import Error
 
-SAMPLES = 16  # of `tick`, over which rates are told
+SAMPLES = 16  # of `tick`, over which rates are averaged
 ERRORS_MAX = 128  # different ones
 
 
 class Statistics:
-    """`hits` and `misses`: keys that reads found, or did not. `errors`: by their first word."""
+    """`hits` and `misses`: keys that reads found, or did not. `errors`: by their code."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
@@ -24,12 +24,12 @@ class Statistics:
         self._samples.clear()
 
     def error(self, error: Error) -> None:
-        word = str(error).partition(" ")[0]
+        word = error.code
         if word in self.errors or len(self.errors) < ERRORS_MAX:
             self.errors[word] = self.errors.get(word, 0) + 1
 
     def tick(self, now: float) -> None:
-        """Now and then, by the loop's clock."""
+        """Take a sample at a time of the loop's clock, in seconds."""
         self._samples.append((now, self.commands))
 
     @property

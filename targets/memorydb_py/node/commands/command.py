@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from targets.engine import TABLE, Known, find
 from targets.engine.documentation import described, tips
-from targets.engine.execution import SYNTAX
 from targets.engine.keys import matches
-from targets.engine.resp import NIL_ARRAY, Command, Error, Map, Members, Simple
-from targets.memorydb_py.node.own import OWN, own, own_container
+from targets.engine.resp import NIL_ARRAY, BadSyntax, Command, Error, Map, Members, Simple
+from targets.engine.table import CommandSpec, find
+from targets.memorydb_py.node.commands.table import Commands, add_container
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.node import Node
 
-if TYPE_CHECKING:
-    from targets.memorydb_py.node.commands import Commands
-    from targets.memorydb_py.node.session import Session
+COMMANDS: Commands = Commands()
 
-Table = Mapping[bytes, Known]
+Table = Mapping[bytes, CommandSpec[Any]]
 _FLAGS = "loading stale"
 
 
-def every() -> Table:
-    """The engine's commands and the server's."""
-    return {**TABLE, **OWN}
-
-
-def _names() -> list[bytes]:
-    return [name for name in every() if b"|" not in name]
+def _names(table: Table) -> list[bytes]:
+    return [name for name in table if b"|" not in name]
 
 
 def information(table: Table, names: Sequence[bytes]) -> list[Any]:
@@ -40,31 +34,31 @@ def documentation(table: Table, names: Sequence[bytes]) -> Map:
     return Map((name.lower(), _docs(table, name)) for name in wanted if name in table)
 
 
-own_container("COMMAND")
+add_container(COMMANDS, "COMMAND")
 
 
-@own("COMMAND", -1, _FLAGS)
-def _all(commands: Commands, session: Session, command: Command) -> None:
-    session.reply(information(every(), _names()))
+@COMMANDS.command("COMMAND", -1, _FLAGS)
+def _all(node: Node, session: Connection, command: Command) -> None:
+    session.reply(information(node.table, _names(node.table)))
 
 
-@own("COMMAND|INFO", -2, _FLAGS)
-def _command_info(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("COMMAND|INFO", -2, _FLAGS)
+def _command_info(node: Node, session: Connection, command: Command) -> None:
     """[<name> ...]: return arity, flags and places of keys."""
-    session.reply(information(every(), command[2:] or _names()))
+    session.reply(information(node.table, command[2:] or _names(node.table)))
 
 
-@own("COMMAND|COUNT", 2, _FLAGS)
-def _count(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("COMMAND|COUNT", 2, _FLAGS)
+def _count(node: Node, session: Connection, command: Command) -> None:
     """Return how many commands there are."""
-    session.reply(len(_names()))
+    session.reply(len(_names(node.table)))
 
 
-@own("COMMAND|LIST", -2, _FLAGS)
-def _list(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("COMMAND|LIST", -2, _FLAGS)
+def _list(node: Node, session: Connection, command: Command) -> None:
     """[FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]: return names."""
     words = command[2:]
-    names = [name.lower() for name in _names()]
+    names = [name.lower() for name in _names(node.table)]
     if words:
         how = words[1].upper() if len(words) == 3 and words[0].upper() == b"FILTERBY" else b""
         if how == b"PATTERN":
@@ -72,51 +66,51 @@ def _list(commands: Commands, session: Session, command: Command) -> None:
         elif how == b"MODULE":
             names = []
         elif how == b"ACLCAT":
-            table, wanted = every(), b"@" + words[2].lower()
+            table, wanted = node.table, b"@" + words[2].lower()
             names = [n for n in names if wanted in _categories(table[n.upper()])]
         else:
-            session.reply(Error(SYNTAX))
+            session.reply(BadSyntax())
             return
     session.reply(names)
 
 
-@own("COMMAND|DOCS", -2, _FLAGS)
-def _command_docs(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("COMMAND|DOCS", -2, _FLAGS)
+def _command_docs(node: Node, session: Connection, command: Command) -> None:
     """[<name> ...]: return what arguments commands take."""
-    session.reply(documentation(every(), command[2:] or _names()))
+    session.reply(documentation(node.table, command[2:] or _names(node.table)))
 
 
-@own("COMMAND|GETKEYS", -4, _FLAGS)
-def _getkeys(commands: Commands, session: Session, command: Command) -> None:
+@COMMANDS.command("COMMAND|GETKEYS", -4, _FLAGS)
+def _getkeys(node: Node, session: Connection, command: Command) -> None:
     """<command>: return its keys."""
-    session.reply(_keys_of(every(), command[2:]))
+    session.reply(_keys_of(node.table, command[2:]))
 
 
-def _parts(every: Table, name: bytes) -> list[bytes]:
+def _parts(table: Table, name: bytes) -> list[bytes]:
     """The subcommands of a command."""
-    return [each for each in every if each.startswith(name + b"|")]
+    return [each for each in table if each.startswith(name + b"|")]
 
 
-def _docs(every: Table, name: bytes) -> Map:
+def _docs(table: Table, name: bytes) -> Map:
     made = described(name.decode("latin-1"))
-    if parts := _parts(every, name):
-        made.append((b"subcommands", Map((part.lower(), _docs(every, part)) for part in parts)))
+    if parts := _parts(table, name):
+        made.append((b"subcommands", Map((part.lower(), _docs(table, part)) for part in parts)))
     return made
 
 
-def _info(every: Table, name: bytes) -> Any:
-    entry = every.get(name)
+def _info(table: Table, name: bytes) -> Any:
+    entry = table.get(name)
     if entry is None:
         return NIL_ARRAY
     flags = Members(Simple(flag.encode()) for flag in entry.flags)
-    parts = [_info(every, part) for part in _parts(every, name)]
+    parts = [_info(table, part) for part in _parts(table, name)]
     return [
         name.lower(), entry.arity, flags, *entry.keys, _categories(entry), list(tips(entry.name)),
         [], parts,
     ]  # fmt: skip
 
 
-def _categories(entry: Known) -> Members:
+def _categories(entry: CommandSpec[Any]) -> Members:
     names: list[str] = [
         f for f in ("write", "fast", "blocking", "admin", "pubsub") if f in entry.flags
     ]
@@ -125,8 +119,8 @@ def _categories(entry: Known) -> Members:
     return Members(Simple(f"@{name}".encode()) for name in names)
 
 
-def _keys_of(every: Table, command: Command) -> Any:
-    entry = find(every, command)
+def _keys_of(table: Table, command: Command) -> Any:
+    entry = find(table, command)
     if entry is None:
         return Error("ERR Invalid command specified")
     if not entry.fits(command):

@@ -1,8 +1,8 @@
-"""What a node has around it."""
+"""What a node knows of its surroundings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.host import Address
@@ -21,11 +21,10 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """`azs`: the nearest first. `nodes`: all of the shard, as clients reach them. `objects`: where
-    snapshots are, if there are any. `usage`: asks the operating system, where there is one."""
+class NodeContext:
+    """`nodes`: the addresses of the shard's nodes, as clients reach them. `objects`: the store of
+    snapshots, if there is one. `usage`: asks the operating system, where there is one."""
 
-    azs: Sequence[str]
     nodes: Mapping[str, Address]
     objects: Objects | None = None
     usage: Callable[[], Usage] = Usage

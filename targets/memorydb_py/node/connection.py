@@ -1,0 +1,66 @@
+"""A client's connection, with what CLIENT, HELLO and SUBSCRIBE say about it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from targets.engine.resp import Error, Push, encode
+from targets.servers.session import Server, Session
+
+
+class Connection(Session):
+    """A connection to a node.
+
+    `replies_wanted`: what CLIENT REPLY set: "on", "off" or "skip". `subscriptions`: (kind, name),
+    see `channels`.
+    """
+
+    def __init__(self, server: Server[Any], number: int, *, trusted: bool) -> None:
+        super().__init__(server, number, trusted=trusted)
+        self.name = b""
+        self.library: dict[bytes, bytes] = {}
+        self.readonly = False
+        self.replies_wanted = "on"
+        self.subscriptions: dict[tuple[bytes, bytes], None] = {}
+        self.since = asyncio.get_running_loop().time()
+        self.last_command = b""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the client has authenticated or needs no password."""
+        return self._requests.trusted
+
+    @trusted.setter
+    def trusted(self, trusted: bool) -> None:
+        self._requests.trusted = trusted
+
+    @property
+    def direct(self) -> bool:
+        """Whether an encoded reply that waits for nothing may be appended to `out`."""
+        return (
+            self.queued is None
+            and self._requests.trusted
+            and self.replies_wanted == "on"
+            and not self._parked
+            and not self.listens_only
+        )
+
+    @property
+    def listens_only(self) -> bool:
+        """Whether it may only listen: in RESP2, replies are not distinct from messages."""
+        return bool(self.subscriptions) and self.protocol == 2
+
+    def reply(self, reply: Any, position: int = 0) -> None:
+        if self.diverted is not None or self.replies_wanted == "on":
+            super().reply(reply, position)
+            return
+        if isinstance(reply, Error):
+            self._server.statistics.error(reply)
+        if self.replies_wanted == "skip":
+            self.replies_wanted = "on"
+
+    def push(self, message: Push) -> None:
+        """Send a message that is not a reply, after the replies before it."""
+        if not self.closing:
+            self.send(encode(message, self.protocol))

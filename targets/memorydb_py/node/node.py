@@ -1,0 +1,539 @@
+"""A node: what happens to a command before and after the engine executes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.host import Host
+from targets.engine.protocol import Blocked, Context, Engine, Message, Outcome, PlainStrings
+from targets.engine.resp import NIL_ARRAY, OK, Command, Error, encode
+from targets.engine.table import ONE, CommandSpec, find, merged, unknown, wrong_number
+from targets.memorydb_py.log.interface import TransactionLog
+from targets.memorydb_py.node.blocking import BlockedClients, Waits
+from targets.memorydb_py.node.channels import Channels, refused_to_listener
+from targets.memorydb_py.node.connection import Connection
+from targets.memorydb_py.node.context import NodeContext
+from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.node.shard import Shard
+from targets.memorydb_py.node.tracker import Tracker
+from targets.memorydb_py.slots import slot_of
+from targets.servers.later import Lane, Steps
+from targets.servers.statistics import Statistics
+from targets.servers.transactions import ABORTED, NOT_ALLOWED, Transactions, discarded
+
+CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
+LOADING = Error("LOADING MemoryDB is loading the dataset in memory")
+CROSSSLOT = Error("CROSSSLOT Keys in request don't hash to the same slot")
+READONLY = Error("READONLY You can't write against a read only replica.")
+TRYAGAIN = Error("TRYAGAIN Too much is waiting for the transaction log")
+NOAUTH = Error("NOAUTH Authentication required.")
+UNBLOCKED = Error(
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+)
+GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
+STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
+EXPIRE_EVERY_S = 0.05
+EXPIRED_AT_ONCE = 200
+
+_WITHOUT_AUTH = ("AUTH", "HELLO", "QUIT", "RESET")
+_NOT_QUEUED = ("EXEC", "DISCARD", "QUIT", "RESET", "MULTI", "WATCH")
+
+# The function of one of the node's own commands: it replies, or blocks the session.
+Run = Callable[["Node", Connection, Command], None]
+OwnCommands = Mapping[bytes, CommandSpec[Run]]
+
+
+class Node:
+    """Executes commands and sends each reply when what it shows is committed. It is also the
+    `Owner` of its shard and the `Server` of its sessions."""
+
+    def __init__(
+        self,
+        host: Host,
+        engine: Engine,
+        log: TransactionLog,
+        tracker: Tracker,
+        commands: OwnCommands,
+        *,
+        settings: Settings,
+        context: NodeContext,
+    ) -> None:
+        """`commands`: the node's own, beside those of the engine."""
+        self.host = host
+        self.engine = engine
+        self.settings = settings
+        self.context = context
+        self.sessions: dict[int, Connection] = {}
+        self.committed = 0
+        self.parked = 0
+        self.channels = Channels()
+        self.statistics = Statistics()
+        self.since = 0.0  # by the loop's clock
+        self.shard = Shard(host, engine, log, tracker, settings, self, context.objects)
+        self.transactions = Transactions(engine.keys)
+        self.blocked = BlockedClients()
+        self.waits = Waits(self)
+        self.table: Mapping[bytes, CommandSpec[Any]] = merged([engine.commands, commands])
+        self._own = commands
+        plain = {name: spec for name, spec in engine.commands.items() if not spec.compound}
+        self._plain = plain | {name.lower(): spec for name, spec in plain.items()}
+        self._strings = engine if isinstance(engine, PlainStrings) else None
+        self._tracker = tracker
+        self._lane = Lane(self._failed)
+        # On a replica nothing is written, and keys that have expired are shown until a DEL of the
+        # primary arrives.
+        self._circumstances = Context(
+            0, host.rng, READONLY, mask=False, audience=self.channels.audience
+        )
+        self._accepted = 0
+        self._serving = False
+        self._ending: asyncio.Task[Any] | None = None
+        self._waiters: dict[int, list[Callable[[int], None]]] = {}
+
+    async def run(self) -> None:
+        """Serve until the process ends."""
+        self.since = asyncio.get_running_loop().time()
+        await self.host.serve(self._accept)
+        await asyncio.gather(self.shard.run(), self._expire())
+
+    def _accept(self) -> Connection:
+        self._accepted += 1
+        self.statistics.connections += 1
+        return Connection(self, self._accepted, trusted=not self.settings.requirepass)
+
+    def begin(self, session: Connection) -> None:
+        self.sessions[session.number] = session
+
+    def end(self, session: Connection) -> None:
+        self.sessions.pop(session.number, None)
+        self.transactions.unwatch(session)
+        self.channels.forget(session)
+        self.blocked.remove(session)
+        self.waits.forget(session)
+
+    # --- the log
+
+    def wait_for(self, position: int, then: Callable[[int], None]) -> None:
+        self._waiters.setdefault(position, []).append(then)
+
+    def applied(self, keys: Iterable[bytes]) -> None:
+        self._touch(keys)
+        if self.blocked.ready:
+            self._serve_blocked()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        self.channels.deliver(messages)
+
+    def demoted(self) -> None:
+        """Disconnect clients that wait for what was not committed: its outcome is unknown. Clients
+        that wait for a key get an error, as nothing was executed for them."""
+        self._serving = False
+        self.waits.positions = {}
+        self._waiters.clear()
+        for session in list(self.sessions.values()):
+            session.touched = session.touched or bool(session.watched)
+            if session.parked or session in self.waits:
+                session.abort()
+            elif self.blocked.remove(session) is not None:
+                session.reply(UNBLOCKED)
+                session.unblock()
+
+    def commit(self, position: int) -> None:
+        before, self.committed = self.committed, position
+        waiters = self._waiters
+        if waiters:
+            for each in range(before + 1, position + 1):
+                for then in waiters.pop(each, ()):
+                    then(position)
+
+    def moved(self, positions: Mapping[str, int]) -> None:
+        nodes = self.context.nodes
+        self.waits.moved({name: n for name, n in positions.items() if name in nodes})
+
+    def time_ms(self) -> int:
+        """Return the time of day in milliseconds since 1970."""
+        return self.host.wall_ns() // 1_000_000
+
+    @property
+    def serving(self) -> bool:
+        """Whether the node held the lease when the commands being executed arrived."""
+        return self._serving
+
+    def hand_over(self, successor: str | None) -> None:
+        """Stop serving, and let another node lead."""
+        self._serving = False
+        self._ending = asyncio.get_running_loop().create_task(self.shard.hand_over(successor))
+
+    def shut_down(self) -> None:
+        """End the process in order: reply to what waits for the log, then let another node lead at
+        once."""
+        positions = self.waits.positions
+
+        async def end() -> None:
+            successor = max(positions, key=lambda name: positions[name], default=None)
+            await self.shard.hand_over(successor)
+            raise SystemExit(0)
+
+        self._serving = False
+        self._ending = asyncio.get_running_loop().create_task(end())
+
+    # --- a command
+
+    def handle(self, session: Connection, todo: deque[Command]) -> None:
+        if self._lane.busy:
+            session.block()
+            self._lane.when_free(session.unblock)
+            return
+        # The lease is checked after the request arrived: it may have waited in a buffer meanwhile.
+        self._serving = self.shard.serves()
+        try:
+            self._handle_all(session, todo)
+        except Exception:
+            self._failed()
+            raise
+
+    def _failed(self, error: BaseException | None = None) -> None:
+        """Forget the data: it may differ from the log."""
+        self.shard.demote()
+
+    def _handle_all(self, session: Connection, todo: deque[Command]) -> None:
+        plain, done = self._plain, 0
+        while todo and not session.blocked:
+            if self._serving and todo[0][0] == b"GET" and session.direct:
+                done += self._read_strings(session, todo)
+                if not todo:
+                    break
+            command = todo.popleft()
+            done += 1
+            spec = plain.get(command[0])
+            if (
+                spec is None
+                or session.queued is not None
+                or not session.trusted
+                or not spec.fits(command)
+                or session.listens_only
+            ):
+                self._handle_any(session, command)
+            else:
+                session.last_command = command[0]
+                self._execute(session, command, spec)
+        self.statistics.commands += done
+        self.host.charge(done)
+
+    def _read_strings(self, session: Connection, todo: deque[Command]) -> int:
+        """Answer GETs of committed strings without a time to live and of absent keys, the most
+        frequent commands of a primary: as many as come first. Return how many."""
+        if self._strings is None:
+            return 0
+        out, dirty, plain = session.out, self._tracker.dirty, self._strings.plain
+        done, misses, nil = 0, 0, encode(None, session.protocol)
+        while todo:
+            command = todo[0]
+            if command[0] != b"GET" or len(command) != 2 or command[1] in dirty:
+                break
+            try:
+                value = plain(command[1])
+            except KeyError:
+                break
+            if value is None:
+                out.append(nil)
+                misses += 1
+            else:
+                out.append(b"$%d\r\n%s\r\n" % (len(value), value))
+            todo.popleft()
+            done += 1
+        self.statistics.misses += misses
+        self.statistics.hits += done - misses
+        return done
+
+    def _handle_any(self, session: Connection, command: Command) -> None:
+        """Handle any command: one of the node's own, an unknown one, one within MULTI."""
+        spec = find(self.table, command)
+        error = self._refuse(session, command, spec)
+        if session.queued is not None and not (
+            spec is not None and spec.fits(command) and spec.name in _NOT_QUEUED
+        ):
+            if error is None and spec is not None:
+                no_multi = NOT_ALLOWED if "no_multi" in spec.flags else None
+                error = no_multi or self.redirect(session, command, spec)
+            session.reply(self.transactions.queue(session, command, error))
+        elif error is not None:
+            session.reply(error)
+        else:
+            assert spec is not None
+            session.last_command = command[0]
+            own = self._own.get(spec.name.encode())
+            if own is not None:
+                own.run(self, session, command)
+            elif spec.name == "PING" and session.listens_only:
+                session.reply([b"pong", command[1] if len(command) > 1 else b""])
+            else:
+                self._execute(session, command, spec)
+
+    def _refuse(
+        self, session: Connection, command: Command, spec: CommandSpec[Any] | None
+    ) -> Error | None:
+        """Return why a command can't be executed, whatever the role of this node."""
+        if spec is None:
+            return unknown(self.table, command)
+        if not spec.fits(command):
+            return wrong_number(spec.name)
+        if not session.trusted and spec.name not in _WITHOUT_AUTH:
+            return NOAUTH
+        return refused_to_listener(spec.name) if session.listens_only else None
+
+    def _execute(self, session: Connection, command: Command, spec: CommandSpec[Any]) -> None:
+        error = None
+        if not self._serving or spec.keys != ONE or spec.movable is not None:
+            error = self.redirect(session, command, spec)
+        error = error or self._overloaded()
+        if session.largest > self.settings.max_record_bytes and (spec.write or spec.nested):
+            error = error or self._too_big((command,))
+        if error is not None:
+            session.reply(error)
+            return
+        room = self.settings.max_record_bytes if spec.nested else None
+        context = self._now(may_block=self._serving or not spec.write, room=room)
+        outcome = self.engine.execute(command, context)
+        if not isinstance(outcome, Outcome):
+            self._lane.do(self._answer_later(session, spec, outcome))
+            return
+        self._answer(session, spec, outcome)
+        if self.blocked.ready:
+            self._serve_blocked()
+
+    def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
+        reply = outcome.reply
+        if type(reply) is Blocked:
+            self._settle(session, outcome)  # a key that had expired was deleted
+            self.blocked.add(session, reply, self.time_out)
+            return
+        session.reply(reply, self._settle(session, outcome))
+        if not spec.write:
+            found = sum(key in self.engine.keys for key in outcome.reads)
+            self.statistics.hits += found
+            self.statistics.misses += len(outcome.reads) - found
+
+    def _answer_later(
+        self, session: Connection, spec: CommandSpec[Any], coming: Awaitable[Outcome]
+    ) -> Steps:
+        session.block()
+        generation = self.shard.generation
+        outcome = yield coming
+        if self.shard.generation != generation:
+            session.abort()  # the engine has forgotten it, or will
+            return
+        self._answer(session, spec, outcome)
+        if not self.blocked.waits(session):
+            session.unblock()
+        yield from self._serve_all_blocked()
+
+    def redirect(
+        self, session: Connection, command: Command, spec: CommandSpec[Any]
+    ) -> Error | None:
+        """Return why this node can't execute a command now, and which node can; None if it can."""
+        if spec.name.encode() in self._own and not spec.keys[0]:
+            return None
+        keys = spec.keys_of(command)
+        slot = slot_of(keys[0]) if keys else 0
+        if len(keys) > 1 and self.crosses_slots(keys):
+            return CROSSSLOT
+        if self._serving:
+            return None
+        shard = self.shard
+        data = bool(keys) or spec.write or spec.nested
+        data = data or "readonly" in spec.flags or "pubsub" in spec.flags
+        if not data:
+            return None
+        reads = not spec.write and "pubsub" not in spec.flags
+        if session.readonly and reads and shard.role == "replica":
+            return None if shard.ready else LOADING
+        leader = self.context.nodes.get(shard.leader or "") if shard.knows_leader() else None
+        if leader is not None:
+            if spec.write and not keys:
+                return READONLY
+            host, port = leader
+            return Error(f"MOVED {slot} {host}:{port}")
+        return CLUSTERDOWN
+
+    @staticmethod
+    def crosses_slots(keys: Sequence[bytes]) -> Error | None:
+        """Return an error unless all keys are in one slot."""
+        slot = slot_of(keys[0])
+        return CROSSSLOT if any(slot_of(key) != slot for key in keys) else None
+
+    def _overloaded(self) -> Error | None:
+        """Return TRYAGAIN while `max_waiting` replies or uncommitted entries wait for the log."""
+        most = self.settings.max_waiting
+        if self._serving and (self.parked >= most or self._tracker.waiting >= most):
+            return TRYAGAIN
+        return None
+
+    def _too_big(self, commands: Sequence[Command]) -> Error | None:
+        """Return an error if the entry of these commands might exceed `max_record_bytes`."""
+        most = self.settings.max_record_bytes
+        size = sum(len(word) for command in commands for word in command)
+        if size <= most:
+            return None
+        return Error(f"ERR a record of {size} bytes is more than max-record-bytes {most}")
+
+    def _now(self, *, may_block: bool = False, room: int | None = None) -> Context:
+        """Return the circumstances in which a command is executed now."""
+        context = self._circumstances
+        context.time_ms = self.time_ms()
+        context.deny = None if self._serving else READONLY
+        context.may_block = may_block
+        context.room = room
+        return context
+
+    def _settle(self, session: Connection | None, outcome: Outcome) -> int:
+        """Append the effects of a command to the log; return what its reply has to wait for."""
+        if outcome.effects:
+            effects: Sequence[Command] = outcome.effects
+            if len(effects) > 1:
+                effects = [e for e in effects if e[0] not in (b"MULTI", b"EXEC")]
+            position = self.shard.write(effects, outcome.writes)
+            if outcome.messages:
+                messages = outcome.messages
+                self.wait_for(position, lambda _: self.channels.deliver(messages))
+            if session is not None:
+                session.written = position
+            self._touch(outcome.writes)
+            return position
+        if outcome.whole:
+            return self._tracker.last
+        return self._tracker.position(outcome.reads)
+
+    def _touch(self, keys: Iterable[bytes]) -> None:
+        """Tell clients that watch keys or wait for them that they were written."""
+        self.transactions.touch(keys)
+        self.blocked.touch(keys)
+
+    # --- transactions
+
+    def watch(self, session: Connection, keys: Sequence[bytes]) -> None:
+        self.transactions.watch(session, keys, self.time_ms())
+        session.reply(OK, self._tracker.position(keys))
+
+    def exec(self, session: Connection) -> None:
+        """Execute the session's transaction as one entry of the log."""
+        commands, watched, aborted, touched = self.transactions.take(session, self.time_ms())
+        if aborted:
+            session.reply(ABORTED)
+            return
+        error = self._refuse_exec(session, commands, watched)
+        error = error or self._overloaded() or self._too_big(commands)
+        if error is not None:
+            session.reply(error if error.code == "MOVED" else discarded(error))
+        elif touched:
+            session.reply(NIL_ARRAY, self._tracker.position(watched))
+        else:
+            self._lane.do(self._execute_all(session, commands, watched))
+            if self._lane.busy:
+                session.block()
+
+    def _execute_all(
+        self, session: Connection, commands: Sequence[Command], watched: Sequence[bytes]
+    ) -> Steps:
+        context = self._now(room=self.settings.max_record_bytes)
+        generation = self.shard.generation
+        whole, replies = Outcome(), []
+        session.diverted_position = 0
+        for command in commands:
+            spec = find(self.table, command)
+            assert spec is not None
+            own = self._own.get(spec.name.encode())
+            if own is not None:
+                replies.append(session.divert(own.run, self, command))
+                continue
+            outcome = yield self.engine.execute(command, context)
+            replies.append(outcome.reply)
+            whole.add(outcome)
+        if self.shard.generation != generation:
+            session.abort()
+            return
+        whole.reads.update(dict.fromkeys(watched))
+        position = max(
+            self._tracker.position(whole.reads),
+            self._tracker.last if whole.whole else 0,
+            session.diverted_position,
+        )
+        session.reply(replies, max(self._settle(session, whole), position))
+        if session.blocked:  # the engine has answered later
+            session.unblock()
+        yield from self._serve_all_blocked()
+
+    def _refuse_exec(
+        self, session: Connection, commands: Sequence[Command], watched: Sequence[bytes]
+    ) -> Error | None:
+        slots: dict[int, None] = dict.fromkeys(slot_of(key) for key in watched)
+        for command in commands:
+            spec = find(self.table, command)
+            assert spec is not None
+            error = self.redirect(session, command, spec)
+            if error is not None:
+                return error
+            slots.update(dict.fromkeys(slot_of(key) for key in spec.keys_of(command)))
+        return CROSSSLOT if len(slots) > 1 else None
+
+    # --- blocking commands
+
+    def time_out(self, session: Connection, error: Error | None = None) -> None:
+        """End a blocking command; that its keys are empty must be committed too."""
+        blocked = self.blocked.remove(session)
+        if blocked is not None:
+            position = self._tracker.position(blocked.keys)
+            session.reply(blocked.nil if error is None else error, position)
+            session.unblock()
+
+    def _serve_blocked(self) -> None:
+        self._lane.when_free(lambda: self._lane.do(self._serve_all_blocked()))
+
+    def _serve_all_blocked(self) -> Steps:
+        """Execute the commands of clients that wait for keys which were written, in the order in
+        which they came."""
+        served: list[Connection] = []
+        ready = self.blocked.ready
+        while ready:
+            key = next(iter(ready))
+            del ready[key]
+            for session, blocked in self.blocked.of(key):
+                outcome = yield self.engine.execute(blocked.again, self._now(may_block=True))
+                reply = outcome.reply
+                if isinstance(reply, Error) and reply.code == "NOGROUP":
+                    reply = GROUP_GONE if key in self.engine.keys else STREAM_GONE
+                if type(reply) is Blocked or isinstance(reply, Error):
+                    if outcome.effects:
+                        self._settle(session, outcome)
+                    if reply is not GROUP_GONE and reply is not STREAM_GONE:
+                        continue
+                self.blocked.remove(session)
+                read = self._tracker.position(outcome.reads)
+                session.reply(reply, max(self._settle(session, outcome), read))
+                served.append(session)
+        for session in served:
+            session.unblock()
+
+    # --- expiry
+
+    async def _expire(self) -> None:
+        """Delete keys whose time to live has passed, on a primary."""
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_S)
+            self.statistics.tick(asyncio.get_running_loop().time())
+            if self._lane.busy:
+                continue
+            self._serving = self.shard.serves()
+            if not self._serving:
+                continue
+            for key in self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE):
+                self._lane.do(self._delete(key))
+                self.statistics.expired += 1
+
+    def _delete(self, key: bytes) -> Steps:
+        """Delete a key that has expired, by looking at it."""
+        outcome = yield self.engine.execute((b"EXISTS", key), self._now())
+        self._settle(None, outcome)

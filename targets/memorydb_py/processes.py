@@ -1,0 +1,42 @@
+"""The parts of a node, and how they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.host import Host
+from targets.engine.protocol import Engine
+from targets.engine.python import PythonEngine
+from targets.memorydb_py.log.client import LogClient
+from targets.memorydb_py.log.interface import TransactionLog
+from targets.memorydb_py.node.commands import COMMANDS
+from targets.memorydb_py.node.context import NodeContext
+from targets.memorydb_py.node.node import Node
+from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.node.tracker import Tracker
+
+
+class Parts:
+    """What a shard is made of. Derive from it to try another engine, or another log."""
+
+    def engine(self, host: Host) -> Engine:
+        """Return a new, empty engine for a node."""
+        return PythonEngine(sharded=True)
+
+    def log(self, host: Host, azs: Sequence[str]) -> TransactionLog:
+        """Return a process' connection to the log. `azs`: the nearest first."""
+        return LogClient(host, azs)
+
+    def node(
+        self, host: Host, azs: Sequence[str], settings: Settings, context: NodeContext
+    ) -> Node:
+        """Return a node. To be called within the loop that it will run in."""
+        return Node(
+            host,
+            self.engine(host),
+            self.log(host, azs),
+            Tracker(),
+            COMMANDS,
+            settings=settings,
+            context=context,
+        )

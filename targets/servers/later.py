@@ -1,0 +1,62 @@
+"""Continuing when an engine has answered: at once if it answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+from targets.engine.protocol import Outcome
+
+# Yields what an engine returned, and is sent the outcome.
+Steps = Generator[Outcome | Awaitable[Outcome], Outcome, None]
+
+
+class Lane:
+    """Work with an engine, one thing at a time: so the order of its outcomes is that of execution,
+    and a transaction of several commands is isolated. With an engine that answers at once, work is
+    done within `do`, and the lane is never busy."""
+
+    def __init__(self, failed: Callable[[BaseException], Any]) -> None:
+        """`failed`: called with what an engine that answers later raised."""
+        self.busy = False
+        self._failed = failed
+        self._waiting: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def do(self, steps: Steps) -> None:
+        """Begin with some work; the lane must not be busy."""
+        step = _advance(steps)
+        if step is not None:
+            self.busy = True
+            self._task = asyncio.get_running_loop().create_task(self._go_on(steps, step))
+
+    def when_free(self, work: Callable[[], None]) -> None:
+        """Call `work` now, or when the lane is not busy any more."""
+        if self.busy:
+            self._waiting.append(work)
+        else:
+            work()
+
+    async def _go_on(self, steps: Steps, step: Awaitable[Outcome] | None) -> None:
+        try:
+            while step is not None:
+                step = _advance(steps, await step)
+        except Exception as e:
+            self._failed(e)
+            raise
+        self.busy = False
+        waiting, self._waiting = self._waiting, []
+        for work in waiting:
+            self.when_free(work)
+
+
+def _advance(steps: Steps, outcome: Outcome | None = None) -> Awaitable[Outcome] | None:
+    """Run to the next outcome that is not there yet; None at the end."""
+    try:
+        step = next(steps) if outcome is None else steps.send(outcome)
+        while isinstance(step, Outcome):
+            step = steps.send(step)
+    except StopIteration:
+        return None
+    return step

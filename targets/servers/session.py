@@ -1,0 +1,212 @@
+"""A connection: requests in order, replies in order, each sent when what it shows is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
+from targets.engine.resp import Command, Error, Requests, encode
+from targets.servers.statistics import Statistics
+
+REQUEST_BYTES_MAX = 1 << 30
+BEHIND_BYTES_MAX = 16 << 20  # of requests behind one that blocks
+UNREAD_BYTES_MAX = 256 << 20  # of replies that a client does not read
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class Server(Protocol[S_contra]):
+    """What a session needs of its server.
+
+    Positions are those of a log or file: a reply may be sent when everything up to its position is
+    safe. `committed`: the position up to which it is. `parked`: the number of waiting replies.
+    """
+
+    committed: int
+    parked: int
+    statistics: Statistics
+
+    def begin(self, session: S_contra) -> None:
+        """The connection was opened."""
+        ...
+
+    def end(self, session: S_contra) -> None:
+        """The connection was closed."""
+        ...
+
+    def handle(self, session: S_contra, todo: deque[Command]) -> None:
+        """Execute commands and remove them from `todo`, until the session is blocked or none are
+        left. Calls `reply` or `block` once for each."""
+        ...
+
+    def wait_for(self, position: int, then: Callable[[int], None]) -> None:
+        """Call `then` with the committed position once it has reached `position`."""
+        ...
+
+
+class Session(asyncio.Protocol):
+    """A connection of a client. Servers derive their own from it, with what else they know of one.
+
+    `written`: the position of the client's last write. `queued`: the commands since MULTI, or None.
+    `aborted`: EXEC will refuse them. `watched`: whether each watched key had already expired.
+    `touched`: a watched key has changed.
+    """
+
+    def __init__(self, server: Server[Any], number: int, *, trusted: bool = True) -> None:
+        """`trusted`: clients need no password."""
+        self.number = number
+        self.transport: asyncio.Transport
+        self.protocol = 2
+        self.written = 0
+        self.queued: list[Command] | None = None
+        self.aborted = False
+        self.watched: dict[bytes, bool] = {}
+        self.touched = False
+        self.closing = False
+        self.blocked = False
+        self.largest = 0  # no command of this client has more bytes
+        self.out: list[bytes] = []  # replies of the next write
+        self.diverted: list[Any] | None = None  # the replies of commands within EXEC
+        self.diverted_position = 0  # what those replies have to wait for
+        self._behind = 0  # bytes that arrived while it was blocked
+        self._server = server
+        self._requests = Requests(trusted=trusted)
+        self._todo: deque[Command] = deque()
+        self._parked: deque[tuple[int, bytes]] = deque()
+        self._busy = False
+
+    # --- the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self._server.begin(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self._todo.clear()
+        self._server.parked -= len(self._parked)
+        self._parked.clear()
+        self._server.end(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
+        self._server.statistics.input_bytes += len(data)
+        size = len(data) + self._requests.left()
+        if size > self.largest:
+            self.largest = size
+        self._todo += self._requests.feed(data)
+        if self.blocked:
+            self._behind += len(data)
+            if self._behind > BEHIND_BYTES_MAX:
+                self.transport.pause_reading()
+        self._go_on()
+        if self._requests.error is not None:
+            self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
+            self.close()
+        elif self._requests.left() > REQUEST_BYTES_MAX:
+            self.close()
+
+    def _go_on(self) -> None:
+        if not self._todo or self.blocked:
+            return
+        self._busy = True
+        try:
+            self._server.handle(self, self._todo)
+        finally:
+            self._busy = False
+        self._ship()
+
+    def _ship(self) -> None:
+        if self.out and not self._busy:
+            data = b"".join(self.out)
+            self.out.clear()
+            self._server.statistics.output_bytes += len(data)
+            if not self.transport.is_closing():
+                self.transport.write(data)
+                if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+                    self.transport.abort()
+
+    # --- replies
+
+    def reply(self, reply: Any, position: int = 0) -> None:
+        """Send a reply, when `position` is committed and after all earlier replies."""
+        if isinstance(reply, Error):
+            self._server.statistics.error(reply)
+        if self.diverted is not None:
+            self.diverted.append(reply)
+            self.diverted_position = max(self.diverted_position, position)
+        else:
+            self.send(encode(reply, self.protocol), position)
+
+    def divert(self, run: Callable[..., None], server: object, command: Command) -> Any:
+        """Run one of the server's own commands within EXEC, and return its reply."""
+        replies: list[Any] = []
+        self.diverted = replies
+        try:
+            run(server, self, command)
+        finally:
+            self.diverted = None
+        return replies[0] if replies else None
+
+    def send(self, data: bytes, position: int = 0) -> None:
+        """Send an encoded reply, when `position` is committed and after all earlier replies."""
+        parked = self._parked
+        if position <= self._server.committed and not parked:
+            self.out.append(data)
+            if not self._busy:
+                self._ship()
+            return
+        if parked:
+            parked.append((max(position, parked[-1][0]), data))
+        else:
+            parked.append((position, data))
+            self._server.wait_for(position, self._committed_to)
+        self._server.parked += 1
+
+    def _committed_to(self, position: int) -> None:
+        parked = self._parked
+        while parked and parked[0][0] <= position:
+            self.out.append(parked.popleft()[1])
+            self._server.parked -= 1
+        if not self._busy:
+            self._ship()
+        if parked:
+            self._server.wait_for(parked[0][0], self._committed_to)
+        elif self.closing:
+            self.transport.close()
+
+    @property
+    def parked(self) -> int:
+        """The number of replies that wait."""
+        return len(self._parked)
+
+    def block(self) -> None:
+        """Execute nothing more until `unblock`."""
+        self.blocked = True
+
+    def unblock(self) -> None:
+        """Continue with what has arrived meanwhile, from the loop: not within the caller, which may
+        be one of many sessions that wake each other."""
+        self.blocked = False
+        if self._behind > BEHIND_BYTES_MAX and not self.closing:
+            self.transport.resume_reading()
+        self._behind = 0
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def close(self) -> None:
+        """Execute nothing more, and close the connection after the replies that are due."""
+        self.closing = True
+        self._todo.clear()
+        if not self._parked:
+            self._busy = False
+            self._ship()
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close the connection at once: the outcome of unanswered commands is unknown."""
+        self.closing = True
+        self._todo.clear()
+        self.out.clear()
+        self.transport.abort()
