@@ -61,7 +61,7 @@ async def leader(env: Any) -> str:
 async def after_an_az(env: Any, target: Any, how: str) -> list[float]:
     took = []
     for i in range(ROUNDS):
-        primary = await target.primary()
+        primary = target.topology().shards[0].primary
         az = await leader(env) if i % 2 == 0 else AZS[i // 2 % 3]
         connection = target.open_to(primary, "c1")
         await connection.open()
@@ -86,7 +86,7 @@ async def after_the_primary(env: Any, target: Any, how: str) -> list[float]:
     took = []
     for _ in range(ROUNDS):
         await target._ask_all()
-        primary = await target.primary()
+        primary = target.topology().shards[0].primary
         if how == "kill":
             await env.kill(primary)
         else:

@@ -36,6 +36,7 @@ from harness.registry import load
 from harness.spec import Spec
 from harness.streams import stream
 from harness.targets import Target, TargetOptions
+from harness.topology import Topology
 from harness.workloads.register import _CAS
 
 CONCURRENCY = 20
@@ -76,8 +77,8 @@ class Direct:
     def __init__(self, target: Any) -> None:
         self._target = target
 
-    async def primary(self) -> str | None:
-        return await self._target.primary()
+    def topology(self) -> Topology:
+        return self._target.topology()  # type: ignore[no-any-return]
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
@@ -92,7 +93,8 @@ async def harness(target: Any, folder: Path, duration: float, direct: bool, roun
 
     def client(worker: int) -> DatabaseClient:
         return DatabaseClient(
-            router, env.client_hosts[worker % 3], workload.apply, reads=workload.reads,
+            router, env.client_hosts[worker % 3], workload.apply,
+            keys_of=workload.keys_of, reads=workload.reads,
             forms=workload.forms, timeout_s=1.0,
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from harness.history.files import LINE_BYTES_MAX, encode
 from harness.history.operations import Op, OpType, unclassified
 from harness.host import Address
+from harness.topology import Topology
 
 _pack: Callable[[tuple[Any, ...]], bytes] | None = None
 with contextlib.suppress(ImportError):  # redis-py works without it too
@@ -218,22 +219,25 @@ class RedisConnection:
 class Router(Protocol):
     """Where clients find the nodes of a target."""
 
-    async def primary(self) -> str | None:
-        """The node that clients should take for the primary, or None while there is none."""
+    def topology(self) -> Topology:
+        """Return the shards as they are now, as far as it is known."""
         ...
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
-        """`readonly`: for reads of whatever role the node has."""
+        """Return a new connection to a node. `readonly`: for reads, whatever role the node has."""
         ...
 
 
 Apply = Callable[[RedisConnection, Op], Awaitable[Op]]
+KeysOf = Callable[[Op], Sequence[str]]
 
 
 class DatabaseClient:
     """A worker's client: at most one connection a node, opened before an operation is invoked.
 
-    An operation without `node` goes to the primary. `apply(connection, op)` sends the commands.
+    An operation goes to the primary of the shard that has its keys, or to its `node`. While no node
+    is known to be the primary, the client stays with the one that it knows. `keys_of(op)` names the
+    keys, `apply(connection, op)` sends the commands.
     """
 
     def __init__(
@@ -242,6 +246,7 @@ class DatabaseClient:
         host: str,
         apply: Apply,
         *,
+        keys_of: KeysOf,
         reads: frozenset[str],
         forms: Mapping[str, Form],
         timeout_s: float,
@@ -251,11 +256,12 @@ class DatabaseClient:
         self._router = router
         self._host = host
         self._apply = apply
+        self._keys_of = keys_of
         self._reads = reads
         self._forms = forms
         self._timeout_s = timeout_s
         self._connections: dict[tuple[str, bool], RedisConnection] = {}  # by node and readonly
-        self._primary: str | None = None
+        self._primaries: dict[str, str] = {}  # by shard, as far as this client knows
 
     async def invoke(self, op: Op, /) -> Op:
         try:
@@ -281,20 +287,31 @@ class DatabaseClient:
         return done
 
     async def _connected(self, op: Op) -> tuple[str, RedisConnection]:
-        node, readonly = op.node, op.node is not None
-        if node is None:
-            node = await self._router.primary()
-            if node is None:
-                raise ConnectFailed("no node claims to be the primary")
-            if node != self._primary and self._primary is not None:
-                await self._drop(self._primary)
-            self._primary = node
+        node, readonly = await self._route(op), op.node is not None
         connection = self._connections.get((node, readonly))
         if connection is None or not connection.is_open:
             connection = self._router.open_to(node, self._host, readonly=readonly)
             await connection.open()
             self._connections[node, readonly] = connection
         return node, connection
+
+    async def _route(self, op: Op) -> str:
+        """Return the node that an operation goes to. Raises `ConnectFailed`."""
+        shard = self._router.topology().of_keys(self._keys_of(op))
+        if shard is None:
+            raise ConnectFailed("no shard has all keys of the operation")
+        if op.node is not None:
+            if op.node not in shard.nodes:
+                raise ConnectFailed(f"{op.node} is not a node of {shard.name}, which has the keys")
+            return op.node
+        known = self._primaries.get(shard.name)
+        node = shard.primary or known
+        if node is None:
+            raise ConnectFailed("no node claims to be the primary")
+        if known is not None and known != node:
+            await self._drop(known)
+        self._primaries[shard.name] = node
+        return node
 
     async def _drop(self, node: str) -> None:
         for readonly in (False, True):

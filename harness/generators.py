@@ -177,32 +177,36 @@ class Cycle(msgspec.Struct, frozen=True):
 class Mix(msgspec.Struct, frozen=True):
     """Takes each operation from a part drawn uniformly; an exhausted part is removed.
 
-    A worker draws one part per operation, and waits for it if it is slow.
+    A worker draws one part per operation, and waits for it if it is slow. A part that has nothing
+    for the worker before another operation completes is passed over: it may be for other workers.
     """
 
     parts: tuple[Generator, ...]
     chosen: Mapping[int, int] = {}  # worker -> index of the part that it waits for
 
     def next(self, ctx: Context, /) -> Step:
-        parts, chosen = self.parts, self.chosen
-        while parts:
-            i = chosen.get(ctx.worker)
+        parts, chosen = self.parts, dict(self.chosen)
+        left = list(range(len(parts)))  # indices of the parts that were not passed over
+        i = chosen.pop(ctx.worker, None)
+        while left:
             if i is None:
-                i = ctx.rng.randrange(len(parts))
+                i = left[ctx.rng.randrange(len(left))]
             step = parts[i].next(ctx)
             if step is None:
                 parts = parts[:i] + parts[i + 1 :]
                 chosen = {w: part - (part > i) for w, part in chosen.items() if part != i}
-                continue
-            changed = (*parts[:i], step[1], *parts[i + 1 :])
-            others = {w: part for w, part in chosen.items() if w != ctx.worker}
-            answer = step[0]
-            if isinstance(answer, Op):
-                return answer, Mix(changed, others)
-            if isinstance(answer, Later) and len(parts) > 1:
-                answer = Later(answer.time)
-            return answer, Mix(changed, {**others, ctx.worker: i})
-        return None
+                left = [part - (part > i) for part in left if part != i]
+            else:
+                answer, changed = step
+                parts = (*parts[:i], changed, *parts[i + 1 :])
+                if isinstance(answer, Op):
+                    return answer, Mix(parts, chosen)
+                if isinstance(answer, Later):
+                    later = answer if len(parts) == 1 else Later(answer.time)
+                    return later, Mix(parts, {**chosen, ctx.worker: i})
+                left.remove(i)
+            i = None
+        return (PENDING, Mix(parts, chosen)) if parts else None
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         parts = _updated(self.parts, ctx, op)

@@ -18,10 +18,10 @@ from harness.errors import UsageError
 
 # Attributes that a class given as module:Class must have.
 _REQUIRED = {
-    "target": ("promises", "start", "primary"),
+    "target": ("promises", "start", "topology"),
     "environment": ("simulated", "open", "now"),
     "fault": ("name", "traits", "takes", "available", "draw", "inject"),
-    "workload": ("generator", "apply", "claims"),
+    "workload": ("generator", "keys_of", "apply", "claims"),
     "model": ("init", "step"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import redis.exceptions as rx
@@ -37,6 +37,7 @@ from harness.recorder import Recorder
 from harness.results import Run
 from harness.streams import stream
 from harness.targets import Audited
+from harness.topology import Shard, slot_of
 from harness.versions import versions
 from harness.workloads.base import Prepared, Scripted, Stage
 
@@ -60,6 +61,7 @@ class Runner:
         # Asked before the run begins: a simulation may not ask the machine.
         self._versions = versions(type(parts.target))
         self._base = 0
+        self._keys: dict[str, None] = {}  # those used so far, in order of first use
         self._recorder: Recorder | None = None
 
     @property
@@ -149,9 +151,10 @@ class Runner:
     # --- clients
 
     async def _ask_primary(
-        self, timeout_s: float, ask: Callable[[RedisConnection], Awaitable[None]]
+        self, shard: Shard, timeout_s: float, ask: Callable[[RedisConnection], Awaitable[None]]
     ) -> None:
-        primary = await self._target.primary()
+        """Query the primary of a shard. Raises `EnvironmentFailed`."""
+        primary = shard.primary
         if primary is None:
             raise EnvironmentFailed("no node claims to be the primary")
         connection = self._target.open_to(primary, self._env.client_hosts[0])
@@ -165,7 +168,14 @@ class Runner:
             await connection.close()
 
     async def _prepare(self, workload: Prepared) -> None:
-        await self._ask_primary(PREPARE_TIMEOUT_S, workload.prepare)
+        shard = self._target.topology().shards[0]  # the nodes of all shards are of one version
+        await self._ask_primary(shard, PREPARE_TIMEOUT_S, workload.prepare)
+
+    def _keys_of(self, op: Op) -> Sequence[str]:
+        keys = self._workload.keys_of(op)
+        for key in keys:
+            self._keys.setdefault(key)
+        return keys
 
     def _client(self, worker: int) -> DatabaseClient:
         hosts = self._env.client_hosts
@@ -173,6 +183,7 @@ class Runner:
             self._target,
             hosts[worker % len(hosts)],
             self._workload.apply,
+            keys_of=self._keys_of,
             reads=self._workload.reads,
             forms=self._workload.forms,
             timeout_s=self.parts.spec.timeout_s,
@@ -257,17 +268,18 @@ class Runner:
         """Take our keys off servers that go on living."""
         if isinstance(self._env, CanStart):
             return
-        keys = list(self._workload.keys)
+        for shard in self._target.topology().shards:
+            keys = [key for key in self._keys if shard.serves(slot_of(key))]
+            try:
+                await self._ask_primary(shard, CLEAN_UP_TIMEOUT_S, lambda c: _unlink(c, keys))  # noqa: B023
+            except EnvironmentFailed as e:
+                prefix = key_prefix(self._env, self.run.path)
+                self._say(f"could not remove {len(keys)} keys {prefix}*: {e}\n")
 
-        async def unlink(connection: RedisConnection) -> None:
-            for start in range(0, len(keys), 500):
-                await connection.call("UNLINK", *keys[start : start + 500])
 
-        try:
-            await self._ask_primary(CLEAN_UP_TIMEOUT_S, unlink)
-        except EnvironmentFailed as e:
-            prefix = key_prefix(self._env, self.run.path)
-            self._say(f"could not remove {len(keys)} keys {prefix}*: {e}\n")
+async def _unlink(connection: RedisConnection, keys: Sequence[str]) -> None:
+    for start in range(0, len(keys), 500):
+        await connection.call("UNLINK", *keys[start : start + 500])
 
 
 def _never_begun(faults: Generator) -> list[tuple[int, PlannedFault]]:

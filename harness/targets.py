@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from harness.clients import Credentials, RedisConnection
 from harness.history.events import Digests, LogEntry
 from harness.history.record import TargetInfo
+from harness.topology import Topology
 
 __all__ = [
     "Audited",
@@ -70,15 +71,18 @@ class Target(Protocol):
         """Wait until every node is up and linked; raises `EnvironmentFailed`."""
         ...
 
-    async def primary(self) -> str | None: ...
+    def topology(self) -> Topology:
+        """Return the shards as they are now, as far as it is known; before `start`, without
+        primaries."""
+        ...
 
     def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
         """Whether it survives, and can go on, with these processes out of action and these directed
         links cut."""
         ...
 
-    def links(self, primary: str) -> set[tuple[str, str]]:
-        """The directed links that are in use while a node is the primary."""
+    def links(self, topology: Topology) -> set[tuple[str, str]]:
+        """Return the directed links that are in use with such a topology."""
         ...
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
@@ -101,14 +105,15 @@ class Failover(Target, Protocol):
     hands_over: bool
 
     async def promote(self, node: str) -> dict[str, Any]:
-        """Make a replica the primary without asking the old one; clients follow.
+        """Make a replica the primary of its shard without asking the old one; clients follow.
 
-        Returns what was seen: `old` and `new` primary, `old_offset`, `new_offset`.
+        Return what was observed: `old` and `new` primary, `old_offset`, `new_offset`.
         """
         ...
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
-        """Make these nodes replicas of the present primary; returns those that were reached."""
+        """Make these nodes replicas of the present primary of their shard; return those that were
+        reached."""
         ...
 
 

@@ -16,6 +16,7 @@ from harness.clients import (
     outcome_of,
 )
 from harness.history import Op
+from harness.topology import Shard, Topology
 
 
 def response(text: str) -> Exception:
@@ -102,15 +103,16 @@ class World:
         self.down: set[str] = set()
         self.at = "n1"
 
-    async def primary(self) -> str | None:
-        return self.at
+    def topology(self) -> Topology:
+        return Topology((Shard(nodes=("n1", "n2"), primary=self.at),))
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> Any:
         return FakeConnection(self, node)
 
 
 def client(world: World, apply, **options) -> DatabaseClient:
-    return DatabaseClient(world, "c1", apply, reads=frozenset({"read"}), forms={},
+    return DatabaseClient(world, "c1", apply, keys_of=lambda op: [f"k{op.value[0]}"],
+                          reads=frozenset({"read"}), forms={},
                           timeout_s=options.get("timeout_s", 0.1))  # fmt: skip
 
 

@@ -156,7 +156,9 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
             await env.open()
             await target.start()
             for node in env.nodes:
-                await target.ask(node, "ACL", "SETUSER", "tester", "on", ">secret", "~*", "+@all")
+                await target.control.ask(
+                    node, "ACL", "SETUSER", "tester", "on", ">secret", "~*", "+@all"
+                )
             nodes = ",".join("{}:{}".format(*env.control_address(n)) for n in env.nodes)
             spec = Spec(environment="external", addresses=nodes, nodes=2, workload="replica-reads",
                         time_limit_s=2, username="tester")  # fmt: skip
@@ -164,7 +166,7 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
             await asyncio.to_thread(execute, spec, made, password="secret")
             results = campaign.judge(made).results
             assert results.valid is True, results.why
-            assert await target.ask("n1", "DBSIZE") == 0
+            assert await target.control.ask("n1", "DBSIZE") == 0
             assert "secret" not in made.test.read_text()
         finally:
             await env.close()

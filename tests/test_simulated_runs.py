@@ -194,7 +194,7 @@ def command(*words: str) -> int:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--port", "7000"], "--port: simulated servers have no ports"),
+        (["--port", "7000"], "--port: simulated servers don't use ports"),
         (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
         (["--nodes", "h:1"], "--nodes h:1: --env simulated starts its own nodes"),
         (["--password", "x"], "--password: the model has no use for it"),

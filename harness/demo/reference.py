@@ -40,8 +40,7 @@ class NoLostRead(Script):
 
 
 async def play(env: CanPartition, target: HasLog, story: Story) -> None:
-    primary = await target.primary()
-    assert primary is not None
+    (primary,) = target.topology().primaries
     azs = frozenset(target.azs)
     story.tell("log", f"three processes, {', '.join(sorted(azs))}; {primary} leads")
     a, b = target.open_to(primary, "c1"), target.open_to(primary, "c2")

@@ -38,7 +38,7 @@ class ClockDrift:
         return {"victim": victims.draw_node(chance, system), "ppm": ppm}
 
     async def inject(self, system: System[CanSkewClocks, Target], arguments: Arguments) -> Drifting:
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         _, before = await system.env.clock_error(node)
         drifting = Drifting(system, node, arguments["ppm"], before)
         async with undone_if_it_fails(drifting):

@@ -37,7 +37,7 @@ class ClockJump:
         return {"victim": node, "ms": ms * chance.rng.choice((-1, 1))}
 
     async def inject(self, system: System[CanSkewClocks, Target], arguments: Arguments) -> Jumped:
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         before, _ = await system.env.clock_error(node)
         await system.env.jump_clock(node, arguments["ms"] * 1_000_000)
         after, _ = await system.env.clock_error(node)

@@ -37,22 +37,25 @@ class PromoteReplica:
         return lacking(target, env, capability=knows, nodes=2)
 
     def draw(self, chance: Chance, system: System[Environment, Failover]) -> Arguments:
-        return {"to": f"replica {chance.rng.randint(1, len(system.env.nodes) - 1)}"}
+        shard, suffix = victims.draw_shard(chance.rng, system.target.topology())
+        return {"to": f"replica {chance.rng.randint(1, max(1, len(shard.nodes) - 1))}{suffix}"}
 
     async def inject(self, system: System[Environment, Failover], arguments: Arguments) -> Promoted:
         target = system.target
-        primary = await target.primary()
+        named = target.topology().of_node(arguments["to"])
+        shard = named or victims.shard_of(arguments["to"], system)
         cut = grudges.flows(system.grudge())
-        able = [n for n in system.up if n != primary]
-        separated = [n for n in able if (primary, n) in cut]
+        able = [n for n in shard.replicas if n in system.up]
+        separated = [n for n in able if (shard.primary, n) in cut]
         candidates = separated or able
         if not candidates and target.hands_over:  # it does not need a replica that is up
-            candidates = [n for n in system.env.nodes if n != primary]
+            candidates = shard.replicas
         if not candidates:
             raise Skipped("no replica is available for promotion")
         new = victims.choose(arguments["to"], candidates)
         done = await target.promote(new)
-        near = [n for n in system.up if n != new and not {(new, n), (n, new)} & cut]
+        near = [n for n in shard.nodes
+                if n in system.up and n != new and not {(new, n), (n, new)} & cut]  # fmt: skip
         repointed = await target.repoint(near)
         did = {**done, "separated": new in separated, "repointed": repointed}
         return Promoted(system, did)

@@ -26,8 +26,8 @@ class Kill:
         return {"victim": victims.draw_process(chance, system)}
 
     async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Killed:
-        node = await victims.find(arguments["victim"], system)
-        killed = Killed(system, node, node == await system.target.primary())
+        node = victims.find(arguments["victim"], system)
+        killed = Killed(system, node, system.target.topology().is_primary(node))
         async with undone_if_it_fails(killed):
             system.down.add(node)
             await system.env.kill(node)

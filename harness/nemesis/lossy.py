@@ -35,7 +35,7 @@ class LossyLinks:
         return {"victim": victims.draw_process(chance, system), "percent": percent}
 
     async def inject(self, system: System[CanLose, Target], arguments: Arguments) -> Lossy:
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         before = await links.count(system, node, "lost")
         lossy = Lossy(system, node, arguments["percent"], before)
         async with undone_if_it_fails(lossy):

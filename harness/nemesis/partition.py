@@ -30,6 +30,7 @@ from harness.nemesis.slow import CUTS
 from harness.nemesis.system import System
 from harness.nemesis.wipe import LOG
 from harness.targets import Target
+from harness.topology import Shard, Topology
 
 TRIES = 50  # attempts to draw a grudge that cuts a link in use and is tolerated by the target
 Draw = Callable[[list[str], System[Any, Any], random.Random], Grudge]
@@ -45,7 +46,7 @@ def _one_way(hosts: list[str], system: System[Any, Any], rng: random.Random) -> 
 def _clients(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudge:
     clients = list(system.env.client_hosts)
     some = rng.sample(clients, rng.randint(1, max(1, len(clients) - 1)))
-    return grudges.split(some, ["primary"])
+    return grudges.split(some, hosts[:1])
 
 
 def _az(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudge:
@@ -56,7 +57,7 @@ def _az(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudg
 # By kind: the least number of hosts for it to cut a link, and how it is drawn among them.
 KINDS: Mapping[str, tuple[int, Draw]] = {
     "one": (2, lambda hosts, system, rng: grudges.one_host(hosts, rng.choice(hosts))),
-    "primary": (2, lambda hosts, system, rng: grudges.one_host(hosts, "primary")),
+    "primary": (2, lambda hosts, system, rng: grudges.one_host(hosts, hosts[0])),
     "halves": (2, lambda hosts, system, rng: grudges.halves(hosts, rng)),
     "minority": (2, lambda hosts, system, rng: grudges.minority(hosts, rng)),
     "ring": (4, lambda hosts, system, rng: grudges.majorities_ring(hosts, rng)),
@@ -65,8 +66,8 @@ KINDS: Mapping[str, tuple[int, Draw]] = {
     "client": (1, _clients),
 }
 OF_THE_LOG: Mapping[str, Draw] = {
-    "log": lambda hosts, system, rng: grudges.split(["primary"], system.azs),
-    "acks": lambda hosts, system, rng: grudges.one_way(system.azs, ["primary"]),
+    "log": lambda hosts, system, rng: grudges.split(hosts[:1], system.azs),
+    "acks": lambda hosts, system, rng: grudges.one_way(system.azs, hosts[:1]),
     "az": _az,
 }
 WITHIN_A_HOST = frozenset(OF_THE_LOG)  # kinds that cut single processes, not hosts
@@ -113,12 +114,14 @@ class Partition:
         """Draw a grudge that cuts a link in use and that the target tolerates, whichever node is
         the primary when it is injected. Raises `UsageError`."""
         kinds = [self.kind] if self.kind is not None else _kinds(chance, system)
-        hosts = _roles(system)
+        topology = system.target.topology()
+        hosts = _roles(system, victims.draw_shard(chance.rng, topology)[0])
         for _ in range(TRIES):
             kind = chance.rng.choice(kinds)
             draw = OF_THE_LOG[kind] if kind in OF_THE_LOG else KINDS[kind][1]
             grudge = draw(hosts, system, chance.rng)
-            if all(_fits(system, kind, grudge, n, chance) for n in system.env.nodes):
+            assumed = [topology.assuming(node) for node in system.env.nodes]
+            if all(_fits(system, kind, grudge, each, chance) for each in assumed):
                 return {"kind": kind, "grudge": grudges.as_json(grudge)}
         raise UsageError(
             f"--nemesis {self.name}: it cuts no link in use among {len(system.env.nodes)} nodes, "
@@ -126,15 +129,14 @@ class Partition:
         )
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Cut:
-        primary = await system.target.primary() or system.env.nodes[0]
-        kind = arguments["kind"]
-        grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), primary)
-        if not grudges.flows(grudge) & system.target.links(primary):
+        topology, kind = system.target.topology(), arguments["kind"]
+        grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), topology)
+        if not grudges.flows(grudge) & system.target.links(topology):
             raise Skipped("it would cut no link that is in use")
         if not system.tolerated((), grudges.join([*system.grudges.values(), grudge])):
             raise Skipped("together with the active faults it is more than the target tolerates")
         before = await system.env.network.stats()
-        did = {"kind": kind, "primary": primary, "grudge": grudges.as_json(grudge)}
+        did = {"kind": kind, "primaries": topology.primaries, "grudge": grudges.as_json(grudge)}
         cut = Cut(system, system.hold(grudge), grudge, before, did)
         async with undone_if_it_fails(cut):
             await system.env.network.apply(system.grudge())
@@ -174,11 +176,20 @@ class Cut:
         return Effect(total > 0, {"bytes_held": total, "by_link": by_link})
 
 
-def _roles(system: System[Any, Any]) -> list[str]:
-    """Return the hosts: nodes by role, the primary first, others by name."""
-    nodes = list(system.env.nodes)
-    others = [host for host in system.hosts if host not in nodes]
-    return ["primary", *(f"replica {i}" for i in range(1, len(nodes))), *others]
+def _roles(system: System[Any, Any], first: Shard) -> list[str]:
+    """Return the hosts: nodes by role, the primary of a shard first, others by name."""
+    shards = system.target.topology().shards
+    roles: list[str] = []
+    for shard in sorted(shards, key=lambda shard: shard.name != first.name):
+        roles += _names(shard, of_several=len(shards) > 1)
+    return [*roles, *(host for host in system.hosts if host not in system.env.nodes)]
+
+
+def _names(shard: Shard, *, of_several: bool) -> list[str]:
+    """Return the roles in a shard, the primary first."""
+    suffix = f" of {shard.name}" if of_several else ""
+    replicas = (f"replica {i}{suffix}" for i in range(1, len(shard.nodes)))
+    return [f"primary{suffix}", *replicas]
 
 
 def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
@@ -190,10 +201,16 @@ def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
     return [*kinds, *OF_THE_LOG] if system.azs else kinds
 
 
-def _found(system: System[Any, Any], kind: str, grudge: Grudge, primary: str) -> Grudge:
-    """Resolve a grudge to processes, with this node as the primary."""
-    nodes = [primary, *(n for n in system.env.nodes if n != primary)]
-    names = {"primary": primary, **{f"replica {i}": n for i, n in enumerate(nodes) if i}}
+def _found(system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology) -> Grudge:
+    """Resolve a grudge to processes. Raises `Skipped` if a primary that it names is not known."""
+    names: dict[str, str] = {}
+    mentioned = {*grudge, *(source for sources in grudge.values() for source in sources)}
+    for shard in topology.shards:
+        roles = _names(shard, of_several=len(topology.shards) > 1)
+        if shard.primary is not None:
+            names |= zip(roles, [shard.primary, *shard.replicas], strict=True)
+        elif mentioned & set(roles):
+            raise Skipped("no node is known to be the primary")
     named = {
         names.get(sink, sink): frozenset(names.get(source, source) for source in sources)
         for sink, sources in grudge.items()
@@ -202,16 +219,17 @@ def _found(system: System[Any, Any], kind: str, grudge: Grudge, primary: str) ->
 
 
 def _fits(
-    system: System[Any, Any], kind: str, grudge: Grudge, primary: str, chance: Chance
+    system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology, chance: Chance
 ) -> bool:
-    """Return whether a grudge cuts a link in use, and the target tolerates it, while that node is
-    the primary. Where the primary moves, its replication stream to some replica must be cut."""
-    found = _found(system, kind, grudge, primary)
+    """Return whether a grudge cuts a link in use, and the target tolerates it, with a topology.
+    Where the primary moves, its replication stream to some replica must be cut."""
+    found = _found(system, kind, grudge, topology)
     cut = grudges.flows(found)
     if chance.primary_moves and kind != "client" and not system.azs:
-        if not any((primary, n) in cut for n in system.env.nodes):
+        streams = ((s.primary, replica) for s in topology.shards for replica in s.replicas)
+        if not any(stream in cut for stream in streams):
             return False
-    elif not cut & system.target.links(primary):
+    elif not cut & system.target.links(topology):
         return False
     return system.tolerated((), found)
 

@@ -26,8 +26,8 @@ class Pause:
         return {"victim": victims.draw_process(chance, system)}
 
     async def inject(self, system: System[CanPause, Target], arguments: Arguments) -> Paused:
-        node = await victims.find(arguments["victim"], system)
-        paused = Paused(system, node, node == await system.target.primary())
+        node = victims.find(arguments["victim"], system)
+        paused = Paused(system, node, system.target.topology().is_primary(node))
         async with undone_if_it_fails(paused):
             system.paused.add(node)
             await system.env.pause(node)

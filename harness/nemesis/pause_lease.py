@@ -53,8 +53,8 @@ class PauseAtLease:
     async def inject(self, system: System[CanPause, HasLease], arguments: Arguments) -> Done:
         pauses: list[dict[str, Any]] = []
         for ms in arguments["pauses_ms"]:
-            node = await system.target.primary()
-            if node is None or node in system.down | system.paused:
+            node = _running_primary(system)
+            if node is None:
                 continue
             system.paused.add(node)
             try:
@@ -69,6 +69,13 @@ class PauseAtLease:
         if not pauses:
             raise Skipped("no primary is running")
         return Done({"pauses": pauses}, Effect(any(p["stopped"] for p in pauses), {}))
+
+
+def _running_primary(system: System[CanPause, HasLease]) -> str | None:
+    """Return the primary of the first shard whose primary is known and runs."""
+    stopped = system.down | system.paused
+    primaries = system.target.topology().primaries
+    return next((node for node in primaries if node not in stopped), None)
 
 
 def _between_ms(target: HasLease) -> int:

@@ -36,7 +36,7 @@ class PowerLoss:
 
     async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
         """Switch off the node's host or, if its loss is not tolerated, the first whose loss is."""
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         host = system.env.processes[node]
         able = [h for h in system.hosts if system.tolerated(system.on(h))]
         if not able:
@@ -68,10 +68,10 @@ class PowerLossOfAll:
 async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> Off:
     """Cut the power of hosts; the result restores it."""
     nodes = [p for host in hosts for p in system.on(host)]
-    primary = await system.target.primary()
+    primaries = system.target.topology().primaries
     # A node that another fault has killed loses power too, but that fault restarts it.
     mine = [n for n in nodes if n not in system.down]
-    off = Off(system, nodes, mine, was_primary=primary in nodes)
+    off = Off(system, nodes, mine, was_primary=any(p in nodes for p in primaries))
     async with undone_if_it_fails(off):
         system.down.update(nodes)
         await system.env.power_off(hosts)

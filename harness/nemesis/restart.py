@@ -27,8 +27,8 @@ class Restart:
         return {"victim": victims.draw_process(chance, system)}
 
     async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Done:
-        node = await victims.find(arguments["victim"], system)
-        was_primary = node == await system.target.primary()
+        node = victims.find(arguments["victim"], system)
+        was_primary = system.target.topology().is_primary(node)
         await system.env.kill(node)
         effective = await system.env.state(node) == "dead"
         began = system.env.now()

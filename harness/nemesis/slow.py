@@ -37,7 +37,7 @@ class SlowLinks:
         return {"victim": victims.draw_process(chance, system), "delay_ms": delay_ms}
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Slow:
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         before = await links.count(system, node, "delayed")
         slow = Slow(system, node, arguments["delay_ms"], before)
         async with undone_if_it_fails(slow):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -55,7 +55,7 @@ class Workload(Protocol):
     `depends_on`: the disturbances that its claims depend on, besides those of the target.
     `reads`: kinds of operation that can't write. `forms`: the kinds sent as a script or a
     transaction. `minimum`: how many operations of each kind must succeed for a run to be
-    conclusive. `keys`: server keys used so far, in order of first use.
+    conclusive.
     """
 
     name: str
@@ -63,7 +63,6 @@ class Workload(Protocol):
     reads: frozenset[str]
     forms: Mapping[str, Form]
     minimum: Mapping[str, int]
-    keys: dict[str, None]
 
     def generator(self) -> Generator:
         """Return the operations while faults are injected; unbounded."""
@@ -71,6 +70,10 @@ class Workload(Protocol):
 
     def final(self) -> Generator | None:
         """Return the operations after healing, or None; called when the main part has ended."""
+        ...
+
+    def keys_of(self, op: Op, /) -> Sequence[str]:
+        """Return the server keys that an operation uses; the operation is routed by them."""
         ...
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
@@ -87,7 +90,7 @@ class Prepared(Protocol):
     """A workload that queries the server before it begins."""
 
     async def prepare(self, connection: RedisConnection) -> None:
-        """Query the server; called once, with a connection to the primary. Raises `UsageError`."""
+        """Query the server; called once, with a connection to a primary. Raises `UsageError`."""
         ...
 
 

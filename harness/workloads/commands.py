@@ -75,7 +75,6 @@ class CommandsWorkload:
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
-        self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
         self._model = load("harness.models", "redis")()
         self._commands: dict[bool, list[Documented]] = {}  # by whether they write
@@ -132,10 +131,12 @@ class CommandsWorkload:
             **log_claims(self, self._options),
         }
 
+    def keys_of(self, op: Op) -> list[str]:
+        return list(self._names(op.value[0]))
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         group, (words, _) = op.value
         self._used.setdefault(group)
-        self.keys.update(dict.fromkeys(self._names(group)))
         reply, role = await connection.calls(words, ("ROLE",))
         if isinstance(reply, Exception) and error_code(reply) in ROUTING:
             raise reply

@@ -30,7 +30,6 @@ class Counter:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._used: dict[int, None] = {}
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         """Return increments by 1 to 5, and reads."""
@@ -61,10 +60,12 @@ class Counter:
     def shown(self, op: Op) -> list[tuple[str, ...]]:
         return []
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [f"{self._options.prefix}c{op.value[0]}"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
-        name = f"{self._options.prefix}c{key}"
-        self.keys.setdefault(name)
+        (name,) = self.keys_of(op)
         if op.f == "add":
             self._used.setdefault(key)
             after = await connection.call("INCRBY", name, value)

@@ -80,7 +80,6 @@ class Lock:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._used: dict[int, None] = {}
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return AcquiresAndReleases()
@@ -98,12 +97,13 @@ class Lock:
     def _name(self, lock: int) -> str:
         return f"{self._options.prefix}{{k{lock}}}"
 
+    def keys_of(self, op: Op) -> list[str]:
+        name = self._name(op.value[0])
+        return [name, f"{name}token"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         lock, value = op.value
-        name = self._name(lock)
-        token = f"{name}token"
-        self.keys.setdefault(name)
-        self.keys.setdefault(token)
+        name, token = self.keys_of(op)
         self._used.setdefault(lock)
         if op.f == "acquire":
             granted = await connection.call("EVAL", _ACQUIRE, 2, name, token, value[0], LEASE_MS)

@@ -50,7 +50,6 @@ class Queue:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._used: dict[int, None] = {}
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return PushesAndPops(self._options.reads_or(POPS_PERCENT))
@@ -68,10 +67,12 @@ class Queue:
     def _name(self, key: int) -> str:
         return f"{self._options.prefix}q{key}"
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [self._name(op.value[0])]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
         name = self._name(key)
-        self.keys.setdefault(name)
         self._used.setdefault(key)
         if op.f == "push":
             await connection.call("RPUSH", name, value)

@@ -81,7 +81,6 @@ class Register:
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
-        self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
@@ -113,10 +112,12 @@ class Register:
         seen = value if op.f == "read" else value[2] if op.f != "write" else None
         return [] if seen is None else [("SET", f"{self._options.prefix}r{key}", str(seen))]
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [f"{self._options.prefix}r{op.value[0]}"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
-        name = f"{self._options.prefix}r{key}"
-        self.keys.setdefault(name)
+        (name,) = self.keys_of(op)
         self._used.setdefault(key)
         if op.f == "write":
             await connection.call("SET", name, value)

@@ -106,7 +106,6 @@ class ReplicaReads:
         self._options = options
         self._last_key = -1
         self._shown: dict[int, dict[int, tuple[str, ...]]] = {}
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return AppendsAndReads(self._options.nodes, self._options.reads_or(READS_PERCENT))
@@ -139,17 +138,19 @@ class ReplicaReads:
         if op.f != "read":
             return []
         key, value = op.value
-        name = f"{self._options.prefix}l{key}"
+        (name,) = self.keys_of(op)
         shown = self._shown.setdefault(key, {})  # one tuple per element: reads repeat them
         for v in value:
             if v not in shown:
                 shown[v] = ("RPUSH", name, str(v))
         return [shown[v] for v in value]
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [f"{self._options.prefix}l{op.value[0]}"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
-        name = f"{self._options.prefix}l{key}"
-        self.keys.setdefault(name)
+        (name,) = self.keys_of(op)
         if op.f == "append":
             self._last_key = max(self._last_key, key)
             length = await connection.call("RPUSH", name, value)

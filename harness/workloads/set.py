@@ -52,7 +52,6 @@ class Set:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._used: dict[int, None] = {}
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return Adds(self._options.reads_or(READS_PERCENT))
@@ -76,10 +75,12 @@ class Set:
         seen = value if op.f == "read" else []
         return [("SADD", f"{self._options.prefix}s{key}", str(v)) for v in seen]
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [f"{self._options.prefix}s{op.value[0]}"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
-        name = f"{self._options.prefix}s{key}"
-        self.keys.setdefault(name)
+        (name,) = self.keys_of(op)
         if op.f == "add":
             self._used.setdefault(key)
             added = await connection.call("SADD", name, value)

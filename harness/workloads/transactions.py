@@ -72,7 +72,6 @@ class TransactionsWorkload:
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
-        self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
@@ -103,13 +102,16 @@ class TransactionsWorkload:
     def _name(self, group: int, k: int) -> str:
         return f"{self._options.prefix}t{{{group}}}{k}"
 
+    def keys_of(self, op: Op) -> list[str]:
+        group, steps = op.value
+        return [self._name(group, k) for _, k, _ in steps]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         group, steps = op.value
         self._used.setdefault(group)
         commands: list[tuple[Any, ...]] = []
         for what, k, value in steps:
             name = self._name(group, k)
-            self.keys.setdefault(name)
             commands.append(("GET", name) if what == "r" else ("SET", name, value))
         *_, result, role = await connection.calls(("MULTI",), *commands, ("EXEC",), ("ROLE",))
         if isinstance(result, Exception):

@@ -51,7 +51,6 @@ class Ttl:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._acknowledged: list[int] = []
-        self.keys: dict[str, None] = {}
 
     def generator(self) -> Generator:
         return SetsAndReads(self._options.reads_or(READS_PERCENT))
@@ -70,10 +69,12 @@ class Ttl:
     def _name(self, key: int) -> str:
         return f"{self._options.prefix}x{key}"
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [self._name(op.value[0])]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
         name = self._name(key)
-        self.keys.setdefault(name)
         if op.f == "set":
             await connection.call("SET", name, key, "PX", value)
             self._acknowledged.append(key)

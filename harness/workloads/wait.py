@@ -79,7 +79,6 @@ class Wait:
                 f"WAIT alone may take {WAIT_MS / 1000:g}"
             )
         self._options = options
-        self.keys: dict[str, None] = {}
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
@@ -108,10 +107,12 @@ class Wait:
         key, value = op.value
         return [("SET", f"{self._options.prefix}w{key}", str(value))]
 
+    def keys_of(self, op: Op) -> list[str]:
+        return [f"{self._options.prefix}w{op.value[0]}"]
+
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         key, value = op.value
-        name = f"{self._options.prefix}w{key}"
-        self.keys.setdefault(name)
+        (name,) = self.keys_of(op)
         self._used.setdefault(key)
         if op.f == "read":
             reply, role = await with_role(connection, "GET", name)

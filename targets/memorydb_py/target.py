@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import redis.exceptions as rx
-
-from harness.clients import ConnectFailed, RedisConnection, role_name
+from harness.clients import RedisConnection, role_name
 from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
 from harness.targets import Digests, Disturbance, LogEntry, TargetInfo, TargetOptions
+from harness.topology import Shard, Topology
+from targets.control import ControlPath
 from targets.engine.python import PythonEngine
 from targets.engine.rdb import Malformed
 from targets.memorydb_py import audit
@@ -86,9 +86,9 @@ class MemoryDB:
         self._collector = audit.Collector(self._copies)
         self._created: dict[str, None] = {}
         self._primary: str | None = None
-        self._asked = -(10**10)
+        self.control = ControlPath(env, options.credentials, keep=True)
+        self._asked: int | None = None  # when; None before `start`
         self._asking: asyncio.Task[str | None] | None = None
-        self._control: dict[str, RedisConnection] = {}
 
     # --- processes
 
@@ -184,7 +184,7 @@ class MemoryDB:
     async def restart(self, process: str) -> None:
         await self.env.start(self.spec(process))
         if process in self.env.nodes:
-            await self._wait(process, "does not answer", 10.0)
+            await self.control.wait(process, self.control.answers, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
         """Every process runs, one node leads, the others have its entries, every AZ counts."""
@@ -195,7 +195,7 @@ class MemoryDB:
                     raise EnvironmentFailed(f"{process}: {await self.env.log_tail(process)}")
                 await asyncio.sleep(0.02)
         for node in self.env.nodes:
-            await self._wait(node, "answers nothing", timeout_s)
+            await self.control.wait(node, self.control.answers, "does not answer", timeout_s)
         while not await self._settled():
             for process in self.env.processes:
                 if await self.env.state(process) == "dead":
@@ -208,7 +208,7 @@ class MemoryDB:
         await self._ask_all()
         if self._primary is None:
             return False
-        replies = await asyncio.gather(*(self._role(node) for node in self.env.nodes))
+        replies = await asyncio.gather(*map(self._role, self.env.nodes))
         roles = [role for role in replies if role is not None]
         leaders = [role for role in roles if role_name(role) == "primary"]
         linked = [role for role in roles if role_name(role) != "primary" and role[3] == "connected"]
@@ -216,65 +216,37 @@ class MemoryDB:
             return False
         return all(await asyncio.gather(*(self.readmitted(az) for az in AZS)))
 
-    async def _wait(self, node: str, what: str, timeout_s: float) -> None:
-        deadline = self.env.now() + int(timeout_s * 1e9)
-        while await self._role(node) is None:
-            if await self.env.state(node) == "dead":
-                raise EnvironmentFailed(f"{node} ended: {await self.env.log_tail(node)}")
-            if self.env.now() > deadline:
-                raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
-            await asyncio.sleep(0.02)
-
-    # --- who leads: nodes are asked, by the control path
-
-    async def ask(self, node: str, *command: Any, timeout_s: float = 2.0) -> Any:
-        """One command on the control connection; raises `EnvironmentFailed`."""
-        connection = self._control.pop(node, None)
-        try:
-            async with asyncio.timeout(timeout_s):
-                if connection is None or not connection.is_open:
-                    connection = RedisConnection(
-                        self.env.control_address(node), self.options.credentials, timeout_s
-                    )
-                    await connection.open()
-                reply = await connection.call(*command)
-        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
-            if connection is not None:
-                await connection.close()
-            raise EnvironmentFailed(f"{node} did not answer {command[0]}: {e}") from e
-        other, self._control[node] = self._control.get(node), connection
-        if other is not None:
-            await other.close()
-        return reply
+    # --- the topology: nodes are asked by the control path
 
     async def _role(self, node: str) -> list[Any] | None:
-        try:
-            return list(await self.ask(node, "ROLE", timeout_s=ASK_TIMEOUT_S))
-        except EnvironmentFailed:
-            return None
+        return await self.control.role(node, ASK_TIMEOUT_S)
 
     async def _ask_all(self) -> str | None:
-        """Whoever says that it leads and has applied most; where nobody says so the primary is the
-        one of before."""
-        up = [n for n in self.env.nodes if await self.env.state(n) == "running"]
-        roles = await asyncio.gather(*(self._role(node) for node in up))
-        claims = [
-            (role[1], node)
-            for node, role in zip(up, roles, strict=True)
-            if role is not None and role_name(role) == "primary"
-        ]
-        if not claims:
-            return None
-        self._primary = max(claims)[1]
-        return self._primary
+        """Ask all nodes for their roles. Of those that claim to be the primary, it is the one that
+        has applied most. If none does, there is none, unless the last one is alive but does not
+        answer: it may still be."""
+        self._asked = self.env.now()
+        up = [n for n in self.env.nodes if await self.env.state(n) != "dead"]
+        roles = await asyncio.gather(*map(self._role, up))
+        answers = {n: role for n, role in zip(up, roles, strict=True) if role is not None}
+        claims = [(r[1], n) for n, r in answers.items() if role_name(r) == "primary"]
+        if claims:
+            self._primary = max(claims)[1]
+            return self._primary
+        if self._primary in answers or self._primary not in up:
+            self._primary = None
+        return None
 
-    async def primary(self) -> str | None:
-        """The node that said last that it leads; asked for again in the background."""
+    def topology(self) -> Topology:
+        asking = self._asking is not None and not self._asking.done()
         now = self.env.now()
-        if now - self._asked >= ASK_EVERY_NS and (self._asking is None or self._asking.done()):
+        if self._asked is not None and now - self._asked >= ASK_EVERY_NS and not asking:
             self._asked = now
             self._asking = asyncio.get_running_loop().create_task(self._ask_all())
-        return self._primary
+        return self._view()
+
+    def _view(self) -> Topology:
+        return Topology((Shard(nodes=self.env.nodes, primary=self._primary),))
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
@@ -296,10 +268,11 @@ class MemoryDB:
         ]  # fmt: skip
         return len(paired) >= len(AZS) - 1
 
-    def links(self, primary: str) -> set[tuple[str, str]]:
-        """Nodes talk to the log and not to each other."""
+    def links(self, topology: Topology) -> set[tuple[str, str]]:
+        """Return those between processes and the log, and between clients and primaries: nodes do
+        not talk to each other."""
         used = {(p, az) for p in (*self.env.nodes, *AZS) for az in AZS if p != az}
-        used |= {(client, primary) for client in self.env.client_hosts}
+        used |= {(c, primary) for c in self.env.client_hosts for primary in topology.primaries}
         return used | {(b, a) for a, b in used}
 
     async def readmitted(self, process: str) -> bool:
@@ -324,7 +297,7 @@ class MemoryDB:
                 snapshots = await self._snapshots()
                 trimmed = await self._collector.read_all()
                 nodes = {
-                    node: str(await self.ask(node, "DEBUG", "DIGEST")) for node in self.env.nodes
+                    n: str(await self.control.ask(n, "DEBUG", "DIGEST")) for n in self.env.nodes
                 }
                 effects, replay, made = audit.replay(copies.log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
@@ -373,7 +346,7 @@ class MemoryDB:
         if node == old:  # it has taken over meanwhile
             node = next(n for n in self.env.nodes if n != old)
         host, port = self._node_addresses()[node]
-        await self.ask(old, "FAILOVER", "TO", host, port)
+        await self.control.ask(old, "FAILOVER", "TO", host, port)
         stopped = False
         while self.env.now() < deadline:
             role, of_old = await asyncio.gather(self._role(node), self._role(old))
@@ -395,8 +368,7 @@ class MemoryDB:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
-        for connection in self._control.values():
-            await connection.close()
+        await self.control.close()
 
     def describe(self) -> TargetInfo:
         return TargetInfo(

@@ -1,27 +1,30 @@
-"""One primary with asynchronous replicas, and an operator who promotes them.
+"""Primaries with asynchronous replicas, and an operator who promotes replicas.
 
-What vanilla servers and the model of them have in common for the harness. A target says how a node
-is run (`spec`); the rest goes through the commands that every such server knows.
+What vanilla servers and the model of them have in common for the harness. A target implements how a
+node is started (`spec`); everything else uses commands that all of these servers know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import redis.exceptions as rx
-
-from harness.clients import ConnectFailed, RedisConnection, role_name
+from harness.clients import RedisConnection
 from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.targets import Disturbance, TargetOptions
+from harness.topology import Shard, Topology
+from targets.control import ControlPath
 
 START_TIMEOUT_S = 20.0
+ASK_EVERY_NS = 10**9
 
 
-class Operated:
-    """See the module's text. Works on servers that it starts, or on those of `external`."""
+class OperatorFailover:
+    """A target whose primaries are what the operator announced, or, on servers of the environment
+    `external`, the nodes that claim to be."""
 
     name: str
     version = "unknown"
@@ -33,28 +36,41 @@ class Operated:
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.env = env
         self.options = options
-        self.place = env if isinstance(env, CanStart) else None  # None: others start the servers
-        self._announced: str | None = None
-        self._asked = -(10**10)
+        self.starter = env if isinstance(env, CanStart) else None  # None: others start the servers
+        self.control = ControlPath(env, options.credentials)
+        self._shards = self.shards()
+        self._primaries: dict[str, str | None] = {}  # by shard
+        self._asked: int | None = None  # when; None before `start`, and of nodes that it starts
+        self._asking: asyncio.Task[None] | None = None
 
     def spec(self, node: str) -> ProcessSpec:
-        """How to run a node now: as a replica of the present primary, or as that primary."""
+        """Return how to start a node now: as a replica of its shard's primary, or as that."""
         raise NotImplementedError
 
-    # --- life
+    def shards(self) -> Sequence[Shard]:
+        """Return the shards, without primaries; the first node of each begins as the primary."""
+        return (Shard(nodes=self.env.nodes, primary=None),)
+
+    def primary_of(self, node: str) -> str | None:
+        """Return the primary of a node's shard."""
+        shard = self._view().of_node(node)
+        return None if shard is None else shard.primary
+
+    # --- starting and restarting
 
     async def start(self) -> None:
-        if self.place is None:
+        if self.starter is None:
             try:
                 self.version = await self._version_of_running()
             except EnvironmentFailed as e:
                 raise UsageError(f"--nodes: {e}") from e
-            if await self.primary() is None:
-                raise UsageError("none of the given nodes says that it is a primary")
+            await self._ask_all()
+            if not self._view().primaries:
+                raise UsageError("none of the given nodes claims to be a primary")
             return
-        self._announced = self.env.nodes[0]
+        self._primaries = {shard.name: shard.nodes[0] for shard in self._shards}
         for node in self.env.nodes:
-            await self.place.start(self.spec(node))
+            await self.starter.start(self.spec(node))
         try:
             await self.settle(START_TIMEOUT_S)
         except EnvironmentFailed as e:
@@ -64,96 +80,74 @@ class Operated:
             raise
 
     async def restart(self, node: str) -> None:
-        assert self.place is not None, "what the harness did not start it does not kill"
-        await self.place.start(self.spec(node))
-        await self._wait(node, self._answers, "does not answer", 10.0)
+        assert self.starter is not None, "what the harness did not start it does not kill"
+        await self.starter.start(self.spec(node))
+        await self.control.wait(node, self.control.answers, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
+        wait = self.control.wait
         for node in self.env.nodes:
-            await self._wait(node, self._linked, "is not up and linked", timeout_s)
-        if self._announced is not None and len(self.env.nodes) > 1:
-            await self._wait(self._announced, self._followed, "lacks acknowledgements", timeout_s)
+            await wait(node, self._linked, "is not up and linked", timeout_s)
+        for shard in self._view().shards:
+            if shard.primary is not None and len(shard.nodes) > 1:
+                await wait(shard.primary, self._followed, "lacks acknowledgements", timeout_s)
 
-    async def _wait(
-        self, node: str, holds: Callable[[str], Awaitable[bool]], what: str, timeout_s: float
-    ) -> None:
-        deadline = self.env.now() + int(timeout_s * 1e9)
-        while not await holds(node):
-            if await self.env.state(node) == "dead":
-                raise EnvironmentFailed(f"{node} ended: {await self.env.log_tail(node)}")
-            if self.env.now() > deadline:
-                raise EnvironmentFailed(f"{node} {what} after {timeout_s:.0f} s")
-            await asyncio.sleep(0.02)
-
-    # --- asking nodes, by the control path
-
-    async def ask(self, node: str, *command: Any, timeout_s: float = 2.0) -> Any:
-        """One command on a fresh control connection; raises `EnvironmentFailed`."""
-        connection = RedisConnection(
-            self.env.control_address(node), self.options.credentials, timeout_s
-        )
-        try:
-            await connection.open()
-            async with asyncio.timeout(timeout_s):
-                return await connection.call(*command)
-        except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
-            raise EnvironmentFailed(f"{node} did not answer {command[0]}: {e}") from e
-        finally:
-            await connection.close()
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+        await self.control.close()
 
     async def _version_of_running(self) -> str:
         for node in self.env.nodes:
-            info = await self.ask(node, "INFO", "server")
+            info = await self.control.ask(node, "INFO", "server")
             for line in str(info).splitlines():
                 if line.startswith(("valkey_version:", "redis_version:")):
                     name, _, version = line.partition(":")
                     return f"{name.removesuffix('_version').capitalize()} {version.strip()}"
         return "unknown"
 
-    async def role(self, node: str, timeout_s: float = 1.0) -> list[Any] | None:
-        """The node's reply to ROLE, or None when it does not answer."""
-        try:
-            reply = await self.ask(node, "ROLE", timeout_s=timeout_s)
-        except EnvironmentFailed:
-            return None
-        return list(reply)
-
-    async def _answers(self, node: str) -> bool:
-        return await self.role(node) is not None
-
     async def _linked(self, node: str) -> bool:
-        role = await self.role(node)
+        role = await self.control.role(node)
         if role is None:
             return False
-        if self.place is None:
+        if self.starter is None:
             return True
-        if node == self._announced:
+        if node == self.primary_of(node):
             return bool(role[0] == "master")
         return bool(role[0] == "slave" and role[3] == "connected")
 
     async def _followed(self, primary: str) -> bool:
-        """Every replica has acknowledged something: a diskless one that is "connected" does not
-        get the stream before its first acknowledgement."""
-        role = await self.role(primary)
-        if role is None or role[0] != "master":
+        """Return whether every replica has acknowledged something: a diskless one that is
+        "connected" does not get the stream before its first acknowledgement."""
+        role = await self.control.role(primary)
+        shard = self._view().of_node(primary)
+        if role is None or role[0] != "master" or shard is None:
             return False
         acknowledged = [int(offset) for _, _, offset in role[2]]
-        return len(acknowledged) >= len(self.env.nodes) - 1 and all(acknowledged)
+        return len(acknowledged) >= len(shard.nodes) - 1 and all(acknowledged)
 
-    async def primary(self) -> str | None:
-        """The node that the operator announced; on external servers the one that says so,
-        asked again at most once a second."""
-        if self.place is not None or self.env.now() - self._asked < 10**9:
-            return self._announced
+    # --- the topology
+
+    def topology(self) -> Topology:
+        asking = self._asking is not None and not self._asking.done()
+        if self._asked is not None and self.env.now() - self._asked >= ASK_EVERY_NS and not asking:
+            self._asked = self.env.now()
+            self._asking = asyncio.get_running_loop().create_task(self._ask_all())
+        return self._view()
+
+    def _view(self) -> Topology:
+        shards = self._shards
+        return Topology(tuple(replace(s, primary=self._primaries.get(s.name)) for s in shards))
+
+    async def _ask_all(self) -> None:
+        """Ask external servers which of them are primaries."""
         self._asked = self.env.now()
-        roles = await asyncio.gather(*(self.role(n) for n in self.env.nodes))
-        claims = [
-            n
-            for n, r in zip(self.env.nodes, roles, strict=True)
-            if r is not None and role_name(r) == "primary"
-        ]
-        self._announced = claims[0] if claims else None
-        return self._announced
+        nodes = self.env.nodes
+        claims = await asyncio.gather(*(self.control.is_primary(node) for node in nodes))
+        claimed = [node for node, claim in zip(nodes, claims, strict=True) if claim]
+        for shard in self._shards:
+            self._primaries[shard.name] = next((n for n in claimed if n in shard.nodes), None)
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
@@ -162,26 +156,29 @@ class Operated:
             self.options.timeout_s,
         )
 
-    async def close(self) -> None:
-        return None
-
     def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
         return True  # whatever it loses, it loses by design
 
-    def links(self, primary: str) -> set[tuple[str, str]]:
-        others = [n for n in (*self.env.nodes, *self.env.client_hosts) if n != primary]
-        return {pair for other in others for pair in ((primary, other), (other, primary))}
+    def links(self, topology: Topology) -> set[tuple[str, str]]:
+        used: set[tuple[str, str]] = set()
+        for shard in topology.shards:
+            if shard.primary is not None:
+                for other in (*shard.replicas, *self.env.client_hosts):
+                    used |= {(shard.primary, other), (other, shard.primary)}
+        return used
 
     # --- an operator's failover
 
     async def promote(self, node: str) -> dict[str, Any]:
-        old = self._announced
-        before = await self.role(old, timeout_s=0.2) if old is not None else None
-        await self.ask(node, "REPLICAOF", "NO", "ONE")
-        role = await self.role(node)
+        shard = self._view().of_node(node)
+        assert shard is not None
+        old = shard.primary
+        before = await self.control.role(old, timeout_s=0.2) if old is not None else None
+        await self.control.ask(node, "REPLICAOF", "NO", "ONE")
+        role = await self.control.role(node)
         if role is None or role[0] != "master":
             raise EnvironmentFailed(f"{node} did not become a primary: {role}")
-        self._announced = node
+        self._primaries[shard.name] = node
         return {
             "old": old,
             "new": node,
@@ -192,11 +189,12 @@ class Operated:
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         reached = []
         for node in nodes:
-            if node == self._announced or self._announced is None:
+            primary = self.primary_of(node)
+            if primary is None or node == primary:
                 continue
-            host, port = self.env.address(self._announced, seen_from=node)
+            host, port = self.env.address(primary, seen_from=node)
             try:
-                await self.ask(node, "REPLICAOF", host, port)
+                await self.control.ask(node, "REPLICAOF", host, port)
             except EnvironmentFailed:
                 continue
             reached.append(node)

@@ -1,4 +1,4 @@
-"""How a vanilla server is run as a node."""
+"""Vanilla Redis and Valkey: primaries with replicas, without Sentinel or Cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.binaries import find_server, version_of
 from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.targets import TargetInfo, TargetOptions
-from targets.replicated.operator import Operated
+from targets.replicated.operator import OperatorFailover
 
 # For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
 SHORT_RUNS = {
@@ -41,8 +41,8 @@ OURS = frozenset(
 )
 
 
-class Vanilla(Operated):
-    """See the module's text."""
+class Vanilla(OperatorFailover):
+    """A server binary, started with settings for runs of seconds."""
 
     name = "redis"
     kind = "redis"
@@ -63,34 +63,35 @@ class Vanilla(Operated):
         self.binary: Path | None = None
         taken = sorted(OURS & set(options.options))
         if taken:
-            raise UsageError(f"--option {taken[0]}: the harness sets that itself")
+            raise UsageError(f"--option {taken[0]}: the harness sets this option itself")
         self._given: dict[str, list[str]] = {}
         for name, value in options.options.items():
             try:
                 self._given[name] = shlex.split(value) or [""]
             except ValueError as e:
                 raise UsageError(f"--option {name}={value}: {e}") from e
-        if self.place is not None:
+        if self.starter is not None:
             self.binary = find_server(self.kind, options.binary)
             self.version = version_of(self.binary)
         elif options.options or options.binary:
             raise UsageError("--option and --binary are for servers that the harness starts")
 
     def spec(self, node: str) -> ProcessSpec:
-        """How to run a node now: as a replica of the present primary, or as that primary."""
-        assert self.place is not None
+        """Return how to start a node now: as a replica of its shard's primary, or as that."""
+        assert self.starter is not None
         host, port = self.env.control_address(node)
         settings: dict[str, list[str]] = {
             **{name: [value] for name, value in SHORT_RUNS.items()},
             **self._given,
             "bind": [host],
             "port": [str(port)],
-            "dir": [self.place.data_dir(node)],
+            "dir": [self.starter.data_dir(node)],
             "replica-announce-ip": [host],
             "replica-announce-port": [str(port)],
         }
-        if self._announced is not None and self._announced != node:
-            address = self.env.address(self._announced, seen_from=node)
+        primary = self.primary_of(node)
+        if primary is not None and primary != node:
+            address = self.env.address(primary, seen_from=node)
             settings["replicaof"] = [str(part) for part in address]
         if self.options.credentials.password:
             secret = [self.options.credentials.password]

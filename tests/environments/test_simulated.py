@@ -26,6 +26,7 @@ from harness.errors import EnvironmentFailed
 from harness.nemesis import catalogue
 from harness.nemesis.protocol import Chance, Injected
 from harness.nemesis.system import System
+from harness.topology import Shard, Topology
 from tests.simulation.worlds import Echo, Sink, server
 
 
@@ -43,8 +44,8 @@ class Target:
 
     hands_over = False
 
-    async def primary(self) -> str:
-        return "n1"
+    def topology(self) -> Topology:
+        return Topology((Shard(nodes=self.env.nodes, primary="n1"),))
 
     def tolerates(self, out: set, cut: set) -> bool:
         return True

@@ -23,7 +23,7 @@ class Reset:
         return {"victim": "primary"}  # clients have nothing open to the others
 
     async def inject(self, system: System, arguments: dict[str, Any]) -> Injected:
-        node = await victims.find(arguments["victim"], system)
+        node = victims.find(arguments["victim"], system)
         network, clients = system.env.network, system.env.client_hosts
         return Done(node, sum([await network.reset(client, node) for client in clients]))
 

@@ -22,6 +22,7 @@ from harness.nemesis.protocol import Chance, Injected, Layer, Skipped
 from harness.nemesis.schedule import planned
 from harness.nemesis.system import System
 from harness.plan import deal_hand, incompatible
+from harness.topology import Shard, Topology
 from tests.support.simulator import invocations, simulate
 
 node_lists = st.integers(2, 9).map(lambda n: [f"n{i}" for i in range(1, n + 1)])
@@ -176,8 +177,8 @@ class Plain:
 
     async def settle(self, timeout_s) -> None: ...
 
-    async def primary(self) -> str | None:
-        return self.leads
+    def topology(self) -> Topology:
+        return Topology((Shard(nodes=self.nodes, primary=self.leads),))
 
     async def restart(self, node: str) -> None:
         if self.refuses:
@@ -187,7 +188,8 @@ class Plain:
     def tolerates(self, out, cut) -> bool:
         return True
 
-    def links(self, primary):
+    def links(self, topology):
+        (primary,) = topology.primaries
         others = [n for n in (*self.nodes, "c1", "c2", "c3") if n != primary]
         return {pair for other in others for pair in ((primary, other), (other, primary))}
 
@@ -328,23 +330,24 @@ def test_two_faults_of_processes_take_two_nodes() -> None:
 def test_a_victim_is_found_by_the_state_of_the_moment(victim: str, found: str) -> None:
     s = system()
     s.target.leads = "n2"
-    assert asyncio.run(victims.find(victim, s)) == found
+    assert victims.find(victim, s) == found
 
 
 def test_a_victim_that_does_not_run_is_another_or_none() -> None:
     s = system()
     s.down.add("n1")
-    assert asyncio.run(victims.find("primary", s)) == "n2"
+    assert victims.find("primary", s) == "n2"
     with pytest.raises(Skipped, match="n1 is stopped already"):
-        asyncio.run(victims.find("n1", s))
+        victims.find("n1", s)
     s.paused.update({"n2", "n3"})
     with pytest.raises(Skipped, match="no node is up"):
-        asyncio.run(victims.find("primary", s))
+        victims.find("primary", s)
     s = system()
     s.target.leads = None
-    assert asyncio.run(victims.find("primary", s)) == "n1", "some node, where none leads"
-    with pytest.raises(Skipped, match="none of the processes beside the nodes"):
-        asyncio.run(victims.find("helper 1", s))
+    with pytest.raises(Skipped, match="no node is known to be the primary"):
+        victims.find("primary", s)
+    with pytest.raises(Skipped, match="no process other than a node"):
+        victims.find("helper 1", s)
 
 
 def start(fault: str, number: int = 0, **arguments) -> Op:

@@ -38,10 +38,10 @@ def test_of_a_target_only_its_target_file_knows_more_than_the_host() -> None:
     everything = graph(ROOT, sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")]))
     protocols = (
         "harness.targets", "harness.environments.protocol", "harness.clients", "harness.errors",
-        "harness.host", "harness.binaries",
+        "harness.host", "harness.binaries", "harness.topology",
     )  # fmt: skip
     faces_the_harness = {
-        "targets.replicated.operator", "targets.replicated.vanilla",
+        "targets.control", "targets.replicated.operator", "targets.replicated.vanilla",
         "targets.replicated.redis_model.target", "targets.memorydb_py.target",
     }  # fmt: skip
     model = {"targets.engine.model"}

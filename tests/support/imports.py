@@ -21,8 +21,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
      "harness.targets"),
     ("harness.models.", "harness.formats.", "harness.environments.", "harness.native."),
     ("harness.history.", "harness.simulation.", "harness.results"),
-    ("harness.host", "harness.spec", "harness.streams", "harness.registry", "harness.binaries",
-     "harness.errors", "harness"),
+    ("harness.host", "harness.spec", "harness.topology", "harness.streams", "harness.registry",
+     "harness.binaries", "harness.errors", "harness"),
 )  # fmt: skip
 # Within the checkers' floor: they judge what was recorded, and know nothing of how it came to be.
 BLIND = ("harness.checkers", "harness.models")

@@ -1,4 +1,4 @@
-"""How the harness runs the model: as simulated or as real processes."""
+"""The model as a target: how its nodes are started, simulated or as real processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
 from harness.host import Host
 from harness.targets import TargetInfo, TargetOptions
-from targets.replicated.operator import Operated
+from targets.replicated.operator import OperatorFailover
 from targets.replicated.redis_model.commands import COMMANDS
 from targets.replicated.redis_model.node import Node
 from targets.replicated.redis_model.settings import Settings
@@ -18,7 +18,7 @@ from targets.replicated.redis_model.settings import Settings
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
 
 
-class RedisModel(Operated):
+class RedisModel(OperatorFailover):
     """A model of vanilla Redis: asynchronous replication, an operator's failover."""
 
     name = "redis-model"
@@ -27,7 +27,7 @@ class RedisModel(Operated):
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         super().__init__(env, options)
-        if self.place is None:
+        if self.starter is None:
             raise UsageError(
                 "redis-model can't attach to servers that already run: give --target redis"
             )
@@ -41,7 +41,9 @@ class RedisModel(Operated):
             raise UsageError(f"--option {e}") from e
 
     def spec(self, node: str) -> ProcessSpec:
-        primary = self._announced if self._announced != node else None
+        primary = self.primary_of(node)
+        if primary == node:
+            primary = None
         settings = self._settings
 
         async def main(host: Host) -> None:

@@ -36,7 +36,7 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
 
     async def write(target: MemoryDB, number: int) -> None:
         while True:
-            node = await target.primary()
+            node = target.topology().shards[0].primary
             connection = target.open_to(node or "n1", f"c{number % 2 + 1}")
             try:
                 await connection.open()
@@ -66,9 +66,9 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
             for writer in writers:
                 writer.cancel()
             await asyncio.gather(*writers, return_exceptions=True)
-            node = await target.primary()
+            node = target.topology().shards[0].primary
             assert node is not None
-            there = Counter(map(str, await target.ask(node, "LRANGE", "all", 0, -1)))
+            there = Counter(map(str, await target.control.ask(node, "LRANGE", "all", 0, -1)))
             _, audit = await target.audit()
         finally:
             await target.close()

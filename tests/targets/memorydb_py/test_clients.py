@@ -29,7 +29,7 @@ def test_the_cluster_client_of_redis_py_works_and_follows_a_hand_over(nothing_le
         try:
             await env.open()
             await target.start()
-            old = await target.primary()
+            old = target.topology().shards[0].primary
             replica = next(n for n in env.nodes if n != old)
             host, port = env.control_address(replica)
             async with RedisCluster(

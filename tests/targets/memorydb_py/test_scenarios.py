@@ -97,10 +97,10 @@ def test_an_az_that_had_just_been_started_is_waited_for(tmp_path: Path) -> None:
     async def main() -> None:
         await env.open()
         await target.start()
-        primary = await target.primary()
+        primary = target.topology().shards[0].primary
         assert primary is not None
         await env.kill("az1")
-        assert await target.ask(primary, "SET", "k", "v") == "OK"
+        assert await target.control.ask(primary, "SET", "k", "v") == "OK"
         env.world.disk("az1").fsync_ns = (500 * MS, 500 * MS)  # it takes its time to open its store
         await target.restart("az1")
         assert await env.state("az1") == "running"
@@ -199,11 +199,11 @@ def test_an_az_that_does_not_answer_holds_up_no_other(tmp_path: Path) -> None:
     async def main() -> None:
         await env.open()
         await target.start()
-        primary = await target.primary()
+        primary = target.topology().shards[0].primary
         assert primary is not None
         await env.network.shape("az1", OPERATOR, delay_s=2)  # it runs, and the shard has it
         for n in range(600):
-            assert await target.ask(primary, "SET", "k", n) == "OK"
+            assert await target.control.ask(primary, "SET", "k", n) == "OK"
             await asyncio.sleep(0.01)
         await env.network.heal()
         await target.settle(20)
