@@ -24,7 +24,7 @@ from harness.bench.servers import running
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
+from targets.memorydb_py.target import MemoryDB
 
 ROUNDS = 5
 SECONDS = 3.0

@@ -19,10 +19,9 @@ from harness.clients import ConnectFailed
 from harness.environments.protocol import EnvironmentOptions
 from harness.environments.simulated import SimulatedEnvironment
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import JITTER_MS, WATCH_S
-from targets.memorydb_py.target import AZS
+from targets.memorydb_py.target import AZS, MemoryDB
 
 ROUNDS = 200
 STEP_S = 0.005  # between attempts of a client

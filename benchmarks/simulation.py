@@ -21,7 +21,7 @@ import redis.exceptions as rx
 from harness.campaign import execute
 from harness.results import Run
 from harness.spec import Spec
-from targets.replicated.redis_model import RedisModel
+from targets.replicated.redis_model.target import RedisModel
 
 ROUNDS = 5
 CLIENTS = 20

@@ -21,7 +21,7 @@ from harness.history.record import EnvironmentInfo, RunRecord, TargetInfo
 from harness.replay import first_difference, replay
 from harness.results import Run, find_run
 from harness.spec import Spec
-from targets.replicated.redis_model import RedisModel
+from targets.replicated.redis_model.target import RedisModel
 
 SCRIPT = Path(__file__).parent / "support" / "simulated_run.py"
 

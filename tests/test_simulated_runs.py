@@ -23,7 +23,7 @@ from harness.parts import assemble, resolved
 from harness.results import Run, plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
-from targets.replicated.redis_model import RedisModel
+from targets.replicated.redis_model.target import RedisModel
 from tests.support.stories import STORIES, Story, play
 
 WORKLOADS = ["register", "wait", "replica-reads", "set", "counter"]

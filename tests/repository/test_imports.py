@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def drawn() -> nx.DiGraph:
-    return graph(ROOT, sorted(ROOT.glob("harness/**/*.py")))
+    return graph(ROOT, sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")]))
 
 
 def test_no_file_imports_itself_around(drawn: nx.DiGraph) -> None:
@@ -25,17 +25,30 @@ def test_every_import_points_down(drawn: nx.DiGraph) -> None:
     assert upward(drawn) == []
 
 
-def test_harness_never_imports_targets() -> None:
-    everything = graph(ROOT, sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")]))
-    wrong = [
-        (a, b) for a, b in everything.edges if a.startswith("harness") and b.startswith("targets")
-    ]
+def test_harness_never_imports_targets(drawn: nx.DiGraph) -> None:
+    wrong = [(a, b) for a, b in drawn.edges if a.startswith("harness") and b.startswith("targets")]
     assert wrong == []
 
 
-def test_of_a_target_only_its_target_file_knows_more_than_the_host() -> None:
+def test_node_and_audit_reach_the_log_through_its_interface(drawn: nx.DiGraph) -> None:
+    """The parts of a process are put together in `processes` and `target` alone."""
+    allowed = ("targets.memorydb_py.log.", "targets.memorydb_py.processes",
+               "targets.memorydb_py.target", "targets.memorydb_py.__main__")  # fmt: skip
+    for a, b in drawn.edges:
+        if b.startswith("targets.memorydb_py.log.") and not a.startswith(allowed):
+            assert b == "targets.memorydb_py.log.interface", f"{a} imports {b}"
+
+
+def test_an_engine_is_reached_through_its_protocol(drawn: nx.DiGraph) -> None:
+    """The state of the Python engine is private: no server imports it, nor a `Call`."""
+    private = ("targets.engine.state", "targets.engine.execution", "targets.engine.values")
+    for a, b in drawn.edges:
+        if not a.startswith("targets.engine"):
+            assert b not in private, f"{a} imports {b}"
+
+
+def test_of_a_target_only_its_target_file_knows_more_than_the_host(drawn: nx.DiGraph) -> None:
     """The servers import `harness.host` alone; a target.py the protocols that it implements."""
-    everything = graph(ROOT, sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")]))
     protocols = (
         "harness.targets", "harness.environments.protocol", "harness.clients", "harness.errors",
         "harness.host", "harness.binaries", "harness.topology",
@@ -45,7 +58,7 @@ def test_of_a_target_only_its_target_file_knows_more_than_the_host() -> None:
         "targets.replicated.redis_model.target", "targets.memorydb_py.target",
     }  # fmt: skip
     model = {"targets.engine.model"}
-    for a, b in everything.edges:
+    for a, b in drawn.edges:
         if not a.startswith("targets") or not b.startswith("harness"):
             continue
         if a in faces_the_harness:

@@ -24,6 +24,21 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("harness.host", "harness.spec", "harness.topology", "harness.streams", "harness.registry",
      "harness.binaries", "harness.errors", "harness"),
 )  # fmt: skip
+TARGET_FLOORS: tuple[tuple[str, ...], ...] = (
+    ("targets.memorydb_py.__main__", "targets.replicated.redis_model.__main__"),
+    ("targets.memorydb_py.target", "targets.replicated.redis_model.target",
+     "targets.replicated.vanilla"),
+    ("targets.replicated.operator", "targets.memorydb_py.processes", "targets.memorydb_py.audit"),
+    ("targets.control", "targets.memorydb_py.node.commands.",
+     "targets.replicated.redis_model.commands"),
+    ("targets.memorydb_py.node.", "targets.replicated.redis_model."),
+    ("targets.memorydb_py.snapshots.",),
+    ("targets.memorydb_py.replay", "targets.memorydb_py.entries"),
+    ("targets.memorydb_py.log.", "targets.memorydb_py.slots", "targets.memorydb_py",
+     "targets.replicated"),
+    ("targets.servers.",),
+    ("targets.engine.", "targets"),
+)  # fmt: skip
 # Within the checkers' floor: they judge what was recorded, and know nothing of how it came to be.
 BLIND = ("harness.checkers", "harness.models")
 UNSEEN_BY_CHECKERS = (
@@ -71,12 +86,15 @@ def cycles(drawn: nx.DiGraph) -> list[list[str]]:
 
 
 def floor(name: str) -> int:
-    """Counted from the top; raises KeyError for a module that has no place."""
-    for number, floor_names in enumerate(FLOORS):
-        for each in floor_names:
-            package = each.endswith(".") and (name + ".").startswith(each)
-            if name == each or package:
-                return number
+    """Counted from the top, targets above harness; raises KeyError for a module that has no
+    place. A name that is given by itself comes before a package that contains it."""
+    floors = TARGET_FLOORS + FLOORS
+    for number, names in enumerate(floors):
+        if name in names:
+            return number
+    for number, names in enumerate(floors):
+        if any(each.endswith(".") and f"{name}.".startswith(each) for each in names):
+            return number
     raise KeyError(name)
 
 

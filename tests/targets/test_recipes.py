@@ -11,8 +11,8 @@ import pytest
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
-from targets.replicated.redis_model import RedisModel
+from targets.memorydb_py.target import MemoryDB
+from targets.replicated.redis_model.target import RedisModel
 from targets.replicated.vanilla import Redis
 from tests.support.stories import STORIES, Story, play
 from tests.targets.memorydb_py.recipes import RECIPES, Recipe

@@ -5,7 +5,3 @@
 for the harness. It runs in the simulation, and as a real process by
 `python -m targets.replicated.redis_model`.
 """
-
-from targets.replicated.redis_model.target import RedisModel
-
-__all__ = ["RedisModel"]

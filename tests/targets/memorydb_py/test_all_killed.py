@@ -20,7 +20,7 @@ from harness.clients import ConnectFailed
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
+from targets.memorydb_py.target import MemoryDB
 
 pytestmark = pytest.mark.real
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from harness.environments.local import LocalEnvironment
 from harness.environments.protocol import EnvironmentOptions
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
+from targets.memorydb_py.target import MemoryDB
 
 pytestmark = pytest.mark.real
 

@@ -26,9 +26,9 @@ from harness.results import plan_run
 from harness.simulation.world import OPERATOR
 from harness.spec import Spec
 from harness.targets import TargetOptions
-from targets.memorydb_py import MemoryDB
 from targets.memorydb_py.log.messages import Base
 from targets.memorydb_py.log.store import Store
+from targets.memorydb_py.target import MemoryDB
 from tests.targets.memorydb_py.log.test_interface import lead
 from tests.targets.memorydb_py.log.test_store import grown, with_a_store
 from tests.targets.memorydb_py.logs import AZS, MS, Logs

@@ -18,7 +18,7 @@ from harness.results import plan_run
 from harness.spec import Spec
 from harness.targets import TargetOptions
 from targets.engine.commands import COMMANDS
-from targets.replicated.redis_model import RedisModel
+from targets.replicated.redis_model.target import RedisModel
 from targets.replicated.vanilla import Redis
 from tests.conftest import server
 
