@@ -1,4 +1,4 @@
-"""How the harness runs a shard: nodes, and the three AZs of its log, on the nodes' hosts."""
+"""The reference as a target: a shard of nodes, and the three AZs of its log on the nodes' hosts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ HAND_OVER_NS = 3 * 10**9
 class MemoryDB:
     """The reference implementation of Amazon MemoryDB: one shard.
 
-    It survives the loss of one AZ at a time; a wiped AZ is lost until it has been readmitted (D14).
-    Besides the nodes' own options there is `snapshots`: one is taken every so many entries of the
-    log, which is trimmed then; 0: none.
+    It tolerates the loss of one AZ at a time; an AZ that lost its disk is lost until the others
+    have readmitted it as a voting member. Besides the options of a node there is `snapshots`: a
+    snapshot is taken, and the log trimmed, every so many entries; 0: never.
+
+    `parts`: what a node is made of. `module`: what runs as a real process.
     """
 
     name = "memorydb"
@@ -54,10 +56,11 @@ class MemoryDB:
         {"links", "processes", "disks", "roles", "clock-rate"}
     )
     hands_over = True
-    azs = AZS
+    azs: Sequence[str] = AZS
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
-    parts: Parts = Parts()
+    parts = Parts()
+    module = "targets.memorydb_py"
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.options = options
@@ -66,7 +69,9 @@ class MemoryDB:
                              "servers that already run")  # fmt: skip
         self.env = env
         if options.binary:
-            raise UsageError("--binary: the reference is a part of the harness")
+            raise UsageError(
+                "--binary: the reference is part of the harness and runs no other binary"
+            )
         given = dict(options.options)
         self._every = _every(given.pop("snapshots", str(SNAPSHOTS)))
         if options.credentials.password:
@@ -77,7 +82,7 @@ class MemoryDB:
             raise UsageError(f"--option {e}") from e
         self.lease_ms = self._settings.lease_ms
         self._given = given
-        for i, az in enumerate(AZS):
+        for i, az in enumerate(self.azs):
             env.declare(az, f"n{i + 1}")
         self._objects: Objects | None = None
         if self._every:
@@ -93,14 +98,14 @@ class MemoryDB:
     # --- processes
 
     def _near(self, host: str) -> list[str]:
-        """The AZs, the one on this host first."""
-        return sorted(AZS, key=lambda az: (self.env.processes[az] != host, az))
+        """Return the AZs, the one on this host first."""
+        return sorted(self.azs, key=lambda az: (self.env.processes[az] != host, az))
 
     def spec(self, process: str) -> ProcessSpec:
-        """How to run a node, an AZ or the snapshotter now."""
+        """Return how to start a node, an AZ or the snapshotter now."""
         if process == SNAPSHOTTER:
             return self._snapshotter()
-        return self._az(process) if process in AZS else self._node(process)
+        return self._az(process) if process in self.azs else self._node(process)
 
     def _snapshotter(self) -> ProcessSpec:
         node, objects = self.env.processes[SNAPSHOTTER], self._objects
@@ -117,7 +122,7 @@ class MemoryDB:
         return ProcessSpec(name=SNAPSHOTTER, node=node, argv=argv, main=main)
 
     def _node_addresses(self) -> dict[str, Address]:
-        """As clients of the database reach them."""
+        """Return the addresses of the nodes as clients reach them."""
         nodes = {node: self.env.control_address(node) for node in self.env.nodes}
         if self.env.simulated:
             return {node: (node, port) for node, (_, port) in nodes.items()}
@@ -125,13 +130,13 @@ class MemoryDB:
 
     def _az(self, name: str) -> ProcessSpec:
         create = name not in self._created
-        settings = AzSettings(azs=AZS, create=create)
+        settings = AzSettings(azs=self.azs, create=create)
         self._created.setdefault(name)
 
         async def main(host: Host) -> None:
             await serve_az(host, settings)
 
-        argv = self._argv("az", name, [name, *(az for az in AZS if az != name)])
+        argv = self._argv("az", name, [name, *(az for az in self.azs if az != name)])
         if create:
             argv.append("--create")
         node = self.env.processes[name]
@@ -155,7 +160,7 @@ class MemoryDB:
 
     def _argv(self, role: str, name: str, azs: Sequence[str]) -> list[str]:
         host, port = self.env.control_address(name)
-        argv = [sys.executable, "-m", "targets.memorydb_py", role, "--name", name]
+        argv = [sys.executable, "-m", self.module, role, "--name", name]
         argv += ["--listen", f"{host}:{port}"]
         for az in azs:
             host, port = (
@@ -169,13 +174,13 @@ class MemoryDB:
     # --- life
 
     def _store(self) -> PurePath:
-        """Where the object store is, for real."""
+        """Return the folder of the object store of real processes."""
         return PurePath(self.env.data_dir(SNAPSHOTTER)).parent / "snapshots"
 
     async def start(self) -> None:
         if self._every:
             self._objects = Shared() if self.env.simulated else Directory(Path(self._store()))
-        for process in (*AZS, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
+        for process in (*self.azs, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:
             self._collector.start()
@@ -187,7 +192,8 @@ class MemoryDB:
             await self.control.wait(process, self.control.answers, "does not answer", 10.0)
 
     async def settle(self, timeout_s: float) -> None:
-        """Every process runs, one node leads, the others have its entries, every AZ counts."""
+        """Wait until every process runs, one node is the primary, the others follow the log, and
+        every AZ is a voting member."""
         deadline = self.env.now() + int(timeout_s * 1e9)
         for process in self.env.processes:
             while await self.env.state(process) != "running":
@@ -201,7 +207,7 @@ class MemoryDB:
                 if await self.env.state(process) == "dead":
                     raise EnvironmentFailed(f"{process} ended: {await self.env.log_tail(process)}")
             if self.env.now() > deadline:
-                raise EnvironmentFailed(f"no settled shard after {timeout_s:.0f} s")
+                raise EnvironmentFailed(f"the shard has not settled after {timeout_s:.0f} s")
             await asyncio.sleep(0.05)
 
     async def _settled(self) -> bool:
@@ -214,7 +220,7 @@ class MemoryDB:
         linked = [role for role in roles if role_name(role) != "primary" and role[3] == "connected"]
         if len(leaders) != 1 or len(leaders) + len(linked) != len(self.env.nodes):
             return False
-        return all(await asyncio.gather(*(self.readmitted(az) for az in AZS)))
+        return all(await asyncio.gather(*(self.readmitted(az) for az in self.azs)))
 
     # --- the topology: nodes are asked by the control path
 
@@ -259,19 +265,19 @@ class MemoryDB:
     # --- faults
 
     def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
-        """One AZ at a time (D14); one that reaches no other AZ is lost too."""
-        up = [az for az in AZS if az not in out]
+        """Return whether all AZs but one run and reach another AZ."""
+        up = [az for az in self.azs if az not in out]
         paired = [
             az
             for az in up
             if any(o != az and not {(az, o), (o, az)} & cut for o in up)
         ]  # fmt: skip
-        return len(paired) >= len(AZS) - 1
+        return len(paired) >= len(self.azs) - 1
 
     def links(self, topology: Topology) -> set[tuple[str, str]]:
         """Return those between processes and the log, and between clients and primaries: nodes do
         not talk to each other."""
-        used = {(p, az) for p in (*self.env.nodes, *AZS) for az in AZS if p != az}
+        used = {(p, az) for p in (*self.env.nodes, *self.azs) for az in self.azs if p != az}
         used |= {(c, primary) for c in self.env.client_hosts for primary in topology.primaries}
         return used | {(b, a) for a, b in used}
 
@@ -285,10 +291,10 @@ class MemoryDB:
 
     def copies(self) -> LogCopies:
         """Return the copies of the log, for the audit."""
-        return AzCopies(AZS, self.env.control_address)
+        return AzCopies(self.azs, self.env.control_address)
 
     async def audit(self) -> tuple[list[LogEntry], Digests]:
-        """When nothing is written any more; expiry may go on for a moment."""
+        """Read the log, when clients write no more; keys may still expire for a moment."""
         copies = self._collector.copies
         await self._collector.stop()
         try:
@@ -302,7 +308,7 @@ class MemoryDB:
                 effects, replay, made = audit.replay(copies.log, [n for n, _ in snapshots.values()])
                 held = {**nodes, "replay": replay}
                 if len(set(held.values())) == 1 and all(map(copies.entries, names)):
-                    break  # else an AZ may not have heard yet what is committed
+                    break  # else an AZ may not know yet what is committed
                 await asyncio.sleep(0.1)
         except (OSError, ValueError, EnvironmentFailed, Unreachable, *audit.ERRORS) as e:
             return [], Digests(error=f"{type(e).__name__}: {e}"[:200])
@@ -318,7 +324,7 @@ class MemoryDB:
         )
 
     async def _snapshots(self) -> dict[str, tuple[int, str]]:
-        """(n, digest) of those in the store, by name."""
+        """Return (n, digest) of the stored snapshots, by name."""
         found: dict[str, tuple[int, str]] = {}
         if self._objects is None:
             return found
@@ -329,21 +335,20 @@ class MemoryDB:
                 await restore(engine, snapshot)
                 found[name] = snapshot.id.n, engine.digest().decode()
             except FileNotFoundError:
-                continue  # it has been deleted meanwhile
+                continue  # deleted meanwhile
             except Malformed as e:
-                found[name] = n, f"what can't be read: {e}"
+                found[name] = n, f"unreadable: {e}"
         return found
 
     async def promote(self, node: str) -> dict[str, Any]:
-        """A graceful hand-over, which the old primary performs: it stops serving, then says so in
-        the log. Where it can't say it, or the other can't take it, somebody leads after the
-        backoff."""
+        """Make the primary hand over to a node: it stops serving, then appends that to the log. If
+        it can't, or if the other node can't campaign, some node does after the backoff."""
         deadline = self.env.now() + HAND_OVER_NS
         while (old := await self._ask_all()) is None:
             if self.env.now() > deadline:
-                raise EnvironmentFailed("no node leads")
+                raise EnvironmentFailed("no node is the primary")
             await asyncio.sleep(0.01)
-        if node == old:  # it has taken over meanwhile
+        if node == old:  # it has become the primary meanwhile
             node = next(n for n in self.env.nodes if n != old)
         host, port = self._node_addresses()[node]
         await self.control.ask(old, "FAILOVER", "TO", host, port)
@@ -360,7 +365,7 @@ class MemoryDB:
         return {"old": old, "new": None, "new_offset": None, "old_offset": None}
 
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
-        """Nodes find out by themselves who leads."""
+        """Do nothing: nodes learn from the log which one is the primary."""
         return []
 
     async def close(self) -> None:
