@@ -49,9 +49,12 @@ class Topology:
     def of_keys(self, keys: Iterable[str]) -> Shard | None:
         """Return the shard of some keys; None if they are in several, or in no shard. Without keys:
         the only shard, None if there are several."""
+        only = self.shards[0] if len(self.shards) == 1 else None
+        if only is not None and only.slots == EVERY_SLOT:
+            return only
         slots = sorted({slot_of(key) for key in keys})
         if not slots:
-            return self.shards[0] if len(self.shards) == 1 else None
+            return only
         found = [shard for shard in self.shards if all(map(shard.serves, slots))]
         return found[0] if found else None
 

@@ -10,17 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from targets.engine.documentation import usage
-from targets.engine.parsing import INT64, NOT_A_FLOAT, integer, printable
-from targets.engine.protocol import Blocked, Context, Message, Outcome
-from targets.engine.resp import BadSyntax, Command, Error, Simple
+from targets.engine.protocol import NO_MESSAGES, Context, Message, Outcome
+from targets.engine.resp import Command, Error, Simple
 from targets.engine.state import State
-from targets.engine.table import ALL, ONE, CommandSpec, Table, find, unknown, wrong_number
+from targets.engine.table import CommandSpec, Table, find, unknown, wrong_number
 from targets.engine.values import Value
-
-__all__ = [
-    "ALL", "INT64", "NOT_A_FLOAT", "NO_SUCH_KEY", "ONE", "BadSyntax", "Blocked", "Call",
-    "Commands", "Message", "Run", "State", "add_container", "integer", "printable", "wrong_number",
-]  # fmt: skip
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 FORBIDDEN = "ERR This Redis command is not allowed from script"
@@ -33,8 +27,8 @@ class Call(Outcome):
     """One command that is being executed, with all that it calls if it is a script; its outcome."""
 
     __slots__ = (
-        "_changed", "_instead", "audience", "context", "deny", "expiring", "in_script", "mask",
-        "may_block", "rng", "state", "table", "time_ms",
+        "_changed", "_instead", "_plain", "context", "deny", "expiring", "in_script", "state",
+        "table", "time_ms",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +37,7 @@ class Call(Outcome):
         super().__init__()
         self.state = state
         self.table = table
+        self._plain = {name: spec for name, spec in table.items() if not spec.compound}
         self.in_script = False
         self._changed = False
         self._instead: list[Command] | None = None
@@ -52,22 +47,17 @@ class Call(Outcome):
         """Reset it for another command. The caller keeps the lists and dicts of the last one."""
         self.context = context
         self.time_ms = context.time_ms
-        self.rng = context.rng
-        self.deny = context.deny
-        self.mask = context.mask
-        self.may_block = context.may_block
-        self.audience = context.audience
-        # Expired keys are deleted, also by commands and scripts that only read.
-        self.expiring = context.deny is None
+        self.deny = deny = context.deny
+        self.expiring = deny is None  # expired keys are deleted, also by commands that only read
         self.effects = []
-        self.messages = []
+        self.messages = NO_MESSAGES
         self.reads = {}
         self.writes = {}
         self.whole = False
 
     def run(self, command: Command) -> Any:
         """Execute a command and return its reply; errors are replies."""
-        spec = find(self.table, command)
+        spec = self._plain.get(command[0]) or find(self.table, command)
         if spec is None:
             return UNKNOWN_IN_SCRIPT if self.in_script else unknown(self.table, command)
         if not spec.fits(command):
@@ -105,7 +95,7 @@ class Call(Outcome):
         state = self.state
         if state.expires and state.is_expired(key, self.time_ms):
             if not self.expiring:
-                return None if self.mask else state.values.get(key)
+                return None if self.context.mask else state.values.get(key)
             self._drop(key)
             self.effects.append((b"DEL", key))
         return state.values.get(key)
@@ -147,6 +137,10 @@ class Call(Outcome):
     def _drop(self, key: bytes) -> None:
         self.state.drop(key)
         self.writes[key] = None
+
+    def publish(self, message: Message) -> None:
+        """Note a published message."""
+        self.messages = [*self.messages, message]
 
     def instead(self, *effects: Command) -> None:
         """Set the effects that replace the command itself."""

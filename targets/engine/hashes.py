@@ -159,5 +159,5 @@ def drawn(call: Call, members: Sequence[bytes], count: int) -> list[bytes]:
     if not members:
         return []
     if count < 0:
-        return [call.rng.choice(members) for _ in range(-count)]
-    return list(members) if count >= len(members) else call.rng.sample(members, count)
+        return [call.context.rng.choice(members) for _ in range(-count)]
+    return list(members) if count >= len(members) else call.context.rng.sample(members, count)

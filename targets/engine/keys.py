@@ -71,7 +71,7 @@ def _randomkey(call: Call, cmd: Command) -> Any:
     for _ in range(100):
         if not keys:
             return None
-        key = call.rng.choice(keys)
+        key = call.context.rng.choice(keys)
         if call.peek(key) is not None:
             return key
         keys.remove(key)

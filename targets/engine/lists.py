@@ -326,7 +326,7 @@ def wait_ms(word: bytes) -> int:
 
 def blocked(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
     """Return `Blocked` if the call may block, else `nil`."""
-    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.may_block else nil
+    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.context.may_block else nil
 
 
 def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:

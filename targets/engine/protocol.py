@@ -40,6 +40,9 @@ class Blocked(NamedTuple):
     again: Command
 
 
+NO_MESSAGES: list[Message] = []  # never changed
+
+
 def nobody(sharded: bool, channel: bytes) -> int:
     """Return the number of subscribers where there are none."""
     return 0
@@ -101,7 +104,7 @@ class Outcome:
     def __init__(self, reply: Any = None) -> None:
         self.reply = reply
         self.effects = []
-        self.messages = []
+        self.messages = NO_MESSAGES
         self.reads = {}
         self.writes = {}
         self.whole = False
@@ -109,7 +112,7 @@ class Outcome:
     def add(self, other: Outcome) -> None:
         """Add what another command of the same transaction did; the reply stays."""
         self.effects += other.effects
-        self.messages += other.messages
+        self.messages = self.messages + other.messages
         self.reads.update(other.reads)
         self.writes.update(other.writes)
         self.whole = self.whole or other.whole

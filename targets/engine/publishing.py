@@ -15,9 +15,9 @@ COMMANDS: Commands = Commands()
 def _publish(call: Call, cmd: Command, *, sharded: bool) -> Any:
     if call.deny is not None:
         raise call.deny
-    call.messages.append(Message(sharded, cmd[1], cmd[2]))
+    call.publish(Message(sharded, cmd[1], cmd[2]))
     call.instead(cmd)
-    return call.audience(sharded, cmd[1])
+    return call.context.audience(sharded, cmd[1])
 
 
 @COMMANDS.command("PUBLISH", 3, "pubsub loading stale fast")

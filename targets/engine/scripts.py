@@ -251,7 +251,7 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
             return _to_lua(lua, e)
 
     def random() -> float:
-        return call.rng.getrandbits(53) / 2**53
+        return call.context.rng.getrandbits(53) / 2**53
 
     call.in_script = True
     try:

@@ -120,7 +120,7 @@ def _xread(call: Call, cmd: Command) -> Any:
 
 
 def _wait(call: Call, o: _Reading, ids: Sequence[bytes], cmd: Command) -> Any:
-    if o.block_ms is None or not call.may_block:
+    if o.block_ms is None or not call.context.may_block:
         return NIL_ARRAY
     head = cmd[: len(cmd) - len(o.keys) - len(o.ids)]
     if not o.most:

@@ -91,6 +91,7 @@ class MemoryDB:
         self._collector = audit.Collector(self._copies)
         self._created: dict[str, None] = {}
         self._primary: str | None = None
+        self._seen = self._seen_with(None)
         self.control = ControlPath(env, options.credentials, keep=True)
         self._asked: int | None = None  # when; None before `start`
         self._asking: asyncio.Task[str | None] | None = None
@@ -252,7 +253,12 @@ class MemoryDB:
         return self._view()
 
     def _view(self) -> Topology:
-        return Topology((Shard(nodes=self.env.nodes, primary=self._primary),))
+        if self._seen.shards[0].primary != self._primary:
+            self._seen = self._seen_with(self._primary)
+        return self._seen
+
+    def _seen_with(self, primary: str | None) -> Topology:
+        return Topology((Shard(nodes=self.env.nodes, primary=primary),))
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(

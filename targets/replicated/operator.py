@@ -38,8 +38,7 @@ class OperatorFailover:
         self.options = options
         self.starter = env if isinstance(env, CanStart) else None  # None: others start the servers
         self.control = ControlPath(env, options.credentials)
-        self._shards = self.shards()
-        self._primaries: dict[str, str | None] = {}  # by shard
+        self._now = Topology(self.shards())
         self._asked: int | None = None  # when; None before `start`, and of nodes that it starts
         self._asking: asyncio.Task[None] | None = None
 
@@ -53,7 +52,7 @@ class OperatorFailover:
 
     def primary_of(self, node: str) -> str | None:
         """Return the primary of a node's shard."""
-        shard = self._view().of_node(node)
+        shard = self._now.of_node(node)
         return None if shard is None else shard.primary
 
     # --- starting and restarting
@@ -65,10 +64,11 @@ class OperatorFailover:
             except EnvironmentFailed as e:
                 raise UsageError(f"--nodes: {e}") from e
             await self._ask_all()
-            if not self._view().primaries:
+            if not self._now.primaries:
                 raise UsageError("none of the given nodes claims to be a primary")
             return
-        self._primaries = {shard.name: shard.nodes[0] for shard in self._shards}
+        for shard in self._now.shards:
+            self._announce(shard, shard.nodes[0])
         for node in self.env.nodes:
             await self.starter.start(self.spec(node))
         try:
@@ -88,7 +88,7 @@ class OperatorFailover:
         wait = self.control.wait
         for node in self.env.nodes:
             await wait(node, self._linked, "is not up and linked", timeout_s)
-        for shard in self._view().shards:
+        for shard in self._now.shards:
             if shard.primary is not None and len(shard.nodes) > 1:
                 await wait(shard.primary, self._followed, "lacks acknowledgements", timeout_s)
 
@@ -121,7 +121,7 @@ class OperatorFailover:
         """Return whether every replica has acknowledged something: a diskless one that is
         "connected" does not get the stream before its first acknowledgement."""
         role = await self.control.role(primary)
-        shard = self._view().of_node(primary)
+        shard = self._now.of_node(primary)
         if role is None or role[0] != "master" or shard is None:
             return False
         acknowledged = [int(offset) for _, _, offset in role[2]]
@@ -134,11 +134,13 @@ class OperatorFailover:
         if self._asked is not None and self.env.now() - self._asked >= ASK_EVERY_NS and not asking:
             self._asked = self.env.now()
             self._asking = asyncio.get_running_loop().create_task(self._ask_all())
-        return self._view()
+        return self._now
 
-    def _view(self) -> Topology:
-        shards = self._shards
-        return Topology(tuple(replace(s, primary=self._primaries.get(s.name)) for s in shards))
+    def _announce(self, shard: Shard, primary: str | None) -> None:
+        shards = self._now.shards
+        self._now = Topology(
+            tuple(replace(s, primary=primary) if s.name == shard.name else s for s in shards)
+        )
 
     async def _ask_all(self) -> None:
         """Ask external servers which of them are primaries."""
@@ -146,8 +148,8 @@ class OperatorFailover:
         nodes = self.env.nodes
         claims = await asyncio.gather(*(self.control.is_primary(node) for node in nodes))
         claimed = [node for node, claim in zip(nodes, claims, strict=True) if claim]
-        for shard in self._shards:
-            self._primaries[shard.name] = next((n for n in claimed if n in shard.nodes), None)
+        for shard in self._now.shards:
+            self._announce(shard, next((n for n in claimed if n in shard.nodes), None))
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(
@@ -170,7 +172,7 @@ class OperatorFailover:
     # --- an operator's failover
 
     async def promote(self, node: str) -> dict[str, Any]:
-        shard = self._view().of_node(node)
+        shard = self._now.of_node(node)
         assert shard is not None
         old = shard.primary
         before = await self.control.role(old, timeout_s=0.2) if old is not None else None
@@ -178,7 +180,7 @@ class OperatorFailover:
         role = await self.control.role(node)
         if role is None or role[0] != "master":
             raise EnvironmentFailed(f"{node} did not become a primary: {role}")
-        self._primaries[shard.name] = node
+        self._announce(shard, node)
         return {
             "old": old,
             "new": node,

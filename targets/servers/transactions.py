@@ -33,11 +33,12 @@ class Transaction(NamedTuple):
 
 class Transactions:
     """The transactions of a server's sessions. Expired keys count as changed once their time to
-    live has passed, unless it had passed before they were watched."""
+    live has passed, unless it had passed before they were watched. `watchers`: sessions by the keys
+    that they watch."""
 
     def __init__(self, keys: KeySpace) -> None:
         self._keys = keys
-        self._watchers: dict[bytes, dict[int, Session]] = {}
+        self.watchers: dict[bytes, dict[int, Session]] = {}
 
     def multi(self, session: Session) -> Any:
         """Begin to queue; return the reply."""
@@ -84,24 +85,22 @@ class Transactions:
     def watch(self, session: Session, keys: Iterable[bytes], time_ms: int) -> None:
         for key in keys:
             session.watched.setdefault(key, self._keys.is_expired(key, time_ms))
-            self._watchers.setdefault(key, {})[session.number] = session
+            self.watchers.setdefault(key, {})[session.number] = session
 
     def unwatch(self, session: Session) -> None:
         for key in session.watched:
-            watchers = self._watchers.get(key, {})
+            watchers = self.watchers.get(key, {})
             watchers.pop(session.number, None)
             if not watchers:
-                self._watchers.pop(key, None)
+                self.watchers.pop(key, None)
         session.watched.clear()
         session.touched = False
 
     def touch(self, keys: Iterable[bytes]) -> None:
         """Note that keys were written. The removal of one that had expired before it was watched is
         not a change."""
-        if not self._watchers:
-            return
         for key in keys:
-            for session in self._watchers.get(key, {}).values():
+            for session in self.watchers.get(key, {}).values():
                 if session.watched[key] and key not in self._keys:
                     session.watched[key] = False
                 else:

@@ -22,12 +22,12 @@ class Waiting:
 
 class BlockedClients:
     """Clients whose commands are executed again when one of their keys was written. `ready`: keys
-    that were written and are waited for."""
+    that were written and are waited for. `by_key`: those who wait for each key, in order."""
 
     def __init__(self) -> None:
         self.ready: dict[bytes, None] = {}
         self._waiting: dict[int, Waiting] = {}  # by session
-        self._by_key: dict[bytes, dict[int, Connection]] = {}  # those that came first, first
+        self.by_key: dict[bytes, dict[int, Connection]] = {}  # those that came first, first
 
     def add(
         self, session: Connection, blocked: Blocked, time_out: Callable[[Connection], None]
@@ -36,7 +36,7 @@ class BlockedClients:
         waiting = self._waiting[session.number] = Waiting(blocked)
         session.block()
         for key in blocked.keys:
-            self._by_key.setdefault(key, {})[session.number] = session
+            self.by_key.setdefault(key, {})[session.number] = session
         if blocked.timeout_ms:
             waiting.timer = asyncio.get_running_loop().call_later(
                 blocked.timeout_ms / 1000, time_out, session
@@ -50,10 +50,10 @@ class BlockedClients:
         if waiting.timer is not None:
             waiting.timer.cancel()
         for key in waiting.blocked.keys:
-            sessions = self._by_key.get(key, {})
+            sessions = self.by_key.get(key, {})
             sessions.pop(session.number, None)
             if not sessions:
-                self._by_key.pop(key, None)
+                self.by_key.pop(key, None)
         return waiting.blocked
 
     def waits(self, session: Connection) -> bool:
@@ -62,15 +62,14 @@ class BlockedClients:
 
     def of(self, key: bytes) -> list[tuple[Connection, Blocked]]:
         """Return who waits for a key, and with what command; those that came first, first."""
-        sessions = self._by_key.get(key, {}).values()
+        sessions = self.by_key.get(key, {}).values()
         return [(session, self._waiting[session.number].blocked) for session in sessions]
 
     def touch(self, keys: Iterable[bytes]) -> None:
         """Note that keys were written."""
-        if self._by_key:
-            for key in keys:
-                if key in self._by_key:
-                    self.ready[key] = None
+        for key in keys:
+            if key in self.by_key:
+                self.ready[key] = None
 
 
 class Log(Protocol):

@@ -52,13 +52,15 @@ class Connection(Session):
         return bool(self.subscriptions) and self.protocol == 2
 
     def reply(self, reply: Any, position: int = 0) -> None:
-        if self.diverted is not None or self.replies_wanted == "on":
+        if self.replies_wanted == "on" and self.diverted is None and not isinstance(reply, Error):
+            self.send(encode(reply, self.protocol), position)
+        elif self.replies_wanted == "on" or self.diverted is not None:
             super().reply(reply, position)
-            return
-        if isinstance(reply, Error):
-            self._server.statistics.error(reply)
-        if self.replies_wanted == "skip":
-            self.replies_wanted = "on"
+        else:
+            if isinstance(reply, Error):
+                self._server.statistics.error(reply)
+            if self.replies_wanted == "skip":
+                self.replies_wanted = "on"
 
     def push(self, message: Push) -> None:
         """Send a message that is not a reply, after the replies before it."""

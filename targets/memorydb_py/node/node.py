@@ -76,6 +76,9 @@ class Node:
         self.transactions = Transactions(engine.keys)
         self.blocked = BlockedClients()
         self.waits = Waits(self)
+        # Looked at for every command, so not by way of their owners.
+        self._watchers, self._blockers = self.transactions.watchers, self.blocked.by_key
+        self._ready = self.blocked.ready
         self.table: Mapping[bytes, CommandSpec[Any]] = merged([engine.commands, commands])
         self._own = commands
         plain = {name: spec for name, spec in engine.commands.items() if not spec.compound}
@@ -295,14 +298,17 @@ class Node:
         if error is not None:
             session.reply(error)
             return
-        room = self.settings.max_record_bytes if spec.nested else None
-        context = self._now(may_block=self._serving or not spec.write, room=room)
+        context = self._circumstances
+        context.time_ms = self.host.wall_ns() // 1_000_000
+        context.deny = None if self._serving else READONLY
+        context.may_block = self._serving or not spec.write
+        context.room = self.settings.max_record_bytes if spec.nested else None
         outcome = self.engine.execute(command, context)
-        if not isinstance(outcome, Outcome):
+        if isinstance(outcome, Outcome):
+            self._answer(session, spec, outcome)
+        else:
             self._lane.do(self._answer_later(session, spec, outcome))
-            return
-        self._answer(session, spec, outcome)
-        if self.blocked.ready:
+        if self._ready:
             self._serve_blocked()
 
     def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
@@ -409,8 +415,10 @@ class Node:
 
     def _touch(self, keys: Iterable[bytes]) -> None:
         """Tell clients that watch keys or wait for them that they were written."""
-        self.transactions.touch(keys)
-        self.blocked.touch(keys)
+        if self._watchers:
+            self.transactions.touch(keys)
+        if self._blockers:
+            self.blocked.touch(keys)
 
     # --- transactions
 

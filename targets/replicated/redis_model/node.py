@@ -62,6 +62,8 @@ class Node:
         self._file: AppendOnlyFile | None = None
         if settings.appendonly:
             self._file = AppendOnlyFile(host, settings.appendfsync, self._synced)
+        self._circumstances = Context(0, host.rng)
+        self._holds = settings.appendonly and settings.appendfsync == "always"
         self._unsent = bytearray()
         self._unlogged = bytearray()
         self._accepted = 0
@@ -106,7 +108,7 @@ class Node:
 
     def position(self) -> int:
         """Return the position that a reply has to wait for which shows what is stored now."""
-        if self._file is None or self._settings.appendfsync != "always":
+        if self._file is None or not self._holds:
             return 0
         return self._file.appended + len(self._unlogged)
 
@@ -235,7 +237,8 @@ class Node:
 
     def execute(self, session: ReplicaSession, commands: Sequence[Command]) -> list[Any]:
         """Execute commands; their effects are propagated as one. Return the replies."""
-        context = Context(self.time_ms(), self.host.rng, self.denied())
+        context = self._circumstances
+        context.time_ms, context.deny = self.time_ms(), self.denied()
         replies: list[Any] = []
         effects: list[Command] = []
         for command in commands:
@@ -247,7 +250,8 @@ class Node:
             outcome = self.engine.execute(command, context)
             replies.append(outcome.reply)
             effects += [e for e in outcome.effects if e[0] not in (b"MULTI", b"EXEC")]
-            self.transactions.touch(outcome.writes)
+            if outcome.writes:
+                self.transactions.touch(outcome.writes)
         if len(effects) > 1:
             effects = [(b"MULTI",), *effects, (b"EXEC",)]
         self.propagate(effects)

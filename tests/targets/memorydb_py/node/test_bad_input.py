@@ -138,7 +138,7 @@ def test_a_node_lives_through_anything(seed: int) -> None:
         assert not shards.exits
         node = shards.nodes[primary]
         assert len(node.sessions) == 1
-        waiting, watched = node.blocked._by_key, node.transactions._watchers
+        waiting, watched = node.blocked.by_key, node.transactions.watchers
         assert (waiting, watched, node.parked) == ({}, {}, 0)
 
     Shards(f"any/{seed}").run(story)
