@@ -12,6 +12,7 @@ check: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run -Werror harness/native/*.?pp tests/native/*.cpp
 
 $(VENV)/installed: pyproject.toml CMakeLists.txt $(wildcard harness/native/*.?pp)
 	$(PYTHON) -m venv $(VENV)

@@ -18,16 +18,18 @@ inline int32_t rank(std::span<ContainerOp> ops, std::vector<int32_t>& present) {
   present.erase(std::unique(present.begin(), present.end()), present.end());
   for (ContainerOp& op : ops)
     if (op.value >= 0)
-      op.value = static_cast<int32_t>(std::lower_bound(present.begin(), present.end(), op.value) - present.begin());
+      op.value = static_cast<int32_t>(std::lower_bound(present.begin(), present.end(), op.value) -
+                                      present.begin());
   return static_cast<int32_t>(present.size());
 }
 
 // Decides every key of a history; operations in the verdicts are rows. `value`: a number from 0, by
 // which LEAST compares; -1: none.
 inline std::vector<Verdict> check_containers(Discipline discipline, std::span<const int64_t> call,
-                                             std::span<const int64_t> ret, std::span<const int32_t> key,
-                                             std::span<const int32_t> kind, std::span<const int32_t> value,
-                                             int32_t keys) {
+                                             std::span<const int64_t> ret,
+                                             std::span<const int32_t> key,
+                                             std::span<const int32_t> kind,
+                                             std::span<const int32_t> value, int32_t keys) {
   size_t n = call.size();
   Ranks ranks(call, ret);
   Grouped<ContainerOp> grouped(
@@ -40,7 +42,8 @@ inline std::vector<Verdict> check_containers(Discipline discipline, std::span<co
   Stack stack;
   PriorityQueue priority;
   for (int32_t k = 0; k < keys; k++) {
-    std::span<ContainerOp> mine = std::span(grouped.items).subspan(grouped.begin[k], grouped.begin[k + 1] - grouped.begin[k]);
+    std::span<ContainerOp> mine =
+        std::span(grouped.items).subspan(grouped.begin[k], grouped.begin[k + 1] - grouped.begin[k]);
     int32_t many = 0;
     if (discipline == LEAST) {
       many = rank(mine, present);
@@ -50,7 +53,7 @@ inline std::vector<Verdict> check_containers(Discipline discipline, std::span<co
         if (op.value >= 0) op.value = values.of(op.value);
       many = values.size();
     }
-    Verdict v = discipline == FIRST ? fifo.check(mine, many)
+    Verdict v = discipline == FIRST  ? fifo.check(mine, many)
                 : discipline == LAST ? stack.check(mine, many)
                                      : priority.check(mine, many);
     for (int32_t& i : v.order) i = grouped.row[grouped.begin[k] + i];

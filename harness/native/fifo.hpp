@@ -55,7 +55,8 @@ class Fifo {
       for (; next < by_in_ret.size() && by_in_ret[next]->in_ret < b->in_call; next++)
         if (!last || by_in_ret[next]->out_call > last->out_call) last = by_in_ret[next];
       if (last && last->out_call > b->out_ret)
-        return refute("out of order", {last->insert, last->remove, b->insert, b->remove}, b->remove);
+        return refute("out of order", {last->insert, last->remove, b->insert, b->remove},
+                      b->remove);
     }
     return true;
   }
@@ -69,7 +70,8 @@ class Fifo {
     std::vector<Span> inside;
     for (const Stay& v : insertions_.stays)
       if (v.insert >= 0 && v.in_ret < v.out_call) inside.push_back({v.in_ret, v.out_call, &v});
-    std::sort(inside.begin(), inside.end(), [](const Span& a, const Span& b) { return a.from < b.from; });
+    std::sort(inside.begin(), inside.end(),
+              [](const Span& a, const Span& b) { return a.from < b.from; });
     std::vector<std::pair<Span, size_t>> covered;  // merged, with the first of `inside` in each
     for (size_t i = 0; i < inside.size(); i++) {
       if (covered.empty() || inside[i].from > covered.back().first.to) {

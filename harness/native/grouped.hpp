@@ -16,9 +16,11 @@ class Grouped {
 
   // `key`: empty for a single key. `wanted(row)`: whether to keep a row. `make(row)`: its item.
   template <typename Wanted, typename Make>
-  Grouped(std::span<const int32_t> key, int32_t keys, size_t n, int threads, Wanted wanted, Make make)
+  Grouped(std::span<const int32_t> key, int32_t keys, size_t n, int threads, Wanted wanted,
+          Make make)
       : begin(keys + 1, 0) {
-    auto parts = static_cast<size_t>(std::clamp<int64_t>(static_cast<int64_t>(n / ROWS_PER_THREAD), 1, threads));
+    auto parts = static_cast<size_t>(
+        std::clamp<int64_t>(static_cast<int64_t>(n / ROWS_PER_THREAD), 1, threads));
     std::vector<std::vector<int32_t>> next(parts, std::vector<int32_t>(keys, 0));
     auto each = [&](size_t part, auto act) {
       for (size_t i = n * part / parts; i < n * (part + 1) / parts; i++)

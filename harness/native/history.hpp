@@ -184,12 +184,12 @@ struct Partition {
 };
 
 struct Verdict {
-  int valid = -1;              // 1 linearizable, 0 not, -1 undecided; `how`: why
+  int valid = -1;  // 1 linearizable, 0 not, -1 undecided; `how`: why
   const char* how = "";
   std::vector<int32_t> order;  // valid: a linearization; invalid: operations of a core, if known
   int64_t configurations = 0;
   int64_t bytes = 0;
-  int32_t stuck = -1;          // the operation that can't be explained, or -1
+  int32_t stuck = -1;  // the operation that can't be explained, or -1
 };
 
 }  // namespace harness

@@ -89,7 +89,8 @@ class Insertions {
       v.in_ret = in.ret;
       if (v.remove < 0) continue;
       const ContainerOp& out = ops_[v.remove];
-      if (out.ret < in.call) return refute("removed before it was inserted", {v.insert, v.remove}, v.remove);
+      if (out.ret < in.call)
+        return refute("removed before it was inserted", {v.insert, v.remove}, v.remove);
       v.in_ret = std::min(in.ret, out.ret);
       v.out_call = std::max(out.call, in.call);
       v.out_ret = out.ret;

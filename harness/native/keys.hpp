@@ -16,11 +16,11 @@
 namespace harness {
 
 struct Columns {
-  std::span<const int64_t> call, ret;  // ret INT64_MAX: of unknown outcome
-  std::span<const int32_t> key;        // from 0; empty: a single key
-  std::span<const int32_t> letter;     // by operation; empty: each has its own
+  std::span<const int64_t> call, ret;            // ret INT64_MAX: of unknown outcome
+  std::span<const int32_t> key;                  // from 0; empty: a single key
+  std::span<const int32_t> letter;               // by operation; empty: each has its own
   std::span<const int32_t> requires_, installs;  // by letter
-  int32_t states;                      // 0 is the initial one
+  int32_t states;                                // 0 is the initial one
 };
 
 struct Options {
@@ -45,7 +45,8 @@ class Keys {
     searches_.resize(keys_);
     std::vector<int32_t> open(keys_);
     std::iota(open.begin(), open.end(), 0);
-    std::stable_sort(open.begin(), open.end(), [&](int32_t a, int32_t b) { return size(a) < size(b); });
+    std::stable_sort(open.begin(), open.end(),
+                     [&](int32_t a, int32_t b) { return size(a) < size(b); });
     int64_t share = FIRST_SHARE, spent = 0;
     bool first = true;
     while (!open.empty()) {
@@ -107,10 +108,13 @@ class Keys {
   // Leaves out operations of unknown outcome that can't change the state.
   Grouped<Op> split() {
     size_t n = c_.call.size();
-    plain_ = std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
+    plain_ =
+        std::all_of(c_.requires_.begin(), c_.requires_.end(), [](int32_t r) { return r >= ANY; });
     Ranks ranks(c_.call, c_.ret);
     for (int32_t k : c_.key) keys_ = std::max(keys_, k + 1);
-    auto letter = [&](size_t i) { return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]); };
+    auto letter = [&](size_t i) {
+      return c_.letter.empty() ? i : static_cast<size_t>(c_.letter[i]);
+    };
     auto constrains = [&](size_t i) {
       if (c_.ret[i] != INT64_MAX) return true;
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
@@ -118,7 +122,8 @@ class Keys {
     };
     return Grouped<Op>(c_.key, keys_, n, options_.threads, constrains, [&](size_t i) -> Op {
       int32_t requires_ = c_.requires_[letter(i)], installs = c_.installs[letter(i)];
-      return {ranks.call(i), ranks.ret(i), requires_, installs == requires_ && requires_ >= 0 ? KEEP : installs};
+      return {ranks.call(i), ranks.ret(i), requires_,
+              installs == requires_ && requires_ >= 0 ? KEEP : installs};
     });
   }
 
@@ -131,7 +136,8 @@ class Keys {
     if (!std::is_sorted(p.ops.begin(), p.ops.end(), by_call)) {
       std::vector<std::pair<Op, int32_t>> both;
       for (size_t i = 0; i < n; i++) both.push_back({p.ops[i], p.row[i]});
-      std::sort(both.begin(), both.end(), [&](auto& a, auto& b) { return by_call(a.first, b.first); });
+      std::sort(both.begin(), both.end(),
+                [&](auto& a, auto& b) { return by_call(a.first, b.first); });
       for (size_t i = 0; i < n; i++) std::tie(p.ops[i], p.row[i]) = both[i];
     }
     bool all = keys_ == 1;

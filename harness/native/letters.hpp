@@ -57,7 +57,8 @@ enum Role : int32_t { READ, WRITE, CAS };
 // Registers: states are the values themselves. A `cas` is (old, new), or (old, new, seen) if it is
 // known what it saw; `seen` is `differed` if all that is known is that it was not old. Returns
 // nullopt if a value has another shape.
-inline std::optional<Joined> registers(const Values& v, std::span<const int32_t> roles, int32_t differed) {
+inline std::optional<Joined> registers(const Values& v, std::span<const int32_t> roles,
+                                       int32_t differed) {
   size_t n = v.f.size();
   Joined joined;
   joined.requires_.resize(n);

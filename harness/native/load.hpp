@@ -80,13 +80,15 @@ class LoadRun {
     for (int i = 0; i < load_.clients; i++) clients_.emplace_back().socket.fd = open_one();
     began_ = now();
     const int64_t ends = began_ + static_cast<int64_t>(load_.seconds * 1e9);
-    measured_.slices.resize(std::max<size_t>(1, static_cast<size_t>(load_.seconds * 1e9) / SLICE_NS));
+    measured_.slices.resize(
+        std::max<size_t>(1, static_cast<size_t>(load_.seconds * 1e9) / SLICE_NS));
     if (load_.rate > 0) interval_ns_ = static_cast<int64_t>(load_.clients / load_.rate * 1e9);
     for (size_t i = 0; i < clients_.size(); i++)
       clients_[i].due = began_ + interval_ns_ * static_cast<int64_t>(i) / load_.clients;
     polled_.resize(clients_.size());
     for (int64_t checked = began_; step(ends);) {
-      if (now() > ends + PATIENCE_NS) throw std::runtime_error("requests were not answered for 30 s");
+      if (now() > ends + PATIENCE_NS)
+        throw std::runtime_error("requests were not answered for 30 s");
       if (now() - checked < CHECK_NS) continue;
       checked = now();
       check_signals_();
@@ -98,10 +100,10 @@ class LoadRun {
  private:
   struct Client {
     Socket socket;
-    int64_t due = 0;   // of the request in flight, or the next one
+    int64_t due = 0;  // of the request in flight, or the next one
     bool open = false, reads = false;
-    std::string out;   // the unsent part of the request
-    std::string in;    // the received part of the reply
+    std::string out;  // the unsent part of the request
+    std::string in;   // the received part of the reply
   };
 
   static int64_t now() {
@@ -146,7 +148,8 @@ class LoadRun {
       if (!client.open && wanted && client.due <= now()) send(client);
       if (!client.open && wanted) next = std::min(next, client.due);
       more = more || client.open || wanted;
-      polled_[i] = {client.socket.fd, static_cast<short>(POLLIN | (client.out.empty() ? 0 : POLLOUT)), 0};
+      polled_[i] = {client.socket.fd,
+                    static_cast<short>(POLLIN | (client.out.empty() ? 0 : POLLOUT)), 0};
     }
     if (wait(next) <= 0) return more;
     for (size_t i = 0; i < clients_.size(); i++) {
@@ -162,20 +165,24 @@ class LoadRun {
     timespec most{left / 1'000'000'000, left % 1'000'000'000};
     return ppoll(polled_.data(), polled_.size(), &most, nullptr);
 #else
-    return poll(polled_.data(), static_cast<nfds_t>(polled_.size()), static_cast<int>(left / 1'000'000));
+    return poll(polled_.data(), static_cast<nfds_t>(polled_.size()),
+                static_cast<int>(left / 1'000'000));
 #endif
   }
 
   void send(Client& client) {
     client.reads = static_cast<int>(draw() % 100) < load_.read_percent;
     char key[32];
-    const int length = std::snprintf(key, sizeof key, "key:%012lld",
-                                     static_cast<long long>(draw() % static_cast<uint64_t>(load_.keys)));
-    const std::string named = "$" + std::to_string(length) + "\r\n" + std::string(key, length) + "\r\n";
+    const int length =
+        std::snprintf(key, sizeof key, "key:%012lld",
+                      static_cast<long long>(draw() % static_cast<uint64_t>(load_.keys)));
+    const std::string named =
+        "$" + std::to_string(length) + "\r\n" + std::string(key, length) + "\r\n";
     if (client.reads)
       client.out = "*2\r\n$3\r\nGET\r\n" + named;
     else
-      client.out = "*3\r\n$3\r\nSET\r\n" + named + "$" + std::to_string(value_.size()) + "\r\n" + value_ + "\r\n";
+      client.out = "*3\r\n$3\r\nSET\r\n" + named + "$" + std::to_string(value_.size()) + "\r\n" +
+                   value_ + "\r\n";
     if (load_.rate <= 0) client.due = now();
     client.open = true;
     push(client);
@@ -183,7 +190,8 @@ class LoadRun {
 
   void push(Client& client) {
     while (!client.out.empty()) {
-      const ssize_t sent = ::send(client.socket.fd, client.out.data(), client.out.size(), MSG_NOSIGNAL);
+      const ssize_t sent =
+          ::send(client.socket.fd, client.out.data(), client.out.size(), MSG_NOSIGNAL);
       if (sent < 0) {
         if (errno == EAGAIN || errno == EINTR) return;
         throw std::runtime_error(std::string("a connection broke: ") + std::strerror(errno));
@@ -212,7 +220,8 @@ class LoadRun {
   void answered(Client& client) {
     const int64_t at = now(), took = at - client.due;
     if (client.in[0] == '-') {
-      if (measured_.errors++ == 0) measured_.first_error = client.in.substr(1, client.in.find("\r\n") - 1);
+      if (measured_.errors++ == 0)
+        measured_.first_error = client.in.substr(1, client.in.find("\r\n") - 1);
     } else {
       auto& kind = client.reads ? measured_.reads : measured_.writes;
       kind.push_back(static_cast<uint32_t>(std::min<int64_t>(took / 100, UINT32_MAX)));

@@ -19,7 +19,8 @@ class Nogoods {
 
   explicit Nogoods(size_t classes) : classes_(classes) {}
 
-  bool has(const Mask& mask, int32_t frontier, int32_t state, const Counts& used, int64_t& scanned) const {
+  bool has(const Mask& mask, int32_t frontier, int32_t state, const Counts& used,
+           int64_t& scanned) const {
     if (size_ == 0) return false;
     const Entry& e = table_[find(mask, frontier, state)];
     if (e.frontier < 0) return false;
@@ -64,7 +65,8 @@ class Nogoods {
   }
 
   int64_t bytes() const {
-    return static_cast<int64_t>(table_.capacity() * sizeof(Entry) + (counts_.capacity() + next_.capacity()) * 4);
+    return static_cast<int64_t>(table_.capacity() * sizeof(Entry) +
+                                (counts_.capacity() + next_.capacity()) * 4);
   }
 
   // Empties the table and keeps its memory for the next search.
@@ -100,8 +102,8 @@ class Nogoods {
     uint64_t x = mix(static_cast<uint64_t>(frontier) << 32 ^ static_cast<uint32_t>(state));
     for (uint64_t word : mask) x = mix(x ^ word);
     size_t at = x & (table_.size() - 1);
-    while (table_[at].frontier >= 0 && !(table_[at].frontier == frontier && table_[at].state == state &&
-                                         table_[at].mask == mask))
+    while (table_[at].frontier >= 0 && !(table_[at].frontier == frontier &&
+                                         table_[at].state == state && table_[at].mask == mask))
       at = (at + 1) & (table_.size() - 1);
     return at;
   }

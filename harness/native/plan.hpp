@@ -18,8 +18,8 @@ struct Plan {
   int32_t slots = 0, letters = 0;
 
   int64_t bytes() const {
-    return 4 * static_cast<int64_t>(by_return.size() + by_call.size() + called.size() + slot.size() + letter.size() +
-                                    table_.size());
+    return 4 * static_cast<int64_t>(by_return.size() + by_call.size() + called.size() +
+                                    slot.size() + letter.size() + table_.size());
   }
 
   void make(const Partition& partition) {

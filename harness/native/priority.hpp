@@ -28,7 +28,9 @@ class PriorityQueue {
       int32_t removed_at = slots;
       if (v.remove >= 0) {
         removed_at = free_from(v.out_call);
-        if (removed_at >= v.out_ret) return refuted(verdict, value, v.remove, v.out_call, v.out_ret, "a better value was inside");
+        if (removed_at >= v.out_ret)
+          return refuted(verdict, value, v.remove, v.out_call, v.out_ret,
+                         "a better value was inside");
       }
       until_[value] = removed_at;
       for (int32_t s = free_from(v.in_ret); s < removed_at; s = free_from(s)) next_[s] = s + 1;
@@ -58,16 +60,19 @@ class PriorityQueue {
   }
 
   // The core: the better values that were inside, and those that kept them there.
-  Verdict refuted(Verdict& verdict, int32_t value, int32_t stuck, int32_t from, int32_t to, const char* how) {
+  Verdict refuted(Verdict& verdict, int32_t value, int32_t stuck, int32_t from, int32_t to,
+                  const char* how) {
     if (insertions_.open_removals) {
       verdict.how = "removals of unknown outcome";
       return verdict;
     }
     std::vector<int32_t> core{stuck};
-    if (value < static_cast<int32_t>(insertions_.stays.size())) core.push_back(insertions_.stays[value].insert);
+    if (value < static_cast<int32_t>(insertions_.stays.size()))
+      core.push_back(insertions_.stays[value].insert);
     for (int32_t better = value - 1; better >= 0; better--) {
       const Stay& v = insertions_.stays[better];
-      if (v.insert < 0 || v.in_ret >= until_[better] || v.in_ret >= to || until_[better] <= from) continue;
+      if (v.insert < 0 || v.in_ret >= until_[better] || v.in_ret >= to || until_[better] <= from)
+        continue;
       core.push_back(v.insert);
       core.push_back(v.remove);
       if (v.remove >= 0 && v.out_call < until_[better]) {

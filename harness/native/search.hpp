@@ -31,9 +31,9 @@ namespace harness {
 
 // Callbacks into the model for opaque operations; states and letters are those of the columns.
 struct Asked {
-  std::function<int32_t(int32_t state, int32_t letter)> step;    // next state; -1: inconsistent
-  std::function<bool(int32_t state, int32_t later)> reaches;     // by opaque steps; empty: unknown
-  bool recurs = true;                                            // whether a state may recur
+  std::function<int32_t(int32_t state, int32_t letter)> step;  // next state; -1: inconsistent
+  std::function<bool(int32_t state, int32_t later)> reaches;   // by opaque steps; empty: unknown
+  bool recurs = true;                                          // whether a state may recur
 };
 
 struct Budget {
@@ -56,8 +56,14 @@ class Search final : public AnySearch {
  public:
   // `orders`: whether a valid verdict includes a linearization.
   Search(const Partition& partition, const Plan& plan, States& states, Asked* asked, bool orders)
-      : o_(partition.ops), p_(plan), states_(states), asked_(asked), failed_(plan.classes.size()),
-        opaque_(partition.opaque), all_buts_(partition.all_buts), orders_(orders) {
+      : o_(partition.ops),
+        p_(plan),
+        states_(states),
+        asked_(asked),
+        failed_(plan.classes.size()),
+        opaque_(partition.opaque),
+        all_buts_(partition.all_buts),
+        orders_(orders) {
     completed_ = static_cast<int32_t>(p_.by_return.size());
     used_.assign(p_.classes.size(), 0);
     at_.assign(p_.slots, -1);
@@ -102,9 +108,11 @@ class Search final : public AnySearch {
   }
 
   int64_t bytes() const override {
-    return failed_.bytes() + asked_bytes_ + p_.bytes() + 4 * static_cast<int64_t>(
-               at_.size() + before_.size() + tried_.size() + 3 * need_.size() + named_.size()) +
-           static_cast<int64_t>(trail_.capacity() * sizeof(Taken) + frames_.capacity() * sizeof(Frame) +
+    return failed_.bytes() + asked_bytes_ + p_.bytes() +
+           4 * static_cast<int64_t>(at_.size() + before_.size() + tried_.size() + 3 * need_.size() +
+                                    named_.size()) +
+           static_cast<int64_t>(trail_.capacity() * sizeof(Taken) +
+                                frames_.capacity() * sizeof(Frame) +
                                 candidates_.capacity() * sizeof(Candidate));
   }
 
@@ -136,20 +144,20 @@ class Search final : public AnySearch {
   int64_t patience_ = PATIENCE, restart_at_ = PATIENCE;
   int32_t order_ = 0;
   int32_t completed_, frontier_ = 0, state_ = 0, deepest_ = 0, called_ = 0;
-  Mask mask_{}, open_{}, reads_{};            // linearized, called and not returned, read-only
-  std::vector<int32_t> at_, before_;          // operation by slot; the previous one there
-  std::vector<int32_t> need_, want_, make_;   // by state, operations not linearized: completed and
-                                              // unknown ones that require it, all that install it
+  Mask mask_{}, open_{}, reads_{};           // linearized, called and not returned, read-only
+  std::vector<int32_t> at_, before_;         // operation by slot; the previous one there
+  std::vector<int32_t> need_, want_, make_;  // by state, operations not linearized: completed and
+                                             // unknown ones that require it, all that install it
   typename Nogoods<WORDS>::Counts used_;
   std::vector<Taken> trail_;
   std::vector<Frame> frames_;
   std::vector<Candidate> candidates_;
-  std::vector<int32_t> tried_;                // by letter: index in candidates_
+  std::vector<int32_t> tried_;  // by letter: index in candidates_
   std::unordered_map<uint64_t, int32_t> steps_;
   std::unordered_map<uint64_t, bool> reached_;
-  std::vector<int32_t> named_;                // operations that install a named state, by call
+  std::vector<int32_t> named_;  // operations that install a named state, by call
   std::unordered_map<int32_t, std::vector<int32_t>> leading_;  // by state: the ones leading to it
-  int32_t needed_ = -1;                       // see next_needed()
+  int32_t needed_ = -1;                                        // see next_needed()
 
   static bool test(const Mask& mask, int32_t slot) { return mask[slot >> 6] >> (slot & 63) & 1; }
   static void set(Mask& mask, int32_t slot) { mask[slot >> 6] |= 1ull << (slot & 63); }
@@ -396,7 +404,8 @@ class Search final : public AnySearch {
 
   bool may_leave(const Op& op, int32_t to) {
     bool consumes = op.ret != NEVER && op.req == state_;
-    return need_[state_] - (consumes ? 1 : 0) == 0 || make_[state_] > 0 || (opaque_ && may_return(to));
+    return need_[state_] - (consumes ? 1 : 0) == 0 || make_[state_] > 0 ||
+           (opaque_ && may_return(to));
   }
 
   // Whether the present state may recur after `to`, or after an operation that names its state.
@@ -430,11 +439,14 @@ class Search final : public AnySearch {
   }
 
   bool is_led_to(int32_t state, int32_t deadline) {
-    auto leads = [&](const Op& op) { return op.req != OPAQUE && op.ins >= 0 && reaches(op.ins, state); };
+    auto leads = [&](const Op& op) {
+      return op.req != OPAQUE && op.ins >= 0 && reaches(op.ins, state);
+    };
     for (int w = 0; w < WORDS; w++)
       for (uint64_t bits = open_[w] & ~mask_[w] & ~reads_[w]; bits; bits &= bits - 1)
         if (leads(o_[at_[w * 64 + std::countr_zero(bits)]])) return true;
-    for (auto k = static_cast<size_t>(called_); k < p_.by_call.size() && o_[p_.by_call[k]].call < deadline; k++)
+    for (auto k = static_cast<size_t>(called_);
+         k < p_.by_call.size() && o_[p_.by_call[k]].call < deadline; k++)
       if (leads(o_[p_.by_call[k]])) return true;
     for (size_t c = 0; c < used_.size(); c++)
       if (used_[c] < p_.classes[c].size() && leads(o_[p_.classes[c][used_[c]]])) return true;
@@ -446,7 +458,8 @@ class Search final : public AnySearch {
     uint64_t key = static_cast<uint64_t>(state) << 32 | static_cast<uint32_t>(later);
     auto it = reached_.find(key);
     if (it == reached_.end()) {
-      it = reached_.emplace(key, asked_->reaches(states_.global(state), states_.global(later))).first;
+      it = reached_.emplace(key, asked_->reaches(states_.global(state), states_.global(later)))
+               .first;
       asked_bytes_ += 48;
     }
     return it->second;
@@ -478,7 +491,8 @@ class Search final : public AnySearch {
     bool by_demand = order_ % 4 == 0 || order_ % 4 == 2, by_chance = order_ % 4 >= 2;
     auto rank = [&](const Candidate& c) -> int64_t {
       int64_t first = !by_demand || c.op == due ? 0 : needed >= 0 && c.to == needed ? 1 : 2;
-      uint64_t chance = mix(static_cast<uint64_t>(c.op) << 32 ^ static_cast<uint64_t>(order_)) & INT32_MAX;
+      uint64_t chance =
+          mix(static_cast<uint64_t>(c.op) << 32 ^ static_cast<uint64_t>(order_)) & INT32_MAX;
       return first << 32 | (by_chance ? static_cast<int64_t>(chance) : o_[c.op].ret);
     };
     std::sort(candidates_.begin() + begin, candidates_.end(),

@@ -123,7 +123,8 @@ class Stack {
     std::vector<int32_t> bottom;  // values to take away
     bool first = true;            // an empty pop needs a slot without any value
     do {
-      for (int32_t value : bottom) cover.add(insertions_.stays[value].in_ret, insertions_.stays[value].out_call, -1);
+      for (int32_t value : bottom)
+        cover.add(insertions_.stays[value].in_ret, insertions_.stays[value].out_call, -1);
       bottom.clear();
       for (int32_t slot; (slot = cover.take()) >= 0;)
         for (int32_t at; (at = open.take(slot)) >= 0;) {
@@ -170,7 +171,8 @@ class Stack {
       stuck = i;
       core.push_back(i);
       for (const Stay& v : insertions_.stays)
-        if (v.insert >= 0 && v.in_ret < v.out_call && v.in_ret < ops_[i].ret && v.out_call > ops_[i].call) {
+        if (v.insert >= 0 && v.in_ret < v.out_call && v.in_ret < ops_[i].ret &&
+            v.out_call > ops_[i].call) {
           core.push_back(v.insert);
           core.push_back(v.remove);
         }

@@ -21,7 +21,8 @@ class Texts {
       ids_.emplace(states_.back(), static_cast<int32_t>(states_.size()) - 1);
     }
     for (int32_t state : required)
-      if (state != ANY && state != OPAQUE) required_.push_back(states_[state >= 0 ? state : -3 - state]);
+      if (state != ANY && state != OPAQUE)
+        required_.push_back(states_[state >= 0 ? state : -3 - state]);
     std::sort(required_.begin(), required_.end());
   }
 
@@ -39,7 +40,7 @@ class Texts {
   std::unordered_map<std::string_view, int32_t> ids_;
   std::vector<std::string_view> required_;  // sorted
   std::vector<std::string> suffixes_;
-  std::string text_;     // kept for its capacity
+  std::string text_;  // kept for its capacity
   int32_t unseen_ = -1;
 
   bool begins_a_required(const std::string& text) const {

@@ -128,14 +128,12 @@ class Zones {
   }
 
   bool is_root(const State& v) const {
-    return v.writer == INIT ||
-           (v.writer >= 0 && ops_[v.writer].req == ANY && is_active(v.writer));
+    return v.writer == INIT || (v.writer >= 0 && ops_[v.writer].req == ANY && is_active(v.writer));
   }
 
   std::vector<int32_t> chain(int32_t root) const {  // every swap of a block, and its writer
     std::vector<int32_t> ops{states_[root].writer};
-    for (int32_t i = states_[root].next; i != NONE; i = states_[ops_[i].ins].next)
-      ops.push_back(i);
+    for (int32_t i = states_[root].next; i != NONE; i = states_[ops_[i].ins].next) ops.push_back(i);
     return ops;
   }
 
