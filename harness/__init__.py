@@ -56,7 +56,15 @@ if TYPE_CHECKING:
     from harness.history.record import Plan, PlannedFault, Results, RunRecord, Verdict
     from harness.history.recorded import Recorded
     from harness.models.base import Model
-    from harness.nemesis.protocol import Chance, Effect, Fault, Injected, Layer, Skipped, Traits
+    from harness.nemesis.protocol import (
+        DrawContext,
+        Effect,
+        Fault,
+        Injected,
+        Layer,
+        Skipped,
+        Traits,
+    )
     from harness.nemesis.system import System
     from harness.registry import load
     from harness.report.data import document
@@ -87,7 +95,7 @@ _EXPORTS: dict[str, tuple[str, str]] = {
             "harness.history.recorded": ("Recorded",),
             "harness.models.base": ("Model",),
             "harness.nemesis.protocol": (
-                "Chance", "Effect", "Fault", "Injected", "Layer", "Skipped", "Traits",
+                "DrawContext", "Effect", "Fault", "Injected", "Layer", "Skipped", "Traits",
             ),
             "harness.nemesis.system": ("System",),
             "harness.registry": ("load",),
@@ -102,9 +110,9 @@ _EXPORTS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 __all__ = [
-    "Chance",
     "Checker",
     "Context",
+    "DrawContext",
     "Effect",
     "Environment",
     "EnvironmentFailed",

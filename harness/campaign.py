@@ -18,7 +18,7 @@ from harness.history.record import Hashes, Plan, Results, RunRecord
 from harness.history.recorded import Recorded
 from harness.judge import judge as judge_recorded
 from harness.parts import assemble
-from harness.progress import Say
+from harness.progress import Notify
 from harness.report.page import write_report
 from harness.results import Run, history_hash
 from harness.runner import Runner
@@ -41,7 +41,7 @@ def run(
     *,
     plan: Plan | None = None,
     password: str | None = None,
-    say: Say = lambda text: None,
+    say: Notify = lambda text: None,
     trace: bool = False,
 ) -> Results:
     """Execute, judge and report. Raises `HarnessError`; raises `KeyboardInterrupt` only after
@@ -58,7 +58,7 @@ def execute(
     *,
     plan: Plan | None = None,
     password: str | None = None,
-    say: Say = lambda text: None,
+    say: Notify = lambda text: None,
     trace: bool = False,
 ) -> None:
     """Run a spec in a fresh event loop and leave its files in `folder`. `plan` replaces the spec's

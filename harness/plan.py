@@ -23,7 +23,7 @@ from harness.errors import UsageError
 from harness.history.record import Plan, PlannedFault
 from harness.nemesis import catalogue
 from harness.nemesis.partition import Grudges
-from harness.nemesis.protocol import Arguments, Chance, Fault, Lasting, Layer
+from harness.nemesis.protocol import Arguments, DrawContext, Fault, Lasting, Layer
 from harness.nemesis.system import System
 from harness.spec import Spec
 from harness.streams import stream
@@ -33,7 +33,7 @@ TRIES = 100  # to draw a plan with a fault that can hurt the target
 ONE_CYCLE_S = 8.0  # a shorter run has room for one cycle only
 LEAST_S, LATEST_S = 0.001, 1e6  # shortest fault; latest end of a fault
 LEAST_INTERVAL_MS = 10
-HAND = 3  # most kinds in a cycle of `all`
+KINDS_MAX = 3  # most kinds in a cycle of `all`
 STRENGTHS = (25, 50, 100, 200, 400)
 
 
@@ -98,10 +98,10 @@ def _draw(
     while began_ms < limit_ms:
         chosen: Sequence[Fault] = kinds
         if shuffles:
-            chosen, left = deal_hand(left or rng.sample(kinds, len(kinds)), rng)
+            chosen, left = take_kinds(left or rng.sample(kinds, len(kinds)), rng)
         if one_cycle and spec.interval_s is None:
             interval_ms = min(interval_ms, limit_ms * 5 // (7 * (len(chosen) + 1)))
-        chance = Chance(rng=rng, strength_percent=strength, together=chosen)
+        chance = DrawContext(rng=rng, strength_percent=strength, together=chosen)
         cycle, began_ms = _cycle(
             chosen, began_ms, max(LEAST_INTERVAL_MS, interval_ms), limit_ms, chance, system
         )
@@ -125,7 +125,7 @@ def _cycle(
     began_ms: int,
     interval_ms: int,
     limit_ms: int,
-    chance: Chance,
+    chance: DrawContext,
     system: System[Any, Any],
 ) -> tuple[list[PlannedFault], int]:
     """Return the faults of a cycle that fit into the time limit, and its end in ms. Waits are 0.6
@@ -156,9 +156,9 @@ def _about(ms: int, rng: random.Random) -> int:
     return ms * rng.randint(60, 140) // 100
 
 
-def deal_hand(left: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], list[Fault]]:
+def take_kinds(left: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], list[Fault]]:
     """Return one to three compatible faults from the front of `left`, and the remaining ones."""
-    size = rng.randint(1, HAND)
+    size = rng.randint(1, KINDS_MAX)
     chosen: list[Fault] = []
     for fault in left:
         if len(chosen) < size and not any(incompatible(fault, f) for f in chosen):
@@ -235,7 +235,7 @@ def _arguments(
             raise UsageError(f"{where}: unknown argument {name!r}; the fault takes {takes}")
     whole = given
     if names - set(given):
-        chance = Chance(rng=stream(spec.seed, f"faults/{number}"), together=(fault,))
+        chance = DrawContext(rng=stream(spec.seed, f"faults/{number}"), together=(fault,))
         whole = {**fault.draw(chance, system), **given}
     if fault.takes is Grudges and len(given) == 1:
         raise UsageError(f"{where}: give kind and grudge, or neither, or a fault partition-KIND")

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from harness.recorder import Recorder
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 EVERY_NS = 10**9
 
 
 class Progress:
     """Reports a line for each second of the run."""
 
-    def __init__(self, say: Say, time_limit_s: float) -> None:
+    def __init__(self, say: Notify, time_limit_s: float) -> None:
         self._say = say
         self._time_limit_s = time_limit_s
         self._reported_at = self._done = 0

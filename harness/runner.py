@@ -32,14 +32,14 @@ from harness.nemesis import catalogue
 from harness.nemesis.nemesis import Nemesis
 from harness.nemesis.schedule import Planned, planned
 from harness.parts import Parts, key_prefix
-from harness.progress import Progress, Say
+from harness.progress import Notify, Progress
 from harness.recorder import Recorder
 from harness.results import Run
 from harness.streams import stream
 from harness.targets import Audited
 from harness.topology import Shard, slot_of
 from harness.versions import versions
-from harness.workloads.base import Prepared, Scripted, Stage
+from harness.workloads.base import Prepared, ScriptContext, Scripted
 
 SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
@@ -49,7 +49,7 @@ CLEAN_UP_TIMEOUT_S = 5.0
 class Runner:
     """One run of some parts into a folder."""
 
-    def __init__(self, parts: Parts, run: Run, *, say: Say = lambda text: None) -> None:
+    def __init__(self, parts: Parts, run: Run, *, say: Notify = lambda text: None) -> None:
         """`say` gets the live line."""
         self.parts = parts
         self.run = run
@@ -119,7 +119,7 @@ class Runner:
             self._env.note("clients begin: 0 s of the history")
         try:
             if isinstance(workload, Scripted):
-                await workload.play(Stage(self._env, self._target, self.recorder, self.now))
+                await workload.play(ScriptContext(self._env, self._target, self.recorder, self.now))
             else:
                 await self._clients_and_faults()
             await self._look_for_crashes()

@@ -110,7 +110,7 @@ def _may_be_keyed(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list)
 
 
-def explained(verdict: Verdict) -> list[str]:
+def explanation_lines(verdict: Verdict) -> list[str]:
     """Return lines that describe the first witness of a verdict; none if it has no witness."""
     witness = next(iter(verdict.evidence.get("witnesses", [])), None)
     if witness is None:

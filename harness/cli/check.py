@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness import campaign
-from harness.checkers.files import check_file, explained
+from harness.checkers.files import check_file, explanation_lines
 from harness.cli.exits import OF_VERDICT, worst_code
 from harness.formats import FORMATS
 from harness.history.record import WORDS
@@ -95,7 +95,7 @@ def command(
                 memory_mb=memory_mb,
             )
             valid, why, code = verdict.valid, verdict.why, OF_VERDICT[verdict.valid]
-            explanation = explained(verdict) if explain else []
+            explanation = explanation_lines(verdict) if explain else []
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         click.echo("\n    ".join([f"{WORDS[valid]}  {path}  {why}", *explanation]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.text import RESULTS
-from harness.demo import tell
+from harness.demo import run
 
 
 @click.command(name="demo")
@@ -19,4 +19,4 @@ def command(binary: str | None, results_dir: Path) -> int:
     On Redis a client reads a value that a failover then loses; on the reference MemoryDB, reads
     return durable values only.
     """
-    return tell(results_dir, binary)
+    return run(results_dir, binary)

@@ -41,7 +41,7 @@ SIDES = (
 )  # fmt: skip
 
 
-def tell(results_dir: Path, binary: str | None) -> int:
+def run(results_dir: Path, binary: str | None) -> int:
     """Run both sides; return 0 if each happened as expected, else 1."""
     return max([_run_side(results_dir, binary if s.target == "redis" else None, s) for s in SIDES])
 

@@ -19,7 +19,7 @@ from harness.environments.protocol import CanPartition
 from harness.errors import EnvironmentFailed
 from harness.history.operations import OpType
 from harness.targets import HasLog, Target
-from harness.workloads.base import Stage
+from harness.workloads.base import ScriptContext
 
 HELD_S = 0.2
 NEW_PRIMARY_S = 10.0
@@ -32,7 +32,7 @@ class NoLostRead(Script):
     # B's reads: when the log answers again; none, as B is disconnected; at the new primary.
     expected = (2, None, 2)
 
-    async def steps(self, stage: Stage, story: Story) -> None:
+    async def steps(self, stage: ScriptContext, story: Story) -> None:
         env, target = stage.env, stage.target
         assert isinstance(env, CanPartition)
         assert isinstance(target, HasLog)

@@ -18,7 +18,7 @@ from harness.generators import Generator, Nothing
 from harness.history.operations import Op
 from harness.models.register import Register
 from harness.targets import Disturbance
-from harness.workloads.base import Stage, WorkloadOptions
+from harness.workloads.base import ScriptContext, WorkloadOptions
 
 TIMEOUT_S = 30.0
 
@@ -47,7 +47,7 @@ class Script:
     def claims(self) -> dict[str, Checker]:
         return {"linearizable": Linearizable(Register())}
 
-    async def play(self, stage: Stage) -> None:
+    async def play(self, stage: ScriptContext) -> None:
         click.echo(click.style(f"{stage.target.describe().version}: three nodes\n", bold=True))
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -55,5 +55,5 @@ class Script:
         except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
             raise EnvironmentFailed(f"the script failed: {type(e).__name__} {e}") from e
 
-    async def steps(self, stage: Stage, story: Story) -> None:
+    async def steps(self, stage: ScriptContext, story: Story) -> None:
         raise NotImplementedError

@@ -9,7 +9,7 @@ import click
 
 from harness.history.events import FaultBegan, FaultEnded
 from harness.history.operations import Op, OpType
-from harness.workloads.base import Stage
+from harness.workloads.base import ScriptContext
 
 KEY = "A"
 
@@ -17,7 +17,7 @@ KEY = "A"
 class Story:
     """Records each step in the history and prints it on the terminal."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: ScriptContext) -> None:
         self._stage = stage
         self._begun = 0
         self._numbers: dict[str, int] = {}  # of active faults, by kind

@@ -15,7 +15,7 @@ from harness.demo.story import KEY, Story
 from harness.environments.protocol import CanKill, CanPartition
 from harness.history.operations import OpType
 from harness.targets import Failover
-from harness.workloads.base import Stage
+from harness.workloads.base import ScriptContext
 
 WAIT_MS = 1500
 
@@ -26,7 +26,7 @@ class LostRead(Script):
     name = "lost-read-on-redis"
     expected = (2, 1)
 
-    async def steps(self, stage: Stage, story: Story) -> None:
+    async def steps(self, stage: ScriptContext, story: Story) -> None:
         env, target = stage.env, stage.target
         assert isinstance(env, CanKill)
         assert isinstance(env, CanPartition)

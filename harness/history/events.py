@@ -217,7 +217,7 @@ def was_skipped(op: Op) -> bool:
     return isinstance(op.value, dict) and "skipped" in op.value
 
 
-def asked_for(op: Op) -> tuple[int, dict[str, Any]]:
+def fault_arguments(op: Op) -> tuple[int, dict[str, Any]]:
     """Return the number and the arguments of a fault, from its invocation."""
     return op.value["number"], op.value.get("arguments", {})
 

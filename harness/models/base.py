@@ -10,7 +10,7 @@ from harness.history.columns import Marker
 INCONSISTENT: Final = Marker("INCONSISTENT")  # the operation is not legal in the state
 ANY: Final = Marker("ANY")  # legal in every state
 KEEP: Final = Marker("KEEP")  # leaves the state as it is
-GONE: Final = Marker("GONE")  # the operation is removed as a whole
+REMOVED: Final = Marker("GONE")  # the operation is removed as a whole
 BOUND: Final = Marker("BOUND")  # the value can't be removed alone
 
 

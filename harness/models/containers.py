@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from harness.models.base import GONE, INSERT
+from harness.models.base import INSERT, REMOVED
 
 
 class Contents:
@@ -26,4 +26,4 @@ class Contents:
         return value
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        return GONE if not dropped.isdisjoint(self.mentions(f, value, known)) else value
+        return REMOVED if not dropped.isdisjoint(self.mentions(f, value, known)) else value

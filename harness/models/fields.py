@@ -7,9 +7,9 @@ from typing import Any
 
 from harness.models.base import (
     ANY,
-    GONE,
     INCONSISTENT,
     KEEP,
+    REMOVED,
     Model,
     unknown_operation,
 )
@@ -76,7 +76,7 @@ class _Fields:
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         if f == "read":
             return tuple(p for p in _pairs(value) if p[0] not in dropped) if known else value
-        return GONE if not dropped.isdisjoint(self.mentions(f, value, known)) else value
+        return REMOVED if not dropped.isdisjoint(self.mentions(f, value, known)) else value
 
 
 class Hash(_Fields):

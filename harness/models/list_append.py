@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from harness.models.base import GONE, INCONSISTENT, KEEP, unknown_operation
+from harness.models.base import INCONSISTENT, KEEP, REMOVED, unknown_operation
 
 
 class ListAppend:
@@ -46,6 +46,6 @@ class ListAppend:
         if f == "append":
             element = value[0] if known else value
             if element in dropped:
-                return GONE
+                return REMOVED
             return (element, None) if known else element
         return tuple(v for v in value or () if v not in dropped) if known else value

@@ -10,10 +10,10 @@ from harness.models.base import (
     ANY,
     BOUND,
     CAS,
-    GONE,
     INCONSISTENT,
     KEEP,
     READ,
+    REMOVED,
     WRITE,
     AllBut,
     unknown_operation,
@@ -51,7 +51,7 @@ class Register:
         return value
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        return GONE if value in dropped else value
+        return REMOVED if value in dropped else value
 
 
 class CasRegister(Register):
@@ -82,7 +82,7 @@ class CasRegister(Register):
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         if f.startswith("cas") and DIFFERED in value:  # it may have seen a dropped value
-            return GONE
+            return REMOVED
         if f.startswith("cas"):  # without one swap those after it are not legal
             return value if dropped.isdisjoint(value) else BOUND
         return super().without(f, value, known, dropped)

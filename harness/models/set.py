@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import Any
 
-from harness.models.base import ANY, GONE, INCONSISTENT, KEEP, Model, unknown_operation
+from harness.models.base import ANY, INCONSISTENT, KEEP, REMOVED, Model, unknown_operation
 
 
 def _split(value: Any) -> tuple[Any, Any]:
@@ -53,7 +53,7 @@ class _Elements:
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
         if f == "read":
             return tuple(v for v in value if v not in dropped) if known else value
-        return GONE if _split(value)[0] in dropped else value
+        return REMOVED if _split(value)[0] in dropped else value
 
 
 class GrowSet(_Elements):

@@ -9,7 +9,14 @@ from msgspec import Meta
 from harness.environments.protocol import CanSkewClocks, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
+from harness.nemesis.protocol import (
+    Arguments,
+    DrawContext,
+    Effect,
+    Layer,
+    Traits,
+    rolled_back_on_failure,
+)
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -32,16 +39,16 @@ class ClockDrift:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CLOCKS)
 
-    def draw(self, chance: Chance, system: System[CanSkewClocks, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanSkewClocks, Target]) -> Arguments:
         most = min(900_000, chance.scaled(DRIFT_PPM))
         ppm = chance.rng.randint(most // 10, most) * chance.rng.choice((-1, 1))
         return {"victim": victims.draw_node(chance, system), "ppm": ppm}
 
     async def inject(self, system: System[CanSkewClocks, Target], arguments: Arguments) -> Drifting:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         _, before = await system.env.clock_error(node)
         drifting = Drifting(system, node, arguments["ppm"], before)
-        async with undone_if_it_fails(drifting):
+        async with rolled_back_on_failure(drifting):
             await system.env.drift_clock(node, arguments["ppm"])
         return drifting
 

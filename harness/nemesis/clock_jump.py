@@ -10,7 +10,7 @@ from harness.environments.protocol import CanSkewClocks, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
 from harness.nemesis.clock_drift import CLOCKS, effect_of
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Traits
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -31,13 +31,13 @@ class ClockJump:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CLOCKS)
 
-    def draw(self, chance: Chance, system: System[CanSkewClocks, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanSkewClocks, Target]) -> Arguments:
         ms = max(1, chance.scaled(JUMP_MS) >> chance.rng.randrange(12))
         node = victims.draw_node(chance, system)
         return {"victim": node, "ms": ms * chance.rng.choice((-1, 1))}
 
     async def inject(self, system: System[CanSkewClocks, Target], arguments: Arguments) -> Jumped:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         before, _ = await system.env.clock_error(node)
         await system.env.jump_clock(node, arguments["ms"] * 1_000_000)
         after, _ = await system.env.clock_error(node)

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from harness.environments.protocol import CanKill, CanPartition, CanPause, Environment
 from harness.nemesis import grudges, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Skipped, Traits
 from harness.nemesis.system import System
 from harness.targets import Failover, Target
 
@@ -36,7 +36,7 @@ class PromoteReplica:
         knows = Failover, "has no operator failover"
         return lacking(target, env, capability=knows, nodes=2)
 
-    def draw(self, chance: Chance, system: System[Environment, Failover]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[Environment, Failover]) -> Arguments:
         shard, suffix = victims.draw_shard(chance.rng, system.target.topology())
         return {"to": f"replica {chance.rng.randint(1, max(1, len(shard.nodes) - 1))}{suffix}"}
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from harness.environments.protocol import CanKill, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
+from harness.nemesis.protocol import (
+    Arguments,
+    DrawContext,
+    Effect,
+    Layer,
+    Traits,
+    rolled_back_on_failure,
+)
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -22,13 +29,13 @@ class Kill:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS)
 
-    def draw(self, chance: Chance, system: System[CanKill, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanKill, Target]) -> Arguments:
         return {"victim": victims.draw_process(chance, system)}
 
     async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Killed:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         killed = Killed(system, node, system.target.topology().is_primary(node))
-        async with undone_if_it_fails(killed):
+        async with rolled_back_on_failure(killed):
             system.down.add(node)
             await system.env.kill(node)
         return killed

@@ -9,7 +9,14 @@ from msgspec import Meta
 from harness.environments.protocol import CanLose, Environment
 from harness.nemesis import links, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
+from harness.nemesis.protocol import (
+    Arguments,
+    DrawContext,
+    Effect,
+    Layer,
+    Traits,
+    rolled_back_on_failure,
+)
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -30,15 +37,15 @@ class LossyLinks:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=(CanLose, "can't make links lose segments"))
 
-    def draw(self, chance: Chance, system: System[CanLose, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanLose, Target]) -> Arguments:
         percent = chance.rng.randint(1, min(80, chance.scaled(LOSS_PERCENT)))
         return {"victim": victims.draw_process(chance, system), "percent": percent}
 
     async def inject(self, system: System[CanLose, Target], arguments: Arguments) -> Lossy:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         before = await links.count(system, node, "lost")
         lossy = Lossy(system, node, arguments["percent"], before)
-        async with undone_if_it_fails(lossy):
+        async with rolled_back_on_failure(lossy):
             await lose(system, node, arguments["percent"] / 100)
         return lossy
 

@@ -33,7 +33,7 @@ class Nemesis:
         found = events.fault_of(op)
         assert found is not None, op.f
         kind, name = found
-        number, arguments = events.asked_for(op)
+        number, arguments = events.fault_arguments(op)
         try:
             async with asyncio.timeout(FAULT_TIMEOUT_S):
                 what = await (

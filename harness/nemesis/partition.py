@@ -19,12 +19,12 @@ from harness.nemesis import grudges, victims
 from harness.nemesis.availability import lacking
 from harness.nemesis.protocol import (
     Arguments,
-    Chance,
+    DrawContext,
     Effect,
     Layer,
     Skipped,
     Traits,
-    undone_if_it_fails,
+    rolled_back_on_failure,
 )
 from harness.nemesis.slow import CUTS
 from harness.nemesis.system import System
@@ -65,12 +65,12 @@ KINDS: Mapping[str, tuple[int, Draw]] = {
     "one-way": (2, _one_way),
     "client": (1, _clients),
 }
-OF_THE_LOG: Mapping[str, Draw] = {
+LOG_KINDS: Mapping[str, Draw] = {
     "log": lambda hosts, system, rng: grudges.split(hosts[:1], system.azs),
     "acks": lambda hosts, system, rng: grudges.one_way(system.azs, hosts[:1]),
     "az": _az,
 }
-WITHIN_A_HOST = frozenset(OF_THE_LOG)  # kinds that cut single processes, not hosts
+WITHIN_A_HOST = frozenset(LOG_KINDS)  # kinds that cut single processes, not hosts
 DRAWN = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
 NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
@@ -106,11 +106,11 @@ class Partition:
         kind = self.kind or ""
         return lacking(
             target, env, environment=CUTS,
-            capability=LOG if kind in OF_THE_LOG else None,
+            capability=LOG if kind in LOG_KINDS else None,
             nodes=KINDS[kind][0] if kind in KINDS else 1,
         )  # fmt: skip
 
-    def draw(self, chance: Chance, system: System[CanPartition, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanPartition, Target]) -> Arguments:
         """Draw a grudge that cuts a link in use and that the target tolerates, whichever node is
         the primary when it is injected. Raises `UsageError`."""
         kinds = [self.kind] if self.kind is not None else _kinds(chance, system)
@@ -118,7 +118,7 @@ class Partition:
         hosts = _roles(system, victims.draw_shard(chance.rng, topology)[0])
         for _ in range(TRIES):
             kind = chance.rng.choice(kinds)
-            draw = OF_THE_LOG[kind] if kind in OF_THE_LOG else KINDS[kind][1]
+            draw = LOG_KINDS[kind] if kind in LOG_KINDS else KINDS[kind][1]
             grudge = draw(hosts, system, chance.rng)
             assumed = [topology.assuming(node) for node in system.env.nodes]
             if all(_fits(system, kind, grudge, each, chance) for each in assumed):
@@ -138,7 +138,7 @@ class Partition:
         before = await system.env.network.stats()
         did = {"kind": kind, "primaries": topology.primaries, "grudge": grudges.as_json(grudge)}
         cut = Cut(system, system.hold(grudge), grudge, before, did)
-        async with undone_if_it_fails(cut):
+        async with rolled_back_on_failure(cut):
             await system.env.network.apply(system.grudge())
         return cut
 
@@ -192,13 +192,13 @@ def _names(shard: Shard, *, of_several: bool) -> list[str]:
     return [f"primary{suffix}", *replicas]
 
 
-def _kinds(chance: Chance, system: System[Any, Any]) -> list[str]:
+def _kinds(chance: DrawContext, system: System[Any, Any]) -> list[str]:
     """Return the kinds that can cut a link here; only between servers where the primary moves."""
     count = len(system.hosts)
     separate = chance.primary_moves and count > 1
     kinds = [k for k, (least, _) in KINDS.items()
              if least <= count and not (separate and k == "client")]  # fmt: skip
-    return [*kinds, *OF_THE_LOG] if system.azs else kinds
+    return [*kinds, *LOG_KINDS] if system.azs else kinds
 
 
 def _found(system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology) -> Grudge:
@@ -219,7 +219,7 @@ def _found(system: System[Any, Any], kind: str, grudge: Grudge, topology: Topolo
 
 
 def _fits(
-    system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology, chance: Chance
+    system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology, chance: DrawContext
 ) -> bool:
     """Return whether a grudge cuts a link in use, and the target tolerates it, with a topology.
     Where the primary moves, its replication stream to some replica must be cut."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.environments.protocol import CanPause, Environment
 from harness.nemesis.availability import lacking
 from harness.nemesis.pause import PAUSES
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Skipped, Traits
 from harness.nemesis.restart import Done
 from harness.nemesis.system import System
 from harness.targets import HasLease, Target
@@ -39,7 +39,7 @@ class PauseAtLease:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=PAUSES, capability=(HasLease, "has no leases"))
 
-    def draw(self, chance: Chance, system: System[CanPause, HasLease]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanPause, HasLease]) -> Arguments:
         lease_ms = system.target.lease_ms
         low, high = lease_ms - lease_ms // 2, lease_ms + lease_ms * 3 // 2
         drawn = [chance.rng.randint(low, high) for _ in range(PAUSE_COUNT)]

@@ -8,12 +8,12 @@ from harness.nemesis import victims
 from harness.nemesis.availability import lacking
 from harness.nemesis.protocol import (
     Arguments,
-    Chance,
+    DrawContext,
     Effect,
     Layer,
     Skipped,
     Traits,
-    undone_if_it_fails,
+    rolled_back_on_failure,
 )
 from harness.nemesis.system import System
 from harness.targets import Target
@@ -31,12 +31,12 @@ class PowerLoss:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=POWER)
 
-    def draw(self, chance: Chance, system: System[CanCutPower, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanCutPower, Target]) -> Arguments:
         return {"victim": victims.draw_node(chance, system)}
 
     async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
         """Switch off the node's host or, if its loss is not tolerated, the first whose loss is."""
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         host = system.env.processes[node]
         able = [h for h in system.hosts if system.tolerated(system.on(h))]
         if not able:
@@ -58,7 +58,7 @@ class PowerLossOfAll:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=POWER)
 
-    def draw(self, chance: Chance, system: System[CanCutPower, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanCutPower, Target]) -> Arguments:
         return {}
 
     async def inject(self, system: System[CanCutPower, Target], arguments: Arguments) -> Off:
@@ -72,7 +72,7 @@ async def switch_off(system: System[CanCutPower, Target], hosts: list[str]) -> O
     # A node that another fault has killed loses power too, but that fault restarts it.
     mine = [n for n in nodes if n not in system.down]
     off = Off(system, nodes, mine, was_primary=any(p in nodes for p in primaries))
-    async with undone_if_it_fails(off):
+    async with rolled_back_on_failure(off):
         system.down.update(nodes)
         await system.env.power_off(hosts)
     return off

@@ -66,7 +66,7 @@ class Injected(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
+class DrawContext:
     """Inputs for drawing the arguments of a fault. `strength_percent`: scales their maximum.
     `together`: the faults of the same cycle."""
 
@@ -88,7 +88,7 @@ UNDO_TIMEOUT_S = 10.0
 
 
 @contextlib.asynccontextmanager
-async def undone_if_it_fails(injected: Injected) -> AsyncIterator[None]:
+async def rolled_back_on_failure(injected: Injected) -> AsyncIterator[None]:
     """Undo a partly injected fault if the rest of its injection fails or takes too long: it counts
     as not injected then, so the nemesis will not heal it."""
     try:
@@ -112,7 +112,7 @@ class Fault(Protocol):
         """Return why it is not available for this target in this environment, None if it is."""
         ...
 
-    def draw(self, chance: Chance, system: System[Any, Any], /) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[Any, Any], /) -> Arguments:
         """Draw arguments, as JSON. Nothing has started yet: victims are roles or process names."""
         ...
 

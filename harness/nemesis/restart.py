@@ -8,7 +8,7 @@ from harness.environments.protocol import CanKill, Environment
 from harness.nemesis import victims
 from harness.nemesis.availability import lacking
 from harness.nemesis.kill import KILLS
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits
+from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Traits
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -23,11 +23,11 @@ class Restart:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS)
 
-    def draw(self, chance: Chance, system: System[CanKill, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanKill, Target]) -> Arguments:
         return {"victim": victims.draw_process(chance, system)}
 
     async def inject(self, system: System[CanKill, Target], arguments: Arguments) -> Done:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         was_primary = system.target.topology().is_primary(node)
         await system.env.kill(node)
         effective = await system.env.state(node) == "dead"

@@ -9,7 +9,14 @@ from msgspec import Meta
 from harness.environments.protocol import CanPartition, Environment
 from harness.nemesis import links, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, Chance, Effect, Layer, Traits, undone_if_it_fails
+from harness.nemesis.protocol import (
+    Arguments,
+    DrawContext,
+    Effect,
+    Layer,
+    Traits,
+    rolled_back_on_failure,
+)
 from harness.nemesis.system import System
 from harness.targets import Target
 
@@ -31,16 +38,16 @@ class SlowLinks:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=CUTS)
 
-    def draw(self, chance: Chance, system: System[CanPartition, Target]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanPartition, Target]) -> Arguments:
         most = chance.scaled(DELAY_MS)
         delay_ms = chance.rng.randint(min(10, most), most)
         return {"victim": victims.draw_process(chance, system), "delay_ms": delay_ms}
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Slow:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         before = await links.count(system, node, "delayed")
         slow = Slow(system, node, arguments["delay_ms"], before)
-        async with undone_if_it_fails(slow):
+        async with rolled_back_on_failure(slow):
             await shape(system, node, arguments["delay_ms"] / 1000)
         return slow
 

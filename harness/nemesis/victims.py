@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from harness.errors import UsageError
-from harness.nemesis.protocol import Chance, Skipped
+from harness.nemesis.protocol import DrawContext, Skipped
 from harness.nemesis.system import System
 from harness.targets import Failover
 from harness.topology import Shard, Topology
@@ -33,7 +33,7 @@ def draw_shard(rng: random.Random, topology: Topology) -> tuple[Shard, str]:
     return shard, f" of {shard.name}"
 
 
-def draw_node(chance: Chance, system: System[Any, Any]) -> str:
+def draw_node(chance: DrawContext, system: System[Any, Any]) -> str:
     """Draw a node, the primary of a shard at least half of the time. If the primary moves in the
     same cycle: always the primary, or never where the primary itself performs the hand-over."""
     rng, target = chance.rng, system.target
@@ -49,7 +49,7 @@ def draw_node(chance: Chance, system: System[Any, Any]) -> str:
     return f"replica {number}{suffix}" if number else f"primary{suffix}"
 
 
-def draw_process(chance: Chance, system: System[Any, Any]) -> str:
+def draw_process(chance: DrawContext, system: System[Any, Any]) -> str:
     """Draw a node, or sometimes (`HELPERS_PERCENT`) another process."""
     helpers = system.helpers
     if helpers and chance.rng.randrange(100) < HELPERS_PERCENT:
@@ -57,7 +57,7 @@ def draw_process(chance: Chance, system: System[Any, Any]) -> str:
     return draw_node(chance, system)
 
 
-def find(victim: str, system: System[Any, Any]) -> str:
+def resolve(victim: str, system: System[Any, Any]) -> str:
     """Return the process that a victim is now. Raises `Skipped` if there is none."""
     if victim in system.env.processes:
         if victim in system.down | system.paused:

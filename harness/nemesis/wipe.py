@@ -13,12 +13,12 @@ from harness.nemesis.availability import lacking
 from harness.nemesis.kill import KILLS
 from harness.nemesis.protocol import (
     Arguments,
-    Chance,
+    DrawContext,
     Effect,
     Layer,
     Skipped,
     Traits,
-    undone_if_it_fails,
+    rolled_back_on_failure,
 )
 from harness.nemesis.system import System
 from harness.targets import HasLog, Target
@@ -44,7 +44,7 @@ class Wipe:
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS, capability=LOG)
 
-    def draw(self, chance: Chance, system: System[CanKill, HasLog]) -> Arguments:
+    def draw(self, chance: DrawContext, system: System[CanKill, HasLog]) -> Arguments:
         return {"number": chance.rng.randint(1, len(system.azs))}
 
     async def inject(self, system: System[CanKill, HasLog], arguments: Arguments) -> Wiped:
@@ -54,7 +54,7 @@ class Wipe:
             raise Skipped("no process of the log may be lost now")
         process = able[(arguments["number"] - 1) % len(able)]
         wiped = Wiped(system, process)
-        async with undone_if_it_fails(wiped):
+        async with rolled_back_on_failure(wiped):
             system.down.add(process)
             system.wiped.add(process)
             await system.env.kill(process)

@@ -37,8 +37,8 @@ NANOS = 1_000_000_000
 START_NS = 1000 * NANOS
 COLLECT_EVERY_NS = NANOS // 2
 # Limits of the livelock checks: steps in one instant, and time without a callback of the harness.
-STEPS_AN_INSTANT = 1_000_000
-SILENCE_NS = 3600 * NANOS
+STEPS_PER_INSTANT_MAX = 1_000_000
+LIVELOCK_NS = 3600 * NANOS
 _MASK = (1 << 62) - 1
 _TIMER_S_MAX = 1e9
 _ASYNCIO = os.path.dirname(asyncio.__file__)
@@ -246,7 +246,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             else:
                 what[0](*what[1])
             self._count_step()
-            if self.now_ns - self._heard_ns > SILENCE_NS:
+            if self.now_ns - self._heard_ns > LIVELOCK_NS:
                 self._check_silence()
 
     def _check_silence(self) -> None:
@@ -256,16 +256,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if type(what[0]) is TimerHandle and what[1] is None and not what[0].cancelled():
                 return
         raise Livelock(
-            f"nothing reached the harness for {SILENCE_NS // NANOS} s of simulated time"
+            f"nothing reached the harness for {LIVELOCK_NS // NANOS} s of simulated time"
             + self.tasks_by_process()
         )
 
     def _count_step(self) -> None:
         self._steps += 1
-        if self._steps > STEPS_AN_INSTANT:
+        if self._steps > STEPS_PER_INSTANT_MAX:
             raise Livelock(
                 f"time stands still at {(self.now_ns - START_NS) / 1e9:.9f} s: "
-                f"{STEPS_AN_INSTANT} steps in one instant{self.tasks_by_process()}"
+                f"{STEPS_PER_INSTANT_MAX} steps in one instant{self.tasks_by_process()}"
             )
 
     def _run_once(self) -> None:

@@ -40,7 +40,7 @@ class Hosts(Protocol):
 
     def ip(self, name: str) -> str: ...
 
-    def named(self, host: str, port: int) -> str:
+    def process_at(self, host: str, port: int) -> str:
         """Return the name of the process at a host, given by name or IP address, and a port."""
         ...
 
@@ -138,7 +138,7 @@ class SimulatedNetwork:
         sink, _, source = host.partition("@")
         process = PROCESS.get()
         if process is not None:
-            source, sink = process.name, self.hosts.named(host, port)
+            source, sink = process.name, self.hosts.process_at(host, port)
         elif not source:
             raise _unknown(host)
         self.hosts.ip(sink)
@@ -227,7 +227,9 @@ class SimulatedNetwork:
 
     def _acknowledged(self, end: Transport) -> None:
         if not end.gone:
-            self.loop.deliver(end.process, Handle(end.go_on_writing, (), self.loop, end.context))
+            self.loop.deliver(
+                end.process, Handle(end.resume_writing_data, (), self.loop, end.context)
+            )
 
     # --- time-outs
 
@@ -339,7 +341,7 @@ class SimulatedNetwork:
         for number in sorted(process.connections):
             end = process.connections[number]
             process.holds.append(end)
-            end.die()
+            end.mark_dead()
             if silent:
                 self.forget_held(end)
                 continue
@@ -371,7 +373,7 @@ class SimulatedNetwork:
     def tear_down(self) -> None:
         """Mark all connections as closed, after the run."""
         for end in self._open.values():
-            end.die()
+            end.mark_dead()
 
     def _ends(self) -> list[Transport]:
         """Return the ends that are open, have an open peer or hold segments, in order of creation;

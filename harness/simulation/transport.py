@@ -236,7 +236,7 @@ class Transport(asyncio.Transport):
         while self.acks and self.acks[0][0] <= now:
             self._inflight -= self.acks.popleft()[1]
 
-    def go_on_writing(self) -> None:
+    def resume_writing_data(self) -> None:
         """Resume the protocol's writing if enough was acknowledged; runs in the owner's context."""
         self.settle_acks()
         if self._writing_paused and not self._closing and self._inflight <= self._low:
@@ -275,7 +275,7 @@ class Transport(asyncio.Transport):
                 Handle(self.protocol.connection_lost, (error,), loop, self.context),
             )
 
-    def die(self) -> None:
+    def mark_dead(self) -> None:
         """Mark this end closed without calling its protocol, because its process is dead."""
         self._closing = True
         self.gone = True

@@ -152,7 +152,7 @@ class World:
         process = None if machine is None else machine.processes.get(name)
         return None if process is None else process.listeners.get(port)
 
-    def named(self, host: str, port: int) -> str:
+    def process_at(self, host: str, port: int) -> str:
         """Return the name of the process at a host and port; `host`: its name or IP address."""
         if host in self.places:
             return host

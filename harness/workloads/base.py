@@ -95,7 +95,7 @@ class Prepared(Protocol):
 
 
 @dataclass(frozen=True)
-class Stage:
+class ScriptContext:
     """The objects that a script acts on. `now`: returns nanoseconds since it began."""
 
     env: Environment
@@ -108,12 +108,12 @@ class Stage:
 class Scripted(Protocol):
     """A workload that is a script: every step is fixed, including the faults."""
 
-    async def play(self, stage: Stage) -> None:
+    async def play(self, stage: ScriptContext) -> None:
         """Run the script. Raises `EnvironmentFailed` if it can't be completed."""
         ...
 
 
-class Demoted:
+class AnsweredByReplica:
     """Counts operations that were routed to the primary but answered by a replica.
 
     They come from the harness' own routing, so they are measured and not blamed on the server.

@@ -30,7 +30,7 @@ from harness.history.operations import Op
 from harness.registry import load
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    Demoted,
+    AnsweredByReplica,
     WorkloadOptions,
     in_groups,
     log_claims,
@@ -127,7 +127,7 @@ class CommandsWorkload:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(self._model),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -11,7 +11,7 @@ from harness.clients import Form, RedisConnection, with_role
 from harness.generators import Generator, Repeat
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 25
 COUNTERS = 4
@@ -49,7 +49,7 @@ class Counter:
     def claims(self) -> dict[str, Checker]:
         return {
             "counter": CounterAccounting(),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -13,7 +13,7 @@ from harness.clients import Form, RedisConnection
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 LOCKS = 20
@@ -90,7 +90,7 @@ class Lock:
     def claims(self) -> dict[str, Checker]:
         return {
             "fencing": FencingTokens(),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -13,7 +13,7 @@ from harness.clients import Form, RedisConnection, with_role
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 
 ELEMENTS_A_KEY = 200  # so that a final read fits into a line of the history
 POPS_PERCENT = 50
@@ -60,7 +60,7 @@ class Queue:
     def claims(self) -> dict[str, Checker]:
         return {
             "queue": QueueAccounting(),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -21,7 +21,7 @@ from harness.history.operations import Op
 from harness.models.register import CasRegister
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    Demoted,
+    AnsweredByReplica,
     WorkloadOptions,
     final_reads,
     in_groups,
@@ -95,7 +95,7 @@ class Register:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(CasRegister()),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.claims.replicas import Converged, GrowingPrefixes, LostReads, Staleness
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
@@ -20,7 +20,7 @@ from harness.generators import NANOS, PENDING, Context, Generator, Later, Step, 
 from harness.history.operations import Op
 from harness.models.list_append import ListAppend
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 
 APPENDS_A_KEY = 200
 READS_PERCENT = 67
@@ -121,9 +121,9 @@ class ReplicaReads:
             "linearizable": Linearizable(ListAppend()),
             "converged": Converged(self._options.nodes),
             "replica-prefixes": GrowingPrefixes(judged=promised),
-            "seen-then-gone": SeenThenGone(),
+            "seen-then-gone": LostReads(),
             "staleness": Staleness(),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -18,7 +18,7 @@ from harness.generators import (
 )
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 20
 ELEMENTS_A_KEY = 256  # so that a read of a whole key fits into a line of the history
@@ -62,7 +62,7 @@ class Set:
     def claims(self) -> dict[str, Checker]:
         return {
             "set": SetAccounting(),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

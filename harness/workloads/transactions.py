@@ -24,7 +24,7 @@ from harness.history.operations import Op
 from harness.models.multi_register import MultiRegister
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    Demoted,
+    AnsweredByReplica,
     WorkloadOptions,
     in_groups,
     log_claims,
@@ -95,7 +95,7 @@ class TransactionsWorkload:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(MultiRegister(KEYS)),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.ttl import AbsentForEver
+from harness.checkers.claims.ttl import NeverReappears
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, with_role
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 READS_PERCENT = 80
@@ -61,8 +61,8 @@ class Ttl:
 
     def claims(self) -> dict[str, Checker]:
         return {
-            "absent-for-ever": AbsentForEver(),
-            "demoted": Demoted(),
+            "absent-for-ever": NeverReappears(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

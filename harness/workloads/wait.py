@@ -21,7 +21,7 @@ from harness.generators import NANOS, AnyOf, Context, Generator, On, Step, invoc
 from harness.history.operations import Op
 from harness.models.register import Register as RegisterModel
 from harness.targets import Disturbance
-from harness.workloads.base import Demoted, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
 from harness.workloads.register import number
 
 REPLICAS = 1
@@ -93,7 +93,7 @@ class Wait:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(RegisterModel(), of_reads=True),
-            "demoted": Demoted(),
+            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 

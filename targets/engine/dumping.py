@@ -30,7 +30,7 @@ def _restore(call: Call, cmd: Command) -> Any:
     if not rdb.is_dump(cmd[3]):
         raise Error("ERR DUMP payload version or checksum are wrong")
     try:
-        value = rdb.restored(cmd[3])
+        value = rdb.parse_dump(cmd[3])
     except rdb.Malformed:
         raise Error("ERR Bad data format") from None
     words = cmd

@@ -8,7 +8,7 @@ from typing import Any
 from targets.engine.execution import Call, Commands
 from targets.engine.parsing import INT64, NOT_A_FLOAT, integer
 from targets.engine.resp import OK, BadSyntax, Command, Error, Map, Pairs
-from targets.engine.strings import exact, increased
+from targets.engine.strings import add_long_double, parse_long_double
 from targets.engine.table import ONE
 from targets.engine.values import Hash
 
@@ -121,9 +121,11 @@ def _hincrby(call: Call, cmd: Command) -> Any:
 
 @COMMANDS.command("HINCRBYFLOAT", 4, "write denyoom fast", ONE)
 def _hincrbyfloat(call: Call, cmd: Command) -> Any:
-    by = exact(cmd[3], NOT_A_FLOAT)
+    by = parse_long_double(cmd[3], NOT_A_FLOAT)
     value = _of(call, cmd[1])
-    after = increased(exact(value.get(cmd[2], b"0"), "ERR hash value is not a float"), by)
+    after = add_long_double(
+        parse_long_double(value.get(cmd[2], b"0"), "ERR hash value is not a float"), by
+    )
     value[cmd[2]] = after
     call.put(cmd[1], value)
     call.instead((b"HSET", cmd[1], cmd[2], after))
@@ -134,7 +136,7 @@ def _hincrbyfloat(call: Call, cmd: Command) -> Any:
 def _hrandfield(call: Call, cmd: Command) -> Any:
     count, with_values = random_count(cmd, b"WITHVALUES")
     value = _of(call, cmd[1])
-    fields = drawn(call, list(value), 1 if count is None else count)
+    fields = random_members(call, list(value), 1 if count is None else count)
     if count is None:
         return fields[0] if fields else None
     return Pairs((f, value[f]) for f in fields) if with_values else fields
@@ -154,7 +156,7 @@ def random_count(cmd: Command, option: bytes) -> tuple[int | None, bool]:
     return count, len(cmd) == 4
 
 
-def drawn(call: Call, members: Sequence[bytes], count: int) -> list[bytes]:
+def random_members(call: Call, members: Sequence[bytes], count: int) -> list[bytes]:
     """Return random members: up to `count` distinct ones, or if negative -count with repetition."""
     if not members:
         return []

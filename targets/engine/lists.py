@@ -294,7 +294,7 @@ def count_option(words: Sequence[bytes]) -> int:
     return count
 
 
-def numbered(cmd: Command, index: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+def split_numkeys(cmd: Command, index: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Return (keys, words after them) of a command whose number of keys is at an index."""
     count = integer(cmd[index], "ERR numkeys should be greater than 0")
     if count <= 0:
@@ -306,7 +306,7 @@ def numbered(cmd: Command, index: int) -> tuple[Sequence[bytes], Sequence[bytes]
 
 @COMMANDS.command("LMPOP", -4, "write", movable=counted_keys(1))
 def _lmpop(call: Call, cmd: Command) -> Any:
-    keys, words = numbered(cmd, 1)
+    keys, words = split_numkeys(cmd, 1)
     left = side(words[0])
     popped = _pop_any(call, keys, count_option(words[1:]), left=left)
     return NIL_ARRAY if popped is None else popped
@@ -324,7 +324,7 @@ def wait_ms(word: bytes) -> int:
     return ms
 
 
-def blocked(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
+def block_or_nil(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
     """Return `Blocked` if the call may block, else `nil`."""
     return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.context.may_block else nil
 
@@ -338,7 +338,7 @@ def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:
             popped = _taken(call, key, value, 1, left=left)
             call.instead((b"LPOP" if left else b"RPOP", key))
             return [key, popped[0]]
-    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY)
+    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY)
 
 
 @COMMANDS.command("BLPOP", -3, "write noscript blocking", (1, -2, 1))
@@ -357,7 +357,7 @@ def _blmove(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[5])
     moved = _move(call, cmd[1], cmd[2], from_left, to_left)
     if moved is None:
-        return blocked(call, cmd, cmd[1:2], timeout_ms, None)
+        return block_or_nil(call, cmd, cmd[1:2], timeout_ms, None)
     call.instead((b"LMOVE", *cmd[1:5]))
     return moved
 
@@ -367,15 +367,15 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[3])
     moved = _move(call, cmd[1], cmd[2], False, True)
     if moved is None:
-        return blocked(call, cmd, cmd[1:2], timeout_ms, None)
+        return block_or_nil(call, cmd, cmd[1:2], timeout_ms, None)
     call.instead((b"RPOPLPUSH", *cmd[1:3]))
     return moved
 
 
 @COMMANDS.command("BLMPOP", -5, "write blocking", movable=counted_keys(2))
 def _blmpop(call: Call, cmd: Command) -> Any:
-    keys, words = numbered(cmd, 2)
+    keys, words = split_numkeys(cmd, 2)
     left, count = side(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])  # parsed last, as in Redis
     popped = _pop_any(call, keys, count, left=left)
-    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped

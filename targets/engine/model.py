@@ -14,7 +14,7 @@ from targets.engine import rdb
 from targets.engine.commands import COMMANDS
 from targets.engine.execution import Call
 from targets.engine.protocol import Context
-from targets.engine.resp import BadSyntax, Error, plain
+from targets.engine.resp import BadSyntax, Error, to_resp2
 from targets.engine.state import State
 from targets.engine.syntax import RANDOM, UNORDERED
 from targets.engine.table import find
@@ -72,7 +72,7 @@ class CommandModel:
         entry = find(COMMANDS, command)
         keys = frozenset(() if entry is None else entry.keys_of(command))
         thawed = _thawed(item for item in state if item[0] in keys)
-        reply = reply_of(words, plain(self._executed(thawed, command)))
+        reply = reply_of(words, to_resp2(self._executed(thawed, command)))
         if known and reply != seen:
             return INCONSISTENT
         if entry is None or not entry.write:
@@ -175,6 +175,6 @@ def _thawed_value(frozen: Any) -> Value:
         for score, member in content:
             made.set(member, score)
         return made
-    stream = rdb.restored(content)
+    stream = rdb.parse_dump(content)
     assert isinstance(stream, Stream)
     return stream

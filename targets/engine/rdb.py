@@ -432,7 +432,7 @@ def is_dump(payload: bytes) -> bool:
     return int.from_bytes(payload[-8:], "little") == crc64(payload[:-8])
 
 
-def restored(payload: bytes) -> Value:
+def parse_dump(payload: bytes) -> Value:
     """Return the value of a payload that passed `is_dump`; raises `Malformed`."""
     source = Reader(payload[:-10])
     found = read_value(source.byte(), source)

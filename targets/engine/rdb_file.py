@@ -36,7 +36,7 @@ def body(state: State) -> Iterator[bytes]:
     yield bytes(made)
 
 
-def whole(body: bytes, auxiliary: Mapping[bytes, bytes]) -> bytes:
+def assemble(body: bytes, auxiliary: Mapping[bytes, bytes]) -> bytes:
     """Return a file made of auxiliary fields, of which Redis skips unknown ones, and a body."""
     head = bytearray(_MAGIC + b"%04d" % rdb.VERSION)
     for name, text in auxiliary.items():
@@ -47,7 +47,7 @@ def whole(body: bytes, auxiliary: Mapping[bytes, bytes]) -> bytes:
 
 def write(state: State, auxiliary: Mapping[bytes, bytes]) -> bytes:
     """Return a state as the bytes of a file."""
-    return whole(b"".join(body(state)), auxiliary)
+    return assemble(b"".join(body(state)), auxiliary)
 
 
 class Loader:

@@ -11,8 +11,8 @@ ARGUMENTS_MAX = 2**31 - 1
 BULK_BYTES_MAX = 512 * 1024 * 1024
 INLINE_BYTES_MAX = 64 * 1024
 # Limits for clients that have not authenticated.
-STRANGER_ARGUMENTS_MAX = 10
-STRANGER_BULK_BYTES_MAX = 16 * 1024
+UNAUTHENTICATED_ARGUMENTS_MAX = 10
+UNAUTHENTICATED_BULK_BYTES_MAX = 16 * 1024
 
 
 class Simple(bytes):
@@ -164,7 +164,7 @@ def number_text(number: float) -> bytes:
     return b"%.17g" % number
 
 
-def plain(reply: Any) -> Any:
+def to_resp2(reply: Any) -> Any:
     """Convert a reply to its RESP2 form: None, int, bytes, `Simple`, `Error` or lists of these."""
     kind = type(reply)
     if kind is Double:
@@ -174,11 +174,11 @@ def plain(reply: Any) -> Any:
     if kind is NilArray:
         return None
     if kind is ByName:
-        return [[plain(name), plain(each)] for name, each in reply]
+        return [[to_resp2(name), to_resp2(each)] for name, each in reply]
     if kind in (Map, Pairs):
-        return [plain(each) for pair in reply for each in pair]
+        return [to_resp2(each) for pair in reply for each in pair]
     if kind in (list, Members, Push):
-        return [plain(each) for each in reply]
+        return [to_resp2(each) for each in reply]
     return reply
 
 
@@ -196,7 +196,7 @@ class _NotResp(Exception):
     """The input is not valid RESP."""
 
 
-class Requests:
+class RequestParser:
     """Splits a stream of bytes into commands, incrementally. `error`: the protocol error, as Redis
     words it, after which no command is parsed; None before. `trusted`: whether the client has
     authenticated; until then requests are limited in size. Nothing is parsed twice."""
@@ -235,7 +235,7 @@ class Requests:
         del self._buffer[:position]
         return commands
 
-    def left(self) -> int:
+    def buffered_bytes(self) -> int:
         """Return how many bytes of an incomplete command are buffered."""
         return len(self._buffer) + self._word_bytes
 
@@ -271,12 +271,12 @@ class Requests:
             if line[:1] != b"$":
                 got = line[:1].decode("latin-1").replace("\r", " ")
                 raise _NotResp(f"expected '$', got '{got}'")
-            most = BULK_BYTES_MAX if self.trusted else STRANGER_BULK_BYTES_MAX
+            most = BULK_BYTES_MAX if self.trusted else UNAUTHENTICATED_BULK_BYTES_MAX
             what = "bulk" if self.trusted else "unauthenticated bulk"
             self._length = _length(line, most, what)
         elif line[:1] == b"*":
             if not self.trusted and _length(line, ARGUMENTS_MAX, "multibulk") > (
-                STRANGER_ARGUMENTS_MAX
+                UNAUTHENTICATED_ARGUMENTS_MAX
             ):
                 raise _NotResp("unauthenticated multibulk length")
             self._wanted = _length(line, ARGUMENTS_MAX, "multibulk")

@@ -17,7 +17,7 @@ from lupa import lua51
 from targets.engine.execution import Call
 from targets.engine.lua_libraries import Tables, libraries
 from targets.engine.parsing import INT64
-from targets.engine.resp import Error, Simple, plain
+from targets.engine.resp import Error, Simple, to_resp2
 
 INSTRUCTIONS_MAX = 10_000_000
 MEMORY_BYTES_MAX = 256 << 20  # of the interpreter, for all scripts
@@ -246,7 +246,7 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
             command = tuple(_word(w) for w in words)
             if not command:
                 raise Error("ERR Please specify at least one argument for this redis lib call")
-            return _to_lua(lua, plain(call.run(command)))
+            return _to_lua(lua, to_resp2(call.run(command)))
         except Error as e:
             return _to_lua(lua, e)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from targets.engine.execution import Call, Commands
-from targets.engine.hashes import drawn
+from targets.engine.hashes import random_members
 from targets.engine.lists import NOT_POSITIVE
 from targets.engine.parsing import INT64, integer
 from targets.engine.resp import BadSyntax, Command, Error, Members
@@ -62,7 +62,7 @@ def _spop(call: Call, cmd: Command) -> Any:
     if count == 0:
         return Members()
     everything = count is not None and count >= len(value)
-    members = drawn(call, list(value), 1 if count is None else count)
+    members = random_members(call, list(value), 1 if count is None else count)
     _remove(call, key, value, members)
     if everything:
         call.instead((b"DEL", key))
@@ -80,7 +80,7 @@ def _srandmember(call: Call, cmd: Command) -> Any:
     count = integer(cmd[2]) if len(cmd) == 3 else None
     if count == -INT64:
         raise Error("ERR value is out of range")
-    members = drawn(call, list(_of(call, cmd[1])), 1 if count is None else count)
+    members = random_members(call, list(_of(call, cmd[1])), 1 if count is None else count)
     if count is None:
         return members[0] if members else None
     return members

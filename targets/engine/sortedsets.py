@@ -7,8 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from targets.engine.execution import Call, Commands
-from targets.engine.hashes import drawn, random_count
-from targets.engine.lists import NOT_POSITIVE, blocked, count_option, numbered, span, wait_ms
+from targets.engine.hashes import random_count, random_members
+from targets.engine.lists import (
+    NOT_POSITIVE,
+    block_or_nil,
+    count_option,
+    span,
+    split_numkeys,
+    wait_ms,
+)
 from targets.engine.parsing import floating, integer
 from targets.engine.resp import NIL_ARRAY, BadSyntax, Command, Double, Error, Pairs
 from targets.engine.table import ONE, counted_keys
@@ -440,7 +447,7 @@ def _bzpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
             ((score, member),) = _popped(call, key, value, 1, lowest=lowest)
             call.instead((b"ZPOPMIN" if lowest else b"ZPOPMAX", key))
             return [key, member, Double(score)]
-    return blocked(call, cmd, cmd[1:-1], timeout_ms, NIL_ARRAY)
+    return block_or_nil(call, cmd, cmd[1:-1], timeout_ms, NIL_ARRAY)
 
 
 @COMMANDS.command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
@@ -472,7 +479,7 @@ def _zmpop_of(call: Call, keys: Sequence[bytes], end: bytes, count: int) -> Any:
 
 @COMMANDS.command("ZMPOP", -4, "write", movable=counted_keys(1))
 def _zmpop(call: Call, cmd: Command) -> Any:
-    keys, words = numbered(cmd, 1)
+    keys, words = split_numkeys(cmd, 1)
     end = _end(words[0])
     popped = _zmpop_of(call, keys, end, count_option(words[1:]))
     return NIL_ARRAY if popped is None else popped
@@ -480,18 +487,18 @@ def _zmpop(call: Call, cmd: Command) -> Any:
 
 @COMMANDS.command("BZMPOP", -5, "write blocking", movable=counted_keys(2))
 def _bzmpop(call: Call, cmd: Command) -> Any:
-    keys, words = numbered(cmd, 2)
+    keys, words = split_numkeys(cmd, 2)
     end, count = _end(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])
     popped = _zmpop_of(call, keys, end, count)
-    return blocked(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
 
 
 @COMMANDS.command("ZRANDMEMBER", -2, "readonly", ONE)
 def _zrandmember(call: Call, cmd: Command) -> Any:
     count, with_scores = random_count(cmd, b"WITHSCORES")
     value = _of(call, cmd[1])
-    members = drawn(call, [m for _, m in value.order], 1 if count is None else count)
+    members = random_members(call, [m for _, m in value.order], 1 if count is None else count)
     if count is None:
         return members[0] if members else None
     if with_scores:

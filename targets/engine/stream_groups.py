@@ -19,9 +19,9 @@ from targets.engine.streams import (
 from targets.engine.table import ONE
 from targets.engine.values import (
     COUNT_MAX,
+    ENTRIES_READ_UNKNOWN,
     FIRST_ID,
     LAST_ID,
-    UNKNOWN,
     Group,
     Pending,
     Stream,
@@ -59,29 +59,31 @@ def entries_up_to(stream: Stream, entry_id: StreamId) -> int:
     if entry_id == stream.last_id:
         return stream.added
     if entry_id > stream.last_id:
-        return UNKNOWN
+        return ENTRIES_READ_UNKNOWN
     if stream.max_deleted == FIRST_ID or stream.max_deleted < stream.first_id:
         if entry_id < stream.first_id:
             return stream.added - len(stream)
         if entry_id == stream.first_id:
             return stream.added - len(stream) + 1
-    return UNKNOWN
+    return ENTRIES_READ_UNKNOWN
 
 
 def lag(stream: Stream, group: Group) -> int | None:
     """Return how many entries a group has yet to read, or None if that is unknown."""
     if not stream.added:
         return 0
-    if group.read != UNKNOWN and not has_tombstones(stream, group.last_id):
+    if group.read != ENTRIES_READ_UNKNOWN and not has_tombstones(stream, group.last_id):
         return stream.added - group.read
     read = entries_up_to(stream, group.last_id)
-    return None if read == UNKNOWN else stream.added - read
+    return None if read == ENTRIES_READ_UNKNOWN else stream.added - read
 
 
 # --- effects
 
 
-def claimed(key: bytes, name: bytes, group: Group, entry_id: bytes, pending: Pending) -> Command:
+def xclaim_effect(
+    key: bytes, name: bytes, group: Group, entry_id: bytes, pending: Pending
+) -> Command:
     """Return the effect of a delivery: an XCLAIM."""
     return (
         b"XCLAIM", key, name, pending.consumer, b"0", entry_id, b"TIME", b"%d" % pending.time_ms,
@@ -90,14 +92,14 @@ def claimed(key: bytes, name: bytes, group: Group, entry_id: bytes, pending: Pen
     )  # fmt: skip
 
 
-def moved_to(key: bytes, name: bytes, group: Group) -> Command:
+def setid_effect(key: bytes, name: bytes, group: Group) -> Command:
     """Return the effect of a group's new position: an XGROUP SETID."""
     return (
         b"XGROUP", b"SETID", key, name, id_text(group.last_id), b"ENTRIESREAD", b"%d" % group.read,
     )  # fmt: skip
 
 
-def seen(call: Call, group: Group, consumer: bytes) -> bool:
+def mark_seen(call: Call, group: Group, consumer: bytes) -> bool:
     """Record that a consumer was seen; return whether it is new. Effects are applied at a negative
     time, which does not change when a known consumer was last seen."""
     new = consumer not in group.consumers
@@ -125,14 +127,14 @@ def _group(call: Call, cmd: Command, *, needed: bool) -> tuple[Stream, Group | N
 def _group_options(cmd: Command, *, make: bool) -> tuple[bool, int]:
     """Return (whether MKSTREAM is given, ENTRIESREAD or UNKNOWN)."""
     words = list(cmd[5:])
-    create, read = False, UNKNOWN
+    create, read = False, ENTRIES_READ_UNKNOWN
     while words:
         word = words.pop(0).upper()
         if make and word == b"MKSTREAM":
             create = True
         elif word == b"ENTRIESREAD" and words:
             read = integer(words.pop(0))
-            if read < UNKNOWN:
+            if read < ENTRIES_READ_UNKNOWN:
                 raise Error("ERR value for ENTRIESREAD must be positive or -1")
         else:
             raise Error(
@@ -187,7 +189,7 @@ def _createconsumer(call: Call, cmd: Command) -> Any:
     assert group is not None
     if cmd[4] in group.consumers:
         return 0
-    seen(call, group, cmd[4])
+    mark_seen(call, group, cmd[4])
     call.touch(cmd[2])
     return 1
 
@@ -300,14 +302,14 @@ def _xclaim(call: Call, cmd: Command) -> Any:
         pending = group.pending.get(entry_id)
         if entry_id not in stream.entries:
             if pending is not None:
-                effects.append(claimed(key, name, group, word, pending))
+                effects.append(xclaim_effect(key, name, group, word, pending))
                 del group.pending[entry_id]
             continue
         if pending is None and not o.force:
             continue
         if pending is not None and idle_ms and call.time_ms - pending.time_ms < idle_ms:
             continue
-        seen(call, group, consumer)
+        mark_seen(call, group, consumer)
         if call.time_ms < 0:  # an effect: the primary's time
             group.consumers[consumer] = o.time_ms
         if pending is None:
@@ -320,9 +322,9 @@ def _xclaim(call: Call, cmd: Command) -> Any:
         replies.append(
             id_text(entry_id) if o.just_id else entry(entry_id, stream.entries[entry_id])
         )
-        effects.append(claimed(key, name, group, word, pending))
+        effects.append(xclaim_effect(key, name, group, word, pending))
     if not effects and moved:
-        effects.append(moved_to(key, name, group))
+        effects.append(setid_effect(key, name, group))
     if effects:
         call.touch(key)
         call.instead(*effects)
@@ -355,19 +357,19 @@ def _xautoclaim(call: Call, cmd: Command) -> Any:
     for entry_id in _some(waiting, most * EXAMINED_PER_CLAIM):
         pending = group.pending[entry_id]
         if entry_id not in stream.entries:
-            effects.append(claimed(key, name, group, id_text(entry_id), pending))
+            effects.append(xclaim_effect(key, name, group, id_text(entry_id), pending))
             del group.pending[entry_id]
             deleted.append(id_text(entry_id))
         elif idle_ms and call.time_ms - pending.time_ms < idle_ms:
             continue
         else:
-            seen(call, group, consumer)
+            mark_seen(call, group, consumer)
             pending.consumer, pending.time_ms = consumer, call.time_ms
             pending.count = min(pending.count + (not just_id), COUNT_MAX)
             replies.append(
                 id_text(entry_id) if just_id else entry(entry_id, stream.entries[entry_id])
             )
-            effects.append(claimed(key, name, group, id_text(entry_id), pending))
+            effects.append(xclaim_effect(key, name, group, id_text(entry_id), pending))
         left -= 1
         if not left:
             break

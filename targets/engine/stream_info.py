@@ -10,7 +10,7 @@ from targets.engine.parsing import integer, printable
 from targets.engine.resp import Command, Error, Map
 from targets.engine.stream_groups import lag
 from targets.engine.streams import between, entry, id_text
-from targets.engine.values import FIRST_ID, LAST_ID, UNKNOWN, Group, Stream
+from targets.engine.values import ENTRIES_READ_UNKNOWN, FIRST_ID, LAST_ID, Group, Stream
 
 COMMANDS: Commands = Commands()
 
@@ -72,7 +72,7 @@ def _full_group(stream: Stream, name: bytes, group: Group, most: int) -> Map:
     return Map([
         (b"name", name),
         (b"last-delivered-id", id_text(group.last_id)),
-        (b"entries-read", None if group.read == UNKNOWN else group.read),
+        (b"entries-read", None if group.read == ENTRIES_READ_UNKNOWN else group.read),
         (b"lag", lag(stream, group)),
         (b"pel-count", len(pending)),
         (b"pending", pending[: most or None]),
@@ -101,7 +101,7 @@ def _xinfo_groups(call: Call, cmd: Command) -> Any:
             (b"consumers", len(group.consumers)),
             (b"pending", len(group.pending)),
             (b"last-delivered-id", id_text(group.last_id)),
-            (b"entries-read", None if group.read == UNKNOWN else group.read),
+            (b"entries-read", None if group.read == ENTRIES_READ_UNKNOWN else group.read),
             (b"lag", lag(stream, group)),
         ])
         for name, group in stream.groups.items()

@@ -9,9 +9,23 @@ from targets.engine.execution import Call, Commands
 from targets.engine.parsing import integer, printable
 from targets.engine.protocol import Blocked
 from targets.engine.resp import NIL_ARRAY, BadSyntax, ByName, Command, Error
-from targets.engine.stream_groups import claimed, entries_up_to, has_tombstones, moved_to, seen
+from targets.engine.stream_groups import (
+    entries_up_to,
+    has_tombstones,
+    mark_seen,
+    setid_effect,
+    xclaim_effect,
+)
 from targets.engine.streams import after, between, entry, id_text, stream_id
-from targets.engine.values import COUNT_MAX, FIRST_ID, LAST_ID, UNKNOWN, Pending, Stream, StreamId
+from targets.engine.values import (
+    COUNT_MAX,
+    ENTRIES_READ_UNKNOWN,
+    FIRST_ID,
+    LAST_ID,
+    Pending,
+    Stream,
+    StreamId,
+)
 
 COMMANDS: Commands = Commands()
 
@@ -155,7 +169,7 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
         group = stream.groups[name]
         if start is None and stream.top_id <= group.last_id:
             continue
-        new = seen(call, group, consumer)
+        new = mark_seen(call, group, consumer)
         if start is None:
             found, made = _deliver(call, key, stream, o)
         else:
@@ -184,15 +198,15 @@ def _deliver(
     effects: list[Command] = []
     found = between(stream, first, LAST_ID, o.most)
     for entry_id in found:
-        if group.read != UNKNOWN and not has_tombstones(stream, entry_id):
+        if group.read != ENTRIES_READ_UNKNOWN and not has_tombstones(stream, entry_id):
             group.read = min(group.read + 1, COUNT_MAX)
         elif stream.added:
             group.read = entries_up_to(stream, entry_id)
         group.last_id = entry_id
         if o.acknowledge:
             pending = group.pending[entry_id] = Pending(consumer, call.time_ms, 1)
-            effects.append(claimed(key, name, group, id_text(entry_id), pending))
-    effects.append(moved_to(key, name, group))
+            effects.append(xclaim_effect(key, name, group, id_text(entry_id), pending))
+    effects.append(setid_effect(key, name, group))
     return [entry(entry_id, stream.entries[entry_id]) for entry_id in found], effects
 
 
@@ -217,7 +231,7 @@ def _again(
             found.append(entry(entry_id, fields))
             pending.time_ms = call.time_ms
             pending.count = min(pending.count + 1, COUNT_MAX)
-            effects.append(claimed(key, name, group, id_text(entry_id), pending))
+            effects.append(xclaim_effect(key, name, group, id_text(entry_id), pending))
         if len(found) == o.most:
             break
     return found, effects

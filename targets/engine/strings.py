@@ -283,14 +283,14 @@ def _decrby(call: Call, cmd: Command) -> Any:
 @COMMANDS.command("INCRBYFLOAT", 3, "write denyoom fast", ONE)
 def _incrbyfloat(call: Call, cmd: Command) -> Any:
     before = call.look(cmd[1], bytes)
-    number = exact(b"0" if before is None else before, NOT_A_FLOAT)
-    after = increased(number, exact(cmd[2], NOT_A_FLOAT))
+    number = parse_long_double(b"0" if before is None else before, NOT_A_FLOAT)
+    after = add_long_double(number, parse_long_double(cmd[2], NOT_A_FLOAT))
     call.put(cmd[1], after)
     call.instead((b"SET", cmd[1], after, b"KEEPTTL"))
     return after
 
 
-def increased(number: Fraction, by: Fraction) -> bytes:
+def add_long_double(number: Fraction, by: Fraction) -> bytes:
     """Return the sum of two numbers, rounded to an 80-bit float and formatted as Redis does."""
     scaled = _extended(number + by) * 10**17
     whole = round(scaled)  # half to even, as printf does
@@ -309,7 +309,7 @@ def _digits(number: int) -> str:
     return "".join([str(number), *reversed(parts)])
 
 
-def exact(word: bytes, error: str) -> Fraction:
+def parse_long_double(word: bytes, error: str) -> Fraction:
     """Parse an 80-bit float into a Fraction. Raises `Error` with the text `error` if malformed or
     out of range, and with another text for infinity."""
     text = word.decode("latin-1").lower()

@@ -62,7 +62,7 @@ StreamId = tuple[int, int]  # (milliseconds since 1970, sequence number)
 FIRST_ID: Final[StreamId] = (0, 0)
 LAST_ID: Final[StreamId] = (2**64 - 1, 2**64 - 1)
 COUNT_MAX: Final = 2**63 - 1  # of all counters: effects carry signed 64-bit integers
-UNKNOWN: Final = -1  # the number of entries that a group has read is not known
+ENTRIES_READ_UNKNOWN: Final = -1  # the number of entries that a group has read is not known
 
 
 class Pending:

@@ -16,7 +16,7 @@ from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.context import NodeContext, Usage
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.processes import Parts
-from targets.memorydb_py.snapshots.objects import Directory, Objects
+from targets.memorydb_py.snapshots.objects import Directory, ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 
@@ -88,7 +88,7 @@ def main(parts: Parts | None = None) -> None:
 
 
 async def _snapshotter(
-    parts: Parts, host: Host, azs: list[str], objects: Objects, every: int, settings: Settings
+    parts: Parts, host: Host, azs: list[str], objects: ObjectStore, every: int, settings: Settings
 ) -> None:
     wanted = SnapshotSettings(every=every, version=settings.engine_version)
     await serve_snapshotter(host, parts.log(host, azs), objects, wanted)

@@ -25,7 +25,7 @@ from targets.memorydb_py.node.commands.information import VERSION
 from targets.memorydb_py.node.context import NodeContext
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.processes import Parts
-from targets.memorydb_py.snapshots.objects import Directory, Objects, Shared
+from targets.memorydb_py.snapshots.objects import Directory, MemoryStore, ObjectStore
 from targets.memorydb_py.snapshots.snapshot import positions, read, restore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
@@ -84,7 +84,7 @@ class MemoryDB:
         self._given = given
         for i, az in enumerate(self.azs):
             env.declare(az, f"n{i + 1}")
-        self._objects: Objects | None = None
+        self._objects: ObjectStore | None = None
         if self._every:
             env.declare(SNAPSHOTTER, "n1")
         self._copies = self.copies()
@@ -180,7 +180,7 @@ class MemoryDB:
 
     async def start(self) -> None:
         if self._every:
-            self._objects = Shared() if self.env.simulated else Directory(Path(self._store()))
+            self._objects = MemoryStore() if self.env.simulated else Directory(Path(self._store()))
         for process in (*self.azs, *self.env.nodes, *([SNAPSHOTTER] if self._every else [])):
             await self.env.start(self.spec(process))
         if self._every:

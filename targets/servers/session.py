@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
-from targets.engine.resp import Command, Error, Requests, encode
+from targets.engine.resp import Command, Error, RequestParser, encode
 from targets.servers.statistics import Statistics
 
 REQUEST_BYTES_MAX = 1 << 30
@@ -71,7 +71,7 @@ class Session(asyncio.Protocol):
         self.diverted_position = 0  # what those replies have to wait for
         self._behind = 0  # bytes that arrived while it was blocked
         self._server = server
-        self._requests = Requests(trusted=trusted)
+        self._requests = RequestParser(trusted=trusted)
         self._todo: deque[Command] = deque()
         self._parked: deque[tuple[int, bytes]] = deque()
         self._busy = False
@@ -93,7 +93,7 @@ class Session(asyncio.Protocol):
         if self.closing:
             return
         self._server.statistics.input_bytes += len(data)
-        size = len(data) + self._requests.left()
+        size = len(data) + self._requests.buffered_bytes()
         if size > self.largest:
             self.largest = size
         self._todo += self._requests.feed(data)
@@ -105,7 +105,7 @@ class Session(asyncio.Protocol):
         if self._requests.error is not None:
             self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
             self.close()
-        elif self._requests.left() > REQUEST_BYTES_MAX:
+        elif self._requests.buffered_bytes() > REQUEST_BYTES_MAX:
             self.close()
 
     def _go_on(self) -> None:

@@ -24,7 +24,7 @@ from harness.environments.protocol import (
 from harness.environments.simulated import SimulatedEnvironment
 from harness.errors import EnvironmentFailed
 from harness.nemesis import catalogue
-from harness.nemesis.protocol import Chance, Injected
+from harness.nemesis.protocol import DrawContext, Injected
 from harness.nemesis.system import System
 from harness.topology import Shard, Topology
 from tests.simulation.worlds import Echo, Sink, server
@@ -77,11 +77,11 @@ def play(folder: Path, story: Any) -> None:
     env.run(main())
 
 
-def chance(strength: int = 100) -> Chance:
-    return Chance(rng=random.Random(1), strength_percent=strength)
+def chance(strength: int = 100) -> DrawContext:
+    return DrawContext(rng=random.Random(1), strength_percent=strength)
 
 
-async def inject(system: System, name: str, drawn: Chance | None = None) -> Injected:
+async def inject(system: System, name: str, drawn: DrawContext | None = None) -> Injected:
     fault = catalogue.fault(name)
     return await fault.inject(system, fault.draw(drawn or chance(), system))
 

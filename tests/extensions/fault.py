@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import Chance, Effect, Injected, Layer, System, Target, Traits
+from harness import DrawContext, Effect, Injected, Layer, System, Target, Traits
 from harness.environments.protocol import CanPartition, Environment
 from harness.nemesis import victims
 
@@ -19,11 +19,11 @@ class Reset:
     def available(self, target: Target, env: Environment) -> str | None:
         return None if isinstance(env, CanPartition) else "nothing can be reset there"
 
-    def draw(self, chance: Chance, system: System) -> dict[str, Any]:
+    def draw(self, chance: DrawContext, system: System) -> dict[str, Any]:
         return {"victim": "primary"}  # clients have nothing open to the others
 
     async def inject(self, system: System, arguments: dict[str, Any]) -> Injected:
-        node = victims.find(arguments["victim"], system)
+        node = victims.resolve(arguments["victim"], system)
         network, clients = system.env.network, system.env.client_hosts
         return Done(node, sum([await network.reset(client, node) for client in clients]))
 

@@ -18,10 +18,10 @@ from harness.history.events import FaultBegan, FaultEnded, invoked, read
 from harness.history.record import PlannedFault, TargetInfo
 from harness.nemesis import catalogue, grudges, victims
 from harness.nemesis.nemesis import Nemesis
-from harness.nemesis.protocol import Chance, Injected, Layer, Skipped
+from harness.nemesis.protocol import DrawContext, Injected, Layer, Skipped
 from harness.nemesis.schedule import planned
 from harness.nemesis.system import System
-from harness.plan import deal_hand, incompatible
+from harness.plan import incompatible, take_kinds
 from harness.topology import Shard, Topology
 from tests.support.simulator import invocations, simulate
 
@@ -257,11 +257,11 @@ def system(nodes: int = 3) -> System:
     return System(Place(nodes), WithFailover(nodes))
 
 
-def chance(seed: int = 0, *together: str) -> Chance:
-    return Chance(rng=random.Random(seed), together=faults(*together))
+def chance(seed: int = 0, *together: str) -> DrawContext:
+    return DrawContext(rng=random.Random(seed), together=faults(*together))
 
 
-async def inject(s: System, name: str, drawn: Chance | None = None, **given) -> Injected:
+async def inject(s: System, name: str, drawn: DrawContext | None = None, **given) -> Injected:
     fault = catalogue.fault(name)
     return await fault.inject(s, {**fault.draw(drawn or chance(), s), **given})
 
@@ -330,24 +330,24 @@ def test_two_faults_of_processes_take_two_nodes() -> None:
 def test_a_victim_is_found_by_the_state_of_the_moment(victim: str, found: str) -> None:
     s = system()
     s.target.leads = "n2"
-    assert victims.find(victim, s) == found
+    assert victims.resolve(victim, s) == found
 
 
 def test_a_victim_that_does_not_run_is_another_or_none() -> None:
     s = system()
     s.down.add("n1")
-    assert victims.find("primary", s) == "n2"
+    assert victims.resolve("primary", s) == "n2"
     with pytest.raises(Skipped, match="n1 is stopped already"):
-        victims.find("n1", s)
+        victims.resolve("n1", s)
     s.paused.update({"n2", "n3"})
     with pytest.raises(Skipped, match="no node is up"):
-        victims.find("primary", s)
+        victims.resolve("primary", s)
     s = system()
     s.target.leads = None
     with pytest.raises(Skipped, match="no node is known to be the primary"):
-        victims.find("primary", s)
+        victims.resolve("primary", s)
     with pytest.raises(Skipped, match="no process other than a node"):
-        victims.find("helper 1", s)
+        victims.resolve("helper 1", s)
 
 
 def start(fault: str, number: int = 0, **arguments) -> Op:
@@ -533,7 +533,7 @@ def test_nobody_is_to_take_over_while_nobody_runs(seed: int) -> None:
     deck = faults("power-all", "failover", "pause-lease", "partition")
     for i in range(20):
         shuffled = random.Random(f"{seed}/{i}").sample(deck, len(deck))
-        hand, left = deal_hand(shuffled, random.Random(i))
+        hand, left = take_kinds(shuffled, random.Random(i))
         names = {f.name for f in hand}
         assert "power-all" not in names or not names & {"failover", "pause-lease"}
         assert {*names, *(f.name for f in left)} == {f.name for f in deck}
@@ -546,7 +546,7 @@ def test_seeds_deal_different_hands() -> None:
     hands = set()
     for i in range(200):
         rng = random.Random(i)
-        hands.add(tuple(f.name for f in deal_hand(rng.sample(every, len(every)), rng)[0]))
+        hands.add(tuple(f.name for f in take_kinds(rng.sample(every, len(every)), rng)[0]))
     assert len(hands) > 10
 
 

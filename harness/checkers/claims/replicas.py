@@ -113,7 +113,7 @@ class GrowingPrefixes:
         )
 
 
-class SeenThenGone:
+class LostReads:
     """Finds values that a read of any node returned and no final read does.
 
     Always measured, never judged: such values need not be acknowledged writes.

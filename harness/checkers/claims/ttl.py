@@ -10,7 +10,7 @@ from harness.history.operations import Pair
 from harness.history.recorded import Recorded, is_primary_operation
 
 
-class AbsentForEver:
+class NeverReappears:
     """Checks `set` of a key (once, with its time to live in ms) and `read` of its value or None.
 
     An expired key must not reappear: no read returns its value after an earlier read returned None,

@@ -19,11 +19,11 @@ from harness.checkers.linearizability.entries import (
     Outcome,
     budget_of,
     entry_of,
-    moved,
+    with_indices_mapped,
 )
 from harness.checkers.linearizability.fast_paths import (
-    contained,
     container_values,
+    decide_containers,
     decide_keys,
     suited,
 )
@@ -102,10 +102,12 @@ def decide_columns(
             [[entry_of(columns, row) for row in of_key] for of_key in rows],
             model, budget, zones=zones, orders=orders,
         )  # fmt: skip
-        return len(columns), [moved(o, rows[k].__getitem__) for k, o in enumerate(outcomes)]
+        return len(columns), [
+            with_indices_mapped(o, rows[k].__getitem__) for k, o in enumerate(outcomes)
+        ]
     if isinstance(model, Container):
         roles = [model.container_roles[name] for name in columns.names]
-        outcomes = contained(model, times, key, keys, [roles[f] for f in columns.f],
+        outcomes = decide_containers(model, times, key, keys, [roles[f] for f in columns.f],
                               container_values(columns, model))  # fmt: skip
         hard = [k for k, o in enumerate(outcomes) if o.valid is None]
         if hard:
@@ -114,7 +116,7 @@ def decide_columns(
             for k, outcome in zip(
                 hard, search_keys(entries, model, budget, zones=False, orders=orders), strict=True
             ):
-                outcomes[k] = moved(outcome, rows[k].__getitem__)
+                outcomes[k] = with_indices_mapped(outcome, rows[k].__getitem__)
         return len(columns), outcomes
     if isinstance(model, Registers):
         states = register_states(columns, model)
@@ -254,7 +256,7 @@ def _witnesses(
     cores = []
     for k in bad:
         place = {row: i for i, row in enumerate(rows[k])}
-        outcome = moved(outcomes[k], place.__getitem__)
+        outcome = with_indices_mapped(outcomes[k], place.__getitem__)
         cores.append(shrunk(_Rows(columns, rows[k]), model, outcome, of_reads=of_reads))
     wanted = {e.call for core in cores for e in core.entries}
     by_call = {p.invoke.index: p for p in pairs() if p.invoke.index in wanted}

@@ -62,7 +62,7 @@ class Outcome:
     stuck: int = -1
 
 
-def moved(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
+def with_indices_mapped(outcome: Outcome, to: Callable[[int], int]) -> Outcome:
     """Return the outcome with the indices of its operations mapped by `to`."""
     return replace(
         outcome,

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 from harness.checkers.linearizability.entries import Entry
-from harness.checkers.linearizability.prefixes import Prefix, said
+from harness.checkers.linearizability.prefixes import Prefix, brief
 from harness.checkers.linearizability.shrink import Core
 from harness.history.columns import DIFFERED, OPEN, freeze
 from harness.models.base import Growing, Model, Projectable
@@ -19,12 +19,12 @@ PAST: Final = {
     "set": "set", "delete": "deleted", "contains": "checked for",
     "txn": "executed", "transfer": "transferred",
 }  # fmt: skip
-TOLD_MAX: Final = 4  # operations of a prefix that are listed
+LISTED_MAX: Final = 4  # operations of a prefix that are listed
 LINES_MAX: Final = 60
 OPEN_MAX: Final = 8  # operations of unknown outcome that are all listed
 
 
-class Words:
+class Explanation:
     """Describes a core in lines and in a sentence. Times are positions in the history where it has
     no timestamps."""
 
@@ -56,7 +56,7 @@ class Words:
     def sentence(self, stuck: Entry, model: Model, where: str) -> str:
         """Return why `stuck` can't be linearized, after the prefix `where`."""
         core = self._core.entries
-        head = f"{where}{who(stuck)} {did(stuck)}{at_node(stuck)} at {self._called(stuck)}"
+        head = f"{where}{clause(stuck)} at {self._called(stuck)}"
         before = sorted((e for e in core if e.ret < stuck.call), key=lambda e: e.ret)
         if stuck.f == "read" and isinstance(model, Growing) and isinstance(model, Projectable):
             for e in reversed(before):
@@ -66,20 +66,20 @@ class Words:
                     what = "a value that was read" if e.f == "read" else "an acknowledged write"
                     return (
                         f"{head}, without {min(missing, key=repr)}, although "
-                        f"{who(e)} {did(e)}{at_node(e)} by {self._returned(e)}: {what} is lost"
+                        f"{clause(e)} by {self._returned(e)}: {what} is lost"
                     )
         seen = [e for e in before if e.f in READING and not _may_lead_to(e, stuck, model)]
         if stuck.f in READING and seen:
             last = seen[-1]
             return (
-                f"{head}, after {who(last)} had {did(last)}{at_node(last)} by "
+                f"{head}, after {process_text(last)} had {action_text(last)}{node_suffix(last)} by "
                 f"{self._returned(last)}: a value that was read is lost"
             )
         acknowledged = [e for e in before if e.f not in READING]
         if acknowledged:
             last = acknowledged[-1]
             return (
-                f"{head}, after {who(last)} {did(last)}{at_node(last)}, acknowledged by "
+                f"{head}, after {clause(last)}, acknowledged by "
                 f"{self._returned(last)}: no linearization explains both"
             )
         if (
@@ -92,8 +92,8 @@ class Words:
 
     def _line(self, e: Entry) -> str:
         if e.ret == OPEN:
-            return f"from {self._called(e)}: {who(e)} {did(e)}{at_node(e)}, any time later or never"
-        return f"{self._called(e)} to {self._returned(e)}: {who(e)} {did(e)}{at_node(e)}"
+            return f"from {self._called(e)}: {clause(e)}, any time later or never"
+        return f"{self._called(e)} to {self._returned(e)}: {clause(e)}"
 
     def _called(self, e: Entry) -> str:
         return self._at(e.pair.invoke.time if e.pair is not None else 0, e.call)
@@ -108,10 +108,13 @@ class Words:
 
 def prefix_words(prefix: Prefix) -> str:
     """Return `process 1 wrote 3; cannot be extended by process 2 read 2, because …`."""
-    done = [f"{who(e)} {did(e)}" for e in prefix.order]
-    if len(done) > TOLD_MAX:
-        done = [f"{len(done) - TOLD_MAX} operations", *done[-TOLD_MAX:]]
-    then = "; ".join(f"{who(e)} {did(e)}, because {why}" for e, why in prefix.rejected[:TOLD_MAX])
+    done = [f"{process_text(e)} {action_text(e)}" for e in prefix.order]
+    if len(done) > LISTED_MAX:
+        done = [f"{len(done) - LISTED_MAX} operations", *done[-LISTED_MAX:]]
+    then = "; ".join(
+        f"{process_text(e)} {action_text(e)}, because {why}"
+        for e, why in prefix.rejected[:LISTED_MAX]
+    )
     return f"{', '.join(done) or 'empty'}; cannot be extended by {then}"
 
 
@@ -122,16 +125,21 @@ def recorded_value(e: Entry) -> Any:
     return value[1] if e.keyed else value
 
 
-def who(e: Entry) -> str:
+def process_text(e: Entry) -> str:
     return f"process {e.pair.invoke.process}" if e.pair is not None else "a process"
 
 
-def at_node(e: Entry) -> str:
+def clause(e: Entry) -> str:
+    """Return who did what, at which node."""
+    return f"{process_text(e)} {action_text(e)}{node_suffix(e)}"
+
+
+def node_suffix(e: Entry) -> str:
     node = e.pair.done.node if e.pair is not None and e.pair.done is not None else None
     return f" at {node}" if node else ""
 
 
-def did(e: Entry) -> str:
+def action_text(e: Entry) -> str:
     """Return what an operation did: `wrote 3`, `read [1, 2]`, `compared and set 1 to 2`."""
     value: Any = e.value
     if e.f == "read":
@@ -139,8 +147,8 @@ def did(e: Entry) -> str:
         if isinstance(value, tuple) and len(recorded or ()) > max(6, len(value)):
             if not value:
                 return f"read {len(recorded)} other values"
-            return f"read {len(recorded)} values, {said(value)} among them"
-        return f"read {said(value)}"
+            return f"read {len(recorded)} values, {brief(value)} among them"
+        return f"read {brief(value)}"
     if e.f.startswith("cas") and isinstance(value, tuple) and len(value) in (2, 3):
         if e.known and len(value) == 3 and value[2] is DIFFERED:
             return f"compared with {value[0]} and saw another value"
@@ -155,7 +163,7 @@ def did(e: Entry) -> str:
     verb = PAST.get(e.f, e.f)
     if value is None and e.f in ("acquire", "release"):
         return verb
-    return f"{verb} {said(value)}"
+    return f"{verb} {brief(value)}"
 
 
 def _may_lead_to(e: Entry, later: Entry, model: Model) -> bool:

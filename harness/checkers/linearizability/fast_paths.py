@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.checkers.linearizability.counters import Tally, as_register
-from harness.checkers.linearizability.entries import Budget, Entry, Outcome, moved
+from harness.checkers.linearizability.entries import Budget, Entry, Outcome, with_indices_mapped
 from harness.checkers.linearizability.search import outcome_of, search_keys
 from harness.history.columns import WHOLE, Columns, rows_by_key
 from harness.models.base import LEAST, Container, Model, Parted, Suited
@@ -38,7 +38,7 @@ def decide_keys(
         return search_keys(keys, model, budget, zones=zones, orders=orders)
     outcomes = []
     for entries in keys:
-        (outcome,) = contained(
+        (outcome,) = decide_containers(
             model,
             (array("q", [e.call for e in entries]), array("q", [e.ret for e in entries])),
             None,
@@ -88,7 +88,7 @@ def _by_parts(
     )  # fmt: skip
     outcomes = [Outcome(True, "nothing to check") for _ in keys]
     for (k, places, _), outcome in zip(parts.values(), decided, strict=True):
-        outcomes[k] = _worse(outcomes[k], moved(outcome, places.__getitem__))
+        outcomes[k] = _worse(outcomes[k], with_indices_mapped(outcome, places.__getitem__))
     return outcomes
 
 
@@ -115,7 +115,7 @@ def numbered(values: Sequence[Any], model: Container) -> list[int]:
     return [-1 if v is None else numbers[v] for v in values]
 
 
-def contained(
+def decide_containers(
     model: Container,
     times: tuple[Any, Any],
     key: Any,

@@ -63,7 +63,7 @@ def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
         left = [i for i in _next(entries, sum(1 << i for i in order)) if entries[i].ret != OPEN]
         prefix = Prefix(
             [entries[i] for i in order],
-            said(state),
+            brief(state),
             [(entries[i], _why(model, state, entries[i])) for i in left],
         )
         if all(other.order != prefix.order or other.leaves != prefix.leaves for other in kept):
@@ -90,13 +90,13 @@ def _step(model: Model, state: Any, e: Entry) -> Any:
 def _why(model: Model, state: Any, e: Entry) -> str:
     versions = model.versions(e.f, e.value, e.known) if isinstance(model, Versioned) else None
     if versions is None or versions[0] is ANY:
-        return f"it is not legal in state {said(state)}"
+        return f"it is not legal in state {brief(state)}"
     if isinstance(versions[0], AllBut):
-        return f"it requires another state than {said(versions[0].state)}"
-    return f"it requires {said(versions[0])}, but the state is {said(state)}"
+        return f"it requires another state than {brief(versions[0].state)}"
+    return f"it requires {brief(versions[0])}, but the state is {brief(state)}"
 
 
-def said(state: Any) -> str:
+def brief(state: Any) -> str:
     """Return a short text for a state or a value."""
     if state is OTHER:
         return "something else"
@@ -106,6 +106,6 @@ def said(state: Any) -> str:
         items = sorted(state, key=repr) if isinstance(state, frozenset) else list(state)
         if len(items) > 6:
             return f"[… {len(items) - 3} more, {', '.join(str(v) for v in items[-3:])}]"
-        return "[" + ", ".join(said(v) for v in items) + "]"
+        return "[" + ", ".join(brief(v) for v in items) + "]"
     text = str(state)
     return text if len(text) <= 60 else f"{len(text)} characters that end in …{text[-40:]}"

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from harness.checkers.linearizability.alphabet import Letter, Letters, OutOfMemory
-from harness.checkers.linearizability.entries import Budget, Entry, Outcome, moved
+from harness.checkers.linearizability.entries import Budget, Entry, Outcome, with_indices_mapped
 from harness.history.columns import DIFFERED, Columns
 from harness.models.base import Growing, Model, Projectable, Registers
 from harness.native import _core
@@ -60,7 +60,7 @@ def search_keys(
     placed: list[Outcome] = []
     first = 0
     for entries, outcome in zip(keys, outcomes, strict=True):
-        placed.append(moved(outcome, (-first).__add__))
+        placed.append(with_indices_mapped(outcome, (-first).__add__))
         first += len(entries)
     return placed
 

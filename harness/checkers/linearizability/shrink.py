@@ -21,8 +21,8 @@ from harness.history.columns import OPEN, Marker
 from harness.models.base import (
     ANY,
     BOUND,
-    GONE,
     KEEP,
+    REMOVED,
     AllBut,
     Growing,
     Model,
@@ -366,7 +366,7 @@ def _project(
         value = model.without(e.f, e.value, e.known, values)
         if value is BOUND:
             return None
-        if value is not GONE:
+        if value is not REMOVED:
             entries.append(e if value == e.value else replace(e, value=value))
     return entries
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checkers.linearizability.entries import Entry
-from harness.checkers.linearizability.explanation import Words, prefix_words, recorded_value
+from harness.checkers.linearizability.explanation import Explanation, prefix_words, recorded_value
 from harness.checkers.linearizability.prefixes import Prefix, longest_prefixes
 from harness.checkers.linearizability.shrink import Core
 from harness.history.columns import OPEN
@@ -92,7 +92,7 @@ def witness_of(core: Core, model: Model, key: Hashable, independent: bool) -> Wi
     """Return the witness of a core whose entries have their pairs."""
     returned = [e for e in core.entries if e.ret != OPEN]
     stuck = max(returned or core.entries, key=lambda e: e.call)
-    words = Words(core)
+    words = Explanation(core)
     return Witness(
         key,
         core.entries,

@@ -11,19 +11,19 @@ from targets.memorydb_py.log.interface import Batch, Id, Refused
 from targets.memorydb_py.log.messages import (
     GONE,
     Applied,
-    AskTail,
     Beat,
-    Behind,
     Committed,
     Entries,
     Follow,
+    Gap,
     Hello,
     Leading,
     Message,
-    NotAppended,
     Positions,
     Propose,
+    Refusal,
     Tail,
+    TailRequest,
     Trim,
     Trimmed,
     Unfollow,
@@ -232,10 +232,10 @@ class LogClient:
                     self._choose()
             case Leading():
                 self._on_leading(az, message)
-            case NotAppended():
+            case Refusal():
                 if az is self._leader:
                     self._refused(message)
-            case Behind():
+            case Gap():
                 # It lacks entries that were acknowledged: do not take it for the leader.
                 if az is self._leader and message.number in self._unacknowledged:
                     connection.abort()
@@ -288,7 +288,7 @@ class LogClient:
 
     def _ask(self, number: int) -> None:
         if self._leader is not None:
-            self._send(self._leader, AskTail(number))
+            self._send(self._leader, TailRequest(number))
 
     def _acknowledged(self, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -296,7 +296,7 @@ class LogClient:
             if proposal is not None and not proposal.future.done():
                 proposal.future.set_result(None)
 
-    def _refused(self, message: NotAppended) -> None:
+    def _refused(self, message: Refusal) -> None:
         """Fail a refused proposal, and those sent later that follow it."""
         proposal = self._unacknowledged.get(message.number)
         if proposal is None:

@@ -11,12 +11,12 @@ import msgspec
 from harness.host import Address
 from targets.memorydb_py.log.interface import Batch, Unreachable
 from targets.memorydb_py.log.messages import (
-    AskStatus,
     Entries,
     Follow,
     Hello,
     Message,
     Status,
+    StatusRequest,
     Trimmed,
 )
 
@@ -45,7 +45,7 @@ class _Talk:
 
 
 async def _status(talk: _Talk) -> Status:
-    talk.send(AskStatus())
+    talk.send(StatusRequest())
     while True:
         message = await talk.receive()
         if isinstance(message, Status):

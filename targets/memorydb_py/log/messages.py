@@ -53,7 +53,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag=2):
     last_index: int
 
 
-class Voted(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The response to `Vote`. `term`: that of the request; `now`: the voter's current one."""
 
     pre: bool
@@ -75,7 +75,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
     round: int
 
 
-class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """The response to `Append` and `Install`. `match`: the last index that is durable and matches
     the leader's log; if not `ok`, the last index at which the logs may match."""
 
@@ -86,7 +86,7 @@ class Appended(msgspec.Struct, frozen=True, array_like=True, tag=5):
     incarnation: int
 
 
-class Install(msgspec.Struct, frozen=True, array_like=True, tag=23):
+class InstallBase(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """Raft's InstallSnapshot, without data: the leader has dropped all records up to the base, and
     the follower is to begin after it. Answered by `Appended`."""
 
@@ -128,7 +128,7 @@ class Committed(msgspec.Struct, frozen=True, array_like=True, tag=9):
     numbers: list[int]
 
 
-class NotAppended(msgspec.Struct, frozen=True, array_like=True, tag=10):
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=10):
     """Refuses a proposal: it contradicts a committed entry. `tail_*`: the last committed one."""
 
     number: int
@@ -136,13 +136,13 @@ class NotAppended(msgspec.Struct, frozen=True, array_like=True, tag=10):
     tail_n: int
 
 
-class Behind(msgspec.Struct, frozen=True, array_like=True, tag=11):
+class Gap(msgspec.Struct, frozen=True, array_like=True, tag=11):
     """Rejects a proposal that would leave a gap."""
 
     number: int
 
 
-class AskTail(msgspec.Struct, frozen=True, array_like=True, tag=12):
+class TailRequest(msgspec.Struct, frozen=True, array_like=True, tag=12):
     """A request for the id of the last committed entry."""
 
     number: int
@@ -209,7 +209,7 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag=21):
     on: bool
 
 
-class AskStatus(msgspec.Struct, frozen=True, array_like=True, tag=19):
+class StatusRequest(msgspec.Struct, frozen=True, array_like=True, tag=19):
     """A request for `Status`, from any client."""
 
 
@@ -225,7 +225,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
 
 
 Message = (
-    Peer | Vote | Voted | Append | Appended | Hello | Leading | Propose | Committed | NotAppended
-    | Behind | AskTail | Tail | Follow | Entries | Beat | Applied | Positions | AskStatus | Status
-    | Unfollow | Watch | Install | Trimmed | Trim
+    Peer | Vote | VoteReply | Append | AppendReply | Hello | Leading | Propose | Committed | Refusal
+    | Gap | TailRequest | Tail | Follow | Entries | Beat | Applied | Positions | StatusRequest
+    | Status | Unfollow | Watch | InstallBase | Trimmed | Trim
 )  # fmt: skip

@@ -15,25 +15,25 @@ from targets.memorydb_py.log.messages import (
     MEMBERS,
     NOOP,
     Append,
-    Appended,
-    Install,
+    AppendReply,
+    InstallBase,
     Message,
     Record,
     Vote,
-    Voted,
+    VoteReply,
 )
 from targets.memorydb_py.log.store import Damaged, Store
 
 TICK_S = 0.01
 HEARTBEAT_S = 0.03
-ELECTION_S = 0.1  # election timeout of the first AZ; a step longer for each next one
+ELECTION_TIMEOUT_S = 0.1  # election timeout of the first AZ; a step longer for each next one
 ELECTION_STEP_S = 0.04
 CONTACT_S = 0.15
 APPEND_BYTES_MAX = 1 << 20
 UNANSWERED_BYTES_MAX = 8 << 20
 CAUGHT_UP_RECORDS = 64
-TELL_S = 0.001  # how long a leader may delay sending a new commit index
-UNHEARD = -1  # incarnation of an AZ that has not answered this leader yet
+COMMIT_DELAY_S = 0.001  # how long a leader may delay sending a new commit index
+UNKNOWN_INCARNATION = -1  # incarnation of an AZ that has not answered this leader yet
 
 Reply = Callable[[Message], None]
 
@@ -50,7 +50,7 @@ class Progress:
     def __init__(self, last: int, now: float) -> None:
         self.next = last + 1
         self.match = 0
-        self.incarnation = UNHEARD
+        self.incarnation = UNKNOWN_INCARNATION
         self.round = 0
         self.heard = now
         self.unanswered = 0  # bytes in flight
@@ -75,7 +75,7 @@ class Replica:
         self._host = host
         self._others = [az for az in azs if az != host.name]
         self._quorum = len(azs) // 2 + 1
-        self._election_timeout_s = ELECTION_S + ELECTION_STEP_S * list(azs).index(host.name)
+        self._election_timeout_s = ELECTION_TIMEOUT_S + ELECTION_STEP_S * list(azs).index(host.name)
         self._peers = peers
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ class Replica:
         return self.store.id_at(self.commit)
 
     @property
-    def settled(self) -> bool:
+    def commit_is_complete(self) -> bool:
         """Whether it leads and has committed a record of its term: its commit index is complete."""
         return self.leads and self.commit >= self._noop
 
@@ -135,7 +135,7 @@ class Replica:
 
     async def run(self) -> None:
         """Run the replica. Never returns."""
-        self.heard = self._loop.time() - ELECTION_S
+        self.heard = self._loop.time() - ELECTION_TIMEOUT_S
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
     def receive(self, message: Message, reply: Reply) -> None:
@@ -151,7 +151,7 @@ class Replica:
                     await self._handle_vote(message, reply)
                 case Append():
                     await self._handle_append(message, reply)
-                case Install():
+                case InstallBase():
                     await self._handle_install(message, reply)
             self._handling = False
 
@@ -161,9 +161,10 @@ class Replica:
             now = self._loop.time()
             if self.leads:
                 if now - self._sent_at >= HEARTBEAT_S:
-                    self.spread()
+                    self.broadcast_append()
                 in_contact = 1 + sum(
-                    now - p.heard < CONTACT_S and (p.incarnation == UNHEARD or self._is_voter(name))
+                    now - p.heard < CONTACT_S
+                    and (p.incarnation == UNKNOWN_INCARNATION or self._is_voter(name))
                     for name, p in self._progress.items()
                 )
                 if in_contact < self._quorum or self.store.failed is not None:
@@ -173,7 +174,7 @@ class Replica:
                 now - max(self.heard, self._timer_reset) > self._election_timeout_s
                 and self.is_member
                 and not self._handling  # the store may be about to change
-                and self.store.takes_writes()
+                and self.store.is_writable()
             ):
                 self._timer_reset = now
                 self._request_votes(pre=True, term=self.term + 1)
@@ -199,7 +200,7 @@ class Replica:
             and vote.term >= self.term + vote.pre
         )
         if vote.pre:
-            granted = eligible and not self.leads and now - self.heard >= ELECTION_S
+            granted = eligible and not self.leads and now - self.heard >= ELECTION_TIMEOUT_S
         else:
             newer = vote.term > self.term
             if newer:
@@ -208,10 +209,10 @@ class Replica:
             if granted:
                 self._timer_reset = now
             if newer or (granted and store.meta.vote is None):
-                await store.promise(term=vote.term, vote=vote.name if granted else None)
-        reply(Voted(vote.pre, vote.term, self.term, granted, store.meta.incarnation))
+                await store.save_meta(term=vote.term, vote=vote.name if granted else None)
+        reply(VoteReply(vote.pre, vote.term, self.term, granted, store.meta.incarnation))
 
-    def voted(self, name: str, vote: Voted) -> None:
+    def voted(self, name: str, vote: VoteReply) -> None:
         """Handle the response of another AZ to `Vote`."""
         if vote.now > self.term:
             self._adopt_term(vote.now)
@@ -232,7 +233,7 @@ class Replica:
     def _adopt_term(self, term: int) -> None:
         """Adopt a later term."""
         self._become_follower(term)
-        self._start(self.store.promise(term=term))
+        self._start(self.store.save_meta(term=term))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -243,7 +244,7 @@ class Replica:
             return
         self.role = "candidate"
         self._pending_ack = None
-        await self.store.promise(term=term, vote=self.name)
+        await self.store.save_meta(term=term, vote=self.name)
         if self.term == term and self.role == "candidate":
             self._request_votes(pre=False, term=term)
 
@@ -285,14 +286,14 @@ class Replica:
         except OSError as e:
             self._step_down(f"can't write: {e.strerror}")
             return None
-        self.spread()
+        self.broadcast_append()
         return record.index
 
     def ask_round(self) -> int:
         """Begin a round of appends and return its number. An AZ that answers it recognises this
         leader after the call (as in Raft's ReadIndex)."""
         self._round += 1
-        self.spread()
+        self.broadcast_append()
         return self._round
 
     def confirmed(self, round: int) -> bool:
@@ -300,7 +301,7 @@ class Replica:
         agreed = 1 + sum(p.round >= round and self._is_voter(n) for n, p in self._progress.items())
         return self.leads and agreed >= self._quorum
 
-    def spread(self) -> None:
+    def broadcast_append(self) -> None:
         """Send AppendEntries to every other AZ: the records that it lacks, or a heartbeat."""
         self._sent_at = self._loop.time()
         if self._commit_timer is not None:
@@ -321,7 +322,7 @@ class Replica:
         progress, store = self._progress[other], self.store
         if progress.next <= store.base.index:
             progress.next = store.base.index + 1
-            self._peers.send(other, Install(self.term, self.name, store.base, self._round))
+            self._peers.send(other, InstallBase(self.term, self.name, store.base, self._round))
         records: list[Record] = []
         size = 0
         index = progress.next
@@ -349,7 +350,7 @@ class Replica:
             self._host.log(f"log: {e}; this AZ stops")
             raise SystemExit(3) from e
 
-    def appended(self, name: str, answer: Appended) -> None:
+    def appended(self, name: str, answer: AppendReply) -> None:
         """Handle the response of another AZ to `Append` or `Install`."""
         if answer.term > self.term:
             self._adopt_term(answer.term)
@@ -396,27 +397,27 @@ class Replica:
         if index > self.commit and self.store.term_at(index) == self.term:
             self._set_commit(index)
             if self._commit_timer is None:  # the next records may carry it
-                self._commit_timer = self._loop.call_later(TELL_S, self._send_commit)
+                self._commit_timer = self._loop.call_later(COMMIT_DELAY_S, self._send_commit)
 
     def _send_commit(self) -> None:
         """Send the commit index, if no other append has carried it."""
         self._commit_timer = None
         if self.leads:
-            self.spread()
+            self.broadcast_append()
 
     def _set_commit(self, index: int) -> None:
         self._commit = index
         for at, _ in reversed(self.store.members):
             if at <= index:
                 if at > self.store.meta.agreed:
-                    self._start(self.store.promise(agreed=at))
+                    self._start(self.store.save_meta(agreed=at))
                 break
 
     def _readmit(self, name: str, progress: Progress) -> None:
         """Make a wiped AZ that has caught up a voting member again."""
         store = self.store
         pending = any(index > self.commit for index, _ in store.members)
-        if self._is_voter(name) or pending or not self.settled:
+        if self._is_voter(name) or pending or not self.commit_is_complete:
             return
         if progress.match >= max(self._noop, self.commit, store.last - CAUGHT_UP_RECORDS):
             members = {**store.known_members(self.commit), name: progress.incarnation}
@@ -429,18 +430,18 @@ class Replica:
         """Check the term of a leader's message and adopt a later one; returns whether that leader
         is still to be followed."""
         if term < self.term:
-            reply(Appended(self.term, False, 0, 0, self.store.meta.incarnation))
+            reply(AppendReply(self.term, False, 0, 0, self.store.meta.incarnation))
             return False
         if term > self.term:
             self._become_follower(term)
-            await self.store.promise(term=term)
+            await self.store.save_meta(term=term)
             if term < self.term:
                 return False
         self.role, self._election = "follower", None
         self.heard = self._loop.time()
         return True
 
-    async def _handle_install(self, install: Install, reply: Reply) -> None:
+    async def _handle_install(self, install: InstallBase, reply: Reply) -> None:
         """Handle `Install`: keep the log if it contains the base, else replace it."""
         if not await self._check_term(install.term, reply):
             return
@@ -464,7 +465,7 @@ class Replica:
             previous = store.base.index
         elif previous > store.last or store.term_at(previous) != append.previous_term:
             agree = min(previous - 1, store.last)
-            reply(Appended(self.term, False, agree, append.round, store.meta.incarnation))
+            reply(AppendReply(self.term, False, agree, append.round, store.meta.incarnation))
             return
         match = records[-1].index if records else previous
         present = 0
@@ -495,6 +496,6 @@ class Replica:
         """Acknowledge the durable part of the leader's records now, the rest when it is durable."""
         self._pending_ack = None if self.store.durable >= match else (match, round, reply)
         reply(
-            Appended(self.term, True, min(match, self.store.durable), round,
+            AppendReply(self.term, True, min(match, self.store.durable), round,
                      self.store.meta.incarnation)
         )  # fmt: skip

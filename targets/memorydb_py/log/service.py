@@ -13,31 +13,31 @@ from targets.memorydb_py.log.messages import (
     ENTRIES,
     GONE,
     Append,
-    Appended,
+    AppendReply,
     Applied,
-    AskStatus,
-    AskTail,
     Beat,
-    Behind,
     Committed,
     Entries,
     Follow,
+    Gap,
     Hello,
-    Install,
+    InstallBase,
     Leading,
     Message,
-    NotAppended,
     Peer,
     Positions,
     Propose,
     Record,
+    Refusal,
     Status,
+    StatusRequest,
     Tail,
+    TailRequest,
     Trim,
     Trimmed,
     Unfollow,
     Vote,
-    Voted,
+    VoteReply,
     Watch,
 )
 from targets.memorydb_py.log.replica import Replica
@@ -85,9 +85,9 @@ class _OtherEnd:
 
     def received(self, connection: Connection, message: Message) -> None:
         match message:
-            case Appended():
+            case AppendReply():
                 self._replica.appended(self._name, message)
-            case Voted():
+            case VoteReply():
                 self._replica.voted(self._name, message)
             case Beat():
                 return
@@ -163,13 +163,13 @@ class Service:
 
     def received(self, connection: Connection, message: Message) -> None:
         match message:
-            case Append() | Install() | Vote():
+            case Append() | InstallBase() | Vote():
                 self._replica.receive(message, connection.send)
             case Propose():
                 self._propose(connection, message)
             case Applied():
                 self._note_position(connection, message.n)
-            case AskTail():
+            case TailRequest():
                 self._ask_tail(connection, message.number)
             case Follow():
                 self._follow(connection, message)
@@ -183,7 +183,7 @@ class Service:
                 connection.send(Leading(self._replica.term, self._replica.leads))
             case Watch():
                 self._watch(connection, message.on)
-            case AskStatus():
+            case StatusRequest():
                 r = self._replica
                 trimmed = self._store.base.last
                 connection.send(Status(r.is_member, r.leads, r.term, r.committed_id.n, trimmed))
@@ -254,7 +254,7 @@ class Service:
         if ask.first > last.n + 1:
             # The client itself refuses what follows a refused proposal.
             if all(by is not connection for _, _, by in self._conflicts):
-                connection.send(Behind(ask.number))
+                connection.send(Gap(ask.number))
         elif ask.first <= last.n:
             self._again(connection, node, ask)
         elif last != Id(ask.after_epoch, ask.first - 1) or not may_follow(ask, last.epoch):
@@ -290,7 +290,7 @@ class Service:
 
     def _ask_tail(self, connection: Connection, number: int) -> None:
         if self._replica.leads:
-            round = self._replica.ask_round() if self._replica.settled else 0
+            round = self._replica.ask_round() if self._replica.commit_is_complete else 0
             self._tails.append((round, number, connection))
 
     def _follow(self, connection: Connection, ask: Follow) -> None:
@@ -374,14 +374,14 @@ class Service:
         waiting = []
         for n, ask, connection in self._conflicts:
             if n <= tail.n:
-                connection.send(NotAppended(ask.number, *tail))
+                connection.send(Refusal(ask.number, *tail))
             else:
                 waiting.append((n, ask, connection))
         self._conflicts = waiting
 
     def _answer_tails(self) -> None:
         replica = self._replica
-        if not replica.settled:
+        if not replica.commit_is_complete:
             return
         round = replica.ask_round() if any(t[0] == 0 for t in self._tails) else 0
         waiting = []

@@ -192,11 +192,11 @@ class Store:
         else:
             self._host.log("log: no complete store: this AZ counts as wiped")
         self.meta = msgspec.structs.replace(self.meta, incarnation=incarnation, agreed=int(create))
-        await self.promise()
+        await self.save_meta()
 
     # --- term, vote, committed members, base
 
-    async def promise(
+    async def save_meta(
         self,
         *,
         term: int | None = None,
@@ -239,7 +239,7 @@ class Store:
             return False
         return True
 
-    def takes_writes(self) -> bool:
+    def is_writable(self) -> bool:
         """Return whether the disk accepts writes; after a failed one this is tried."""
         if self.failed is not None:
             try:
@@ -406,7 +406,7 @@ class Store:
             names = self._forget(n, commit)
         if names:
             base = self.base
-            await self.promise()
+            await self.save_meta()
             await self._remove(names)
             self._host.log(f"log: begins after {Id(base.epoch, base.last)}")
 
@@ -446,7 +446,7 @@ class Store:
             self.members.append((base.named, base.members))
             self.durable = 0
             self.meta = msgspec.structs.replace(self.meta, base=base)
-            await self.promise()
+            await self.save_meta()
             self.durable = base.index
             await self._remove(names)
         self._host.log(f"log: begins after {Id(base.epoch, base.last)}, the leader's base")

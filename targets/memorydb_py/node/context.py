@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.host import Address
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.objects import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class NodeContext:
     snapshots, if there is one. `usage`: asks the operating system, where there is one."""
 
     nodes: Mapping[str, Address]
-    objects: Objects | None = None
+    objects: ObjectStore | None = None
     usage: Callable[[], Usage] = Usage

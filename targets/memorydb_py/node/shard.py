@@ -19,7 +19,7 @@ from targets.memorydb_py.log.interface import ZERO, Batch, Id, Refused, Transact
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.tracker import Tracker
 from targets.memorydb_py.replay import Inapplicable, check, checksum
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.recovery import RETRY_S, recover
 from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, restore
 from targets.servers.later import Lane, Steps
@@ -76,7 +76,7 @@ class Shard:
         tracker: Tracker,
         settings: Settings,
         owner: Owner,
-        objects: Objects | None = None,
+        objects: ObjectStore | None = None,
     ) -> None:
         self.tracker = tracker
         self.role: Role = "replica"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Objects(Protocol):
+class ObjectStore(Protocol):
     """An object store. Its methods raise OSError when it is not available."""
 
     async def names(self) -> list[str]:
@@ -65,7 +65,7 @@ class Directory:
         await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
 
 
-class Shared:
+class MemoryStore:
     """An object store in memory for the processes of one simulated world. It never fails; every
     call takes `MOMENT_S`."""
 

@@ -7,14 +7,14 @@ from collections.abc import Container
 
 from harness.host import Host
 from targets.engine.rdb import Malformed
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.snapshot import Snapshot, positions, read
 
 RETRY_S = 0.5
 
 
 async def recover(
-    host: Host, objects: Objects, version: int, distrusted: Container[str] = ()
+    host: Host, objects: ObjectStore, version: int, distrusted: Container[str] = ()
 ) -> Snapshot | None:
     """Return the newest usable snapshot, or None: then a copy begins empty.
 
@@ -50,7 +50,7 @@ def fits(found: Snapshot, n: int, version: int) -> None:
 
 
 async def usable(
-    host: Host, objects: Objects, version: int, distrusted: Container[str]
+    host: Host, objects: ObjectStore, version: int, distrusted: Container[str]
 ) -> list[tuple[int, str]]:
     """Return (n, name) of all snapshots that `recover` could use, the newest first. Raises
     OSError."""

@@ -55,7 +55,7 @@ def positions(names: Sequence[str]) -> list[tuple[int, str]]:
 
 def assemble(body: bytes, id: Id, checksum: int, leader: str | None, version: int) -> Snapshot:
     """Return a snapshot of data; `body`: an RDB file without its head and checksum."""
-    file = rdb_file.whole(body, {
+    file = rdb_file.assemble(body, {
         b"redis-ver": b"7.0.15",
         VERSION: b"%d" % version,
         POSITION: b"%d.%d" % id,

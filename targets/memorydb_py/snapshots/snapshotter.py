@@ -17,7 +17,7 @@ from targets.engine.rdb import Malformed
 from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import ZERO, Batch, TransactionLog
 from targets.memorydb_py.replay import Inapplicable, check, checksum
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.recovery import recover, usable
 from targets.memorydb_py.snapshots.snapshot import (
     Snapshot,
@@ -42,7 +42,7 @@ class SnapshotSettings:
 
 
 async def serve_snapshotter(
-    host: Host, log: TransactionLog, objects: Objects, settings: SnapshotSettings
+    host: Host, log: TransactionLog, objects: ObjectStore, settings: SnapshotSettings
 ) -> None:
     """Take snapshots until the process ends."""
     distrusted: dict[str, None] = {}
@@ -65,7 +65,7 @@ async def serve_snapshotter(
 async def take(
     host: Host,
     log: TransactionLog,
-    objects: Objects,
+    objects: ObjectStore,
     version: int,
     distrusted: dict[str, None],
 ) -> str | None:
@@ -95,7 +95,7 @@ async def take(
 async def trim(
     host: Host,
     log: TransactionLog,
-    objects: Objects,
+    objects: ObjectStore,
     version: int,
     distrusted: Container[str],
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from harness.host import Host
 from targets.engine.protocol import Context
 from targets.engine.python import PythonEngine
-from targets.engine.resp import NIL_ARRAY, Command, Error, Requests, pack
+from targets.engine.resp import NIL_ARRAY, Command, Error, RequestParser, pack
 from targets.engine.table import CommandSpec, find, merged, unknown, wrong_number
 from targets.replicated.redis_model.persistence import AppendOnlyFile
 from targets.replicated.redis_model.replication import Link, Primary, ReplicaSession, Stream
@@ -173,7 +173,7 @@ class Node:
         self.flush()
         changed = dict.fromkeys(self.engine.keys)
         self.engine.clear()
-        for command in Requests().feed(payload):
+        for command in RequestParser().feed(payload):
             changed.update(dict.fromkeys(self._apply(command)))
         if self._file is not None:
             self._file.rewrite(payload)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from harness.host import Host
-from targets.engine.resp import Command, Requests, pack
+from targets.engine.resp import Command, RequestParser, pack
 
 NAME = "appendonly.aof"
 _REWRITTEN = "temp-rewrite.aof"
@@ -65,7 +65,7 @@ class AppendOnlyFile:
             await disk.fsync(NAME)
             await disk.fsync_dir()
         data = disk.read(NAME)
-        parser, units = Requests(), Units()
+        parser, units = RequestParser(), Units()
         commands: list[Command] = []
         whole = 0
         parsed = parser.feed(data)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from harness.host import Address, Host
-from targets.engine.resp import Command, Error, Requests, pack
+from targets.engine.resp import Command, Error, RequestParser, pack
 from targets.replicated.redis_model.persistence import Units
 from targets.servers.session import Server, Session
 
@@ -188,7 +188,7 @@ class Link:
         return line[1:].strip()
 
     async def _stream(self, reader: asyncio.StreamReader) -> None:
-        parser, units = Requests(), Units()
+        parser, units = RequestParser(), Units()
         while True:
             async with asyncio.timeout(STREAM_TIMEOUT_S):
                 data = await reader.read(65536)

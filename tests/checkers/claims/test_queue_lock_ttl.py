@@ -9,7 +9,7 @@ import pytest
 from harness.checkers.claims.lock import FencingTokens
 from harness.checkers.claims.log_audit import LogAudit
 from harness.checkers.claims.queue import QueueAccounting
-from harness.checkers.claims.ttl import AbsentForEver
+from harness.checkers.claims.ttl import NeverReappears
 from harness.checkers.linearizability.checker import check
 from harness.history import History, Op
 from harness.history.events import Digests, LogRead, What, operations
@@ -126,7 +126,7 @@ def ttl(*rows: tuple[str, Any]) -> Any:
             ops.append(Op(len(ops), len(ops), "invoke", 0, f, asked))
             type = what if f == "set" else "ok"
             ops.append(Op(len(ops), len(ops), type, 0, f, done, None, "n1", "primary"))
-    return AbsentForEver().check(Recorded(History(ops)))
+    return NeverReappears().check(Recorded(History(ops)))
 
 
 def test_a_key_that_goes_and_stays_away_is_valid() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.checkers.claims.replicas import Converged, GrowingPrefixes, SeenThenGone, Staleness
+from harness.checkers.claims.replicas import Converged, GrowingPrefixes, LostReads, Staleness
 from harness.history import NEMESIS, History, Op
 from harness.history.recorded import Recorded
 
@@ -129,7 +129,7 @@ def test_a_read_long_ago_still_counts_after_many_that_overlap() -> None:
 
 
 def test_seen_then_gone_counts_values_and_where_they_were_seen_first() -> None:
-    verdict = SeenThenGone().check(history(
+    verdict = LostReads().check(history(
         append(1, 1, 0), append(2, 2, 2), read("n2", [1, 2], 5), read(None, [1, 2], 7),
         read("n1", [1, 2], 15), read("n2", [1], 20), read(None, [1], 22), final_at=19,
     ))  # fmt: skip

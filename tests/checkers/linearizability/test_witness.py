@@ -22,7 +22,7 @@ from harness.checkers.linearizability.shrink import beginning_with, shrunk
 from harness.checkers.verdict import Verdict
 from harness.formats import FORMATS
 from harness.history import History, Op, Pair
-from harness.models.base import GONE, INCONSISTENT, Model, Projectable
+from harness.models.base import INCONSISTENT, REMOVED, Model, Projectable
 from harness.models.counter import Counter
 from harness.models.list_append import ListAppend
 from harness.models.multi_register import MultiRegister
@@ -83,7 +83,7 @@ def test_dropping_a_value_never_creates_a_violation(name: str) -> None:
             projected = [
                 replace(e, value=left)
                 for e in forgotten
-                if (left := model.without(e.f, e.value, e.known, frozenset({value}))) is not GONE
+                if (left := model.without(e.f, e.value, e.known, frozenset({value}))) is not REMOVED
             ]
             if any(str(e.value) == "BOUND" for e in projected):
                 continue

@@ -18,7 +18,7 @@ from harness.spec import Spec
 from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
 from targets.engine.commands import COMMANDS as TABLE
 from targets.engine.model import TIME_MS, CommandModel, reply_of
-from targets.engine.resp import plain
+from targets.engine.resp import to_resp2
 from targets.engine.state import State
 from targets.memorydb_py.node.commands import command as command_table
 from tests.support.engine import execute
@@ -35,8 +35,8 @@ def text(reply: Any) -> Any:
 
 def documented() -> list[Documented]:
     names = [name for name in TABLE if b"|" not in name]
-    docs = text(plain(command_table.documentation(TABLE, names)))
-    info = text(plain(command_table.information(TABLE, names)))
+    docs = text(to_resp2(command_table.documentation(TABLE, names)))
+    info = text(to_resp2(command_table.information(TABLE, names)))
     return read_docs(docs, info)
 
 
@@ -91,7 +91,7 @@ def test_the_model_is_the_engine(seed: int) -> None:
     for _ in range(1500):
         words = understood(model, rng)
         command = tuple(word.encode() for word in words)
-        reply = reply_of(words, plain(execute(state, command, TIME_MS, rng).reply))
+        reply = reply_of(words, to_resp2(execute(state, command, TIME_MS, rng).reply))
         errors += "('error'," in repr(reply)
         after = model.step(held, "write", (tuple(words), reply), True)
         assert after is not INCONSISTENT, (words, reply)

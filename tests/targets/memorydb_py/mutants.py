@@ -68,20 +68,20 @@ MUTANTS = {
         "test_all_at_once.py::test_every_machine",
     ),
     "slow-election": Mutant(
-        "replica.ELECTION_S",
+        "replica.ELECTION_TIMEOUT_S",
         "0.1",
         "0.5",
         f"{PROTOCOL}::test_appends_resume",
     ),
     "hasty-leader": Mutant(
         "Replica._tick",
-        "p.incarnation == UNHEARD or self._is_voter(name)",
+        "p.incarnation == UNKNOWN_INCARNATION or self._is_voter(name)",
         "self._is_voter(name)",
         f"{PROTOCOL}::test_azs_that_are_far_apart",
     ),
     "uncommitted": Mutant(
         "Replica._write",
-        "self.spread()\nreturn record.index",
+        "self.broadcast_append()\nreturn record.index",
         "self._commit = record.index\nself.spread()\nreturn record.index",
         f"{INTERFACE}::test_what_is_not_committed_is_not_seen",
     ),
@@ -429,8 +429,8 @@ MUTANTS = {
     ),
     "gone-too-early": Mutant(
         "Store.trim",
-        "await self.promise()\nawait self._remove(names)",
-        "await self._remove(names)\nawait self.promise()",
+        "await self.save_meta()\nawait self._remove(names)",
+        "await self._remove(names)\nawait self.save_meta()",
         f"{TRIMMING}::test_power_is_lost",
     ),
     "no-generations": Mutant(

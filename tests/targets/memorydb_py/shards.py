@@ -17,7 +17,7 @@ from targets.memorydb_py.node.context import NodeContext
 from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.processes import Parts
-from targets.memorydb_py.snapshots.objects import Objects
+from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 from tests.targets.memorydb_py.logs import AZS, Logs, never
 
@@ -97,7 +97,7 @@ class Shards(Logs):
         seed: object,
         nodes: int = 3,
         options: dict[str, str] = LONG,
-        objects: Objects | None = None,
+        objects: ObjectStore | None = None,
         **given: Any,
     ) -> None:
         super().__init__(seed, users=given.pop("users", 0), **given)

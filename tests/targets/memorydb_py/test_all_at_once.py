@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from targets.memorydb_py.snapshots.objects import Shared
+from targets.memorydb_py.snapshots.objects import MemoryStore
 from tests.targets.memorydb_py.shards import AZS, CLOSED, QUIET, ROUNDS, SHORT, Shards
 
 A_WORLD = 20
@@ -82,4 +82,4 @@ def test_every_machine_loses_power_at_once(seed: int) -> None:
         assert len(digests) == 1
         assert not any("set aside" in line or "Traceback" in line for line in shards.lines)
 
-    Shards(f"power/{seed}", options=SHORT, objects=Shared()).run(story)
+    Shards(f"power/{seed}", options=SHORT, objects=MemoryStore()).run(story)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pytest
 
 from targets.memorydb_py.log import inspect
-from targets.memorydb_py.snapshots.objects import Shared
+from targets.memorydb_py.snapshots.objects import MemoryStore
 from tests.targets.memorydb_py.log.test_interface import lead
 from tests.targets.memorydb_py.log.test_protocol import appended
 from tests.targets.memorydb_py.logs import AZS, Logs
@@ -90,7 +90,7 @@ def corrupt_a_snapshot(which: Sequence[int] | None, bits: int) -> int:
     async def story(shards: Shards) -> None:
         nonlocal seen
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=150)
         for round in range(2):
             await fill(shards, 250, seed=round)
@@ -118,7 +118,7 @@ def corrupt_a_snapshot(which: Sequence[int] | None, bits: int) -> int:
             assert any(f"begins with {older}" in line for line in said)
             seen += 1
 
-    Shards(80, nodes=2, options=SHORT, objects=Shared()).run(story)
+    Shards(80, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
     return seen
 
 

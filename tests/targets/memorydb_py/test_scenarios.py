@@ -20,7 +20,7 @@ from harness.environments.simulated import SimulatedEnvironment
 from harness.history.events import FaultBegan
 from harness.history.record import Plan, PlannedFault
 from harness.nemesis import catalogue, victims
-from harness.nemesis.protocol import Chance
+from harness.nemesis.protocol import DrawContext
 from harness.nemesis.system import System
 from harness.results import plan_run
 from harness.simulation.world import OPERATOR
@@ -79,7 +79,7 @@ def test_who_has_to_hand_over_is_not_stopped(tmp_path: Path, seed: int) -> None:
     env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     system = System(env, MemoryDB(env, TargetOptions()))
     together = [catalogue.fault(name) for name in ("kill", "failover")]
-    chance = Chance(rng=random.Random(seed), together=together)
+    chance = DrawContext(rng=random.Random(seed), together=together)
     assert victims.draw_node(chance, system).startswith("replica ")
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targets.engine.resp import Requests, pack
+from targets.engine.resp import RequestParser, pack
 from tests.targets.memorydb_py.shards import CLOSED, LONG, QUIET, Shards
 
 WORDS = st.lists(st.binary(max_size=40) | st.binary(min_size=1000, max_size=1100), min_size=1,
@@ -24,11 +24,11 @@ def test_commands_are_the_same_however_the_bytes_come(
 ) -> None:
     data = b"".join(map(pack, commands))
     places = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts)})
-    requests, got = Requests(), []
+    requests, got = RequestParser(), []
     for start, end in itertools.pairwise(places):
         got += requests.feed(data[start:end])
     assert got == [tuple(c) for c in commands]
-    assert (requests.error, requests.left()) == (None, 0)
+    assert (requests.error, requests.buffered_bytes()) == (None, 0)
 
 
 @given(
@@ -42,23 +42,23 @@ def test_commands_are_the_same_however_the_bytes_come(
 )  # fmt: skip
 def test_no_bytes_break_the_parser(data: bytes, cut: int) -> None:
     """And it says the same, wherever they are cut."""
-    whole, parts = Requests(), Requests()
+    whole, parts = RequestParser(), RequestParser()
     one = whole.feed(data)
     other = parts.feed(data[:cut])
     other = other + (parts.feed(data[cut:]) if parts.error is None else [])
     assert (one, whole.error) == (other, parts.error)
-    assert whole.left() <= len(data)
+    assert whole.buffered_bytes() <= len(data)
     assert all(all(type(w) is bytes for w in command) for command in one)
 
 
 @given(data=st.binary(max_size=2000))
 def test_a_stranger_makes_nobody_keep_much(data: bytes) -> None:
-    requests = Requests(trusted=False)
+    requests = RequestParser(trusted=False)
     for start in range(0, 200_000, 2000):
         if requests.error is not None:
             break
         requests.feed(b"*9\r\n$16000\r\n" + data if start == 0 else b"x" * 2000)
-    assert requests.left() < 200_000 + len(data)
+    assert requests.buffered_bytes() < 200_000 + len(data)
 
 
 BAD = {

@@ -16,7 +16,7 @@ from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Id
 from targets.memorydb_py.replay import check, checksum
 from targets.memorydb_py.snapshots import snapshot
-from targets.memorydb_py.snapshots.objects import Shared
+from targets.memorydb_py.snapshots.objects import MemoryStore
 from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, position_of
 from tests.support.command_shapes import Shapes
 from tests.targets.memorydb_py.shards import SHORT, Shards
@@ -48,7 +48,7 @@ async def digests(shards: Shards) -> dict[str, Any]:
 async def snapshots(shards: Shards, least: int) -> list[str]:
     """Names, when there are so many."""
     objects = shards.objects
-    assert isinstance(objects, Shared)
+    assert isinstance(objects, MemoryStore)
     async with asyncio.timeout(60):
         while len(objects.objects) < least:
             await asyncio.sleep(0.05)
@@ -121,7 +121,7 @@ def test_nodes_begin_with_the_newest_snapshot() -> None:
         assert 1 <= len(names) <= 3
         assert position_of(names[-1]) > 500
 
-    Shards(61, options=SHORT, objects=Shared()).run(story)
+    Shards(61, options=SHORT, objects=MemoryStore()).run(story)
 
 
 BREAKS = {
@@ -144,7 +144,7 @@ def test_a_snapshot_that_was_corrupted_is_not_used(what: str) -> None:
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=150)
         for round in range(3):
             await fill(shards, 250, seed=round)
@@ -165,7 +165,7 @@ def test_a_snapshot_that_was_corrupted_is_not_used(what: str) -> None:
         shards.start_node("n1")
         assert await (await shards.to_primary()).ask("GET {t}count") == b"3"
 
-    Shards(62, options=SHORT, objects=Shared()).run(story)
+    Shards(62, options=SHORT, objects=MemoryStore()).run(story)
 
 
 @pytest.mark.parametrize("what", ["state", "checksum", "position", "at the end", "beyond the log"])
@@ -176,7 +176,7 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=100)
         await fill(shards, 300)
         (*_, name) = await snapshots(shards, 1)
@@ -213,7 +213,7 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
         assert any(f"{name_of(at)} is wrong" in line for line in shards.lines)
         assert not shards.exits
 
-    Shards(63, options=SHORT, objects=Shared()).run(story)
+    Shards(63, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         await fill(shards, 200)
         monkeypatch.setattr(
             snapshotter,
@@ -238,7 +238,7 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
         monkeypatch.setattr(snapshotter, "assemble", whole)
         await snapshots(shards, 1)
 
-    Shards(64, options=SHORT, objects=Shared()).run(story)
+    Shards(64, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_an_older_node_stops_at_a_newer_entry() -> None:
@@ -246,7 +246,7 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=50, version=1)
         await fill(shards, 100)
         await snapshots(shards, 1)
@@ -291,7 +291,7 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
         back = await shards.connect(second, "READONLY")
         assert str(await back.ask("GET {t}by")).startswith("LOADING")
 
-    Shards(65, options=SHORT, objects=Shared()).run(story)
+    Shards(65, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_node_that_was_demoted_trusts_its_snapshots_under_load() -> None:
@@ -318,7 +318,7 @@ def test_a_node_that_was_demoted_trusts_its_snapshots_under_load() -> None:
         assert not [line for line in shards.lines if " is wrong: " in line]
         assert len([line for line in shards.lines if "begins with snapshot-" in line]) >= 3
 
-    Shards(66, nodes=2, options=SHORT, objects=Shared()).run(story)
+    Shards(66, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
@@ -326,7 +326,7 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=60)
         await fill(shards, 150)
         (*_, name) = await snapshots(shards, 1)
@@ -344,7 +344,7 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
         await fill(shards, 150, seed=2)
         await snapshots(shards, 2)
 
-    Shards(67, nodes=2, options=SHORT, objects=Shared()).run(story)
+    Shards(67, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_what_lies_in_the_store_by_mistake_does_not_stop_the_snapshotter() -> None:
@@ -352,10 +352,10 @@ def test_what_lies_in_the_store_by_mistake_does_not_stop_the_snapshotter() -> No
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         objects.objects[name_of(Id(1, 10**9))] = b"nothing"
         shards.start_snapshotter(every=60)
         await fill(shards, 150)
         await snapshots(shards, 2)
 
-    Shards(68, nodes=1, options=SHORT, objects=Shared()).run(story)
+    Shards(68, nodes=1, options=SHORT, objects=MemoryStore()).run(story)

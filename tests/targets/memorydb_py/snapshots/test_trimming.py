@@ -11,7 +11,7 @@ import pytest
 from harness.simulation.delays import Delays
 from targets.memorydb_py.log import inspect, store
 from targets.memorydb_py.log.interface import Batch, Id, Refused
-from targets.memorydb_py.snapshots.objects import Shared
+from targets.memorydb_py.snapshots.objects import MemoryStore
 from targets.memorydb_py.snapshots.snapshot import position_of
 from tests.targets.memorydb_py.log.test_interface import lead
 from tests.targets.memorydb_py.log.test_protocol import appended
@@ -349,7 +349,7 @@ def test_the_second_newest_snapshot_can_always_be_gone_on_from() -> None:
 
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         older, newer = await trimmed_shard(shards)
         for az in AZS:
             assert await kept_after(az) <= position_of(older)
@@ -359,13 +359,13 @@ def test_the_second_newest_snapshot_can_always_be_gone_on_from() -> None:
         assert set((await digests(shards)).values()) == before
         assert any(f"begins with {older}" in line for line in shards.lines)
 
-    Shards(73, options=SHORT, objects=Shared()).run(story)
+    Shards(73, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_damaged_snapshot_does_not_count_when_the_log_is_trimmed() -> None:
     async def story(shards: Shards) -> None:
         objects = shards.objects
-        assert isinstance(objects, Shared)
+        assert isinstance(objects, MemoryStore)
         older, newer = await trimmed_shard(shards)
         objects.objects[newer] = flipped(objects.objects[newer], 300)
         shards.start_snapshotter(every=100)
@@ -380,7 +380,7 @@ def test_a_damaged_snapshot_does_not_count_when_the_log_is_trimmed() -> None:
         names = sorted(objects.objects)
         assert position_of(names[0]) > position_of(newer), "two more that can be used"
 
-    Shards(74, options=SHORT, objects=Shared()).run(story)
+    Shards(74, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_node_that_was_away_while_it_was_trimmed_begins_with_a_snapshot() -> None:
@@ -403,7 +403,7 @@ def test_a_node_that_was_away_while_it_was_trimmed_begins_with_a_snapshot() -> N
         assert any("log: it begins after" in line for line in said)
         assert any("begins with snapshot-" in line for line in said)
 
-    Shards(75, options=SHORT, objects=Shared()).run(story)
+    Shards(75, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_node_without_snapshots_says_that_it_needs_one() -> None:
@@ -420,7 +420,7 @@ def test_a_node_without_snapshots_says_that_it_needs_one() -> None:
         shards.start_node(name)
         assert len(set((await digests(shards)).values())) == 1
 
-    Shards(76, options=SHORT, objects=Shared()).run(story)
+    Shards(76, options=SHORT, objects=MemoryStore()).run(story)
 
 
 def test_a_replica_that_began_with_a_snapshot_knows_who_leads() -> None:
@@ -438,4 +438,4 @@ def test_a_replica_that_began_with_a_snapshot_knows_who_leads() -> None:
         assert role[1:4] == [primary.encode(), 6379, b"connected"]
         assert f"{primary}:6379" in str(await talk.ask("GET {t}count"))
 
-    Shards(77, options=SHORT, objects=Shared()).run(story)
+    Shards(77, options=SHORT, objects=MemoryStore()).run(story)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from targets.engine.commands import COMMANDS as TABLE
 from targets.engine.protocol import Outcome
-from targets.engine.resp import Error, Requests, Simple, encode, pack
+from targets.engine.resp import Error, RequestParser, Simple, encode, pack
 from targets.engine.rewrite import rewritten
 from targets.engine.state import State
 from targets.engine.table import find
@@ -257,7 +257,7 @@ def test_every_command_has_an_arity_and_knows_whether_it_writes() -> None:
 @settings(max_examples=200, deadline=None)
 def test_requests_are_cut_the_same_however_they_come(commands, cuts) -> None:
     data = b"".join(pack(c) for c in commands)
-    parser, found, position = Requests(), [], 0
+    parser, found, position = RequestParser(), [], 0
     for cut in [*cuts, len(data)]:
         found += parser.feed(data[position : position + cut])
         position += cut
@@ -268,7 +268,7 @@ def test_requests_are_cut_the_same_however_they_come(commands, cuts) -> None:
 
 @pytest.mark.parametrize("data", [b"*1\r\n:1\r\n", b"*x\r\n", b"*1\r\n$-1\r\n", b"x" * 70_000])
 def test_what_is_not_the_protocol_is_refused_after_what_is(data: bytes) -> None:
-    parser = Requests()
+    parser = RequestParser()
     assert parser.feed(b"PING\r\n" + data) == [(b"PING",)]
     assert parser.error
     assert parser.feed(b"PING\r\n") == []
