@@ -1,7 +1,6 @@
 """Lists: appends at the primary, reads at the primary and at every node.
 
-Three separate claims: operations on the primary are linearizable; the reads of each node are
-growing prefixes; all nodes converge after healing. The staleness of replicas is measured.
+The claims are separate, so that one that fails does not hide the others.
 """
 
 from __future__ import annotations
@@ -94,7 +93,8 @@ class UntilConverged(msgspec.Struct, frozen=True):
 
 
 class ReplicaReads:
-    """Claims: `linearizable`, `replica-prefixes` and `converged`; see the module docstring."""
+    """Claims: operations on the primary are linearizable; the reads of each node are growing
+    prefixes; all nodes converge after healing. The staleness of replicas is measured."""
 
     name = "replica-reads"
     depends_on: frozenset[Disturbance] = frozenset()

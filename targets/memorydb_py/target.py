@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -28,6 +28,7 @@ from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.snapshots.objects import Directory, MemoryStore, ObjectStore
 from targets.memorydb_py.snapshots.snapshot import positions, read, restore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
+from targets.servers.options import described
 
 AZS: Sequence[str] = ("az1", "az2", "az3")
 START_TIMEOUT_S = 20.0
@@ -59,6 +60,10 @@ class MemoryDB:
     azs: Sequence[str] = AZS
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
+    settings: Mapping[str, str] = {
+        **described(Settings),
+        "snapshots": f"entries of the log between two snapshots, 0: none [{SNAPSHOTS}]",
+    }
     parts = Parts()
     module = "targets.memorydb_py"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.binaries import find_server, version_of
@@ -46,6 +47,10 @@ class Vanilla(OperatorFailover):
 
     name = "redis"
     kind = "redis"
+    settings: Mapping[str, str] = {
+        "NAME": "any option of redis.conf, with its value; the harness sets addresses, folders and "
+        "passwords itself",
+    }
     alarms = (
         "BUG REPORT START",
         "crashed by signal",

@@ -6,33 +6,38 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-ENGINE_VERSION = 1  # of effects: raised when an older node could not apply a newer one's
-MARGIN_MS = 20  # between the end of a lease and the first try of another node
+from targets.servers.options import option
+
+ENGINE_VERSION = 1  # to be raised when effects change so that older nodes can't apply them
+MARGIN_MS = 20  # from the end of a lease to the first campaign of another node
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`lease_ms`: how long a primary may serve after it asked for a renewal. `backoff_ms`: how long
-    a replica waits after the last renewal that it saw (D1). `drift_percent`: by how much a clock
-    may run too fast or too slow. `max_waiting`: replies, and entries, that may wait for the log
-    (D11). `max_record_bytes`: of one command, script or transaction (D9). `requirepass`: "" for
-    none. `engine_version`: of the entries that it writes, and the newest that it reads."""
+    """The options of a node; names on the command line have hyphens."""
 
-    lease_ms: int = 600
-    backoff_ms: int = 1000
-    drift_percent: int = 20
-    max_waiting: int = 100_000
-    max_record_bytes: int = 32 << 20
-    requirepass: str = ""
-    engine_version: int = ENGINE_VERSION
+    lease_ms: int = option(600, "how long a primary serves after it asked for a renewal, in ms")
+    backoff_ms: int = option(
+        1000, "how long a replica waits after the last renewal before it campaigns, in ms"
+    )
+    drift_percent: int = option(20, "by how much a clock may run too fast or too slow")
+    max_waiting: int = option(
+        100_000, "replies, and uncommitted entries, above which commands get TRYAGAIN"
+    )
+    max_record_bytes: int = option(32 << 20, "the largest entry of a command, script, transaction")
+    requirepass: str = option("", "the password of clients")
+    engine_version: int = option(
+        ENGINE_VERSION, "of the entries that the node appends, and the newest that it applies"
+    )
 
     @property
     def renew_ms(self) -> int:
+        """How often a primary renews its lease."""
         return self.lease_ms // 4
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> Settings:
-        """From `lease-ms=600` and the like; raises ValueError that names the option."""
+        """Return the settings of some options; raises ValueError that names a wrong one."""
         known = {f.name.replace("_", "-"): f for f in fields(cls)}
         given: dict[str, int | str] = {}
         for name, text in options.items():
@@ -44,8 +49,8 @@ class Settings:
         return made
 
     def check(self) -> None:
-        """Raises ValueError where two leases could overlap: a slow clock holds the lease, a fast
-        one waits for it to end."""
+        """Raise ValueError if two leases could overlap: one that a slow clock measures, and the
+        backoff that a fast clock measures."""
         drift = self.drift_percent / 100
         longest = self.lease_ms / (1 - drift) + MARGIN_MS
         least = math.ceil(longest * (1 + drift))

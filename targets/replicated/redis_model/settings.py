@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from targets.replicated.redis_model.persistence import Policy
+from targets.servers.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Each option means what it means to Redis."""
 
-    appendonly: bool = False
-    appendfsync: Policy = "everysec"
-    min_replicas_to_write: int = 0
-    min_replicas_max_lag: float = 10.0
-    repl_ping_replica_period: float = 1.0
+    appendonly: bool = option(False, "whether effects are appended to a file")
+    appendfsync: Policy = option("everysec", "when that file is synced: always, everysec or no")
+    min_replicas_to_write: int = option(0, "replicas without which writes get NOREPLICAS")
+    min_replicas_max_lag: float = option(
+        10.0, "seconds after which a silent replica is not counted"
+    )
+    repl_ping_replica_period: float = option(1.0, "seconds between pings in the stream")
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> Settings:

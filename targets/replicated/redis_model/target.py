@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.environments.protocol import Environment, ProcessSpec
 from harness.errors import UsageError
@@ -13,6 +13,7 @@ from targets.replicated.operator import OperatorFailover
 from targets.replicated.redis_model.commands import COMMANDS
 from targets.replicated.redis_model.node import Node
 from targets.replicated.redis_model.settings import Settings
+from targets.servers.options import described
 
 # As for vanilla servers: replicas attach and notice at once.
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
@@ -24,6 +25,7 @@ class RedisModel(OperatorFailover):
     name = "redis-model"
     version = "model of Redis 7.0"
     alarms: Sequence[str] = ("Traceback (most recent call last)",)
+    settings: Mapping[str, str] = described(Settings)
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         super().__init__(env, options)
