@@ -48,7 +48,8 @@ def workloads() -> str:
     rows = []
     for name in names("harness.workloads"):
         kind = load("harness.workloads", name)
-        claims = " ".join((kind.__doc__ or "").split())
+        text = " ".join((kind.__doc__ or "").split())
+        claims = re.sub(r"^Claims?: (.)", lambda m: m[1].upper(), text)
         rows.append([f"`{name}`", about("workloads", name), claims])
     return table(("workload", "what its clients do", "what is claimed"), rows)
 

@@ -33,13 +33,16 @@ class Script:
     expected: ClassVar[Sequence[Any]]
 
     def __init__(self, options: WorkloadOptions) -> None:
-        self.keys: dict[str, None] = {}
+        pass
 
     def generator(self) -> Generator:
         return Nothing()
 
     def final(self) -> Generator | None:
         return None
+
+    def keys_of(self, op: Op, /) -> list[str]:
+        return ["A"]
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         raise NotImplementedError("a script sends its own commands")
