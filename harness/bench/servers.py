@@ -113,7 +113,17 @@ def running(names: Sequence[str], where: Path) -> Iterator[list[Server]]:
 def _vanilla(name: str, folder: Path) -> Server:
     binary = find_server(name)
     (port,) = free_ports(1)
-    argv = [str(binary), "--port", str(port), "--save", "", "--dir", str(folder)]
+    argv = [
+        str(binary),
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+    ]
     return Server(name, version_of(binary), port, folder, {name: argv})
 
 

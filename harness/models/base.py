@@ -137,7 +137,7 @@ class Projectable(Protocol):
         ...
 
     def without(self, f: str, value: Any, known: bool, dropped: frozenset[Hashable]) -> Any:
-        """Return the operation's value without the dropped values, or GONE, or BOUND."""
+        """Return the operation's value without the dropped values, or REMOVED, or BOUND."""
         ...
 
 

@@ -277,7 +277,10 @@ class World:
         self._exit(process, 0)
 
     def _exited(self, process: Process, error: SystemExit) -> None:
-        """End a process after `sys.exit` in any of its tasks or callbacks."""
+        """End a process after `sys.exit` in any of its tasks or callbacks. A text is logged, as a
+        real process prints it, and the code is 1."""
+        if isinstance(error.code, str):
+            self.log(process, error.code)
         self._exit(process, error.code if isinstance(error.code, int) else int(bool(error.code)))
 
     def _exit(self, process: Process, code: int) -> None:

@@ -61,7 +61,7 @@ class MemoryDB:
     alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
 
     settings: Mapping[str, str] = {
-        **described(Settings),
+        **{name: text for name, text in described(Settings).items() if name != "requirepass"},
         "snapshots": f"entries of the log between two snapshots, 0: none [{SNAPSHOTS}]",
     }
     parts = Parts()
@@ -77,6 +77,8 @@ class MemoryDB:
             raise UsageError(
                 "--binary: the reference is part of the harness and runs no other binary"
             )
+        if "requirepass" in options.options:
+            raise UsageError("--option requirepass: give the password by HARNESS_PASSWORD")
         given = dict(options.options)
         self._every = _every(given.pop("snapshots", str(SNAPSHOTS)))
         if options.credentials.password:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 import harness
 from harness.history import History, HistoryWriter, Op
+from tests.conftest import server
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -77,3 +82,38 @@ def test_importing_the_library_loads_nothing_else() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['harness']"
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.real
+def test_the_generated_tables_are_what_the_registry_says() -> None:
+    server("redis-7.0")
+    server("valkey-9.1")
+    made = generator()
+    found = set()
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text()
+        found |= {name for _, name, _ in made.MARK.findall(text)}
+        assert made.generated(text) == text, f"{path.name}: run python docs/generate.py"
+    assert found == set(made.TABLES)
+
+
+def test_no_document_cites_what_a_reader_does_not_have() -> None:
+    """Decisions and behaviours by number, and files beside the repository."""
+    cited = re.compile(r"\bD\d{1,2}\b|[Bb]ehaviours? \d|\bmemorydb\.md (\d|section)|checkers\.md")
+    root = DOCS.parent
+    for folder in ("harness", "targets", "tests", "benchmarks", "docs"):
+        for path in [*root.glob(f"{folder}/**/*.py"), *root.glob(f"{folder}/**/*.?pp"),
+                     *root.glob(f"{folder}/**/*.md")]:  # fmt: skip
+            if path == Path(__file__).resolve():
+                continue
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                assert not cited.search(line), f"{path.relative_to(root)}:{number}: {line.strip()}"

@@ -76,7 +76,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The response to `Append` and `Install`. `match`: the last index that is durable and matches
+    """The response to `Append` and `InstallBase`. `match`: the last index that is durable and matches
     the leader's log; if not `ok`, the last index at which the logs may match."""
 
     term: int
@@ -88,7 +88,7 @@ class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 class InstallBase(msgspec.Struct, frozen=True, array_like=True, tag=23):
     """Raft's InstallSnapshot, without data: the leader has dropped all records up to the base, and
-    the follower is to begin after it. Answered by `Appended`."""
+    the follower is to begin after it. Answered by `AppendReply`."""
 
     term: int
     name: str

@@ -1,6 +1,7 @@
 """A node of the shard: primary or replica, as the log decides.
 
-`shard` is its place in the log (lease, election, what is applied), `tracker` what is not committed,
-`session` a connection, `server` what happens to a command; `commands` are those of the server
-itself, `cluster` what cluster clients ask.
+`node` executes commands, `connection` is a client's connection, `tracker` knows the keys with
+uncommitted changes, `shard` follows the log, campaigns and renews the lease, `blocking` and
+`channels` are for clients that wait or listen. `commands` are those of the node itself, beside the
+engine's.
 """
