@@ -76,7 +76,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The response to `Append` and `InstallBase`. `match`: the last index that is durable and matches
+    """The response to `Append` and `InstallBase`. `match`: the last durable index that matches
     the leader's log; if not `ok`, the last index at which the logs may match."""
 
     term: int
