@@ -111,7 +111,8 @@ INSERT, REMOVE = 0, 1
 
 @dataclass
 class Contents:
-    """One row an operation on a container, in order of call; `value` NOTHING: it was empty."""
+    """One row an operation on a container, in order of call. `value`: NOTHING if a removal found
+    the container empty. `goes_next`: which value a removal takes: first, last or least."""
 
     call: np.ndarray
     ret: np.ndarray

@@ -158,9 +158,9 @@ def _status(name: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="nothing longer than a million")
-    parser.add_argument("--only", default="", help="cases whose names contain this")
-    parser.add_argument("--porcupine", type=Path, help="folder of its source")
+    parser.add_argument("--quick", action="store_true", help="skip histories longer than a million")
+    parser.add_argument("--only", default="", help="only cases whose names contain this")
+    parser.add_argument("--porcupine", type=Path, help="folder of Porcupine's source")
     given = parser.parse_args()
     peer = Porcupine(given.porcupine) if given.porcupine else None
     print(f"{'':42}{'operations':>11}{'verdict':>9}{'ms':>9}{'goal':>7}{'MB':>7}{'Porcupine s':>13}"

@@ -103,8 +103,8 @@ def main() -> None:
               f"{statistics.median(etcd):.1f} us, max {max(etcd):.0f}; Porcupine's median "
               f"{ETCD_MEDIAN_US}* us")  # fmt: skip
     mean = math.exp(statistics.fmean(math.log(r) for r in ratios))
-    print(f"geometric mean of the ratios: {mean:.1f} (of a log whose own figure was not recorded, "
-          "to the median); * recorded")  # fmt: skip
+    print(f"geometric mean of the ratios: {mean:.1f} (logs without a recorded figure are "
+          "compared with the median); * recorded")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ async def harness(target: Any, folder: Path, duration: float, direct: bool, roun
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="duration of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--binary", default=None)
     args = parser.parse_args()

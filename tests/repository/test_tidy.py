@@ -139,3 +139,12 @@ def test_links_between_documents_lead_somewhere() -> None:
     for path in [ROOT / "README.md", *ROOT.glob("[a-z]*/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    text = "".join(path.read_text() for path in ROOT.glob("tests/**/*.py"))
+    known = set(re.findall(r"def (test_\w+)", text))
+    known |= {path.stem for path in ROOT.glob("tests/**/test_*.py")}
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("[bdt]*/*.md")]:
+        for named in re.findall(r"\btest_\w+", path.read_text()):
+            assert any(each.startswith(named) for each in known), f"{path.name}: {named}"

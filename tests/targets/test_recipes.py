@@ -1,5 +1,5 @@
-"""The anomalies of vanilla Redis on real servers, on the model, and their absence from the
-reference; all as real processes."""
+"""The anomaly scenarios as real processes: reproduced on real servers and on the model of Redis,
+absent from the MemoryDB reference."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every command of the table, with right and with wrong arguments, beside a live Redis 7.0.
+"""Every command of the table, with valid and invalid arguments, compared with a live Redis 7.0.
 
-`python -m pytest -m soak tests/targets/engine/test_differential.py`: 200,000 commands
-(`HARNESS_COMMANDS`), each command of the table at least 100 times right and 100 times wrong; prints
-the counts.
+`python -m pytest -m soak tests/targets/engine/test_differential.py` runs 200,000 commands
+(`HARNESS_COMMANDS`), each command of the table at least 100 times with success and 100 times with
+an error, and prints the counts.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.targets.engine.test_engine_beside_redis import Comparison
 pytestmark = pytest.mark.real
 
 COMMANDS = int(os.environ.get("HARNESS_COMMANDS", "200000"))
-A_STATE = 4000  # commands until all begins anew
+A_STATE = 4000  # commands on one server, before a new one is started
 LEAST = 100
-# Those that can't be wrong: without arguments, or ones that take anything.
+# Commands for which no arguments are invalid.
 NEVER_WRONG: set[str] = {"ECHO"} & set(SHAPES)
 SCRIPTS = ("return redis.call('GET', KEYS[1])", "return {ARGV[1], #KEYS}",
            "return redis.call('RPUSH', KEYS[1], ARGV[1])")  # fmt: skip
-# What depends on chance, or how a value is held: replies of one kind and length.
+# Replies that depend on randomness or on a value's encoding: only type and length are compared.
 ROUGHLY = {
     "SPOP": "set ?small", "SRANDMEMBER": "set ?small", "HRANDFIELD": "hash ?small ?WITHVALUES",
     "ZRANDMEMBER": "zset ?small ?WITHSCORES", "RANDOMKEY": "", "TIME": "", "DUMP": "any",
@@ -39,7 +39,7 @@ EXACTLY = LEFT_OUT - set(ROUGHLY) - HELP
 
 
 class Wider(Shapes):
-    """All commands of the table. `dumped`: a value as DUMP gives it, for RESTORE."""
+    """Generates every command of the table. `dumped` returns a payload of DUMP, for RESTORE."""
 
     def __init__(
         self, rng: random.Random, now_ms: Callable[[], int], dumped: Callable[[], bytes]
@@ -52,7 +52,7 @@ class Wider(Shapes):
         self._known.append(sha)
 
     def right(self, name: str) -> list[str | bytes]:
-        """With arguments that may do."""
+        """Return a command whose arguments are likely to be valid."""
         rng = self._rng
         if name in SHAPES:
             return list(self.draw_of(name))
@@ -77,7 +77,7 @@ class Wider(Shapes):
         return [*name.split("|")]
 
     def wrong(self, name: str) -> list[str | bytes]:
-        """One of those, broken: something too much, missing, or odd."""
+        """Return such a command with one or two arguments added, removed or replaced."""
         rng, least = self._rng, 1 + name.count("|")
         words = self.right(name)
         for _ in range(rng.randint(1, 2)):
@@ -95,7 +95,8 @@ class Wider(Shapes):
 
 
 def kind_and_length(reply: bytes) -> bytes:
-    """Of a reply that depends on chance: an error whole."""
+    """Return the type and length of a reply that depends on randomness; errors are returned
+    whole."""
     line = reply.partition(b"\r\n")[0]
     if line[:1] == b"-" or line in (b"$-1", b"*-1", b"_"):
         return line
@@ -118,10 +119,10 @@ def compare(port: int, seed: int, count: int, right: Counter[str], wrong: Counte
         counts = wrong if breaks else right
         name = min(rng.sample(names, 4), key=lambda n: counts[n])
         if name.startswith("FLUSH") and not breaks and rng.random() < 0.95:
-            continue  # else there would never be much
+            continue  # otherwise the data set would stay small
         command = shapes.wrong(name) if breaks else shapes.right(name)
         if "group" in SHAPES.get(name, "") and rng.random() < 0.5:
-            for key in [k for k in KEYS["stream"] if k in command]:  # else there is seldom one
+            for key in [k for k in KEYS["stream"] if k in command]:  # otherwise groups are rare
                 both.step(["XGROUP", "CREATE", key, "g", "0", "MKSTREAM"])
         reply = step(both, name, command)
         (wrong if reply[:1] == b"-" else right)[name] += 1
@@ -137,7 +138,7 @@ def step(both: Comparison, name: str, command: Sequence[str | bytes]) -> bytes:
     assert kind_and_length(reply) == kind_and_length(got), (command, reply, got)
     assert len(effects) == len(ours), (command, effects, ours)
     if name == "SPOP" and reply[:1] != b"-":
-        both.step(["DEL", command[1]])  # different members may be left
+        both.step(["DEL", command[1]])  # the two may have removed different members
     return reply
 
 

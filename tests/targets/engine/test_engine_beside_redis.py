@@ -1,4 +1,4 @@
-"""The engine beside a live Redis 7.0: the same replies, the same effects, the same table."""
+"""The engine compared with a live Redis 7.0: the same replies, effects and command table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 
 class Stream:
-    """What a replica of the server gets."""
+    """A replication stream, read as a replica of the server."""
 
     def __init__(self, port: int) -> None:
         self._redis = Redis(port)
@@ -51,7 +51,7 @@ class Stream:
         self._redis.send("REPLCONF", "ACK", "0")
 
     def until(self, mark: bytes) -> list[tuple[bytes, ...]]:
-        """The commands before a message that was published."""
+        """Return the commands that precede the PUBLISH of `mark`."""
         found = []
         while True:
             parts = self._redis.read().split(b"\r\n", 1)[1]
@@ -63,7 +63,8 @@ class Stream:
                 rest = rest[size + 2 :]
             if words == [b"PUBLISH", b"m", mark]:
                 return found
-            if words[0].upper() in (b"XADD", b"XTRIM") and b"LIMIT" in words:  # has done its work
+            # The engine propagates XADD and XTRIM without LIMIT.
+            if words[0].upper() in (b"XADD", b"XTRIM") and b"LIMIT" in words:
                 at = words.index(b"LIMIT")
                 del words[at : at + 2]
             if words[0] not in (b"SELECT", b"PING", b"select", b"ping"):
@@ -79,21 +80,21 @@ def same_reply(command: list[str], one: bytes, other: bytes) -> bool:
     if one == other:
         return True
     if name.endswith("SCAN"):
-        made_up = command[1 + (name != "SCAN")] not in ("0", "")
+        invented_cursor = command[1 + (name != "SCAN")] not in ("0", "")
         complete = one.startswith(ALL_AT_ONCE) and other.startswith(ALL_AT_ONCE)
-        if made_up or not complete:  # which keys come first is nobody's matter
+        if invented_cursor or not complete:  # the order of iteration is unspecified
             return one[:1] == other[:1]
-    if name == "XINFO":  # nodes of the tree, and how long ago a consumer came
-        shown = re.compile(rb"(radix-tree-[a-z]+|idle)\r\n:[0-9]+")
-        return shown.sub(b"", one) == shown.sub(b"", other)
+    if name == "XINFO":  # radix tree nodes, and a consumer's idle time
+        varying = re.compile(rb"(radix-tree-[a-z]+|idle)\r\n:[0-9]+")
+        return varying.sub(b"", one) == varying.sub(b"", other)
     if name == "XPENDING":
         idle = re.compile(rb"\r\n:[0-9]+\r\n:")
         return idle.sub(b":", one) == idle.sub(b":", other)
     if name in ANY_ORDER and one[:1] == other[:1] and one[:1] in b"*~%":
         return sorted(one.split(b"\r\n")) == sorted(other.split(b"\r\n"))
     if name == "OBJECT" and one[:1] == other[:1] == b":":
-        return True  # small integers that came from SET alone are shared in Redis
-    if name in ("SORT", "SORT_RO") and unordered:  # nothing orders what has equal weights
+        return True  # Redis shares small integers only if SET stored them
+    if name in ("SORT", "SORT_RO") and unordered:  # the order among equal weights is unspecified
         some = 1 if "LIMIT" in command else None
         return sorted(one.split(b"\r\n")[:some]) == sorted(other.split(b"\r\n")[:some])
     if name in CLOCK and one[:1] == other[:1] == b":":
@@ -102,7 +103,7 @@ def same_reply(command: list[str], one: bytes, other: bytes) -> bool:
 
 
 def same_effects(one: list[tuple[bytes, ...]], other: list[tuple[bytes, ...]]) -> bool:
-    """Times may differ by the moment at which each was executed, names by their case."""
+    """Compare effects. Timestamps may differ by the two times of execution, names by case."""
 
     def close(a: bytes, b: bytes) -> bool:
         return a == b or (
@@ -115,9 +116,9 @@ def same_effects(one: list[tuple[bytes, ...]], other: list[tuple[bytes, ...]]) -
     )
 
 
-def told(command: list[str], effects: list[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:
-    """Without what the engine tells beyond Redis: how far a group has read, which Redis' replicas
-    do not learn."""
+def comparable(command: list[str], effects: list[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:
+    """Return the engine's effects without its XGROUP SETID, which replicates a group's position;
+    Redis does not propagate that."""
     if command[0].upper() != "XREADGROUP" or "NOACK" in command:
         return effects
     bare = [e for e in effects if e[:2] != (b"XGROUP", b"SETID")]
@@ -143,13 +144,14 @@ def read_state(state: State, key: bytes, kind: bytes, now_ms: int) -> bytes:
     return encode(execute(state, read[kind], now_ms, random.Random(0)).reply)
 
 
-def test_every_command_is_drawn() -> None:
+def test_every_command_has_a_shape_or_is_left_out() -> None:
     known = {name.decode() for name, entry in TABLE.items() if not entry.container}
     assert known == set(SHAPES) | LEFT_OUT, known ^ (set(SHAPES) | LEFT_OUT)
 
 
 class Comparison:
-    """One state, made by a live Redis, by the engine, and by a replay of the engine's effects."""
+    """One sequence of commands executed by a live Redis and by the engine, whose effects are also
+    replayed into a third state."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.redis, self._stream = Redis(port), Stream(port)
@@ -163,7 +165,7 @@ class Comparison:
         return time.time_ns() // 1_000_000
 
     def run(self, command: Sequence[str | bytes]) -> tuple[bytes, bytes, list[Any], list[Any]]:
-        """(reply of Redis, of the engine, effects of Redis, of the engine)."""
+        """Return (Redis' reply, the engine's reply, Redis' effects, the engine's effects)."""
         expected = self.redis.call(*command)
         words = tuple(w if isinstance(w, bytes) else w.encode() for w in command)
         done = execute(self.state, words, self.now_ms(), self.rng)
@@ -177,7 +179,7 @@ class Comparison:
         return expected, encode(done.reply, self.protocol), effects, done.effects
 
     def step(self, command: Sequence[str | bytes]) -> bytes:
-        """Both must answer and propagate the same; the reply."""
+        """Execute a command on both; replies and effects must match. Return Redis' reply."""
         expected, got, effects, ours = self.run(command)
         words = [w.decode("latin-1") if isinstance(w, bytes) else w for w in command]
         name = words[0].upper()
@@ -185,14 +187,14 @@ class Comparison:
             assert expected in (b"$-1\r\n", b"*-1\r\n", b"_\r\n"), (command, expected, got)
         else:
             assert same_reply(words, expected, got), (command, expected, got)
-        # Redis does not propagate the zeros that a BITFIELD which fails has added, nor that
-        # entries were delivered once more, nor the consumer that asked for them.
-        hole = not effects and ("FAIL" in words if name == "BITFIELD" else name == "XREADGROUP")
-        assert hole or same_effects(effects, told(words, ours)), (command, effects, ours)
+        # Redis does not propagate the zero padding of a BITFIELD that fails, nor an XREADGROUP
+        # that delivers entries again: delivery counts and the new consumer.
+        omitted = not effects and ("FAIL" in words if name == "BITFIELD" else name == "XREADGROUP")
+        assert omitted or same_effects(effects, comparable(words, ours)), (command, effects, ours)
         return expected
 
     def end(self) -> None:
-        """What is there must be the same everywhere."""
+        """Redis, the engine and the replayed state must have equal contents."""
         redis, state, replayed = self.redis, self.state, self.replayed
         assert int(redis.call("DBSIZE")[1:]) == len(state.values)
         assert digest(state) == digest(replayed)
@@ -200,18 +202,18 @@ class Comparison:
             kind = redis.call("TYPE", key)[1:-2]
             if self.protocol == 3:
                 redis.call("HELLO", "2")
-            there = read_key(redis, key, kind)
+            in_redis = read_key(redis, key, kind)
             if self.protocol == 3:
                 redis.call("HELLO", "3")
             one, two = (read_state(s, key, kind, self.now_ms()) for s in (state, replayed))
-            assert sorted(one.split()) == sorted(there.split()) == sorted(two.split()), key
+            assert sorted(one.split()) == sorted(in_redis.split()) == sorted(two.split()), key
         redis.close()
         self._stream.close()
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_engine_answers_and_propagates_as_redis_does(port: int, seed: int) -> None:
-    """Behaviour 7: replies, the replication stream, and what is there in the end."""
+def test_replies_effects_and_state_match_redis(port: int, seed: int) -> None:
+    """The engine's effects are what Redis puts on its replication stream."""
     both = Comparison(port, seed)
     shapes = Shapes(random.Random(f"{seed}/shapes"), both.now_ms)
     for _ in range(COMMANDS):
@@ -228,7 +230,7 @@ CORNERS = [
 
 
 @pytest.mark.parametrize("command", CORNERS)
-def test_what_is_looked_at_first(port: int, command: str) -> None:
+def test_arguments_are_checked_in_the_order_of_redis(port: int, command: str) -> None:
     redis, state = Redis(port), State()
     redis.call("RPUSH", "l", "a")
     execute(state, (b"RPUSH", b"l", b"a"), 0, random.Random(0))
@@ -239,31 +241,32 @@ def test_what_is_looked_at_first(port: int, command: str) -> None:
 
 
 def _flat(docs: Any) -> dict[str, Any]:
-    """Documentation by name, subcommands too, from hiredis' lists."""
+    """Return hiredis' lists of documentation as dicts by name, subcommands included."""
     found = {}
     for name, doc in zip(docs[::2], docs[1::2], strict=True):
-        told = dict(zip(doc[::2], doc[1::2], strict=True))
-        found |= {name.upper(): told} | _flat(told.get("subcommands", []))
+        fields = dict(zip(doc[::2], doc[1::2], strict=True))
+        found |= {name.upper(): fields} | _flat(fields.get("subcommands", []))
     return found
 
 
 def _bare(argument: Any) -> dict[str, Any]:
-    """Without versions, and without what a group of arguments is called."""
-    told = argument if isinstance(argument, dict) else dict(
+    """Return an argument's documentation without versions and without the names of groups."""
+    fields = argument if isinstance(argument, dict) else dict(
         zip(argument[::2], argument[1::2], strict=True)
     )  # fmt: skip
-    named = told["type"] not in ("oneof", "block", "pure-token")
+    named = fields["type"] not in ("oneof", "block", "pure-token")
     return {
-        "type": told["type"],
-        "token": told.get("token"),
-        "flags": sorted(map(str, told.get("flags", []))),
-        "name": told["name"].replace(" ", "-") if named else None,
-        "arguments": [_bare(each) for each in told.get("arguments", [])],
+        "type": fields["type"],
+        "token": fields.get("token"),
+        "flags": sorted(map(str, fields.get("flags", []))),
+        "name": fields["name"].replace(" ", "-") if named else None,
+        "arguments": [_bare(each) for each in fields.get("arguments", [])],
     }
 
 
-def test_the_documentation_is_that_of_redis(port: int) -> None:
-    """COMMAND DOCS: arguments, but for the block of XINFO STREAM, which is told more plainly."""
+def test_command_docs_match_redis(port: int) -> None:
+    """The arguments in COMMAND DOCS; XINFO STREAM, whose block is documented in a simpler form, is
+    excluded."""
     redis = Redis(port)
     reader = hiredis.Reader(encoding="utf-8")
     reader.feed(redis.call("COMMAND", "DOCS"))
@@ -278,17 +281,17 @@ def test_the_documentation_is_that_of_redis(port: int) -> None:
     assert table == set(synopses())
 
 
-def test_the_table_is_that_of_redis(port: int) -> None:
-    """Arity, flags and places of keys, as COMMAND INFO tells them."""
+def test_command_info_matches_redis(port: int) -> None:
+    """Arity, flags and key positions equal those in COMMAND INFO."""
     redis = Redis(port)
     for name, entry in TABLE.items():
-        said = redis.call("COMMAND", "INFO", name).split(b"\r\n")
-        arity = int(said[said.index(name.lower()) + 1][1:])
+        lines = redis.call("COMMAND", "INFO", name).split(b"\r\n")
+        arity = int(lines[lines.index(name.lower()) + 1][1:])
         assert entry.arity == arity, name
-        start = said.index(name.lower()) + 2
-        count = int(said[start][1:])
-        flags = {w[1:].decode() for w in said[start + 1 : start + 1 + count]}
-        keys = tuple(int(w[1:]) for w in said[start + 1 + count : start + 4 + count])
+        start = lines.index(name.lower()) + 2
+        count = int(lines[start][1:])
+        flags = {w[1:].decode() for w in lines[start + 1 : start + 1 + count]}
+        keys = tuple(int(w[1:]) for w in lines[start + 1 + count : start + 4 + count])
         assert keys == entry.keys, name
         assert flags == set(entry.flags), name
     redis.close()

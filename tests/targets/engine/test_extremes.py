@@ -1,4 +1,5 @@
-"""What clients may do at the ends of ranges must stay something that a log and a file can hold."""
+"""Arguments at the limits of their ranges must leave effects that can be replayed and a state that
+can be saved."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def test_effects_can_be_replayed_and_states_written(case: list) -> None:
     assert digest(again) == digest(state)
 
 
-def test_when_a_consumer_was_seen_goes_with_what_it_got() -> None:
+def test_a_consumers_seen_time_is_replicated_with_its_entries() -> None:
     state, replayed, rng = State(), State(), random.Random(0)
     for time_ms, words in (
         (5000, "XGROUP CREATE s g 0 MKSTREAM"), (5000, "XADD s 1-1 a b"), (5000, "XADD s 1-2 a b"),
@@ -60,12 +61,12 @@ def test_when_a_consumer_was_seen_goes_with_what_it_got() -> None:
     assert seen == [6000, 6000]
 
 
-def test_what_is_not_sorted_goes_backwards_if_it_is_asked_to() -> None:
-    """As on Redis: lists and sorted sets have an order of their own."""
+def test_sort_by_nosort_desc_reverses_the_natural_order() -> None:
+    """As on Redis: lists and sorted sets are returned in reverse of their own order."""
     state, rng = State(), random.Random(0)
     execute(state, (b"RPUSH", b"l", b"b", b"a", b"c"), 0, rng)
     execute(state, (b"ZADD", b"z", b"1", b"b", b"2", b"a"), 0, rng)
     for key, order in ((b"l", [b"c", b"a", b"b"]), (b"z", [b"a", b"b"])):
-        asked = (b"SORT", key, b"BY", b"nosort", b"DESC")
-        assert execute(state, asked, 0, rng).reply == order
-        assert execute(state, (*asked, b"LIMIT", b"0", b"1"), 0, rng).reply == order[:1]
+        command = (b"SORT", key, b"BY", b"nosort", b"DESC")
+        assert execute(state, command, 0, rng).reply == order
+        assert execute(state, (*command, b"LIMIT", b"0", b"1"), 0, rng).reply == order[:1]

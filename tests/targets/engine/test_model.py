@@ -1,4 +1,4 @@
-"""Commands drawn from documentation, and Redis as a model."""
+"""Commands generated from COMMAND DOCS, and the model that executes them with the engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = [f"k{i}" for i in range(len(KINDS))]
 
 
 def text(reply: Any) -> Any:
-    """A reply as a client with decoded responses sees it."""
+    """Return a reply as a client that decodes responses receives it."""
     if isinstance(reply, bytes):
         return reply.decode()
     return [text(each) for each in reply] if isinstance(reply, list) else reply
@@ -55,10 +55,10 @@ def test_every_command_on_keys_is_read_from_the_documentation() -> None:
         and name.decode() not in read
     }
     assert missing == set()
-    assert not {each for each in read if each.startswith("B") and "POP" in each}, "they wait"
+    assert not {each for each in read if each.startswith("B") and "POP" in each}, "they block"
 
 
-def test_what_is_drawn_fits_its_command_and_its_keys() -> None:
+def test_generated_commands_match_their_documentation_and_keys() -> None:
     rng = random.Random(1)
     model = CommandModel()
     understood = 0
@@ -83,26 +83,26 @@ def understood(model: CommandModel, rng: random.Random) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_model_is_the_engine(seed: int) -> None:
-    """Its states stand for the engine's, and no other reply is accepted."""
+def test_the_model_agrees_with_the_engine(seed: int) -> None:
+    """The model accepts the engine's reply to each command and no other."""
     model, rng = CommandModel(), random.Random(seed)
-    state, held = State(sharded=True), model.init()
+    state, current = State(sharded=True), model.init()
     errors = 0
     for _ in range(1500):
         words = understood(model, rng)
         command = tuple(word.encode() for word in words)
         reply = reply_of(words, to_resp2(execute(state, command, TIME_MS, rng).reply))
         errors += "('error'," in repr(reply)
-        after = model.step(held, "write", (tuple(words), reply), True)
+        after = model.step(current, "write", (tuple(words), reply), True)
         assert after is not INCONSISTENT, (words, reply)
-        assert model.step(held, "write", (tuple(words), ("other", reply)), True) is INCONSISTENT
-        assert model.step(held, "write", (tuple(words), None), False) == after
-        held = after
+        assert model.step(current, "write", (tuple(words), ("other", reply)), True) is INCONSISTENT
+        assert model.step(current, "write", (tuple(words), None), False) == after
+        current = after
     assert errors < 900
 
 
 def history(*steps: tuple[int, str, list[str], Any]) -> History:
-    """Operations one after the other."""
+    """Return a history of sequential operations."""
     ops: list[Op] = []
     for process, f, words, reply in steps:
         for type, seen in (("invoke", None), ("ok", reply)):
@@ -112,7 +112,7 @@ def history(*steps: tuple[int, str, list[str], Any]) -> History:
     return History(ops)
 
 
-def test_a_reply_that_no_order_explains_is_found() -> None:
+def test_replies_that_no_order_explains_are_invalid() -> None:
     fine = history(
         (0, "write", ["ZADD", "a", "1", "x"], 1),
         (1, "read", ["ZRANGE", "a", "0", "-1", "WITHSCORES"], ["x", "1"]),

@@ -1,4 +1,4 @@
-"""Values in Redis' own format: what we write, Redis reads, and the other way round."""
+"""The RDB format: Redis loads what the engine writes, and the engine loads what Redis writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.live import Redis, redis_server
 
 pytestmark = pytest.mark.real
 
-BIG = 3000  # members: beyond all that is held compactly
+BIG = 3000  # members: more than any compact encoding stores
 READS = {
     b"string": "GET {}", b"list": "LRANGE {} 0 -1", b"set": "SORT {} ALPHA",
     b"hash": "HGETALL {}", b"zset": "ZRANGE {} 0 -1 WITHSCORES",
@@ -32,7 +32,7 @@ Ask = Callable[..., bytes]
 
 @contextmanager
 def redis_with(folder: Path) -> Iterator[Redis]:
-    """A server that has loaded `dump.rdb` of a folder."""
+    """Run a server that has loaded `dump.rdb` from a folder; yield a connection to it."""
     with redis_server(folder, "--sanitize-dump-payload", "yes") as port:
         redis = Redis(port)
         yield redis
@@ -52,7 +52,7 @@ def ours(state: State) -> Ask:
 
 
 def fill(ask: Ask, seed: int) -> None:
-    """Keys of every type, small ones and big ones, with and without a time to live."""
+    """Create keys of every type, small and large, with and without a time to live."""
     shapes = Shapes(random.Random(seed), now_ms)
     for _ in range(1500):
         command = shapes.draw()
@@ -73,7 +73,7 @@ def fill(ask: Ask, seed: int) -> None:
         ask("XADD", "big:stream", f"{i // 3 + 1}-{i % 3 * 500}", "field", str(i), *other)
     ask("XDEL", "big:stream", "1-0", "50-500", "40-0")
     for of in ("1-9223372036854775809", "2-0", "2-18446744073709551615", "18446744073709551615-1"):
-        ask("XADD", "wide:stream", of, "f", "v")  # farther apart than a signed number reaches
+        ask("XADD", "wide:stream", of, "f", "v")  # differences overflow a signed 64-bit integer
     ask("XGROUP", "CREATE", "big:stream", "g", "0")
     ask("XREADGROUP", "GROUP", "g", "alice", "COUNT", "50", "STREAMS", "big:stream", ">")
     ask("XREADGROUP", "GROUP", "g", "bob", "COUNT", "20", "STREAMS", "big:stream", ">")
@@ -86,7 +86,7 @@ def fill(ask: Ask, seed: int) -> None:
 
 
 def shown(ask: Ask) -> dict[bytes, tuple[bytes, ...]]:
-    """All that can be seen of every key, in an order that does not depend on the server."""
+    """Return the (type, value, expiry time) of every key, independent of the server's ordering."""
     found = {}
     keys = ask("KEYS", "*").split(b"\r\n")[2::2]
     for key in sorted(keys):
@@ -95,7 +95,7 @@ def shown(ask: Ask) -> dict[bytes, tuple[bytes, ...]]:
         value = ask(*read)
         if kind == b"hash":
             value = b" ".join(sorted(value.split(b"\r\n")))
-        if kind == b"stream":  # nodes of a tree may differ
+        if kind == b"stream":  # the number of radix tree nodes may differ
             value = b"".join(value.split(b"radix-tree-nodes")[1].split(b"last-generated")[1:])
         found[key] = (kind, value, ask("PEXPIRETIME", key))
     return found
@@ -124,15 +124,15 @@ def test_we_load_what_redis_writes(tmp_path: Path, seed: int) -> None:
         assert shown(ours(state)) == shown(redis.call)
 
 
-def test_values_go_over_by_dump_and_restore(tmp_path: Path) -> None:
+def test_values_are_copied_both_ways_by_dump_and_restore(tmp_path: Path) -> None:
     state = State()
     one = ours(state)
     with redis_with(tmp_path) as redis:
         for source, sink in ((one, redis.call), (redis.call, one)):
             fill(source, 7)
-            there = shown(source)
+            expected = shown(source)
             sink("FLUSHALL")
-            for key, (_, _, end) in there.items():
+            for key, (_, _, end) in expected.items():
                 reply = source("DUMP", key)
                 payload = reply.split(b"\r\n", 1)[1][:-2]
                 ttl = end[1:-2] if end[1:2] != b"-" else b"0"
@@ -140,12 +140,12 @@ def test_values_go_over_by_dump_and_restore(tmp_path: Path) -> None:
                 assert sink("RESTORE", key, ttl, payload) == (
                     b"-BUSYKEY Target key name already exists.\r\n"
                 )
-            assert shown(sink) == there
+            assert shown(sink) == expected
             source("FLUSHALL")
 
 
 def test_bad_payloads_are_refused_as_redis_does(tmp_path: Path) -> None:
-    """Whatever byte of a value is changed, it is refused or it is a value."""
+    """After any change of one byte, RESTORE either reports an error or restores a usable value."""
     state = State()
     one = ours(state)
     fill(one, 1)

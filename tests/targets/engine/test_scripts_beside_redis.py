@@ -1,4 +1,4 @@
-"""Scripts beside a live Redis 7.0: the same replies; and what none of them may reach."""
+"""Lua scripts: the same replies as a live Redis 7.0, and the sandbox."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SCRIPTS = [
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_answers_as_it_does_on_redis(port: int, script: str) -> None:
+def test_a_script_returns_what_it_returns_on_redis(port: int, script: str) -> None:
     redis = Redis(port)
     try:
         expected = redis.call("EVAL", script, "1", "k", "a")
@@ -83,12 +83,12 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("script", ESCAPES)
-def test_a_script_reaches_nothing_but_its_keys(script: str) -> None:
+def test_a_script_cannot_escape_the_sandbox(script: str) -> None:
     done = execute(State(), (b"EVAL", script.encode(), b"0"), 10**12, random.Random(0))
     harmless = (b"$-1\r\n", b"_\r\n")
-    said = encode(done.reply)
-    assert said[:1] == b"-" or said in harmless, said
-    # And the next script finds everything as it was.
+    reply = encode(done.reply)
+    assert reply[:1] == b"-" or reply in harmless, reply
+    # The next script finds its environment unchanged.
     fine = b"return type(redis.call) .. type(string.rep) .. type(cjson.encode) .. #('x'):rep(2)"
     after = execute(State(), (b"EVAL", fine, b"0"), 10**12, random.Random(0))
     assert after.reply == b"functionfunctionfunction2"
@@ -110,7 +110,7 @@ def test_a_script_reaches_nothing_but_its_keys(script: str) -> None:
         "local t = {} t[1] = t return t",
     ],
 )
-def test_a_script_that_takes_too_much_ends(script: str) -> None:
+def test_a_script_that_exceeds_its_limits_is_stopped(script: str) -> None:
     state = State()
     reply = execute(state, (b"EVAL", script.encode(), b"0"), 10**12, random.Random(0)).reply
     assert b"-" in encode(reply)

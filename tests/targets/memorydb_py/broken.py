@@ -1,4 +1,4 @@
-"""A plugin of pytest that runs tests against a mutant:
+"""A pytest plugin that runs tests against a mutant:
 `HARNESS_MUTANT=name python -m pytest -p tests.targets.memorydb_py.broken`."""
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def all_places() -> list[tuple[Path, str]]:
 
 
 def broken(mutant: Mutant) -> tuple[Path, ast.Module]:
-    """Return the file that a mutant changes, and its changed syntax tree. Raises ValueError if the
-    place or what is to be replaced is not found once."""
+    """Return the file that a mutant changes, and its changed syntax tree. Raises ValueError unless
+    place and expression are found exactly once."""
     found = [path for path, name in all_places() if f".{name}".endswith(f".{mutant.place}")]
     if len(found) != 1:
         raise ValueError(f"{len(found)} places are called {mutant.place}")
@@ -59,7 +59,7 @@ def broken(mutant: Mutant) -> tuple[Path, ast.Module]:
 
 
 def replace(place: ast.AST, old: list[ast.stmt], new: list[ast.stmt]) -> int:
-    """Replace an expression, or statements, within a place; return how often."""
+    """Replace an expression, or statements, within a place; return the number of replacements."""
     expression = isinstance(old[0], ast.Expr) and len(old) == 1 and isinstance(new[0], ast.Expr)
     if expression and len(new) == 1:
         return _replace_expression(place, old[0].value, new[0].value)  # type: ignore[attr-defined]
@@ -92,7 +92,7 @@ def _replace_expression(place: ast.AST, old: ast.expr, new: ast.expr) -> int:
 
 
 class _Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Loads one module from its changed syntax tree."""
+    """Import hook that loads one module from its changed syntax tree."""
 
     def __init__(self, path: Path, tree: ast.Module) -> None:
         self._path, self._tree = path, tree

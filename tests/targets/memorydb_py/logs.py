@@ -1,4 +1,4 @@
-"""A transaction log in a simulated world, and nodes that do nothing but use it."""
+"""A transaction log in the simulation, and processes that only use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MS = 1_000_000
 
 
 class Logs:
-    """Three AZs on machines m1 to m3, and users u1, … on machines of their own."""
+    """Three AZs on machines m1 to m3; users u1, u2, ... on machines w1, w2, ... of their own."""
 
     def __init__(self, seed: object, users: int = 2, **given: Any) -> None:
         self.world = World(seed, delays=given.pop("delays", Delays()), **given)
@@ -36,14 +36,14 @@ class Logs:
         for i in range(users):
             self.world.add_machine(f"w{i + 1}")
 
-    def run(self, story: Callable[[Logs], Awaitable[None]], *, begin: bool = True) -> None:
+    def run(self, scenario: Callable[[Logs], Awaitable[None]], *, begin: bool = True) -> None:
         async def main() -> None:
             if begin:
                 for az in AZS:
                     self.start(az, create=True)
                 for user in [m for m in self.world.machines if m.startswith("w")]:
                     await self.user(f"u{user[1:]}", user)
-            await story(self)
+            await scenario(self)
 
         self.world.run(main())
 
@@ -55,7 +55,7 @@ class Logs:
         self.azs[az] = self.world.start(az, machine, main)
 
     async def user(self, name: str, machine: str) -> LogClient:
-        """A process that has a client of the log and does nothing."""
+        """Start a process that has only a client of the log; return the client."""
 
         async def main(host: Any) -> None:
             self.clients[name] = LogClient(host, AZS)
@@ -67,8 +67,8 @@ class Logs:
         return self.clients[name]
 
     async def lose_azs(self, rng: random.Random, rounds: int, ways: Sequence[str]) -> None:
-        """One AZ at a time is lost and comes back; of the ways `kill`, `wipe`, `power`, `cut`,
-        `half` (another does not hear it)."""
+        """Fail one AZ at a time and restore it, by a random choice of `ways`: `kill`, `wipe`,
+        `power`, `cut`, or `half` (one other AZ does not receive what it sends)."""
         for _ in range(rounds):
             await asyncio.sleep(rng.random())
             az, way = rng.choice(AZS), rng.choice(ways)
@@ -93,16 +93,16 @@ class Logs:
         return self.world.loop.now_ns / MS
 
     def leader(self) -> str:
-        """Whoever said last that it leads."""
-        said = [line.split()[0] for line in self.lines if "leads the log" in line]
-        return said[-1]
+        """Return the AZ that was the last to log that it leads the log."""
+        leaders = [line.split()[0] for line in self.lines if "leads the log" in line]
+        return leaders[-1]
 
     def wipe(self, az: str) -> None:
-        """Its disk is replaced by an empty one; it must be dead."""
+        """Empty the disk of an AZ, which must be dead."""
         self.world.disk(az).wipe()
 
     def cut(self, *names: str) -> None:
-        """These hear nobody, and nobody hears them; nothing else is cut."""
+        """Cut these off from all AZs and users, in both directions; every other cut is healed."""
         everybody = [*AZS, *self.clients]
         self.world.cut(
             pair
@@ -114,12 +114,12 @@ class Logs:
 
 
 def never(n: int) -> None:
-    """For whoever follows a log that nobody trims."""
+    """Fail: a callback for followers of a log that is not trimmed."""
     raise AssertionError(f"trimmed up to {n}")
 
 
 def claim(after: Id, payload: bytes) -> Batch:
-    """A leadership entry."""
+    """Return a leadership entry."""
     return Batch(after.n + 1, after.n + 1, after.n + 1, payload)
 
 

@@ -1,4 +1,4 @@
-"""The reference, broken on purpose, each time in one place, with the test that must notice."""
+"""Mutants of the reference: one deliberate defect each, with the test that must fail."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ class Mutant(NamedTuple):
     """One change of the sources.
 
     `place`: a function, as `Class.method` or `module.function`, or a constant, as
-    `module.CONSTANT`; wherever in the sources it is, there must be one of that name. `old`: an
-    expression, or statements, that occur once in it; `new` replaces them. Both are compared as
-    syntax trees, so layout and comments do not matter. `test`: a file and, after `::`, the name of
-    a test or its start.
+    `module.CONSTANT`; exactly one in the sources must match. `old`: an expression or statements
+    that occur once in it; `new` replaces them. Both are compared as syntax trees, so layout and
+    comments do not matter. `test`: a file and, after `::`, a test's name or the start of it.
     """
 
     place: str

@@ -1,6 +1,8 @@
-"""What breaks vanilla Redis (tests/support/stories.py, memorydb.md 6), played on the reference.
+"""The anomaly scenarios of vanilla Redis (tests/support/stories.py, docs/memorydb.md), played on
+the reference.
 
-Each ends with the same demand: every acknowledged write is there, nobody has read what is gone.
+Each ends with the same check: every acknowledged write is present, and no value that was read is
+lost.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ GONE = (rx.ConnectionError, OSError)
 
 
 class Stage:
-    """A shard, and a few words to act on it. `acknowledged`, `seen`: numbers at the key A."""
+    """A shard, and operations on it. `acknowledged`, `seen`: the largest number at key A that was
+    acknowledged, or read."""
 
     def __init__(self, env: Any, target: Any) -> None:
         self.env, self.target = env, target
@@ -28,7 +31,7 @@ class Stage:
         self._opened: list[Any] = []
 
     async def primary(self, but: str | None = None) -> str:
-        """Whoever leads, as the nodes say."""
+        """Return the node that reports the role of primary, once there is one other than `but`."""
         async with asyncio.timeout(20):
             while True:
                 for node in self.env.nodes:
@@ -49,8 +52,8 @@ class Stage:
             await connection.close()
 
     def ask(self, connection: Any, *command: Any) -> asyncio.Task[Any]:
-        """In the background: its answer, `NOTHING` when it was disconnected, or an error. What it
-        shows is noted."""
+        """Execute a command in the background. The task's result is its reply, `NOTHING` if it was
+        disconnected, or an error. Values acknowledged or read are noted."""
 
         async def act() -> Any:
             try:
@@ -69,14 +72,15 @@ class Stage:
         return self._asked[-1]
 
     async def cut(self, node: str, *others: str, one_way: bool = False) -> None:
-        """Between a process and others; `one_way`: only what the others send."""
+        """Cut a process off from others; `one_way`: drop only what the others send to it."""
         grudge = {node: frozenset(others)}
         if not one_way:
             grudge |= {other: frozenset({node}) for other in others}
         await self.env.network.apply(grudge)
 
     async def write_for(self, seconds: float, client: str = "c1", but: str | None = None) -> int:
-        """One writer after the other, wherever somebody leads; how many were acknowledged."""
+        """Write ascending numbers, one at a time, at the current primary; return how many were
+        acknowledged."""
         count, deadline = 0, self.env.now() + int(seconds * 1e9)
         connection = None
         while self.env.now() < deadline:
@@ -102,7 +106,7 @@ class Stage:
         connection = await self.open(await self.primary())
         last = int(await connection.call("GET", "A"))
         assert last >= self.acknowledged, "an acknowledged write is lost"
-        assert last >= self.seen, "a value that was read is gone"
+        assert last >= self.seen, "a value that was read is lost"
         for node in self.env.nodes:
             replica = await self.open(node, readonly=True)
             assert int(await replica.call("GET", "A")) == last
@@ -112,7 +116,7 @@ Recipe = Callable[[Stage], Awaitable[None]]
 
 
 async def play(env: Any, target: Any, recipe: Recipe) -> None:
-    """Start, write 1, let it happen, look at what is left, stop."""
+    """Start the target, write 1, play the recipe, check the final state, stop the target."""
     stage = Stage(env, target)
     try:
         await env.open()
@@ -127,8 +131,9 @@ async def play(env: Any, target: Any, recipe: Recipe) -> None:
         await env.close()
 
 
-async def a_write_that_the_log_lacks_is_shown_to_nobody(w: Stage) -> None:
-    """A: B's GET waits as A's SET does; the primary dies; both were told nothing."""
+async def an_uncommitted_write_is_not_visible(w: Stage) -> None:
+    """A read of a write that is not in the log waits with it; the primary dies, and neither gets a
+    reply."""
     primary = await w.primary()
     a, b = await w.open(primary), await w.open(primary, "c2")
     await w.cut(primary, *AZS)
@@ -143,8 +148,9 @@ async def a_write_that_the_log_lacks_is_shown_to_nobody(w: Stage) -> None:
     assert await (await w.open(now)).call("GET", "A") == "1"
 
 
-async def a_write_whose_acknowledgement_is_held_waits(w: Stage) -> None:
-    """A, the other way: the log has it. B waits too, is disconnected, and finds it afterwards."""
+async def a_write_whose_acknowledgement_is_lost_is_not_answered(w: Stage) -> None:
+    """The same, but the log has the write and its acknowledgement is lost: both clients are
+    disconnected, and the write is found afterwards."""
     primary = await w.primary()
     a, b = await w.open(primary), await w.open(primary, "c2")
     await w.cut(primary, *AZS, one_way=True)
@@ -159,8 +165,8 @@ async def a_write_whose_acknowledgement_is_held_waits(w: Stage) -> None:
     assert await (await w.open(now)).call("GET", "A") == "2"
 
 
-async def a_log_that_is_stopped_makes_everybody_wait(w: Stage) -> None:
-    """A-trap: two AZs are stopped, not cut off; what waits in their kernels may yet be appended."""
+async def a_paused_log_blocks_reads_and_writes(w: Stage) -> None:
+    """Two AZs are paused instead of cut off, so what is in their sockets may still be appended."""
     primary = await w.primary()
     a, b = await w.open(primary), await w.open(primary, "c2")
     await w.env.pause("az1")
@@ -177,8 +183,9 @@ async def a_log_that_is_stopped_makes_everybody_wait(w: Stage) -> None:
     assert [await task for task in asked] == [NOTHING, NOTHING]
 
 
-async def a_replica_that_lags_does_not_lead(w: Stage) -> None:
-    """B, B2: it may be all that is left; it leads when it has applied everything."""
+async def a_lagging_replica_does_not_lead(w: Stage) -> None:
+    """A lagging replica does not lead before it has applied the whole log, even if it is the only
+    node left."""
     primary = await w.primary()
     lags, other = [n for n in w.env.nodes if n != primary]
     a = await w.open(primary)
@@ -195,8 +202,9 @@ async def a_replica_that_lags_does_not_lead(w: Stage) -> None:
     assert await (await w.open(lags)).call("GET", "A") == "2"
 
 
-async def a_primary_on_the_wrong_side_stops(w: Stage) -> None:
-    """C, D: cut off with its AZ and a client for seconds, while the others go on."""
+async def a_partitioned_primary_stops_serving(w: Stage) -> None:
+    """Split brain: the primary is cut off with its AZ and a client for seconds, while the others
+    elect a new primary."""
     primary = await w.primary()
     az = f"az{primary[1:]}"
     others = [p for p in w.env.processes if p not in (primary, az)]
@@ -217,7 +225,7 @@ async def a_primary_on_the_wrong_side_stops(w: Stage) -> None:
 
 
 async def a_failover_without_a_fault_loses_nothing(w: Stage) -> None:
-    """E: hand-overs while one client writes."""
+    """Hand-overs while a client writes."""
     writing = asyncio.get_running_loop().create_task(w.write_for(4))
     for _ in range(3):
         await asyncio.sleep(1)
@@ -228,7 +236,8 @@ async def a_failover_without_a_fault_loses_nothing(w: Stage) -> None:
 
 
 async def replicas_may_differ_and_the_primary_does_not(w: Stage) -> None:
-    """F: over two replicas reads may go back in time, which nobody promises; not at the primary."""
+    """Reads spread over two replicas are only eventually consistent and may go back in time; reads
+    at the primary do not."""
     primary = await w.primary()
     lags, other = [n for n in w.env.nodes if n != primary]
     await w.cut(lags, *AZS, one_way=True)
@@ -240,8 +249,8 @@ async def replicas_may_differ_and_the_primary_does_not(w: Stage) -> None:
     assert await a.call("GET", "A") == "2"
 
 
-async def a_wait_that_timed_out_has_lost_nothing(w: Stage) -> None:
-    """G."""
+async def a_wait_that_times_out_loses_no_write(w: Stage) -> None:
+    """WAIT times out while both replicas are cut off; the write is committed all the same."""
     primary = await w.primary()
     replicas = [n for n in w.env.nodes if n != primary]
     await w.env.network.apply({n: frozenset(AZS) for n in replicas})
@@ -251,8 +260,8 @@ async def a_wait_that_timed_out_has_lost_nothing(w: Stage) -> None:
     assert await a.call("GET", "A") == "9"
 
 
-async def nodes_that_all_died_come_back_with_everything(w: Stage) -> None:
-    """I."""
+async def a_restarted_node_recovers_every_acknowledged_write(w: Stage) -> None:
+    """All nodes are killed; one that is restarted recovers every acknowledged write."""
     assert await w.write_for(1) > 50
     for node in w.env.nodes:
         await w.env.kill(node)
@@ -260,8 +269,9 @@ async def nodes_that_all_died_come_back_with_everything(w: Stage) -> None:
     assert int(await (await w.open(await w.primary())).call("GET", "A")) == w.acknowledged
 
 
-async def a_primary_that_slept_answers_nothing_from_its_past(w: Stage) -> None:
-    """D1, N: requests were queued on its sockets while another took over."""
+async def a_resumed_primary_executes_no_queued_request(w: Stage) -> None:
+    """Requests queue on the sockets of a paused primary while another takes over; it must not
+    execute them."""
     primary = await w.primary()
     clients = [await w.open(primary, f"c{1 + i % 3}") for i in range(6)]
     await w.env.pause(primary)
@@ -277,14 +287,14 @@ async def a_primary_that_slept_answers_nothing_from_its_past(w: Stage) -> None:
 
 
 RECIPES = [
-    a_write_that_the_log_lacks_is_shown_to_nobody,
-    a_write_whose_acknowledgement_is_held_waits,
-    a_log_that_is_stopped_makes_everybody_wait,
-    a_replica_that_lags_does_not_lead,
-    a_primary_on_the_wrong_side_stops,
+    an_uncommitted_write_is_not_visible,
+    a_write_whose_acknowledgement_is_lost_is_not_answered,
+    a_paused_log_blocks_reads_and_writes,
+    a_lagging_replica_does_not_lead,
+    a_partitioned_primary_stops_serving,
     a_failover_without_a_fault_loses_nothing,
     replicas_may_differ_and_the_primary_does_not,
-    a_wait_that_timed_out_has_lost_nothing,
-    nodes_that_all_died_come_back_with_everything,
-    a_primary_that_slept_answers_nothing_from_its_past,
+    a_wait_that_times_out_loses_no_write,
+    a_restarted_node_recovers_every_acknowledged_write,
+    a_resumed_primary_executes_no_queued_request,
 ]

@@ -1,4 +1,4 @@
-"""A shard in a simulated world: a log, nodes, and clients that see every byte."""
+"""A shard in the simulation: a log, nodes, and clients that see every byte."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 from tests.targets.memorydb_py.logs import AZS, Logs, never
 
-# Long enough to hold the log back for a while; `SHORT` is for what happens when leases end.
+# LONG: leases that outlast a test's withheld acknowledgements. SHORT: leases that end in a test.
 LONG = {"lease-ms": "3000", "backoff-ms": "3100", "drift-percent": "0"}
 SHORT = {"lease-ms": "300", "backoff-ms": "500"}
-# Rounds of what is about time: `HARNESS_ROUNDS=200` for as many as a claim deserves.
+# Rounds of tests that depend on timing; `HARNESS_ROUNDS=200` for a thorough run.
 ROUNDS = int(os.environ.get("HARNESS_ROUNDS", "8"))
 QUIET = "nothing came"
 CLOSED = "the connection was closed"
 
 
 class Talk(asyncio.Protocol):
-    """A connection to a node. Replies as hiredis makes them; errors are values."""
+    """A connection to a node. Replies are hiredis' values; error replies are returned, not
+    raised."""
 
     def __init__(self) -> None:
         self._parser = hiredis.Reader(replyError=hiredis.ReplyError)
@@ -50,7 +51,7 @@ class Talk(asyncio.Protocol):
         self._something.set()
 
     def send(self, *commands: str | tuple[Any, ...]) -> None:
-        """Commands as words with blanks between, or as tuples."""
+        """Send commands, each a string of words separated by blanks, or a tuple."""
         data = b""
         for command in commands:
             words = command.split() if isinstance(command, str) else command
@@ -61,11 +62,12 @@ class Talk(asyncio.Protocol):
         self._transport.write(data)
 
     def pause(self) -> None:
-        """Take nothing more."""
+        """Stop reading from the socket."""
         self._transport.pause_reading()
 
     async def reply(self, within: float = 20.0) -> Any:
-        """The next reply, or `QUIET`, or `CLOSED`."""
+        """Return the next reply; QUIET if none arrives in time, CLOSED if the connection was
+        closed."""
         try:
             async with asyncio.timeout(within):
                 while (reply := self._parser.gets()) is False:
@@ -90,7 +92,8 @@ class Talk(asyncio.Protocol):
 
 
 class Shards(Logs):
-    """Node i runs on the machine of AZ i, where there is one. `objects`: where snapshots go."""
+    """A log with nodes n1, n2, ...: node i runs on the machine of AZ i, if there is one. `objects`:
+    the store of snapshots."""
 
     def __init__(
         self,
@@ -109,14 +112,14 @@ class Shards(Logs):
         self.nodes: dict[str, Node] = {}
         self.processes: dict[str, Process] = {}
 
-    def run(self, story: Callable[[Any], Awaitable[None]], *, begin: bool = True) -> None:
+    def run(self, scenario: Callable[[Any], Awaitable[None]], *, begin: bool = True) -> None:
         async def whole(_: Logs) -> None:
             for name in self.names:
                 self.start_node(name)
             await self.settled()
-            await story(self)
+            await scenario(self)
 
-        super().run(whole if begin else story, begin=begin)
+        super().run(whole if begin else scenario, begin=begin)
 
     def start_node(self, name: str, **options: str) -> None:
         nodes = {n: (n, 6379) for n in self.names}
@@ -146,15 +149,15 @@ class Shards(Logs):
             self.world.kill(self.processes[name])
 
     def restart_nodes(self, *names: str) -> None:
-        """Kill these, or all, at once, and start them."""
+        """Kill these nodes, or all, at once, and start them."""
         self.kill(*(names or self.names))
         for name in names or self.names:
             self.start_node(name)
 
-    # --- who leads
+    # --- roles
 
     def serving(self) -> list[str]:
-        """Who would serve now: processes that run and hold the lease."""
+        """Return the running nodes that hold the lease."""
         return [
             name
             for name, node in self.nodes.items()
@@ -164,7 +167,7 @@ class Shards(Logs):
         ]
 
     async def primary(self, within: float = 30.0) -> str:
-        """Whoever serves, as soon as somebody does."""
+        """Wait until a node serves; return it."""
         async with asyncio.timeout(within):
             while not self.serving():
                 await asyncio.sleep(0.005)
@@ -176,7 +179,7 @@ class Shards(Logs):
         return [n for n in self.names if n != primary]
 
     async def settled(self) -> None:
-        """Every node that runs is ready, and has applied what the primary has."""
+        """Wait until every running node is ready and has applied what the primary has."""
         primary = await self.primary()
         async with asyncio.timeout(30):
             while True:
@@ -190,7 +193,7 @@ class Shards(Logs):
                 await asyncio.sleep(0.01)
 
     async def connect(self, name: str, *first: str) -> Talk:
-        """From outside; `first`: commands that are answered OK."""
+        """Connect as an outside client. `first`: commands that must be answered OK."""
         loop = asyncio.get_running_loop()
         _, talk = await loop.create_connection(Talk, f"{name}@operator", 6379)
         for command in first:
@@ -206,11 +209,11 @@ class Shards(Logs):
     # --- the log
 
     def hold(self, *names: str) -> None:
-        """The log withholds what it answers to nodes."""
+        """Withhold what the AZs send to these nodes, acknowledgements included."""
         self.world.cut([(az, name) for name in names for az in AZS])
 
     def cut_from_log(self, *names: str) -> None:
-        """Nothing goes between nodes and the log."""
+        """Cut these nodes off from the log, in both directions."""
         self.world.cut([pair for name in names for az in AZS for pair in ((az, name), (name, az))])
 
     def slow(self, source: str, sink: str, delay_s: float) -> None:
@@ -220,7 +223,7 @@ class Shards(Logs):
         self.world.cut(())
 
     async def log(self) -> list[Batch]:
-        """All that is committed."""
+        """Return all committed batches."""
         made = await self.user("reader", "m1")
         tail = await made.tail()
         got: list[Batch] = []
@@ -232,7 +235,7 @@ class Shards(Logs):
         return got
 
     async def effects(self) -> list[list[list[bytes]]]:
-        """Of the log, an item an entry."""
+        """Return the effects in the log, one list for each entry."""
         return [
             entry
             for batch in await self.log()
@@ -241,7 +244,7 @@ class Shards(Logs):
         ]
 
     def roles(self, what: str) -> list[str]:
-        """Lines in which nodes told a change of role."""
+        """Return the log lines in which nodes report a change of role."""
         return [line for line in self.lines if f"role: {what}" in line and line[0] == "n"]
 
 

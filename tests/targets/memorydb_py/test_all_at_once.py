@@ -1,6 +1,6 @@
-"""Every machine loses power at once, under load: no acknowledged write is lost, none is doubled.
+"""Every machine loses power at once, under load: no acknowledged write is lost or duplicated.
 
-`HARNESS_ROUNDS=1000` for as many rounds; 20 at most share a world.
+`HARNESS_ROUNDS=1000` sets the number of rounds, of which each world runs at most 20.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def test_every_machine_loses_power_at_once(seed: int) -> None:
     acknowledged: list[str] = []
 
     async def write(shards: Shards, number: int) -> None:
-        """One value after the other, to whoever leads; also in transactions."""
+        """Append values one at a time, some in transactions, at whichever node is the primary."""
         while True:
             try:
                 talk = await shards.to_primary()
-            except (OSError, ValueError):  # nobody leads, or it has gone
+            except (OSError, ValueError):  # there is no primary, or it has died
                 await asyncio.sleep(0.01)
                 continue
             while True:
@@ -51,7 +51,7 @@ def test_every_machine_loses_power_at_once(seed: int) -> None:
             talk.close()
             await asyncio.sleep(0.01)
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         shards.start_snapshotter(every=150)
         writers = [asyncio.ensure_future(write(shards, i)) for i in range(WRITERS)]
         for _ in range(min(ROUNDS, A_WORLD)):
@@ -72,14 +72,14 @@ def test_every_machine_loses_power_at_once(seed: int) -> None:
         await asyncio.gather(*writers, return_exceptions=True)
         await shards.settled()
         talk = await shards.to_primary()
-        there = Counter(word.decode() for word in await talk.ask("LRANGE {t}all 0 -1"))
-        assert not set(acknowledged) - set(there), "acknowledged writes are lost"
-        assert not [value for value, count in there.items() if count > 1], "writes are doubled"
-        assert not set(there) - set(sent)
+        stored = Counter(word.decode() for word in await talk.ask("LRANGE {t}all 0 -1"))
+        assert not set(acknowledged) - set(stored), "acknowledged writes are lost"
+        assert not [value for value, count in stored.items() if count > 1], "writes are duplicated"
+        assert not set(stored) - set(sent)
         assert len(acknowledged) > 50 * min(ROUNDS, A_WORLD)
         assert any("begins with snapshot-" in line for line in shards.lines)
         digests = {await (await shards.connect(n)).ask("DEBUG DIGEST") for n in shards.names}
         assert len(digests) == 1
         assert not any("set aside" in line or "Traceback" in line for line in shards.lines)
 
-    Shards(f"power/{seed}", options=SHORT, objects=MemoryStore()).run(story)
+    Shards(f"power/{seed}", options=SHORT, objects=MemoryStore()).run(scenario)

@@ -1,8 +1,7 @@
 """Every process of the reference is killed at once, under load, as real processes: no acknowledged
-write is lost, none is doubled.
+write is lost or duplicated.
 
-`HARNESS_ROUNDS=20 python -m pytest tests/targets/memorydb_py/test_all_killed.py` for as many
-rounds.
+`HARNESS_ROUNDS=20 python -m pytest tests/targets/memorydb_py/test_all_killed.py` runs 20 rounds.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
                 await connection.close()
                 await asyncio.sleep(0.02)
 
-    async def story() -> None:
+    async def scenario() -> None:
         env = LocalEnvironment(EnvironmentOptions(nodes=3, run_dir=nothing_left))
         target = MemoryDB(env, TargetOptions(timeout_s=2.0, options={"snapshots": "500"}))
         try:
@@ -68,19 +67,19 @@ def test_every_process_is_killed_at_once(nothing_left: Path) -> None:
             await asyncio.gather(*writers, return_exceptions=True)
             node = target.topology().shards[0].primary
             assert node is not None
-            there = Counter(map(str, await target.control.ask(node, "LRANGE", "all", 0, -1)))
+            stored = Counter(map(str, await target.control.ask(node, "LRANGE", "all", 0, -1)))
             _, audit = await target.audit()
         finally:
             await target.close()
             await env.close()
-        assert not set(acknowledged) - set(there), "acknowledged writes are lost"
-        assert not [value for value, count in there.items() if count > 1], "writes are doubled"
-        assert not set(there) - set(sent)
+        assert not set(acknowledged) - set(stored), "acknowledged writes are lost"
+        assert not [value for value, count in stored.items() if count > 1], "writes are duplicated"
+        assert not set(stored) - set(sent)
         assert len(acknowledged) > 300 * ROUNDS
         assert set(audit.nodes.values()) == {audit.replay}, audit
         assert not audit.differing
         assert audit.compared > 0.9 * audit.entries
-        assert all(held == made for held, made in audit.snapshots.values())
+        assert all(found == replayed for found, replayed in audit.snapshots.values())
         assert audit.trimmed > 0
 
-    asyncio.run(story())
+    asyncio.run(scenario())

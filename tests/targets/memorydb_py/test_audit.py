@@ -1,4 +1,4 @@
-"""What is made of a log that is read from its AZs while they trim it."""
+"""The audit of a log whose AZs trim their copies while they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_copies_that_agree_make_one_log() -> None:
     copies.take("az1", 0, batches(1, 5))
     copies.take("az2", 0, batches(1, 3))
     copies.take("az2", 3, batches(4, 8))
-    copies.take("az3", 6, batches(7, 8))  # it has trimmed the rest
+    copies.take("az3", 6, batches(7, 8))  # it has trimmed the earlier entries
     assert [b.last for b in copies.log] == list(range(1, 9))
     assert [copies.entries(az) for az in ("az1", "az2", "az3")] == [5, 8, 2]
     assert (copies.compared(), copies.differing) == (7, [])
@@ -40,7 +40,7 @@ def test_batches_that_overlap_are_not_the_same() -> None:
     assert len(copies.differing) == 2
 
 
-def test_what_was_trimmed_before_anybody_read_it_is_said() -> None:
+def test_entries_that_were_trimmed_unread_are_an_error() -> None:
     copies = Copies()
     copies.take("az1", 0, batches(1, 3))
     with pytest.raises(ValueError, match="from 4 to 6 were trimmed unread"):

@@ -1,9 +1,9 @@
-"""Every workload under every fault, over many seeds, simulated: the reference keeps its promises.
+"""Every workload under every fault, in the simulation: the reference keeps its guarantees.
 
-What a seed has found is played by hand in `test_scenarios`.
+`test_scenarios` reproduces what single seeds have found.
 
-`python -m pytest -m soak tests/targets/memorydb_py/test_cells.py`: 200 seeds a cell (or
-`HARNESS_SEEDS`).
+`python -m pytest -m soak tests/targets/memorydb_py/test_cells.py` runs 200 seeds a cell
+(`HARNESS_SEEDS`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from harness.spec import Spec
 WORKLOADS = ("register", "wait", "replica-reads", "set", "counter", "transactions", "queue",
              "lock", "ttl", "commands")  # fmt: skip
 NEMESES = ("partition", "kill", "pause", "failover", "all")
-# Shorter leases than by default, so that many change hands.
+# Shorter leases than the defaults, for more elections.
 OPTIONS = {"lease-ms": "300", "backoff-ms": "500", "snapshots": "60"}
-SETTLE_MS = 5000  # behaviour 55, in whatever network a seed draws
+SETTLE_MS = 5000  # bound on the time until the shard has recovered, in any seed's network
 SEEDS = int(os.environ.get("HARNESS_SEEDS", "200"))
 
 

@@ -1,4 +1,4 @@
-"""Clients of others on the reference, as real processes."""
+"""Third-party clients on the reference, as real processes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.real
 
 
 def test_the_cluster_client_of_redis_py_works_and_follows_a_hand_over(nothing_left: Path) -> None:
-    """Behaviour 47, for one shard: discovery, redirects, reads of replicas, pipelines."""
+    """Discovery, redirects, reads of replicas, pipelines and a failover."""
 
-    async def story() -> None:
+    async def scenario() -> None:
         env = LocalEnvironment(EnvironmentOptions(nodes=3, run_dir=nothing_left))
         target = MemoryDB(env, TargetOptions())
         try:
@@ -63,7 +63,7 @@ def test_the_cluster_client_of_redis_py_works_and_follows_a_hand_over(nothing_le
             await target.close()
             await env.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 BAD = {
@@ -75,7 +75,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("command", BAD)
-def test_wrong_arguments_of_a_process_are_one_line(tmp_path: Path, command: str) -> None:
+def test_invalid_arguments_of_a_process_print_one_line(tmp_path: Path, command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "targets.memorydb_py", *command.split(), "--dir", str(tmp_path)],
         capture_output=True,

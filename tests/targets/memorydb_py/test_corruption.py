@@ -1,7 +1,7 @@
-"""Each byte of a segment, and each field of a snapshot, changed: found, said, survived.
+"""Any changed byte of a segment, and of a snapshot, is detected, logged and recovered from.
 
-`python -m pytest -m soak tests/targets/memorydb_py/test_corruption.py`: every byte instead of a
-sample.
+`python -m pytest -m soak tests/targets/memorydb_py/test_corruption.py` changes every byte instead
+of a sample.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ ENTRIES = 12
 
 
 def corrupt_a_store(seed: int, bits: int, which: Sequence[int]) -> tuple[int, int]:
-    """Change bytes of a copy of the log, one after the other, each in a copy that is whole: found,
-    said, survived. Returns how many bytes there are, and how often that was seen."""
+    """Change bytes of an AZ's store, one at a time, each after the AZ has recovered from the last.
+    Every change must be detected, logged and recovered from. Return (the size of the store, the
+    number of changes)."""
     size = seen = 0
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         nonlocal size, seen
         last = await lead(logs.clients["u1"])
         for i in range(ENTRIES):
@@ -42,15 +43,15 @@ def corrupt_a_store(seed: int, bits: int, which: Sequence[int]) -> tuple[int, in
             names, at = [n for n in disk.names() if not n.startswith("damaged-")], position
             while at >= disk.size(names[0]):
                 at -= disk.size(names.pop(0))
-            told = len(logs.lines)
+            logged = len(logs.lines)
             disk.flip(names[0], at, bits)
             logs.start(az)
             await asyncio.sleep(0.5)
-            said = [line for line in logs.lines[told:] if line.startswith(az)]
-            assert any("damaged" in line or "a torn write" in line for line in said), (
-                names[0], at, said,
+            reports = [line for line in logs.lines[logged:] if line.startswith(az)]
+            assert any("damaged" in line or "a torn write" in line for line in reports), (
+                names[0], at, reports,
             )  # fmt: skip
-            # Its copy comes from the others, and it counts again.
+            # It is readmitted as a member and has copied the log.
             async with asyncio.timeout(5):
                 while not await inspect.is_member((f"{az}@operator", 6379)):
                     await asyncio.sleep(0.05)
@@ -59,11 +60,11 @@ def corrupt_a_store(seed: int, bits: int, which: Sequence[int]) -> tuple[int, in
             seen += 1
         assert not logs.exits
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
     return size, seen
 
 
-def test_a_byte_of_a_segment_or_of_the_term() -> None:
+def test_a_changed_byte_of_a_store() -> None:
     size, _ = corrupt_a_store(0, 1, [])
     rng = random.Random(0)
     for seed in range(3):
@@ -74,20 +75,21 @@ def test_a_byte_of_a_segment_or_of_the_term() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("bits", [1, 0x80, 0xFF])
-def test_every_byte_of_a_segment_and_of_the_term(bits: int) -> None:
+def test_every_changed_byte_of_a_store(bits: int) -> None:
     size, _ = corrupt_a_store(0, bits, [])
-    most = size - 100  # worlds differ in length a bit
+    most = size - 100  # the size differs a little between seeds
     starts = range(0, most, 50)
     seen = [corrupt_a_store(s // 50, bits, range(s, min(s + 50, most)))[1] for s in starts]
     assert sum(seen) == most > 700
 
 
 def corrupt_a_snapshot(which: Sequence[int] | None, bits: int) -> int:
-    """A node starts beside a store whose newest snapshot has one byte changed, of these, or of all:
-    found, said, survived. Returns how often that was seen."""
+    """For each position in `which`, or every one if None: change that byte of the newest snapshot
+    and restart a node, which must log it and restore the older snapshot. Return the number of
+    changes."""
     seen = 0
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         nonlocal seen
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
@@ -95,7 +97,7 @@ def corrupt_a_snapshot(which: Sequence[int] | None, bits: int) -> int:
         for round in range(2):
             await fill(shards, 250, seed=round)
             talk = await shards.to_primary()
-            for i in range(12):  # some of every type that stays
+            for i in range(12):  # some of every type, which are not deleted later
                 await talk.asks(
                     f"SET {{t}}key{i} value{i}", f"RPUSH {{t}}list element{i}",
                     f"SADD {{t}}set member{i}", f"HSET {{t}}hash field{i} {i}",
@@ -110,19 +112,19 @@ def corrupt_a_snapshot(which: Sequence[int] | None, bits: int) -> int:
             changed = bytearray(good)
             changed[position % len(good)] ^= bits
             objects.objects[newest] = bytes(changed)
-            told = len(shards.lines)
+            logged = len(shards.lines)
             shards.restart_nodes("n2")
             assert set((await digests(shards)).values()) == before
-            said = [line for line in shards.lines[told:] if line.startswith("n2")]
-            assert any(f"{newest} can't be used" in line for line in said), (position, said)
-            assert any(f"begins with {older}" in line for line in said)
+            reports = [line for line in shards.lines[logged:] if line.startswith("n2")]
+            assert any(f"{newest} can't be used" in line for line in reports), (position, reports)
+            assert any(f"begins with {older}" in line for line in reports)
             seen += 1
 
-    Shards(80, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(80, nodes=2, options=SHORT, objects=MemoryStore()).run(scenario)
     return seen
 
 
-def test_a_byte_of_a_snapshot() -> None:
+def test_a_changed_byte_of_a_snapshot() -> None:
     rng = random.Random(1)
     which = [*range(0, 250, 9), *(rng.randrange(10**6) for _ in range(40))]
     assert corrupt_a_snapshot(which, 1) == len(which)
@@ -130,5 +132,5 @@ def test_a_byte_of_a_snapshot() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_every_byte_of_a_snapshot() -> None:
+def test_every_changed_byte_of_a_snapshot() -> None:
     assert corrupt_a_snapshot(None, 0x10) > 700

@@ -1,6 +1,6 @@
-"""Each behaviour, broken, is noticed by the test that docs/memorydb.md names for it.
+"""Each mutant of the reference makes the test that `mutants.py` names for it fail.
 
-`python -m pytest -m soak tests/targets/memorydb_py/test_mutants.py`.
+`python -m pytest -m soak tests/targets/memorydb_py/test_mutants.py` runs every one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", list(MUTANTS))
-def test_a_broken_reference_is_noticed(name: str) -> None:
+def test_a_mutant_fails_its_test(name: str) -> None:
     file, test = MUTANTS[name].test.split("::")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "tests.targets.memorydb_py.broken",
@@ -39,7 +39,7 @@ def test_a_broken_reference_is_noticed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
-def test_a_mutant_has_its_place_and_its_test(name: str) -> None:
+def test_a_mutants_place_and_test_exist(name: str) -> None:
     mutant = MUTANTS[name]
     path, tree = broken(mutant)
     assert ast.dump(tree) != ast.dump(ast.parse(path.read_text()))
@@ -48,7 +48,7 @@ def test_a_mutant_has_its_place_and_its_test(name: str) -> None:
     assert f"def {test.split('[')[0]}" in tests
 
 
-def test_a_place_or_an_expression_that_is_not_there_is_an_error() -> None:
+def test_an_unknown_place_or_expression_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"0 places are called Node\.nothing"):
         broken(Mutant("Node.nothing", "1", "2", ""))
     with pytest.raises(ValueError, match="has 0 times"):

@@ -1,8 +1,9 @@
-"""What runs of some seed once found, played by hand: faults and their order are steered, so each
-stays what it was whatever seeds draw.
+"""Regression tests for failures that single seeds have found. Each injects the faults explicitly,
+so it does not depend on what the seed draws today.
 
-Seed 1004 of `register, all` is `test_log_protocol::test_azs_that_are_far_apart_keep_their_leader`;
-seed 1018 of `set, all` is `test_nemesis::test_nobody_is_to_take_over_while_nobody_runs`.
+Found by other seeds and tested elsewhere: 1004 of `register, all` in
+`test_protocol::test_azs_that_are_far_apart_keep_their_leader`; 1018 of `set, all` in
+`test_nemesis::test_nobody_is_to_take_over_while_nobody_runs`.
 """
 
 from __future__ import annotations
@@ -51,16 +52,17 @@ def played(folder: Path, nodes: int, *faults: PlannedFault) -> campaign.Judged:
     return campaign.judge(run)
 
 
-# --- a hand-over asked of a primary that was stopped
+# --- a hand-over requested of a paused primary
 
 
 @pytest.mark.parametrize(("nodes", "victim"), [(3, "primary"), (2, "primary"), (2, "replica 1")])
 def test_a_hand_over_while_a_node_is_stopped(tmp_path: Path, nodes: int, victim: str) -> None:
-    """Where the primary is stopped, whoever leads next hands over; where nobody can take it the
+    """If the primary is paused, its successor hands over instead; if no node can take over, the
     primary stops serving all the same.
 
-    The cell wait, all, seed 2013 (two nodes): the failover had no effect. Fixed in ed77409, and
-    fc7d266, which waits for somebody who leads."""
+    Found in the cell `wait, all`, seed 2013 (two nodes): the failover had no effect. Fixed in
+    ed77409 and in fc7d266, which waits for a primary.
+    """
     done = played(
         tmp_path, nodes,
         fault(1.0, "pause", 3.5, victim=victim),
@@ -74,8 +76,8 @@ def test_a_hand_over_while_a_node_is_stopped(tmp_path: Path, nodes: int, victim:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_who_has_to_hand_over_is_not_stopped(tmp_path: Path, seed: int) -> None:
-    """The other half of ed77409: no fault of the same cycle is drawn for the primary."""
+def test_no_other_fault_is_drawn_for_a_primary_that_hands_over(tmp_path: Path, seed: int) -> None:
+    """If a cycle contains a failover, its other faults are not drawn for the primary (ed77409)."""
     env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     system = System(env, MemoryDB(env, TargetOptions()))
     together = [catalogue.fault(name) for name in ("kill", "failover")]
@@ -83,14 +85,15 @@ def test_who_has_to_hand_over_is_not_stopped(tmp_path: Path, seed: int) -> None:
     assert victims.draw_node(chance, system).startswith("replica ")
 
 
-# --- an audit of an AZ that had just been started
+# --- an audit right after an AZ was started
 
 
-def test_an_az_that_had_just_been_started_is_waited_for(tmp_path: Path) -> None:
-    """A shard is settled when every AZ counts, so that the audit can ask each.
+def test_settling_waits_for_an_az_that_was_just_started(tmp_path: Path) -> None:
+    """A shard counts as settled only when every AZ is a member, so that the audit can read each.
 
-    The cell register, all, seed 3038: az1, which ran and did not listen yet, refused the audit's
-    connection. Fixed in 49069d8."""
+    Found in the cell `register, all`, seed 3038: az1 was running but not listening yet and refused
+    the audit's connection. Fixed in 49069d8.
+    """
     env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     target = MemoryDB(env, TargetOptions(options=OPTIONS, timeout_s=5.0))
 
@@ -101,7 +104,7 @@ def test_an_az_that_had_just_been_started_is_waited_for(tmp_path: Path) -> None:
         assert primary is not None
         await env.kill("az1")
         assert await target.control.ask(primary, "SET", "k", "v") == "OK"
-        env.world.disk("az1").fsync_ns = (500 * MS, 500 * MS)  # it takes its time to open its store
+        env.world.disk("az1").fsync_ns = (500 * MS, 500 * MS)  # opening its store takes long
         await target.restart("az1")
         assert await env.state("az1") == "running"
         await target.settle(20)
@@ -115,16 +118,18 @@ def test_an_az_that_had_just_been_started_is_waited_for(tmp_path: Path) -> None:
     env.run(main())
 
 
-# --- an AZ that was asked while it took a base
+# --- a status request to an AZ that installs a base
 
 
 def test_an_az_answers_while_it_takes_a_base() -> None:
-    """What it has begun anew after is committed, though it heard of no commit that far.
+    """Everything up to the base is committed, even if the AZ has received no commit index that
+    high.
 
-    The cell lock, all, seed 60006: whoever asked it for its status was cut off. Fixed in 769c7dc
-    (`Replica.commit`)."""
+    Found in the cell `lock, all`, seed 60006: the AZ dropped the connection of a status request.
+    Fixed in 769c7dc (`Replica.commit`).
+    """
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         last = await grow(logs, last, 5)
         away = next(az for az in AZS if az != logs.leader())
@@ -133,33 +138,35 @@ def test_an_az_answers_while_it_takes_a_base() -> None:
             last = await grow(logs, last, 20, trim=last.n)
         logs.world.disk(away).fsync_ns = (50 * MS, 50 * MS)
         logs.start(away)
-        told: list[int] = []
-        while not told:
-            with contextlib.suppress(ConnectionRefusedError):  # it opens its store
-                told.append(await kept_after(away))
+        statuses: list[int] = []
+        while not statuses:
+            with contextlib.suppress(ConnectionRefusedError):  # still opening its store
+                statuses.append(await kept_after(away))
             await asyncio.sleep(0.005)
         while not any(f"{away} log: begins after" in line for line in logs.lines):
-            told.append(await kept_after(away))
+            statuses.append(await kept_after(away))
             await asyncio.sleep(0.005)
-        assert told[0] == 0
-        assert len([n for n in told if n > 20]) > 5, "it was asked while it took the base"
+        assert statuses[0] == 0
+        assert len([n for n in statuses if n > 20]) > 5, "not asked during the installation"
         assert not any("Traceback" in line for line in logs.lines)
 
-    Logs(0).run(story)
+    Logs(0).run(scenario)
 
 
-# --- trims that overlapped
+# --- overlapping trims
 
 
 @pytest.mark.parametrize("other", ["trim", "base"])
 def test_a_trim_that_another_overtakes(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
-    """While one is made durable the log comes to begin after a later entry: by another trim, or
-    with a base of the leader's. The first says what it did itself.
+    """While a trim is being made durable, another trim or a base moves the log's beginning further.
+    Each logs its own position.
 
-    The cell lock, all, seed 60008: it looked up an entry that was gone. Fixed in 769c7dc; since
-    f8831e3 an AZ's trims come one after the other, its bases still in between."""
+    Found in the cell `lock, all`, seed 60008: the first trim looked up an entry that had been
+    removed. Fixed in 769c7dc; since f8831e3 the trims of an AZ are serialized, and a base may still
+    come between.
+    """
 
-    async def story(logs: Logs, store: Store) -> None:
+    async def scenario(logs: Logs, store: Store) -> None:
         await grown(store, 21)
         logs.world.disk("az1").fsync_ns = (20 * MS, 20 * MS)
         first = asyncio.ensure_future(store.trim(5, 21))
@@ -177,22 +184,23 @@ def test_a_trim_that_another_overtakes(monkeypatch: pytest.MonkeyPatch, other: s
         assert not first.done()
         begins.append(f"after {store.base.epoch}.{store.base.last}")
         await asyncio.gather(first, second)
-        said = [line for line in logs.lines if "log: begins" in line]
-        assert len(said) == 2
-        assert all(any(begin in line for line in said) for begin in begins), said
+        reports = [line for line in logs.lines if "log: begins" in line]
+        assert len(reports) == 2
+        assert all(any(begin in line for line in reports) for begin in begins), reports
 
-    with_a_store(0, story, monkeypatch)
-
-
-# --- a log that was trimmed while the harness waited for an AZ that did not answer
+    with_a_store(0, scenario, monkeypatch)
 
 
-def test_an_az_that_does_not_answer_holds_up_no_other(tmp_path: Path) -> None:
-    """The log is trimmed several times a second; each AZ is read by itself meanwhile, so that
-    every entry has been read before it goes.
+# --- a log that is trimmed while one AZ does not respond to the audit
 
-    The cell queue, all, seed 62064: entries were trimmed unread while one AZ was waited for. Fixed
-    in c34fe5b."""
+
+def test_an_az_that_does_not_respond_delays_no_other(tmp_path: Path) -> None:
+    """The log is trimmed several times a second. The audit reads each AZ independently, so every
+    entry is read before it is trimmed.
+
+    Found in the cell `queue, all`, seed 62064: entries were trimmed unread while the audit waited
+    for one AZ. Fixed in c34fe5b.
+    """
     env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     target = MemoryDB(env, TargetOptions(options={**OPTIONS, "snapshots": "20"}, timeout_s=5.0))
 
@@ -201,7 +209,7 @@ def test_an_az_that_does_not_answer_holds_up_no_other(tmp_path: Path) -> None:
         await target.start()
         primary = target.topology().shards[0].primary
         assert primary is not None
-        await env.network.shape("az1", OPERATOR, delay_s=2)  # it runs, and the shard has it
+        await env.network.shape("az1", OPERATOR, delay_s=2)  # slow to answer the audit only
         for n in range(600):
             assert await target.control.ask(primary, "SET", "k", n) == "OK"
             await asyncio.sleep(0.01)

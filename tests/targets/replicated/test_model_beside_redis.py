@@ -1,4 +1,5 @@
-"""The model beside the real thing: same commands, same answers; and as real processes."""
+"""The model of Redis compared with a real server: the same commands get the same replies; and runs
+of the model as real processes."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ WORDS = [
     str(-(2**63)),
     str(2**63),
 ]
-# Nothing may end between the answer of one server and that of the other.
+# No key may expire between one server's reply and the other's.
 TIMES = ["0", "-1", "100000", "x", str(2**63 - 1), str(-(2**63))]
 SCRIPTS = [
     "return redis.call('GET', KEYS[1])",
@@ -56,10 +57,10 @@ SCRIPTS = [
     "return tonumber('x')",
 ]
 ANY_ORDER = {"SMEMBERS"}
-# A server also removes expired keys on its own.
+# DBSIZE: a server also removes expired keys in the background.
 CHANCE = {"SPOP", "DBSIZE"}
-# The commands of the engine are held against a server one by one in test_engine_beside_redis; here
-# it is what a node does with them: sessions, transactions, scripts.
+# test_engine_beside_redis compares each command of the engine with a server; this file compares
+# what a node adds: sessions, transactions, scripts.
 PLAIN = ["APPEND", "DBSIZE", "DECR", "DEL", "ECHO", "EXISTS", "EXPIRE", "FLUSHALL", "GET", "INCR",
          "INCRBY", "LLEN", "LPOP", "LPUSH", "LRANGE", "PERSIST", "PEXPIRE", "PEXPIREAT", "PING",
          "PTTL", "RPUSH", "SADD", "SCARD", "SET", "SISMEMBER", "SMEMBERS", "SPOP", "SREM", "TTL",
@@ -67,7 +68,7 @@ PLAIN = ["APPEND", "DBSIZE", "DECR", "DEL", "ECHO", "EXISTS", "EXPIRE", "FLUSHAL
 
 
 def draw(rng: random.Random) -> list[str]:
-    """A command with arguments that often fit, and often do not."""
+    """Return a random command whose arguments are often, but not always, valid."""
     kind = rng.random()
     if kind < 0.1:
         script, count = rng.choice(SCRIPTS), rng.randint(0, 2)
@@ -99,13 +100,13 @@ def close_enough(command: list[str], one: Any, other: Any) -> bool:
     if command[0] == "PTTL" and isinstance(one, int) and one > 0:
         return isinstance(other, int) and abs(one - other) <= 500
     if isinstance(one, Exception) and isinstance(other, Exception) and command[0] == "EVAL":
-        # A server adds where in which script it was.
+        # A server appends the script's name and line.
         return str(one).split()[:5] == str(other).split()[:5]
     return str(one) == str(other) and type(one) is type(other)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_same_commands_get_the_same_answers(nothing_left: Path, seed: int) -> None:
+def test_the_same_commands_get_the_same_replies(nothing_left: Path, seed: int) -> None:
     async def main() -> None:
         rng = random.Random(seed)
         real_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "real"))
@@ -165,7 +166,7 @@ def test_as_real_processes(nothing_left: Path, workload: str, nemesis: str, vali
     assert results.claims["coverage"].valid is True
 
 
-def test_killed_processes_lose_nothing_that_is_in_the_file(nothing_left: Path) -> None:
+def test_killed_processes_lose_no_write_in_the_append_only_file(nothing_left: Path) -> None:
     of = spec(workload="set", nemesis="kill", rate=200, options={"appendonly": "yes"})
     folder = plan_run(nothing_left / "results", of.directory_name)
     execute(of, folder)
@@ -174,7 +175,8 @@ def test_killed_processes_lose_nothing_that_is_in_the_file(nothing_left: Path) -
 
 
 def raw(address: tuple[str, int], data: bytes) -> bytes:
-    """What a server answers to bytes, until it hangs up or says nothing for a while."""
+    """Return what a server replies to bytes, until it closes the connection or sends nothing for
+    0.3 s."""
     with socket.create_connection(address, timeout=2) as s:
         s.sendall(data)
         s.settimeout(0.3)
@@ -204,7 +206,7 @@ BYTES = [
 ]
 
 
-def test_the_same_bytes_get_the_same_bytes(nothing_left: Path) -> None:
+def test_the_same_request_bytes_get_the_same_reply_bytes(nothing_left: Path) -> None:
     async def main() -> None:
         real_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "real"))
         model_env = LocalEnvironment(EnvironmentOptions(nodes=1, run_dir=nothing_left / "model"))

@@ -1,4 +1,5 @@
-"""What must end a process ends it, also under uvloop, which swallows it in a callback."""
+"""SystemExit raised by a message handler ends the process, also under uvloop, which swallows it in
+a callback."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ else:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_receiver_that_ends_the_process_does(loop: str) -> None:
+def test_a_handler_can_end_the_process(loop: str) -> None:
     if loop == "uvloop":
         pytest.importorskip("uvloop")
     done = subprocess.run([sys.executable, "-c", SCRIPT, loop], timeout=30)

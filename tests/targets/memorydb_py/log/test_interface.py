@@ -1,4 +1,4 @@
-"""What a node may rely on, whatever the log is (behaviours 1 to 5 of memorydb.md)."""
+"""The guarantees of the log's interface, on which nodes rely whatever the implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.targets.memorydb_py.logs import AZS, ZERO, Logs, claim, entries, neve
 
 
 async def lead(log, payload: bytes = b"me") -> Id:
-    """Become the writer."""
+    """Append a leadership entry, retrying until one is accepted; return its id."""
     while True:
         tail = await log.tail()
         made = claim(tail, payload)
@@ -24,9 +24,10 @@ async def lead(log, payload: bytes = b"me") -> Id:
 
 
 def test_of_fifty_appenders_with_one_precondition_one_succeeds() -> None:
-    """Behaviour 1: and the others are told where the log is."""
+    """An append is conditional on the last entry's id: exactly one succeeds, and the others are
+    refused with the id of the tail."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         users = list(logs.clients.values())
         last = await lead(users[0])
         for round in range(100):
@@ -43,14 +44,15 @@ def test_of_fifty_appenders_with_one_precondition_one_succeeds() -> None:
             assert all(isinstance(d, Refused) and d.tail == won[0].id for d in done if d)
             last = won[0].id
 
-    Logs(1, users=5).run(story)
+    Logs(1, users=5).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_fifty_contenders_make_one_leader(seed: int) -> None:
-    """Behaviour 1, of leadership entries, with the log's leader killed on the way."""
+    """Of 50 leadership entries with the same precondition one succeeds, also when the log's leader
+    is killed meanwhile."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         users = list(logs.clients.values())
         tail = await users[0].tail()
         for round in range(5):
@@ -66,13 +68,13 @@ def test_fifty_contenders_make_one_leader(seed: int) -> None:
             tail = Id(tail.n + 1, tail.n + 1)
             assert await users[0].tail() == tail
 
-    Logs(seed, users=5).run(story)
+    Logs(seed, users=5).run(scenario)
 
 
 def test_entries_are_followed_in_order_without_gaps() -> None:
-    """Behaviour 3, while AZs come and go."""
+    """While AZs are killed and restarted."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
         reader.follow(0, got.append, never)
@@ -94,13 +96,13 @@ def test_entries_are_followed_in_order_without_gaps() -> None:
         assert [b.payload for b in got[1:]] == [b"%d" % i for i in range(300)]
         assert all(a.last + 1 == b.first for a, b in itertools.pairwise(got))
 
-    Logs(3).run(story)
+    Logs(3).run(scenario)
 
 
 def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
-    """Behaviours 3 and 31: from an AZ that follows, through a socket that is full at times."""
+    """From an AZ that is a follower, over a link so slow that its socket is full at times."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         last = await lead(writer)
         if logs.leader() == "az1":
@@ -120,13 +122,13 @@ def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
         await asyncio.sleep(20)
         assert got[-1].id == last
 
-    Logs(12).run(story)
+    Logs(12).run(scenario)
 
 
 def test_what_is_not_committed_is_not_seen() -> None:
-    """Behaviour 3."""
+    """An entry that only the log's leader has is not sent to readers."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
         reader.follow(0, got.append, never)
@@ -142,13 +144,14 @@ def test_what_is_not_committed_is_not_seen() -> None:
         logs.world.cut(())
         await future
 
-    Logs(4).run(story)
+    Logs(4).run(scenario)
 
 
 def test_a_lost_acknowledgement_is_resolved_by_the_log() -> None:
-    """Behaviour 4: the connection breaks after the append was taken; it is there once."""
+    """The connection breaks after the AZ received the append; the retry is acknowledged and the
+    entry is in the log once."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
         reader.follow(0, got.append, never)
@@ -167,13 +170,13 @@ def test_a_lost_acknowledgement_is_resolved_by_the_log() -> None:
         await asyncio.sleep(0.1)
         assert [b.payload for b in got] == [b"me", *(b"%d" % i for i in range(20))]
 
-    Logs(5).run(story)
+    Logs(5).run(scenario)
 
 
 def test_an_old_writer_is_refused_also_on_a_fresh_connection() -> None:
-    """D2: its entry n + 1 arrives alone, after the new leader's entry n."""
+    """An append with a superseded epoch is refused whichever entry it names as its predecessor."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         old, new = logs.clients.values()
         first = await lead(old, b"old")
         second = await lead(new, b"new")
@@ -183,16 +186,16 @@ def test_an_old_writer_is_refused_also_on_a_fresh_connection() -> None:
         assert refused.value.tail == second
         with pytest.raises(Refused):
             await old.append(first, Batch(first.epoch, first.n + 1, first.n + 1, b"stray"))
-        with pytest.raises(Refused):  # also where it knows the new leader's entry
+        with pytest.raises(Refused):  # even if it names the new leader's entry
             await old.append(second, Batch(first.epoch, second.n + 1, second.n + 1, b"stray"))
 
-    Logs(6).run(story)
+    Logs(6).run(scenario)
 
 
 def test_appends_are_pipelined() -> None:
-    """A hundred appends take hardly longer than one."""
+    """A hundred appends take less than 4 times as long as one, plus 10 ms."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         (writer,) = logs.clients.values()
         last = await lead(writer)
         began = logs.now_ms()
@@ -209,18 +212,18 @@ def test_appends_are_pipelined() -> None:
         await asyncio.gather(*futures)
         assert logs.now_ms() - began < 4 * one + 10
 
-    Logs(7, users=1).run(story)
+    Logs(7, users=1).run(scenario)
 
 
-def test_the_tail_is_of_now() -> None:
-    """Also when it is asked of an AZ that led a moment ago and does not know better."""
+def test_the_tail_is_never_stale() -> None:
+    """Even if the AZ that is asked has been deposed and does not know it."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         last = await lead(writer)
         for i in range(10):
             leader = logs.leader()
-            # The reader keeps the old leader alone, the writer goes on with the others.
+            # The reader reaches only the old leader, the writer only the others.
             others = [az for az in AZS if az != leader]
             pairs = [(leader, o) for o in (*others, "u1")] + [(o, "u2") for o in others]
             logs.world.cut([p for a, b in pairs for p in ((a, b), (b, a))])
@@ -233,32 +236,32 @@ def test_the_tail_is_of_now() -> None:
             logs.world.cut(())
             assert await asked == last
 
-    Logs(8).run(story)
+    Logs(8).run(scenario)
 
 
 def test_nodes_know_how_far_others_are() -> None:
-    """D4."""
+    """The log reports the position that each connected node has applied."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         one, two = logs.clients.values()
         seen = {}
         one.positions(seen.update)
         two.applied(17)
         await asyncio.sleep(0.1)
         assert seen == {"u2": 17}
-        told: list[dict[str, int]] = []
-        one.positions(lambda by_node: told.append(dict(by_node)))
+        reported: list[dict[str, int]] = []
+        one.positions(lambda by_node: reported.append(dict(by_node)))
         await asyncio.sleep(0.1)
         logs.world.kill(logs.world.machines["w2"].processes["u2"])
         await asyncio.sleep(1)
-        assert told[0] == {"u2": 17}
-        assert told[-1] == {}, "who is not connected any more has no position"
+        assert reported[0] == {"u2": 17}
+        assert reported[-1] == {}, "a disconnected node has no position"
 
-    Logs(9).run(story)
+    Logs(9).run(scenario)
 
 
-def test_who_does_not_follow_any_more_is_sent_no_entries() -> None:
-    async def story(logs: Logs) -> None:
+def test_unfollow_stops_the_delivery_of_entries() -> None:
+    async def scenario(logs: Logs) -> None:
         reader, writer = logs.clients.values()
         links = [logs.world.network.link(az, "u1") for az in AZS]
         got: list[Batch] = []
@@ -271,17 +274,17 @@ def test_who_does_not_follow_any_more_is_sent_no_entries() -> None:
             await writer.append(last, batch)
             last = batch.id
             await asyncio.sleep(0.3)
-            came = sum(link.passed for link in links) - before
-            assert (len(got) - had, came > 50_000) == (count, bool(count))
+            received = sum(link.passed for link in links) - before
+            assert (len(got) - had, received > 50_000) == (count, bool(count))
             if len(got) == 3:
                 reader.unfollow()
 
-    Logs(11).run(story)
+    Logs(11).run(scenario)
 
 
-def test_nothing_was_ever_appended() -> None:
-    async def story(logs: Logs) -> None:
+def test_the_tail_of_an_empty_log_is_zero() -> None:
+    async def scenario(logs: Logs) -> None:
         (log,) = logs.clients.values()
         assert await log.tail() == ZERO
 
-    Logs(10, users=1).run(story)
+    Logs(10, users=1).run(scenario)

@@ -1,4 +1,4 @@
-"""docs/transaction-log.md, sentence by sentence."""
+"""The replication protocol of the log under faults, as specified in docs/transaction-log.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ async def appended(logs: Logs, last: Id, payload: bytes = b"x") -> Id:
 
 
 def everything(logs: Logs) -> list[Batch]:
-    """What a fresh reader gets."""
+    """Follow the log from its beginning as a new reader; return the list that its batches are added
+    to."""
     got: list[Batch] = []
     logs.clients["u2"].follow(0, got.append, never)
     return got
@@ -33,9 +34,9 @@ def everything(logs: Logs) -> list[Batch]:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("how", ["kill", "cut", "power"])
 def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
-    """Behaviour 2, the leader first: within 300 ms."""
+    """Within 300 ms; the log's leader in every other round."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         for i in range(4):
             az = logs.leader() if i % 2 == 0 else AZS[i % 3]
@@ -54,16 +55,16 @@ def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
                 logs.start(az)
             await asyncio.sleep(1.5)
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
-    """A round trip of 40 ms: a leader that has not been answered yet goes on (once seed 1004 of the
-    cell register, all)."""
+    """With a round trip of 40 ms a leader must not step down before it can have been answered.
+    Found in the cell `register, all`, seed 1004."""
     far = Delays(low_ns=19_000_000, high_ns=20_000_000, slow_per_1024=0)
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await asyncio.wait_for(lead(logs.clients["u1"]), 5)
         terms = sum("leads the log" in line for line in logs.lines)
         for _ in range(20):
@@ -73,13 +74,14 @@ def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
             await asyncio.sleep(0.2)
         assert sum("leads the log" in line for line in logs.lines) == terms <= 2
 
-    Logs(seed, delays=far).run(story)
+    Logs(seed, delays=far).run(scenario)
 
 
 def test_a_wiped_az_forms_no_quorum_with_one_that_lags() -> None:
-    """Behaviour 2, D14: e is at AZ1 and AZ2; AZ1 is wiped and back empty, AZ2 cut off."""
+    """Two AZs have e; one of them is wiped and comes back empty, the other is cut off. The wiped
+    one and the third, which lacks e, must not form a quorum."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         leader = logs.leader()
         wiped, lagging = [az for az in AZS if az != leader]
@@ -90,19 +92,19 @@ def test_a_wiped_az_forms_no_quorum_with_one_that_lags() -> None:
         logs.cut(leader)  # and the lagging one is back
         logs.start(wiped)
         await asyncio.sleep(3)
-        assert logs.leader() == leader  # nobody else has led since
+        assert logs.leader() == leader  # no other AZ was elected
         logs.cut()
         got = everything(logs)
         last = await appended(logs, last, b"f")
         await asyncio.sleep(0.5)
         assert [b.payload for b in got] == [b"me", b"e", b"f"]
 
-    Logs(1).run(story)
+    Logs(1).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_wiped_az_is_readmitted_and_counts_again(seed: int) -> None:
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         for round in range(4):
             wiped = AZS[(round + seed) % 3]
@@ -115,19 +117,20 @@ def test_a_wiped_az_is_readmitted_and_counts_again(seed: int) -> None:
             await asyncio.sleep(1)
             assert sum("is readmitted" in line for line in logs.lines) == round + 1
             other = AZS[(round + seed + 1) % 3]
-            logs.world.kill(logs.azs[other])  # so the wiped one is needed
+            logs.world.kill(logs.azs[other])  # so a quorum needs the readmitted AZ
             last = await appended(logs, last)
             logs.start(other)
             await asyncio.sleep(1)
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_second_loss_while_one_is_wiped_blocks(seed: int) -> None:
-    """Nobody votes for it, and it leads nobody, by a record that may not be committed."""
+    """A wiped AZ is not readmitted, and neither votes nor leads, by a membership record that may
+    not be committed."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         leader = logs.leader()
         wiped, other = [az for az in AZS if az != leader]
@@ -141,11 +144,11 @@ def test_a_second_loss_while_one_is_wiped_blocks(seed: int) -> None:
         logs.start(other)
         await future
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
-def test_a_log_that_all_have_lost_power_of_is_whole() -> None:
-    async def story(logs: Logs) -> None:
+def test_a_power_loss_of_all_azs_loses_no_acknowledged_entry() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         acknowledged: list[bytes] = []
         for round in range(30):
@@ -168,13 +171,13 @@ def test_a_log_that_all_have_lost_power_of_is_whole() -> None:
             await asyncio.sleep(0.01)
         assert [b.payload for b in got[1:]] == acknowledged
 
-    Logs(3).run(story)
+    Logs(3).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(16))
 def test_any_faults_one_az_at_a_time(seed: int) -> None:
-    """Two writers contend, AZs are killed, cut off, wiped, lose power: every acknowledged entry is
-    there once, in order, and no refused one is."""
+    """Two writers contend while AZs are killed, cut off, wiped or lose power: every acknowledged
+    entry is in the log exactly once, and no refused one is."""
     rng = random.Random(f"{seed}/faults")
     acknowledged: dict[bytes, None] = {}
     refused: dict[bytes, None] = {}
@@ -204,7 +207,7 @@ def test_any_faults_one_az_at_a_time(seed: int) -> None:
                 except Refused:
                     refused.setdefault(payload)
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writers = [asyncio.ensure_future(write(logs, f"u{i}")) for i in (1, 3)]
         await logs.lose_azs(rng, 12, ["kill", "wipe", "cut", "power", "half"])
         await asyncio.sleep(2)
@@ -219,20 +222,20 @@ def test_any_faults_one_az_at_a_time(seed: int) -> None:
         assert not logs.exits, logs.exits
 
     def check(got: Iterable[Batch]) -> None:
-        there = [b.payload for b in got if b.epoch != b.first]
-        assert len(there) == len(set(there))
-        assert not set(acknowledged) - set(there)
-        assert not set(refused) & set(there)
+        payloads = [b.payload for b in got if b.epoch != b.first]
+        assert len(payloads) == len(set(payloads))
+        assert not set(acknowledged) - set(payloads)
+        assert not set(refused) & set(payloads)
         assert len(acknowledged) > 50
 
     delays = Delays(low_ns=100_000, high_ns=3_000_000, slow_per_1024=20)
-    Logs(seed, users=3, delays=delays).run(story)
+    Logs(seed, users=3, delays=delays).run(scenario)
 
 
-def test_a_flipped_bit_is_found_said_and_survived() -> None:
-    """Behaviour 5, and damage of a store."""
+def test_a_flipped_bit_is_detected_logged_and_survived() -> None:
+    """A bit flip on an AZ's disk is detected at its start and logged, and no entry is lost."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         for i in range(50):
             last = await appended(logs, last, b"%d" % i)
@@ -245,15 +248,15 @@ def test_a_flipped_bit_is_found_said_and_survived() -> None:
         got = everything(logs)
         await asyncio.sleep(0.5)
         assert [b.payload for b in got[1:51]] == [b"%d" % i for i in range(50)]
-        said = [line for line in logs.lines if "damaged" in line or "torn" in line]
-        assert len(said) == 3, logs.lines
+        reports = [line for line in logs.lines if "damaged" in line or "torn" in line]
+        assert len(reports) == 3, logs.lines
 
     for seed in range(20):
-        Logs(seed).run(story)
+        Logs(seed).run(scenario)
 
 
-def test_a_full_disk_takes_nothing_and_loses_nothing() -> None:
-    async def story(logs: Logs) -> None:
+def test_an_az_with_a_full_disk_accepts_no_entries_and_loses_none() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         full = logs.leader()
         disk = logs.world.disk(full)
@@ -271,11 +274,11 @@ def test_a_full_disk_takes_nothing_and_loses_nothing() -> None:
         await asyncio.sleep(0.5)
         assert [b.payload for b in got[1:]] == [b"%d" % i for i in range(31)]
 
-    Logs(6).run(story)
+    Logs(6).run(scenario)
 
 
-def test_an_fsync_that_fails_ends_the_process() -> None:
-    async def story(logs: Logs) -> None:
+def test_a_failed_fsync_ends_the_process() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         az = logs.leader()
         logs.world.disk(az).failing_fsyncs = 1
@@ -286,13 +289,13 @@ def test_an_fsync_that_fails_ends_the_process() -> None:
         logs.start(az)
         await appended(logs, last)
 
-    Logs(7).run(story)
+    Logs(7).run(scenario)
 
 
-def test_a_paused_leader_answers_nothing_old() -> None:
-    """Its own belief is not enough: a round of appends must be answered."""
+def test_a_resumed_leader_reports_no_stale_tail() -> None:
+    """A leader confirms its leadership by a round of appends before it answers."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients["u1"], logs.clients["u2"]
         last = await lead(writer)
         for i in range(10):
@@ -301,15 +304,15 @@ def test_a_paused_leader_answers_nothing_old() -> None:
             asked = asyncio.ensure_future(reader.tail())
             last = await appended(logs, last, b"%d" % i)
             logs.world.resume(logs.azs[old])
-            assert (await asked).n >= last.n - 1  # what was there when it was asked
+            assert (await asked).n >= last.n - 1  # the tail when the request was sent
             assert await reader.tail() == last
             await asyncio.sleep(0.5)
 
-    Logs(8).run(story)
+    Logs(8).run(scenario)
 
 
-def test_garbage_ends_the_connection_and_nothing_else() -> None:
-    async def story(logs: Logs) -> None:
+def test_garbage_closes_its_connection_only() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         rng = random.Random(9)
         for garbage in (b"GET / HTTP/1.0\r\n\r\n", b"\0\0\0\1\xc1", b"\xff" * 64,
@@ -317,21 +320,22 @@ def test_garbage_ends_the_connection_and_nothing_else() -> None:
             reader, writer = await asyncio.open_connection(f"{logs.leader()}@operator", 6379)
             writer.write(garbage)
             writer.write_eof()
-            with contextlib.suppress(ConnectionResetError):  # unread bytes make a reset of the end
+            with contextlib.suppress(ConnectionResetError):  # caused by unread bytes
                 assert await asyncio.wait_for(reader.read(), 5) == b""
             writer.close()
         await appended(logs, last)
         assert not logs.exits
 
-    Logs(9).run(story)
+    Logs(9).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
-    """A user hears the AZs, who hardly hear it; when they can again it is served at once, not when
-    TCP has sent everything again (once the cell set, all, seed 62083)."""
+    """Most of what a user sends to the AZs is lost, and nothing in the other direction. After
+    healing it is served at once, without waiting for TCP's retransmissions. Found in the cell
+    `set, all`, seed 62083."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients["u1"], logs.clients["u2"]
         last = await lead(writer)
         await asyncio.sleep(0.5)
@@ -352,4 +356,4 @@ def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
             await asyncio.sleep(0.01)
         assert logs.now_ms() - began < 1000
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)

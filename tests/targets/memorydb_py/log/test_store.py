@@ -1,4 +1,4 @@
-"""The store of an AZ by itself: memory says what the disk holds, whatever overlaps."""
+"""The store of an AZ: its state in memory equals the one on disk, whichever operations overlap."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def record(index: int, term: int) -> Record:
 
 
 def with_a_store(
-    seed: int, story: Callable[[Logs, Store], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+    seed: int, scenario: Callable[[Logs, Store], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that has nothing but a store, of many small segments."""
+    """Run a scenario in a process that has only a store, with many small segments."""
     monkeypatch.setattr(stores, "SEGMENT_BYTES", 100)
 
     async def whole(logs: Logs) -> None:
@@ -33,7 +33,7 @@ def with_a_store(
             await store.open(create=True)
             syncing = asyncio.ensure_future(store.keep_synced())
             try:
-                await story(logs, store)
+                await scenario(logs, store)
                 assert not syncing.done() or syncing.result()
                 done.set_result(None)
             except BaseException as e:
@@ -50,7 +50,7 @@ def with_a_store(
 
 
 async def grown(store: Store, last: int, term: int = 1) -> None:
-    """Up to a record, each durable before the next one."""
+    """Append records up to an index, each durable before the next."""
     while store.last < last:
         store.append([record(store.last + 1, term)])
         while store.durable < store.last:
@@ -58,7 +58,8 @@ async def grown(store: Store, last: int, term: int = 1) -> None:
 
 
 async def check(store: Store, terms: dict[int, int]) -> None:
-    """It has these records, by index and term, from memory, from the disk, and after a start."""
+    """Check that the store has exactly these records {index: term}: in memory, on disk, and when
+    opened again."""
     while store.durable < store.last:
         await asyncio.sleep(0.001)
     assert store.last == max(terms)
@@ -78,7 +79,7 @@ async def check(store: Store, terms: dict[int, int]) -> None:
 def test_a_tail_is_cut_off_while_the_log_is_trimmed(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    async def story(logs: Logs, store: Store) -> None:
+    async def scenario(logs: Logs, store: Store) -> None:
         rng = random.Random(seed)
         await grown(store, 21)
         n, last = rng.randint(2, 12), rng.randint(13, 20)
@@ -96,11 +97,11 @@ def test_a_tail_is_cut_off_while_the_log_is_trimmed(
         await grown(store, 24, term=2)
         await check(store, {i: 1 if i <= last else 2 for i in range(1, 25)})
 
-    with_a_store(seed, story, monkeypatch)
+    with_a_store(seed, scenario, monkeypatch)
 
 
-def test_a_base_that_is_taken_right_after_an_append(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(logs: Logs, store: Store) -> None:
+def test_a_base_that_is_installed_right_after_an_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(logs: Logs, store: Store) -> None:
         await grown(store, 5)
         store.append([record(6, 1)])
         await store.install(Base(30, 2, 1, 30, 1, dict.fromkeys(AZS, 0)))
@@ -109,22 +110,23 @@ def test_a_base_that_is_taken_right_after_an_append(monkeypatch: pytest.MonkeyPa
         await grown(store, 33, term=3)
         await check(store, {30: 2, 31: 3, 32: 3, 33: 3})
 
-    with_a_store(0, story, monkeypatch)
+    with_a_store(0, scenario, monkeypatch)
 
 
 @pytest.mark.parametrize("which", range(5))
 def test_a_segment_that_is_gone_is_damage(monkeypatch: pytest.MonkeyPatch, which: int) -> None:
-    """Also the one before a last one that holds one record, which is no torn write."""
+    """Also the last but one, when the last has a single record: that must not pass for a torn
+    write."""
 
-    async def story(logs: Logs, store: Store) -> None:
+    async def scenario(logs: Logs, store: Store) -> None:
         await grown(store, 11)
         segments = [n for n in store._disk.names() if n.startswith("segment-")]
         assert len(segments) >= 6
-        gone = [0, 1, len(segments) // 2, -3, -2][which]
-        store._disk.remove(segments[gone])
+        missing = [0, 1, len(segments) // 2, -3, -2][which]
+        store._disk.remove(segments[missing])
         again = Store(store._host, AZS, lambda: None)
         await again.open(create=False)
         assert again.meta.incarnation != 0, "it counts as wiped"
         assert any("missing" in line and "set aside" in line for line in logs.lines)
 
-    with_a_store(0, story, monkeypatch)
+    with_a_store(0, scenario, monkeypatch)

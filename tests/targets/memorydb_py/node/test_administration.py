@@ -1,4 +1,4 @@
-"""What operators ask of a node: CONFIG, INFO, CLIENT, HELP."""
+"""Administrative commands: CONFIG, INFO, CLIENT, HELP."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ async def config(talk: Talk, pattern: str) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def test_what_can_be_changed_while_a_node_runs() -> None:
-    async def story(shards: Shards) -> None:
+def test_config_set_changes_mutable_options() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         assert await config(talk, "max-*") == {
             "max-record-bytes": "33554432", "max-waiting": "100000",
@@ -29,7 +29,7 @@ def test_what_can_be_changed_while_a_node_runs() -> None:
         assert await config(talk, "max-*") == {"max-record-bytes": "100", "max-waiting": "7"}
         big = await talk.ask(("SET", "{t}a", b"x" * 200))
         assert "more than max-record-bytes 100" in str(big)
-        # All or none.
+        # Either all options are changed or none.
         reply = await talk.ask("CONFIG SET max-record-bytes 5000 lease-ms 5")
         assert str(reply) == (
             "ERR CONFIG SET failed (possibly related to argument 'lease-ms') - can't set immutable "
@@ -37,18 +37,18 @@ def test_what_can_be_changed_while_a_node_runs() -> None:
         )
         assert "whole number" in str(await talk.ask("CONFIG SET max-waiting -1"))
         assert await config(talk, "max-record-bytes") == {"max-record-bytes": "100"}
-        # What it is already may be said again.
+        # An immutable option may be set to its present value.
         assert await talk.ask("CONFIG SET save", 1) is not None
         assert await talk.ask(("CONFIG", "SET", "save", "", "appendonly", "no")) == b"OK"
 
-    Shards(90).run(story)
+    Shards(90).run(scenario)
 
 
-def test_a_password_that_is_set_while_it_runs() -> None:
-    async def story(shards: Shards) -> None:
+def test_config_set_requirepass() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         assert await talk.ask(("CONFIG", "SET", "requirepass", b"s\xffcret")) == b"OK"
-        assert await talk.ask("SET {t}a 1") == b"OK", "who is in stays in"
+        assert await talk.ask("SET {t}a 1") == b"OK", "authenticated clients stay so"
         other = await shards.to_primary()
         assert str(await other.ask("GET {t}a")).startswith("NOAUTH")
         assert str(await other.ask("AUTH secret")).startswith("WRONGPASS")
@@ -57,11 +57,11 @@ def test_a_password_that_is_set_while_it_runs() -> None:
         assert await other.ask(("CONFIG", "SET", "requirepass", "")) == b"OK"
         assert await (await shards.to_primary()).ask("GET {t}a") == b"1"
 
-    Shards(91).run(story)
+    Shards(91).run(scenario)
 
 
-def test_what_is_counted() -> None:
-    async def story(shards: Shards) -> None:
+def test_statistics_in_info() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         await talk.ask("CONFIG RESETSTAT")
         await talk.asks("SET {t}a 1", "GET {t}a", "GET {t}b", "MGET {t}a {t}b {t}c", "TYPE {t}a",
@@ -69,7 +69,7 @@ def test_what_is_counted() -> None:
         listener = await shards.to_primary()
         await listener.asks("HELLO 3", "SUBSCRIBE here")
         await asyncio.sleep(1)
-        told = await info(talk)
+        found = await info(talk)
         wanted = {
             "total_connections_received": "1", "keyspace_hits": "3", "keyspace_misses": "3",
             "expired_keys": "1", "pubsub_channels": "1", "pubsub_clients": "1",
@@ -77,22 +77,22 @@ def test_what_is_counted() -> None:
             "errorstat_WRONGTYPE": "count=1", "connected_clients": "2", "loading": "0",
             "total_commands_processed": "12", "db0": "keys=1,expires=0,avg_ttl=0",
         }  # fmt: skip
-        assert {name: told.get(name) for name in wanted} == wanted
-        assert int(told["total_net_input_bytes"]) > 200 < int(told["total_net_output_bytes"])
-        assert int(told["uptime_in_seconds"]) >= 1
+        assert {name: found.get(name) for name in wanted} == wanted
+        assert int(found["total_net_input_bytes"]) > 200 < int(found["total_net_output_bytes"])
+        assert int(found["uptime_in_seconds"]) >= 1
         for _ in range(20):
             await talk.asks(*["PING"] * 10)
             await asyncio.sleep(0.1)
         assert 70 < int((await info(talk, "stats"))["instantaneous_ops_per_sec"]) < 130
         assert await talk.ask("CONFIG RESETSTAT") == b"OK"
-        told = await info(talk, "stats")
-        assert told["total_commands_processed"] == "1"
+        found = await info(talk, "stats")
+        assert found["total_commands_processed"] == "1"
         assert "keyspace_hits" not in await info(talk, "memory")
 
-    Shards(92, options=LONG).run(story)
+    Shards(92, options=LONG).run(scenario)
 
 
-def test_memory_and_processor_time_are_those_of_the_process() -> None:
+def test_usage_of_the_process() -> None:
     from targets.memorydb_py.__main__ import usage
 
     found = usage()
@@ -101,8 +101,8 @@ def test_memory_and_processor_time_are_those_of_the_process() -> None:
     assert Usage().memory == 0
 
 
-def test_clients_are_listed_and_ended() -> None:
-    async def story(shards: Shards) -> None:
+def test_client_list_and_client_kill() -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talks = [await shards.connect(primary, f"CLIENT SETNAME c{i}") for i in range(4)]
         ids = [await talk.ask("CLIENT ID") for talk in talks]
@@ -122,16 +122,16 @@ def test_clients_are_listed_and_ended() -> None:
         assert await talks[2].reply() is CLOSED
         assert await talks[0].ask("CLIENT KILL TYPE pubsub SKIPME no") == 1
         assert await talks[1].reply() is CLOSED
-        assert await talks[0].ask("CLIENT KILL USER default") == 1, "but for the one that asks"
+        assert await talks[0].ask("CLIENT KILL USER default") == 1, "the caller must be skipped"
         assert await talks[3].reply() is CLOSED
         assert await talks[0].ask("CLIENT KILL USER default SKIPME no") == 1
         assert await talks[0].reply() is CLOSED
 
-    Shards(93, nodes=1).run(story)
+    Shards(93, nodes=1).run(scenario)
 
 
-def test_help_tells_every_subcommand() -> None:
-    async def story(shards: Shards) -> None:
+def test_help_lists_every_subcommand() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         entries: Any = await talk.ask("COMMAND")
         containers = {e[0].decode(): [part[0].decode() for part in e[9]] for e in entries if e[9]}
@@ -146,4 +146,4 @@ def test_help_tells_every_subcommand() -> None:
             await talk.ask("COMMAND COUNT") == len(entries) == len(await talk.ask("COMMAND LIST"))
         )
 
-    Shards(94, nodes=1).run(story)
+    Shards(94, nodes=1).run(scenario)

@@ -1,4 +1,5 @@
-"""Whatever is sent to a node: a clear error or a hang-up, and nobody else notices."""
+"""Invalid input to a node gets a clear error or a closed connection, and does not affect other
+clients."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ WORDS = st.lists(st.binary(max_size=40) | st.binary(min_size=1000, max_size=1100
 
 
 @given(commands=st.lists(WORDS, max_size=6), cuts=st.lists(st.integers(0, 5000), max_size=8))
-def test_commands_are_the_same_however_the_bytes_come(
+def test_parsing_does_not_depend_on_how_bytes_are_split(
     commands: list[list[bytes]], cuts: list[int]
 ) -> None:
     data = b"".join(map(pack, commands))
@@ -40,8 +41,8 @@ def test_commands_are_the_same_however_the_bytes_come(
     ).map(b"".join),
     cut=st.integers(0, 300),
 )  # fmt: skip
-def test_no_bytes_break_the_parser(data: bytes, cut: int) -> None:
-    """And it says the same, wherever they are cut."""
+def test_arbitrary_bytes_do_not_crash_the_parser(data: bytes, cut: int) -> None:
+    """Commands and error are the same wherever the bytes are split."""
     whole, parts = RequestParser(), RequestParser()
     one = whole.feed(data)
     other = parts.feed(data[:cut])
@@ -52,7 +53,7 @@ def test_no_bytes_break_the_parser(data: bytes, cut: int) -> None:
 
 
 @given(data=st.binary(max_size=2000))
-def test_a_stranger_makes_nobody_keep_much(data: bytes) -> None:
+def test_the_buffer_of_an_unauthenticated_client_is_bounded(data: bytes) -> None:
     requests = RequestParser(trusted=False)
     for start in range(0, 200_000, 2000):
         if requests.error is not None:
@@ -75,8 +76,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("data", list(BAD), ids=lambda d: repr(d[:20]))
-def test_what_is_no_resp_is_said_and_ends_the_connection(data: bytes) -> None:
-    async def story(shards: Shards) -> None:
+def test_protocol_errors_are_reported_and_close_the_connection(data: bytes) -> None:
+    async def scenario(shards: Shards) -> None:
         talk, other = await shards.to_primary(), await shards.to_primary()
         talk.send("SET {t}before 1")
         talk.write(data)
@@ -86,10 +87,10 @@ def test_what_is_no_resp_is_said_and_ends_the_connection(data: bytes) -> None:
         assert await other.ask("GET {t}before") == b"1"
         assert not shards.exits
 
-    Shards(1).run(story)
+    Shards(1).run(scenario)
 
 
-def test_wrong_commands_get_the_errors_of_redis() -> None:
+def test_invalid_commands_get_the_errors_of_redis() -> None:
     wrong = {
         "NOSUCH a b": "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b' ",
         "GET": "ERR wrong number of arguments for 'get' command",
@@ -104,7 +105,7 @@ def test_wrong_commands_get_the_errors_of_redis() -> None:
         "FAILOVER TO nowhere 1": "ERR FAILOVER target HOST and PORT is not a replica.",
     }
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         for command, error in wrong.items():
             assert str(await talk.ask(command)) == error, command
@@ -112,19 +113,20 @@ def test_wrong_commands_get_the_errors_of_redis() -> None:
             reply = str(await talk.ask((name, "a", "1")))
             assert reply.startswith(f"ERR unknown command '{name}'")
 
-    Shards(2).run(story)
+    Shards(2).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_node_lives_through_anything(seed: int) -> None:
-    """Random bytes, half frames, hang-ups, random commands; everybody else is served."""
+def test_a_node_survives_arbitrary_input(seed: int) -> None:
+    """Random bytes, incomplete frames, disconnections, random commands: other clients are served
+    throughout."""
     rng = random.Random(seed)
     pieces = [b"*1\r\n", b"$3\r\n", b"GET\r\n", b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$5\r\nab", b"\r\n",
               b"EVAL 'return {' 0\r\n", b"MULTI\r\n", b"WATCH a\r\n", b"BLPOP q 0\r\n", b"*-1\r\n",
               b"CLIENT REPLY OFF\r\n", b"HELLO 3\r\n", b"SUBSCRIBE a\r\n", b"\0\xff"]  # fmt: skip
 
-    async def story(shards: Shards) -> None:
-        fine = await shards.to_primary()
+    async def scenario(shards: Shards) -> None:
+        observer = await shards.to_primary()
         primary = await shards.primary()
         for count in range(200):
             talk = await shards.connect(primary)
@@ -133,7 +135,7 @@ def test_a_node_lives_through_anything(seed: int) -> None:
             if rng.random() < 0.5:
                 await talk.reply(0.01)
             talk.close()
-            assert await fine.ask("INCR {t}n") == count + 1
+            assert await observer.ask("INCR {t}n") == count + 1
         await asyncio.sleep(1)
         assert not shards.exits
         node = shards.nodes[primary]
@@ -141,11 +143,11 @@ def test_a_node_lives_through_anything(seed: int) -> None:
         waiting, watched = node.blocked.by_key, node.transactions.watchers
         assert (waiting, watched, node.parked) == ({}, {}, 0)
 
-    Shards(f"any/{seed}").run(story)
+    Shards(f"any/{seed}").run(scenario)
 
 
-def test_hundreds_of_clients_that_wake_each_other_are_all_served() -> None:
-    async def story(shards: Shards) -> None:
+def test_blocked_clients_that_wake_each_other_are_all_served() -> None:
+    async def scenario(shards: Shards) -> None:
         count = 300
         primary = await shards.primary()
         chain = [await shards.connect(primary) for _ in range(count)]
@@ -159,11 +161,11 @@ def test_hundreds_of_clients_that_wake_each_other_are_all_served() -> None:
             assert await talk.reply() == b"PONG"
         assert await chain[0].ask(f"LLEN {{t}}k{count}") == 1
 
-    Shards("chain").run(story)
+    Shards("chain").run(scenario)
 
 
-def test_what_is_sent_behind_a_command_that_blocks_is_bounded_and_answered_later() -> None:
-    async def story(shards: Shards) -> None:
+def test_commands_pipelined_after_a_blocking_one_are_bounded_and_executed() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         talk.send("BLPOP {t}q 0")
         for _ in range(60):
@@ -176,11 +178,11 @@ def test_what_is_sent_behind_a_command_that_blocks_is_bounded_and_answered_later
         for _ in range(60):
             assert len(await talk.reply()) == 1_000_000
 
-    Shards("behind").run(story)
+    Shards("behind").run(scenario)
 
 
-def test_numbers_that_are_none_and_what_reset_forgets() -> None:
-    async def story(shards: Shards) -> None:
+def test_invalid_client_ids_and_authentication_after_reset() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.connect(await shards.primary(), "AUTH secret")
         huge = "9" * 5000
         assert "client-id should" in str(await talk.ask(f"CLIENT KILL ID {huge}"))
@@ -188,11 +190,11 @@ def test_numbers_that_are_none_and_what_reset_forgets() -> None:
         assert await talk.ask("RESET") == b"RESET"
         assert str(await talk.ask("GET a")).startswith("NOAUTH")
 
-    Shards("reset", options=LONG | {"requirepass": "secret"}).run(story)
+    Shards("reset", options=LONG | {"requirepass": "secret"}).run(scenario)
 
 
-def test_a_client_that_takes_no_replies_is_dropped() -> None:
-    async def story(shards: Shards) -> None:
+def test_a_client_that_reads_no_replies_is_disconnected() -> None:
+    async def scenario(shards: Shards) -> None:
         talk, greedy = await shards.to_primary(), await shards.to_primary()
         assert await talk.ask(("SET", "{t}big", b"x" * 1_000_000)) == b"OK"
         greedy.pause()
@@ -203,13 +205,13 @@ def test_a_client_that_takes_no_replies_is_dropped() -> None:
         assert len(node.sessions) == 1
         assert await talk.ask("STRLEN {t}big") == 1_000_000
 
-    Shards(3).run(story)
+    Shards(3).run(scenario)
 
 
 def test_a_log_whose_disk_is_full_waits_and_loses_nothing() -> None:
-    """One AZ is full: the others go on. Two: writes wait until there is room again."""
+    """With the disk of one AZ full, writes go on; with two full, they wait until there is space."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         assert await talk.ask("SET {t}a 1") == b"OK"
         for az in ("az1", "az2"):
@@ -231,4 +233,4 @@ def test_a_log_whose_disk_is_full_waits_and_loses_nothing() -> None:
         assert await talk.ask("EXISTS {t}a {t}az1 {t}b") == 3
         assert not shards.exits
 
-    Shards(4, options=LONG).run(story)
+    Shards(4, options=LONG).run(scenario)

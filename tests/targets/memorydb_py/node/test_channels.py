@@ -1,4 +1,4 @@
-"""Streams that are waited for, and messages that are published."""
+"""Blocking reads of streams, and pub/sub."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ async def listener(shards: Shards, name: str, *commands: str) -> Talk:
 
 
 def test_messages_come_when_their_entry_is_committed_on_every_node() -> None:
-    """In the order of the log, with the writes of their transaction."""
+    """In the order of the log, and with the writes of their transaction."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
-        ears = [await listener(shards, n, "SUBSCRIBE {t}news", "PSUBSCRIBE {t}n*")
-                for n in shards.names]  # fmt: skip
+        subscribers = [await listener(shards, n, "SUBSCRIBE {t}news", "PSUBSCRIBE {t}n*")
+                       for n in shards.names]  # fmt: skip
         sharded = await listener(shards, primary, "SSUBSCRIBE {t}news")
         talk = await shards.connect(primary)
         shards.hold(primary)
         talk.send("PUBLISH {t}news one", "MULTI", "SET {t}a 1", "PUBLISH {t}news two", "EXEC",
                   ("EVAL", "return redis.call('PUBLISH', '{t}news', 'three')", "0"),
                   "SPUBLISH {t}news four", "PUBLISH {t}other five")  # fmt: skip
-        assert await ears[shards.names.index(primary)].reply(within=0.2) is QUIET
+        assert await subscribers[shards.names.index(primary)].reply(within=0.2) is QUIET
         shards.release()
-        assert await talk.reply() == 2  # on this node
+        assert await talk.reply() == 2  # subscriptions on this node
         assert [await talk.reply() for _ in range(4)] == [b"OK", b"QUEUED", b"QUEUED", [b"OK", 2]]
         assert [await talk.reply() for _ in range(3)] == [2, 1, 0]
         await asyncio.sleep(0.5)
-        for ear in ears:
+        for subscriber in subscribers:
             for text in (b"one", b"two", b"three"):
-                assert await ear.reply() == [b"message", b"{t}news", text]
-                assert await ear.reply() == [b"pmessage", b"{t}n*", b"{t}news", text]
+                assert await subscriber.reply() == [b"message", b"{t}news", text]
+                assert await subscriber.reply() == [b"pmessage", b"{t}n*", b"{t}news", text]
         assert await sharded.reply() == [b"smessage", b"{t}news", b"four"]
 
-    Shards(50).run(story)
+    Shards(50).run(scenario)
 
 
-def test_who_listens_in_resp2_does_nothing_else() -> None:
-    async def story(shards: Shards) -> None:
+def test_a_resp2_subscriber_may_only_use_pubsub_commands() -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
-        ear = await listener(shards, primary, "SUBSCRIBE a", "PSUBSCRIBE b*")
-        refused = await ear.ask("GET {t}a")
+        subscriber = await listener(shards, primary, "SUBSCRIBE a", "PSUBSCRIBE b*")
+        refused = await subscriber.ask("GET {t}a")
         assert str(refused).startswith("ERR Can't execute 'get': only (P|S)SUBSCRIBE")
-        assert await ear.ask("PING") == [b"pong", b""]
+        assert await subscriber.ask("PING") == [b"pong", b""]
         talk = await shards.connect(primary)
         assert await talk.ask("PUBSUB CHANNELS") == [b"a"]
         assert await talk.ask("PUBSUB NUMSUB a b") == [b"a", 1, b"b", 0]
         assert await talk.ask("PUBSUB NUMPAT") == 1
-        assert await ear.ask("UNSUBSCRIBE") == [b"unsubscribe", b"a", 1]
-        assert await ear.ask("PUNSUBSCRIBE b*") == [b"punsubscribe", b"b*", 0]
-        assert await ear.ask("GET {t}a") is None
-        assert await ear.ask("UNSUBSCRIBE") == [b"unsubscribe", None, 0]
+        assert await subscriber.ask("UNSUBSCRIBE") == [b"unsubscribe", b"a", 1]
+        assert await subscriber.ask("PUNSUBSCRIBE b*") == [b"punsubscribe", b"b*", 0]
+        assert await subscriber.ask("GET {t}a") is None
+        assert await subscriber.ask("UNSUBSCRIBE") == [b"unsubscribe", None, 0]
         three = await shards.connect(primary)
         await three.ask("HELLO 3")
         assert await three.ask("SUBSCRIBE a") == [b"subscribe", b"a", 1]
@@ -71,15 +71,15 @@ def test_who_listens_in_resp2_does_nothing_else() -> None:
         replica = await shards.connect((await shards.replicas())[0])
         assert str(await replica.ask("PUBLISH a hi")).startswith("MOVED")
 
-    Shards(51).run(story)
+    Shards(51).run(scenario)
 
 
 def test_nothing_that_is_not_committed_is_heard() -> None:
-    """A primary that is deposed with messages under way."""
+    """A primary is deposed while it has uncommitted messages."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
-        ears = [await listener(shards, n, "SUBSCRIBE {t}news") for n in shards.names]
+        subscribers = [await listener(shards, n, "SUBSCRIBE {t}news") for n in shards.names]
         talk = await shards.connect(primary)
         shards.cut_from_log(primary)
         talk.send("PUBLISH {t}news lost")
@@ -89,14 +89,14 @@ def test_nothing_that_is_not_committed_is_heard() -> None:
         assert await talk.reply() is CLOSED
         await shards.settled()
         assert await (await shards.to_primary()).ask("PUBLISH {t}news heard") >= 0
-        for ear in ears:
-            assert await ear.reply() == [b"message", b"{t}news", b"heard"]
+        for subscriber in subscribers:
+            assert await subscriber.reply() == [b"message", b"{t}news", b"heard"]
 
-    Shards(52, options=SHORT).run(story)
+    Shards(52, options=SHORT).run(scenario)
 
 
-def test_a_reader_that_blocks_gets_what_is_added_on_primary_and_replica() -> None:
-    async def story(shards: Shards) -> None:
+def test_blocking_xread_on_primary_and_replica() -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk, reader = await shards.connect(primary), await shards.connect(primary)
         far = await shards.to_replica()
@@ -109,16 +109,16 @@ def test_a_reader_that_blocks_gets_what_is_added_on_primary_and_replica() -> Non
         talk.send("XADD {t}s 2-1 a 2")
         assert await reader.reply(within=0.2) is QUIET
         added = [[b"{t}s", [[b"2-1", [b"a", b"2"]]]]]
-        assert await far.reply() == added  # the log has it
+        assert await far.reply() == added  # the entry is committed
         shards.release()
         assert await reader.reply() == added
         assert await reader.ask("XREAD BLOCK 50 STREAMS {t}s $") is None
 
-    Shards(53, nodes=2).run(story)
+    Shards(53, nodes=2).run(scenario)
 
 
-def test_readers_of_a_group_share_what_comes() -> None:
-    async def story(shards: Shards) -> None:
+def test_consumers_of_a_group_share_its_entries() -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk = await shards.connect(primary)
         await talk.ask("XGROUP CREATE {t}s g $ MKSTREAM")
@@ -146,4 +146,4 @@ def test_readers_of_a_group_share_what_comes() -> None:
         digests = [await (await shards.connect(n)).ask("DEBUG DIGEST") for n in shards.names]
         assert len(set(digests)) == 1
 
-    Shards(54).run(story)
+    Shards(54).run(scenario)

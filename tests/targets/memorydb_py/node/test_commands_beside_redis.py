@@ -1,5 +1,5 @@
-"""The server's own commands beside a live Redis 7.0 in cluster mode: the same table, and the same
-replies where nothing of the moment is in them."""
+"""The server's own commands compared with a live Redis 7.0 in cluster mode: the same command table,
+and the same replies unless they depend on the server's current state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.targets.memorydb_py.shards import Shards
 
 pytestmark = pytest.mark.real
 
-# CLIENT SETINFO is of Redis 7.2; DEBUG has no subcommands in its table.
+# CLIENT SETINFO was added in Redis 7.2; Redis' table has no subcommands of DEBUG.
 NOT_OF_REDIS = {b"CLIENT|SETINFO", b"DEBUG", b"DEBUG|DIGEST", b"DEBUG|HELP"}
 
 SAME = """
@@ -132,7 +132,7 @@ SAME = """
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder: Path = tmp_path_factory.mktemp("cluster")
-    bus = socket.socket()  # by default 10,000 above a port, which may be more than there are
+    bus = socket.socket()  # the default, port + 10,000, may exceed 65,535
     bus.bind(("127.0.0.1", 0))
     own = str(bus.getsockname()[1])
     bus.close()
@@ -145,35 +145,35 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield number
 
 
-def test_the_servers_table_is_that_of_redis(port: int) -> None:
-    """Arity and flags, as COMMAND INFO tells them."""
+def test_the_servers_command_table_matches_redis(port: int) -> None:
+    """Arity and flags equal those in COMMAND INFO."""
     redis = Redis(port)
     wrong = []
     for name, entry in COMMANDS.items():
         if name in NOT_OF_REDIS:
             continue
-        said = redis.call("COMMAND", "INFO", name).split(b"\r\n")
-        at = said.index(name.lower())
-        arity, count = int(said[at + 1][1:]), int(said[at + 2][1:])
-        flags = {w[1:].decode() for w in said[at + 3 : at + 3 + count]} - {"no_multi"}
-        ours = set(entry.flags) - {"no_multi"}  # which Redis tells of few
+        lines = redis.call("COMMAND", "INFO", name).split(b"\r\n")
+        at = lines.index(name.lower())
+        arity, count = int(lines[at + 1][1:]), int(lines[at + 2][1:])
+        flags = {w[1:].decode() for w in lines[at + 3 : at + 3 + count]} - {"no_multi"}
+        ours = set(entry.flags) - {"no_multi"}  # which Redis reports for few commands only
         if (arity, flags) != (entry.arity, ours):
             wrong.append((name, (arity, sorted(flags)), (entry.arity, sorted(ours))))
     redis.close()
     assert not wrong, "\n".join(map(repr, wrong))
 
 
-def test_the_servers_replies_are_those_of_redis(port: int) -> None:
+def test_the_servers_replies_match_redis(port: int) -> None:
     ours: list[tuple[str, Any]] = []
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for line in SAME.strip().split("\n"):
             words = tuple(shlex.split(line))
             talk = await shards.connect(await shards.primary())
             ours.append((line.strip(), await talk.ask(words)))
             talk.close()
 
-    Shards(1, nodes=1).run(story)
+    Shards(1, nodes=1).run(scenario)
     wrong = []
     for line, reply in ours:
         redis = Redis(port)
@@ -186,7 +186,8 @@ def test_the_servers_replies_are_those_of_redis(port: int) -> None:
 
 
 def _plain(reply: Any) -> Any:
-    """As it is encoded: hiredis makes no difference between simple and other strings."""
+    """Return a reply as the node encoded it: hiredis does not distinguish simple from bulk
+    strings."""
     from targets.engine.resp import Error, Simple
 
     if isinstance(reply, Exception):

@@ -1,4 +1,5 @@
-"""Who serves, and until when (behaviours 21 to 34 of memorydb.md)."""
+"""Leases and elections: at most one node serves, a demoted primary discards uncommitted writes, and
+the shard recovers."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from targets.memorydb_py.node.shard import Shard
 from tests.targets.memorydb_py.shards import AZS, CLOSED, LONG, QUIET, ROUNDS, SHORT, Shards
 
 LEASE_MS, BACKOFF_MS = 300, 500
-ELECTION_MS = 250  # jitter, the watch's step, a tail, an append
+ELECTION_MS = 250  # jitter, the watch's period, reading the tail, an append
 FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
 
 
@@ -29,16 +30,16 @@ def is_error(reply: Any, code: str) -> bool:
 
 
 async def only_one_serves(shards: Shards) -> None:
-    """For ever: raises when two nodes would serve at one moment."""
+    """Poll forever; raise AssertionError if two nodes would serve at the same time."""
     while True:
         assert len(shards.serving()) <= 1, (shards.now_ms(), shards.serving())
         await asyncio.sleep(0.001)
 
 
 def test_what_is_not_committed_is_never_seen_on_any_node() -> None:
-    """Behaviour 21."""
+    """An uncommitted write is not visible on any node, nor after a failover."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for i in range(ROUNDS):
             primary = await shards.primary()
             talk, reader = await shards.connect(primary), await shards.connect(primary)
@@ -51,9 +52,9 @@ def test_what_is_not_committed_is_never_seen_on_any_node() -> None:
                 await asyncio.sleep(0.05)
                 for each in readers:
                     assert await each.ask(f"EXISTS {{t}}a{i}") == 0
-            now = await shards.primary()
-            assert now != primary
-            assert await (await shards.connect(now)).ask(f"EXISTS {{t}}a{i}") == 0
+            successor = await shards.primary()
+            assert successor != primary
+            assert await (await shards.connect(successor)).ask(f"EXISTS {{t}}a{i}") == 0
             shards.release()
             assert await talk.reply() is CLOSED
             assert await reader.reply() is CLOSED
@@ -61,13 +62,14 @@ def test_what_is_not_committed_is_never_seen_on_any_node() -> None:
             old = await shards.connect(primary, "READONLY")
             assert await old.ask(f"EXISTS {{t}}a{i}") == 0
 
-    Shards(21, options=SHORT).run(story)
+    Shards(21, options=SHORT).run(scenario)
 
 
 def test_a_primary_whose_append_is_refused_starts_anew() -> None:
-    """Behaviours 22 and 23: at once, without what it had executed; who waited is disconnected."""
+    """It steps down at once, disconnects clients that wait for a reply, and rebuilds its state from
+    the log, without what it had executed but not committed."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         shard = shards.nodes[primary].shard
         engine = shards.nodes[primary].engine
@@ -78,7 +80,7 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
         intruder = await shards.user("intruder", "m2")
         tail = await intruder.tail()
         n = tail.n + 1
-        shards.hold(primary)  # it does not know yet
+        shards.hold(primary)  # it has not learned of the new leader
         await asyncio.sleep(0.01)
         claim = entries.encode_control(entries.Leader("intruder", 1, 1))
         stolen = intruder.append(tail, Batch(n, n, n, claim))
@@ -97,26 +99,27 @@ def test_a_primary_whose_append_is_refused_starts_anew() -> None:
         await idle.ask("READONLY")
         assert await idle.ask("GET {t}gone") is None
 
-    Shards(22).run(story)
+    Shards(22).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_definite_error_means_that_nothing_was_done(seed: int) -> None:
-    """Behaviours 23 and 24: over demotions, a client gets OK, an error that is true, or nothing."""
+    """Over repeated demotions every write is acknowledged and committed, refused and not executed,
+    or of unknown outcome."""
     rng = random.Random(seed)
-    told: dict[str, Any] = {}
+    replies: dict[str, Any] = {}
 
     async def writer(shards: Shards, name: str) -> None:
         for i in range(10_000):
             key = f"{{t}}{name}.{i}"
             try:
                 talk = await shards.connect(rng.choice(shards.names))
-                told[key] = await talk.ask(f"SET {key} 1", within=3)
+                replies[key] = await talk.ask(f"SET {key} 1", within=3)
                 talk.close()
             except OSError:
                 await asyncio.sleep(0.01)
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writers = [asyncio.create_task(writer(shards, f"w{i}")) for i in range(3)]
         for _ in range(ROUNDS):
             await asyncio.sleep(rng.random() * 0.3)
@@ -128,27 +131,28 @@ def test_a_definite_error_means_that_nothing_was_done(seed: int) -> None:
         for each in writers:
             each.cancel()
         await asyncio.sleep(2)
-        there = {e[0][1].decode() for e in await shards.effects()}
+        committed = {e[0][1].decode() for e in await shards.effects()}
         outcomes = {"ok": 0, "refused": 0, "unknown": 0}
-        for key, reply in told.items():
+        for key, reply in replies.items():
             if reply == b"OK":
                 outcomes["ok"] += 1
-                assert key in there
+                assert key in committed
             elif isinstance(reply, hiredis.ReplyError):
                 outcomes["refused"] += 1
                 assert str(reply).split()[0] in ("MOVED", "CLUSTERDOWN", "LOADING", "READONLY")
-                assert key not in there
+                assert key not in committed
             else:
                 outcomes["unknown"] += 1
         assert all(outcomes.values()), outcomes
 
-    Shards(f"24/{seed}", options=SHORT).run(story)
+    Shards(f"24/{seed}", options=SHORT).run(scenario)
 
 
 def test_what_queued_while_a_primary_was_stopped_is_not_answered_from_the_past() -> None:
-    """Behaviour 25: the lease is looked at after a request came and before it is executed."""
+    """The lease is checked after a request was received and before it is executed, so requests
+    queued during a pause get no stale reply."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         watch = asyncio.create_task(only_one_serves(shards))
         for i in range(ROUNDS):
             primary = await shards.primary()
@@ -159,8 +163,8 @@ def test_what_queued_while_a_primary_was_stopped_is_not_answered_from_the_past()
             reader.send("GET {t}a")
             writer.send("SET {t}a zombie")
             await asyncio.sleep((BACKOFF_MS + ELECTION_MS) / 1000)
-            now = await shards.primary()
-            talk = await shards.connect(now)
+            successor = await shards.primary()
+            talk = await shards.connect(successor)
             assert await talk.ask(f"SET {{t}}a new{i}") == b"OK"
             shards.world.resume(process)
             for each in (reader, writer):
@@ -171,14 +175,15 @@ def test_what_queued_while_a_primary_was_stopped_is_not_answered_from_the_past()
             talk.close()
         assert not watch.done()
 
-    Shards(25, options=SHORT).run(story)
+    Shards(25, options=SHORT).run(scenario)
 
 
 def test_around_the_edge_of_a_lease_nothing_is_stale() -> None:
-    """Behaviour 25, with pauses of every length: what is answered was true when it was asked."""
+    """After pauses of random length, no reply is older than the last write acknowledged before its
+    request."""
     rng = random.Random(250)
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         last = 0
         for _ in range(ROUNDS * 2):
             primary = await shards.primary()
@@ -208,13 +213,14 @@ def test_around_the_edge_of_a_lease_nothing_is_stale() -> None:
             assert await talk.ask(f"SET {{t}}a {last}") == b"OK"
         assert last > ROUNDS
 
-    Shards(26, options=SHORT).run(story)
+    Shards(26, options=SHORT).run(scenario)
 
 
 def test_a_primary_without_its_log_serves_clean_reads_to_the_end_of_its_lease() -> None:
-    """Behaviours 25 and 26: counted from before the renewal was sent."""
+    """A primary cut off from the log serves reads of committed keys until its lease ends, and
+    writes wait. The lease counts from before its renewal was sent."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for _ in range(ROUNDS):
             primary = await shards.primary()
             writer, reader = await shards.connect(primary), await shards.connect(primary)
@@ -236,11 +242,11 @@ def test_a_primary_without_its_log_serves_clean_reads_to_the_end_of_its_lease() 
             shards.release()
             await shards.settled()
 
-    Shards(27, options=SHORT, delays=FIXED).run(story)
+    Shards(27, options=SHORT, delays=FIXED).run(scenario)
 
 
 def test_backoff_is_longer_than_the_lease_however_clocks_err() -> None:
-    """Behaviour 27 and D1: what would let two leases overlap is refused."""
+    """Settings whose leases could overlap, given the clock drift allowed, are refused."""
     Settings.parse({})
     assert Settings().backoff_ms >= (600 / 0.8 + 20) * 1.2
     with pytest.raises(ValueError, match=r"backoff-ms=600: .* must be at least"):
@@ -254,10 +260,10 @@ def test_backoff_is_longer_than_the_lease_however_clocks_err() -> None:
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_who_has_observed_nothing_waits_a_whole_backoff(fresh: bool) -> None:
-    """Behaviour 27: from what it observed last, or from its start; with clocks that drift apart
-    by as much as is allowed."""
+    """A replica campaigns only a full backoff after the last renewal that it observed, or after its
+    own start; the clocks drift by nearly the maximum allowed, in opposite directions."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         watch = asyncio.create_task(only_one_serves(shards))
         for round in range(ROUNDS):
             primary = await shards.primary()
@@ -283,14 +289,15 @@ def test_who_has_observed_nothing_waits_a_whole_backoff(fresh: bool) -> None:
             await shards.settled()
         assert not watch.done()
 
-    # Long enough for 20 % of drift.
-    Shards(28, options=SHORT | {"backoff-ms": "520"}).run(story)
+    # The backoff is long enough for a drift of 20 %.
+    Shards(28, options=SHORT | {"backoff-ms": "520"}).run(scenario)
 
 
 def test_a_replica_that_starts_while_the_primary_is_silent_waits_too() -> None:
-    """Behaviour 27: it has observed nothing; the lease may be younger than its start."""
+    """A replica that has observed no renewal waits a full backoff: the lease may have been renewed
+    just before its start."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for _ in range(ROUNDS):
             primary = await shards.primary()
             others = [n for n in shards.names if n != primary]
@@ -305,44 +312,45 @@ def test_a_replica_that_starts_while_the_primary_is_silent_waits_too() -> None:
                 shards.start_node(name)
             await shards.settled()
 
-    Shards(29, options=SHORT).run(story)
+    Shards(29, options=SHORT).run(scenario)
 
 
 def test_only_who_has_applied_the_tail_campaigns() -> None:
-    """Behaviour 28: what was received is not enough."""
+    """A replica that has received the last entries but not applied them does not campaign."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for _ in range(ROUNDS):
             primary = await shards.primary()
             slow, other = await shards.replicas()
             talk = await shards.connect(primary)
             shard = shards.nodes[slow].shard
-            kept: list[Batch] = []
+            received: list[Batch] = []
             log: Any = shard.log
-            log._deliver = kept.append  # it receives, and does not apply
+            log._deliver = received.append  # received, not applied
             assert await talk.ask("INCR {t}a") > 0
             await asyncio.sleep(0.1)
-            assert kept
+            assert received
             shards.kill(primary, other)
             await asyncio.sleep((BACKOFF_MS * 3) / 1000)
             assert shards.serving() == []
-            assert kept[-1].last > shard.applied.n
+            assert received[-1].last > shard.applied.n
             log._deliver = shard._apply
-            for batch in kept:
+            for batch in received:
                 shard._apply(batch)
             assert await shards.primary() == slow
             for name in (primary, other):
                 shards.start_node(name)
             await shards.settled()
 
-    Shards(30, options=SHORT).run(story)
+    Shards(30, options=SHORT).run(scenario)
 
 
 def test_of_five_that_campaign_at_once_one_leads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behaviour 29: one leadership entry a round, and never two that serve."""
+    """Five replicas campaign at once: each round has one leadership entry, and two nodes never
+    serve."""
     monkeypatch.setattr(Shard, "_draw_jitter", lambda self: 0)
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         watch = asyncio.create_task(only_one_serves(shards))
         for _ in range(ROUNDS):
             primary = await shards.primary()
@@ -363,13 +371,13 @@ def test_of_five_that_campaign_at_once_one_leads(monkeypatch: pytest.MonkeyPatch
         assert len(leaders) == ROUNDS + 1
         assert len(set(leaders)) > 1
 
-    Shards(31, nodes=5, options=SHORT).run(story)
+    Shards(31, nodes=5, options=SHORT).run(scenario)
 
 
 def test_wall_clocks_say_nothing_about_leases() -> None:
-    """Behaviour 30: set back by an hour, or forward, on the primary or a replica."""
+    """Wall clock jumps of an hour, on the primary or a replica, change nothing."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk = await shards.connect(primary)
         rng = random.Random(30)
@@ -382,14 +390,14 @@ def test_wall_clocks_say_nothing_about_leases() -> None:
             assert await talk.ask(f"SET {{t}}a {i}") == b"OK"
             assert await talk.ask("GET {t}a") == b"%d" % i
 
-    Shards(32, options=SHORT).run(story)
+    Shards(32, options=SHORT).run(scenario)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_one_fresh_node_brings_everything_back(nodes: int) -> None:
-    """Behaviour 31: also where none was left."""
+    """After all nodes were killed, one fresh node recovers every acknowledged write."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         count = 0
         for round in range(ROUNDS):
             talk = await shards.to_primary()
@@ -406,14 +414,14 @@ def test_one_fresh_node_brings_everything_back(nodes: int) -> None:
                     shards.start_node(name)
             await shards.settled()
 
-    Shards(33, nodes=nodes, options=SHORT).run(story)
+    Shards(33, nodes=nodes, options=SHORT).run(scenario)
 
 
 def test_a_hand_over_loses_nothing_and_takes_no_backoff() -> None:
-    """Behaviour 32: the old primary serves nothing once it is asked; the named one follows at
-    once."""
+    """The old primary stops serving before it appends its release; the named successor campaigns
+    without a backoff."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         watch = asyncio.create_task(only_one_serves(shards))
         acknowledged = 0
         for _ in range(ROUNDS):
@@ -443,27 +451,18 @@ def test_a_hand_over_loses_nothing_and_takes_no_backoff() -> None:
             await shards.settled()
         assert not watch.done()
         assert acknowledged >= ROUNDS
-        for before, entry in _around_releases(await shards.log()):
-            assert before[0] != entry, "a release is the last entry of a reign"
+        flat = [e for batch in await shards.log() for e in entries.decode(batch.payload)]
+        following = [
+            after for entry, after in itertools.pairwise(flat) if isinstance(entry, entries.Release)
+        ]
+        assert following
+        assert all(isinstance(each, entries.Leader) for each in following), "of the same leader"
 
-    Shards(34, options=SHORT).run(story)
-
-
-def _around_releases(log: list[Batch]) -> list[tuple[Any, Any]]:
-    """(what follows, the release), of every release."""
-    flat = [entry for batch in log for entry in entries.decode(batch.payload)]
-    of_shard = [
-        (after, entry)
-        for entry, after in itertools.pairwise(flat)
-        if isinstance(entry, entries.Release)
-    ]
-    assert of_shard
-    assert all(isinstance(after, entries.Leader) for after, _ in of_shard)
-    return of_shard
+    Shards(34, options=SHORT).run(scenario)
 
 
 def test_a_clean_shutdown_answers_and_hands_over() -> None:
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk, other = await shards.connect(primary), await shards.connect(primary)
         talk.send(*["INCR {t}n"] * 10)
@@ -477,11 +476,11 @@ def test_a_clean_shutdown_answers_and_hands_over() -> None:
         assert await (await shards.to_primary()).ask("GET {t}n") == b"10"
         assert shards.now_ms() - began < ELECTION_MS
 
-    Shards(35, options=SHORT).run(story)
+    Shards(35, options=SHORT).run(scenario)
 
 
-def test_a_shutdown_does_not_wait_for_ever_for_the_log() -> None:
-    async def story(shards: Shards) -> None:
+def test_shutdown_waits_a_bounded_time_for_the_log() -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk, other = await shards.connect(primary), await shards.connect(primary)
         shards.cut_from_log(primary)
@@ -492,18 +491,18 @@ def test_a_shutdown_does_not_wait_for_ever_for_the_log() -> None:
         assert await talk.reply() is CLOSED
         assert shards.exits == [(primary, 0)]
 
-    Shards(36, options=LONG | {"lease-ms": "9000", "backoff-ms": "9100"}).run(story)
+    Shards(36, options=LONG | {"lease-ms": "9000", "backoff-ms": "9100"}).run(scenario)
 
 
 def test_who_has_not_seen_a_renewal_is_refused() -> None:
-    """Behaviour 33: renewals move the tail."""
+    """Renewals are entries: a campaign that names an earlier entry is refused."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for round in range(ROUNDS):
             primary = await shards.primary()
             name = (await shards.replicas())[0]
             shard = shards.nodes[name].shard
-            reign = shards.nodes[primary].shard.applied.epoch
+            epoch = shards.nodes[primary].shard.applied.epoch
             shards.hold(name)
             await asyncio.sleep(0.2)
             stale = shard.applied
@@ -514,15 +513,16 @@ def test_who_has_not_seen_a_renewal_is_refused() -> None:
             await asyncio.wait([refused])
             assert refused.exception() is not None
             assert shards.serving() == [primary]
-            assert shards.nodes[primary].shard.applied.epoch == reign
+            assert shards.nodes[primary].shard.applied.epoch == epoch
 
-    Shards(36, options=SHORT).run(story)
+    Shards(36, options=SHORT).run(scenario)
 
 
 def test_a_log_that_nobody_reaches_makes_the_shard_wait_and_no_more() -> None:
-    """Behaviour 34."""
+    """While no node reaches the log the shard is unavailable; it recovers by itself and has lost
+    nothing."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for i in range(ROUNDS):
             talk = await shards.to_primary()
             assert await talk.ask(f"RPUSH {{t}}l {i}") == i + 1
@@ -539,14 +539,15 @@ def test_a_log_that_nobody_reaches_makes_the_shard_wait_and_no_more() -> None:
             await shards.settled()
         assert not shards.exits
 
-    Shards(37, options=SHORT).run(story)
+    Shards(37, options=SHORT).run(scenario)
 
 
 @pytest.mark.parametrize("how", ["kill", "cut", "pause", "power"])
 def test_writes_resume_within_backoff_and_election(how: str) -> None:
-    """Behaviour 55, after the loss of the primary with its machine's AZ or without."""
+    """After the loss of the primary, alone or with its AZ of the log, writes resume within the
+    backoff plus an election."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for _ in range(ROUNDS):
             primary = await shards.primary()
             await shards.settled()
@@ -575,15 +576,16 @@ def test_writes_resume_within_backoff_and_election(how: str) -> None:
             await shards.settled()
             await asyncio.sleep(0.5)
 
-    Shards(38, options=SHORT).run(story)
+    Shards(38, options=SHORT).run(scenario)
 
 
 def test_a_byte_that_changed_in_the_log_is_found_by_the_next_checksum() -> None:
-    """Behaviour 5: a record whose own checksum is right, on the AZ that a fresh replica follows."""
+    """A byte of a record is changed and its CRC recomputed, on the AZ that a fresh replica follows:
+    the log's next running checksum differs, and the replica exits."""
     from targets.memorydb_py.log.messages import ENTRIES
     from targets.memorydb_py.log.store import decode, encode
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         for i in range(20):
             assert await talk.ask(f"SET {{t}}a{i} value{i}") == b"OK"
@@ -611,12 +613,12 @@ def test_a_byte_that_changed_in_the_log_is_found_by_the_next_checksum() -> None:
         assert any("what this node applied is not what was written" in line
                    for line in shards.lines)  # fmt: skip
 
-    Shards(39, options=SHORT).run(story)
+    Shards(39, options=SHORT).run(scenario)
 
 
 def test_the_node_of_a_test_is_the_one_that_runs() -> None:
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         assert isinstance(shards.nodes[await shards.primary()], Node)
         assert set(shards.azs) == set(AZS)
 
-    Shards(40, options=LONG).run(story)
+    Shards(40, options=LONG).run(scenario)

@@ -1,4 +1,4 @@
-"""What a primary answers, and when (behaviours 6 to 20 of memorydb.md)."""
+"""A primary's replies to reads and writes, and when they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.command_shapes import SHAPES, Shapes
 from tests.support.engine import execute
 from tests.targets.memorydb_py.shards import CLOSED, LONG, QUIET, SHORT, Shards, Talk
 
-SOON = 0.05  # within it a reply that waits for nothing is there
+SOON = 0.05  # a reply that waits for no commit arrives within it
 FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
 
 
@@ -29,7 +29,8 @@ def error(reply: Any) -> str:
 
 
 async def held(shards: Shards) -> tuple[Talk, Talk]:
-    """(a writer, a reader) at a primary that has {t}clean, and whose log withholds its answers."""
+    """Return (a writer, a reader) connected to a primary that has {t}clean and to which the log's
+    acknowledgements are withheld."""
     primary = await shards.primary()
     writer, reader = await shards.connect(primary), await shards.connect(primary)
     assert await writer.ask("SET {t}clean 1") == b"OK"
@@ -38,9 +39,9 @@ async def held(shards: Shards) -> tuple[Talk, Talk]:
 
 
 def test_a_write_is_answered_when_the_log_has_it() -> None:
-    """Behaviour 6."""
+    """No byte of a write's reply is sent before the log has acknowledged its entry."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, _ = await held(shards)
         assert await writer.ask("SET a 1", within=1.0) is QUIET
         shards.release()
@@ -51,14 +52,14 @@ def test_a_write_is_answered_when_the_log_has_it() -> None:
         assert await writer.ask("SET a 2") == b"OK"
         assert 20 <= shards.now_ms() - began < 40
 
-    Shards(1, delays=FIXED).run(story)
+    Shards(1, delays=FIXED).run(scenario)
 
 
 def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
-    """Behaviour 7: the effects of the engine, which other tests hold against a real Redis, as they
-    are; and all copies of the state are those effects replayed."""
+    """The log contains the engine's effects unchanged (test_engine_beside_redis compares those with
+    Redis), and every node's state equals their replay."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         now_ms = shards.world.loop.now_ns // 1_000_000
         shapes = Shapes(random.Random(7), lambda: now_ms)
@@ -87,20 +88,20 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
         stored = shards.nodes[shards.names[0]].engine.keys
         assert set(stored) == set(state.values)
 
-    Shards(2, delays=FIXED).run(story)
+    Shards(2, delays=FIXED).run(scenario)
 
 
 def _in_slot(word: str) -> str:
-    """Keys of the shapes, in one slot."""
+    """Return a word of a drawn command; keys get a hash tag, so that all are in one slot."""
     return f"{{t}}{word}" if len(word) == 2 and word[0] in "silchzxt" and word[1] in "12" else word
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_transaction_or_script_is_there_whole_or_not_at_all(seed: int) -> None:
-    """Behaviour 8: an entry each, and nothing of it is lost alone when the primary dies."""
+    """Each is one entry of the log, so a failover preserves all of its writes or none."""
     script = "redis.call('SET', KEYS[1], ARGV[1]) redis.call('SET', KEYS[2], ARGV[1])"
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for round in range(3):
             primary = await shards.primary()
             talk = await shards.connect(primary)
@@ -119,13 +120,14 @@ def test_a_transaction_or_script_is_there_whole_or_not_at_all(seed: int) -> None
             assert len(entry) == 2
             assert entry[0][2] == entry[1][2]
 
-    Shards(seed, options=SHORT).run(story)
+    Shards(seed, options=SHORT).run(scenario)
 
 
 def test_replies_keep_their_order_and_go_as_soon_as_they_may() -> None:
-    """Behaviour 9."""
+    """A reply is sent when it and all earlier replies of its connection may be: an earlier one does
+    not wait for a later write."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, _ = await held(shards)
         writer.send("PING", "SET {t}a 1", "GET {t}clean", "PING")
         assert await writer.reply(SOON) == b"PONG"
@@ -133,7 +135,7 @@ def test_replies_keep_their_order_and_go_as_soon_as_they_may() -> None:
         shards.release()
         assert [await writer.reply() for _ in range(3)] == [b"OK", b"1", b"PONG"]
 
-    Shards(3).run(story)
+    Shards(3).run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +157,10 @@ def test_replies_keep_their_order_and_go_as_soon_as_they_may() -> None:
 def test_answers_that_show_what_is_not_committed_wait_too(
     write: str, then: str, reply: object
 ) -> None:
-    """Behaviour 10: of writes that do nothing, and errors."""
+    """Replies of writes without effect and error replies wait if they depend on an uncommitted
+    key."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         writer.send(write)
         await asyncio.sleep(SOON)
@@ -166,10 +169,10 @@ def test_answers_that_show_what_is_not_committed_wait_too(
         got = await reader.reply()
         assert str(got).startswith(reply) if isinstance(reply, str) else got == reply
 
-    Shards(4).run(story)
+    Shards(4).run(scenario)
 
 
-# The first key that is there decides; nobody looks at those after it.
+# The first key that exists decides the reply; later keys are not read.
 STOP_EARLY = {"MSETNX", "LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "BLPOP", "BRPOP", "BZPOPMIN",
               "BZPOPMAX"}  # fmt: skip
 MAKE = {
@@ -181,7 +184,7 @@ MAKE = {
 
 
 def _made() -> list[str]:
-    """Commands that make two keys of every kind."""
+    """Return the commands that create two keys of every type."""
     return [
         command.replace("#", f"{{t}}{kind}{i}")
         for kind, commands in MAKE.items()
@@ -210,10 +213,10 @@ DRAWN = {
 
 
 def _commands(name: str, seed: int) -> list[str] | None:
-    """A command that works where every key of `MAKE` is there."""
+    """Return a command that succeeds when every key of `MAKE` exists; None if none was drawn."""
     if name in DRAWN:
         return [name.split("|")[0], *(w.replace("#", " ") for w in DRAWN[name].split())]
-    if name not in SHAPES or name == "SPUBLISH":  # its own entry is what it waits for
+    if name not in SHAPES or name == "SPUBLISH":  # it waits for its own entry
         return None
     shapes = Shapes(random.Random(f"{name}/{seed}"), lambda: 10**12)
     state = _state()
@@ -231,8 +234,8 @@ def _commands(name: str, seed: int) -> list[str] | None:
 
 
 def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
-    """Behaviour 11, over the table of commands: with one key written and not committed it waits,
-    whichever of its keys that is; with another key it does not, if it writes nothing."""
+    """For every command of the table: it waits while any one of its keys is uncommitted; while only
+    another key is, a command that does not write is answered at once."""
     seen: dict[str, None] = {}
 
     async def check(shards: Shards, primary: str, command: list[str], key: bytes | None) -> None:
@@ -258,7 +261,7 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
         fill.close()
         talk.close()
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         for name in sorted(n.decode() for n in COMMANDS):
             command = _commands(name, 1)
@@ -270,7 +273,7 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
                 await check(shards, primary, command, key)
             await check(shards, primary, command, None)
 
-    Shards(5, nodes=1, delays=FIXED).run(story)
+    Shards(5, nodes=1, delays=FIXED).run(scenario)
     with_keys = {n.decode() for n, k in COMMANDS.items() if k.keys[0] or k.movable}
     assert with_keys - set(seen) == {"EVALSHA", "EVALSHA_RO", "RESTORE", "SPUBLISH"}
 
@@ -281,9 +284,9 @@ def test_a_command_waits_for_each_of_its_keys_and_for_no_other() -> None:
      "CLUSTER COUNTKEYSINSLOT 15891"],
 )  # fmt: skip
 def test_reads_without_a_key_wait_for_everything(read: str) -> None:
-    """Behaviour 12."""
+    """DBSIZE, KEYS and the like wait while any key is uncommitted; INFO never waits."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         assert await reader.ask(read, within=SOON) is not QUIET
         writer.send("SET unrelated 1")
@@ -296,7 +299,7 @@ def test_reads_without_a_key_wait_for_everything(read: str) -> None:
         shards.release()
         assert await reader.reply() is not QUIET
 
-    Shards(6).run(story)
+    Shards(6).run(scenario)
 
 
 @pytest.mark.parametrize(
@@ -311,9 +314,9 @@ def test_reads_without_a_key_wait_for_everything(read: str) -> None:
     ],
 )
 def test_that_a_key_is_gone_waits_too(write: str, reply: bytes | None) -> None:
-    """Behaviour 13."""
+    """Reads of a key whose deletion is uncommitted wait for it."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         writer.send(write)
         await asyncio.sleep(SOON)
@@ -322,13 +325,13 @@ def test_that_a_key_is_gone_waits_too(write: str, reply: bytes | None) -> None:
         shards.release()
         assert got == reply or await reader.reply() == reply
 
-    Shards(7).run(story)
+    Shards(7).run(scenario)
 
 
 def test_a_key_that_expires_is_gone_when_that_is_committed() -> None:
-    """Behaviours 13 and D6: the read that finds it expired waits for its DEL."""
+    """The read that finds a key expired waits until its DEL is committed."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         talk, reader = await shards.connect(primary), await shards.connect(primary)
         assert await talk.ask("SET {t}x 1 PX 200") == b"OK"
@@ -339,11 +342,11 @@ def test_a_key_that_expires_is_gone_when_that_is_committed() -> None:
         assert await reader.reply() is None
         assert [[b"DEL", b"{t}x"]] in await shards.effects()
 
-    Shards(8).run(story)
+    Shards(8).run(scenario)
 
 
 def test_a_key_that_is_written_again_is_dirty_until_the_last_is_committed() -> None:
-    """Behaviour 14."""
+    """A key stays dirty until the last entry that writes it is committed."""
     tracker = Tracker()
     tracker.wrote(1, [b"a", b"b"])
     tracker.wrote(2, [b"a"])
@@ -358,9 +361,9 @@ def test_a_key_that_is_written_again_is_dirty_until_the_last_is_committed() -> N
 
 
 def test_exec_waits_for_all_that_it_read_or_wrote() -> None:
-    """Behaviour 15: also where it only read, and where WATCH made it nil."""
+    """Also if it only read, and also the nil of an EXEC aborted by WATCH."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         watching = await shards.connect(primary, "WATCH {t}a")
         writer, reader = await held(shards)
@@ -377,14 +380,15 @@ def test_exec_waits_for_all_that_it_read_or_wrote() -> None:
         assert await reader.reply() == [b"1", b"1"]
         assert await watching.reply() is None
 
-    Shards(9).run(story)
+    Shards(9).run(scenario)
 
 
 def test_scripts_wait_for_the_keys_that_they_looked_at() -> None:
-    """Behaviour 16: declared or not; one that failed after a write is logged and held."""
+    """The keys accessed at run time count, declared or not; the writes of a script that then fails
+    are logged, and its reply waits for them."""
     fails = "redis.call('SET', KEYS[1], 'half') return redis.call('INCR', KEYS[1])"
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         writer.send("SET {t}a 1")
         await asyncio.sleep(SOON)
@@ -399,13 +403,14 @@ def test_scripts_wait_for_the_keys_that_they_looked_at() -> None:
         assert await other.ask("GET {t}f") == b"half"
         assert [[b"SET", b"{t}f", b"half"]] in await shards.effects()
 
-    Shards(10).run(story)
+    Shards(10).run(scenario)
 
 
 def test_who_is_woken_waits_for_both_writes() -> None:
-    """Behaviour 17: its own, and the one that woke it, in this order in the log."""
+    """A blocked client's reply waits for the write that woke it and for its own effect, in this
+    order in the log."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary = await shards.primary()
         popper = await shards.connect(primary)
         popper.send("BLPOP {t}q 0")
@@ -419,13 +424,13 @@ def test_who_is_woken_waits_for_both_writes() -> None:
         written = [e for e in await shards.effects() if e[0][1] == b"{t}q"]
         assert written == [[[b"RPUSH", b"{t}q", b"x"]], [[b"LPOP", b"{t}q"]]]
 
-    Shards(11).run(story)
+    Shards(11).run(scenario)
 
 
 def test_other_work_goes_on_while_writes_wait() -> None:
-    """Behaviour 19."""
+    """Reads of clean keys keep their latency while a hundred writes wait for the log."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         for i in range(100):
             writer.send(f"SET {{t}}w{i} 1")
@@ -438,13 +443,13 @@ def test_other_work_goes_on_while_writes_wait() -> None:
         assert worst < 10
         shards.release()
 
-    Shards(12, delays=FIXED).run(story)
+    Shards(12, delays=FIXED).run(scenario)
 
 
 def test_what_waits_is_bounded_and_no_reply_comes_early() -> None:
-    """Behaviours 20 and 24: beyond the bound a write gets a definite error, and is not executed."""
+    """Beyond `max-waiting` a write gets TRYAGAIN and is not executed."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         writer, reader = await held(shards)
         for i in range(50):
             writer.send(f"SET {{t}}w{i} 1")
@@ -459,13 +464,14 @@ def test_what_waits_is_bounded_and_no_reply_comes_early() -> None:
         assert await other.ask("GET {t}late") is None
         assert await other.ask("SET {t}late 2") == b"OK"
 
-    Shards(13, options=LONG | {"max-waiting": "50"}).run(story)
+    Shards(13, options=LONG | {"max-waiting": "50"}).run(scenario)
 
 
 def test_a_record_that_is_too_big_is_refused_before_it_does_anything() -> None:
-    """D9."""
+    """A command whose log record would exceed `max-record-bytes` is refused before it has any
+    effect."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         big = "x" * 2000
         assert "max-record-bytes" in error(await talk.ask(("SET", "{t}a", big)))
@@ -479,11 +485,11 @@ def test_a_record_that_is_too_big_is_refused_before_it_does_anything() -> None:
         assert await talk.ask("EXISTS {t}s1 {t}s9") == 1
         assert max(sum(len(w) for e in entry for w in e) for entry in await shards.effects()) < 1000
 
-    Shards(14, options=LONG | {"max-record-bytes": "1000"}).run(story)
+    Shards(14, options=LONG | {"max-record-bytes": "1000"}).run(scenario)
 
 
-def test_what_is_written_at_once_goes_in_batches_that_are_not_too_big() -> None:
-    async def story(shards: Shards) -> None:
+def test_batches_of_pipelined_writes_are_bounded_in_size() -> None:
+    async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         value = b"x" * 1_000_000
         talk.send(*(("SET", f"{{t}}{i}", value) for i in range(30)))
@@ -492,13 +498,13 @@ def test_what_is_written_at_once_goes_in_batches_that_are_not_too_big() -> None:
         assert max(len(batch.payload) for batch in log) < 5_000_000
         await shards.settled()
 
-    Shards(16).run(story)
+    Shards(16).run(scenario)
 
 
 def test_wait_counts_what_replicas_have_applied_since_the_last_write() -> None:
-    """D4: not before the write is committed; the time-out starts then."""
+    """WAIT never answers before the client's last write is committed; its time-out starts then."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         primary, replicas = await shards.primary(), await shards.replicas()
         talk = await shards.connect(primary)
         assert await talk.asks("SET {t}a 1", "WAIT 2 1000") == [b"OK", 2]
@@ -513,4 +519,4 @@ def test_wait_counts_what_replicas_have_applied_since_the_last_write() -> None:
         assert [await talk.reply(), (await talk.reply()) >= 0] == [b"OK", True]
         assert CLOSED not in await talk.asks("WAIT 2 0")
 
-    Shards(15, delays=FIXED).run(story)
+    Shards(15, delays=FIXED).run(scenario)

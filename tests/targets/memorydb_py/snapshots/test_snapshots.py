@@ -1,4 +1,4 @@
-"""Snapshots, recovery, upgrades (behaviours 39 and 41 to 46 of memorydb.md, but for trimming)."""
+"""Snapshots, recovery and upgrades. Trimming is tested in test_trimming."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def in_slot(word: str) -> str:
 
 
 async def fill(shards: Shards, count: int, seed: int = 0) -> None:
-    """So many commands of every kind."""
+    """Execute up to 4 x `count` random commands of every kind; most have no effect."""
     talk = await shards.to_primary()
     now_ms = shards.world.loop.now_ns // 1_000_000
     shapes = Shapes(random.Random(seed), lambda: now_ms)
-    for _ in range(4 * count):  # most do nothing
+    for _ in range(4 * count):
         command = [in_slot(word) for word in shapes.draw()]
         if command[0].upper() not in ("FLUSHALL", "FLUSHDB") and "BLOCK" not in command:
             await talk.ask(tuple(command))
@@ -46,7 +46,7 @@ async def digests(shards: Shards) -> dict[str, Any]:
 
 
 async def snapshots(shards: Shards, least: int) -> list[str]:
-    """Names, when there are so many."""
+    """Return the sorted names of the stored snapshots, once there are at least `least`."""
     objects = shards.objects
     assert isinstance(objects, MemoryStore)
     async with asyncio.timeout(60):
@@ -56,9 +56,10 @@ async def snapshots(shards: Shards, least: int) -> list[str]:
 
 
 def test_whatever_the_position_a_snapshot_and_the_rest_make_the_whole() -> None:
-    """Behaviour 41."""
+    """A snapshot restored at any position, plus a replay of the entries after it, equals a replay
+    of the whole log."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         for round in range(4):
             talk = await shards.to_primary()
             for i in range(20):
@@ -83,11 +84,12 @@ def test_whatever_the_position_a_snapshot_and_the_rest_make_the_whole() -> None:
                 assert loaded.digest() == engine.digest()
                 assert await whole(log, found, len(log)) == final, at
 
-    Shards(60, nodes=1, delays=FIXED).run(story)
+    Shards(60, nodes=1, delays=FIXED).run(scenario)
 
 
 async def whole(log: Any, start: Snapshot | None, count: int) -> tuple[bytes, int]:
-    """(digest, checksum) after the log."""
+    """Return (digest, running checksum) after a replay of the first `count` batches from
+    `start`."""
     engine = PythonEngine(sharded=True)
     if start is not None:
         await snapshot.restore(engine, start)
@@ -103,9 +105,10 @@ async def whole(log: Any, start: Snapshot | None, count: int) -> tuple[bytes, in
 
 
 def test_nodes_begin_with_the_newest_snapshot() -> None:
-    """Behaviours 22, 31 and 42: all nodes are lost; they read a snapshot, and the rest."""
+    """After the loss of all nodes each restores the newest snapshot and replays the entries after
+    it."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         shards.start_snapshotter(every=200)
         for round in range(5):
             await fill(shards, 300, seed=round)
@@ -115,13 +118,13 @@ def test_nodes_begin_with_the_newest_snapshot() -> None:
             shards.restart_nodes()
             after = await digests(shards)
             assert set(after.values()) == set(before.values())
-        begun = [line for line in shards.lines if "begins with snapshot-" in line]
-        assert len(begun) >= 10
+        restored = [line for line in shards.lines if "begins with snapshot-" in line]
+        assert len(restored) >= 10
         names = await snapshots(shards, 1)
         assert 1 <= len(names) <= 3
         assert position_of(names[-1]) > 500
 
-    Shards(61, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(61, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 BREAKS = {
@@ -140,9 +143,9 @@ def flipped(data: bytes, at: int) -> bytes:
 
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_snapshot_that_was_corrupted_is_not_used(what: str) -> None:
-    """Behaviour 43: an older one is, or the log from its beginning."""
+    """An older one is restored instead, or the log is replayed from its beginning."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=150)
@@ -165,16 +168,18 @@ def test_a_snapshot_that_was_corrupted_is_not_used(what: str) -> None:
         shards.start_node("n1")
         assert await (await shards.to_primary()).ask("GET {t}count") == b"3"
 
-    Shards(62, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(62, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 @pytest.mark.parametrize("what", ["state", "checksum", "position", "at the end", "beyond the log"])
 def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> None:
-    """Whole and well-formed, but not what the log makes: the position or the checksum is wrong.
-    (Wrong data of a right position only a rehearsal could find by comparing, so the data's own
-    checksum speaks for it.)"""
+    """A well-formed snapshot whose position or log checksum is wrong is rejected, as no checksum in
+    the log confirms it.
 
-    async def story(shards: Shards) -> None:
+    Wrong data at a correct position is covered by the checksum of the data.
+    """
+
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=100)
@@ -200,7 +205,7 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
         await fill(shards, 60, seed=9)
         before = set((await digests(shards)).values())
         shards.kill(*shards.names)
-        if what == "at the end":  # where no checksum follows that could tell
+        if what == "at the end":  # where no later checksum can confirm it
             at = (await shards.log())[-1].id
         body = Loader(found.file).body
         moved = snapshot.assemble(body, at, running, found.leader, 1)
@@ -213,16 +218,16 @@ def test_a_snapshot_that_is_wrong_is_found_by_the_logs_checksum(what: str) -> No
         assert any(f"{name_of(at)} is wrong" in line for line in shards.lines)
         assert not shards.exits
 
-    Shards(63, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(63, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was written wrongly is not put into the store."""
+    """A snapshot that fails its verification against the log is not stored."""
     from targets.memorydb_py.snapshots import snapshotter
 
     whole = snapshotter.assemble
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         await fill(shards, 200)
@@ -238,13 +243,14 @@ def test_a_snapshot_is_rehearsed_before_it_is_offered(monkeypatch: pytest.Monkey
         monkeypatch.setattr(snapshotter, "assemble", whole)
         await snapshots(shards, 1)
 
-    Shards(64, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(64, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_an_older_node_stops_at_a_newer_entry() -> None:
-    """Behaviours 45 and 46: nodes are upgraded one after the other, the primary last."""
+    """In a rolling upgrade, a node or snapshotter of the older engine version stops at the first
+    entry of the newer one; an older node does not campaign."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=50, version=1)
@@ -268,12 +274,12 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
         stopped = [line for line in shards.lines if "it stops here" in line]
         assert {line.split()[0] for line in stopped} == {primary, second}
         await fill(shards, 100, seed=2)
-        # The old ones don't campaign, whatever becomes of the new one.
+        # The old nodes don't campaign, even if the new one fails.
         shards.kill(first)
         await asyncio.sleep(3)
         assert shards.serving() == []
         newer = min(int(line.split("from ")[1].split(" ")[0].split(".")[1]) for line in stopped)
-        assert max(map(position_of, objects.objects)) < newer, "nor does an old snapshotter go on"
+        assert max(map(position_of, objects.objects)) < newer, "the old snapshotter went on"
         shards.kill("snapshotter")
         for name in (first, second, primary):
             if shards.processes[name].state == "running":
@@ -284,20 +290,20 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
         while not any(position_of(n) and b"memorydb-version\xc0\x02" in objects.objects[n]
                       for n in objects.objects):  # fmt: skip
             await asyncio.sleep(0.1)
-        # A node that was set back neither reads them nor leads.
+        # A downgraded node neither reads the new snapshots nor leads.
         shards.kill(second)
         shards.start_node(second)
         await asyncio.sleep(2)
         back = await shards.connect(second, "READONLY")
         assert str(await back.ask("GET {t}by")).startswith("LOADING")
 
-    Shards(65, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(65, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_node_that_was_demoted_trusts_its_snapshots_under_load() -> None:
-    """It does not judge them before it knows where the log ends."""
+    """A demoted node must not reject a snapshot as unconfirmed before it knows the log's tail."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         shards.start_snapshotter(every=30)
         going = True
 
@@ -318,13 +324,14 @@ def test_a_node_that_was_demoted_trusts_its_snapshots_under_load() -> None:
         assert not [line for line in shards.lines if " is wrong: " in line]
         assert len([line for line in shards.lines if "begins with snapshot-" in line]) >= 3
 
-    Shards(66, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(66, nodes=2, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
-    """It begins with an older one, or with nothing; and it is no replica."""
+    """It begins with an older snapshot or the whole log; WAIT and ROLE do not count it as a
+    replica."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         shards.start_snapshotter(every=60)
@@ -344,13 +351,13 @@ def test_a_wrong_snapshot_does_not_stop_the_snapshotter() -> None:
         await fill(shards, 150, seed=2)
         await snapshots(shards, 2)
 
-    Shards(67, nodes=2, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(67, nodes=2, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
-def test_what_lies_in_the_store_by_mistake_does_not_stop_the_snapshotter() -> None:
-    """An object that is called as if it was far ahead."""
+def test_a_foreign_object_does_not_stop_the_snapshotter() -> None:
+    """An object named as a snapshot far beyond the log's tail."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         objects.objects[name_of(Id(1, 10**9))] = b"nothing"
@@ -358,4 +365,4 @@ def test_what_lies_in_the_store_by_mistake_does_not_stop_the_snapshotter() -> No
         await fill(shards, 150)
         await snapshots(shards, 2)
 
-    Shards(68, nodes=1, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(68, nodes=1, options=SHORT, objects=MemoryStore()).run(scenario)

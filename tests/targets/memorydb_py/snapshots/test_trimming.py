@@ -1,4 +1,4 @@
-"""A log that is trimmed, and whoever lacks what it had (D13, behaviour 44 of memorydb.md)."""
+"""Trimming of the log, and recovery of AZs and nodes that lack trimmed entries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.targets.memorydb_py.snapshots.test_snapshots import digests, fill, fl
 
 
 async def grow(logs: Logs, last: Id, count: int, *, trim: int = 0) -> Id:
-    """So many entries, and then a trim up to an n, once or twice: as a segment is begun for it."""
+    """Append `count` entries, then trim up to n = `trim` if given. Whole segments only are removed,
+    and a trim begins a new one."""
     for _ in range(count):
         last = await appended(logs, last, b"entry %d" % (last.n + 1))
     if trim:
@@ -31,12 +32,12 @@ async def grow(logs: Logs, last: Id, count: int, *, trim: int = 0) -> Id:
 
 
 async def kept_after(az: str) -> int:
-    """The n after which an AZ's log begins."""
+    """Return the n after which an AZ's copy of the log begins."""
     return (await copy_of(az))[0]
 
 
 async def copy_of(az: str) -> tuple[int, list[Batch]]:
-    """(the n after which it begins, all that it has)."""
+    """Return (the n after which an AZ's copy begins, its batches)."""
     batches: list[Batch] = []
     trimmed = await inspect.read_from(
         (f"{az}@operator", 6379), 0, lambda after, more: batches.extend(more)
@@ -45,18 +46,19 @@ async def copy_of(az: str) -> tuple[int, list[Batch]]:
 
 
 async def follow(logs: Logs, user: str, after: int, upto: int) -> tuple[list[Batch], list[int]]:
-    """(what comes, what is said of trimming) until an entry is there, or nothing more will be."""
+    """Follow the log until entry `upto` arrives or the log reports a trim; return (the batches, the
+    reported positions)."""
     got: list[Batch] = []
-    said: list[int] = []
-    logs.clients[user].follow(after, got.append, said.append)
+    trims: list[int] = []
+    logs.clients[user].follow(after, got.append, trims.append)
     async with asyncio.timeout(10):
-        while not said and (got[-1].last if got else after) < upto:
+        while not trims and (got[-1].last if got else after) < upto:
             await asyncio.sleep(0.01)
-    return got, said
+    return got, trims
 
 
-def test_whole_segments_are_forgotten_and_never_more_than_was_said() -> None:
-    async def story(logs: Logs) -> None:
+def test_whole_segments_are_removed_and_never_more_than_requested() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         previous = 0
         for _ in range(6):
@@ -68,13 +70,13 @@ def test_whole_segments_are_forgotten_and_never_more_than_was_said() -> None:
                 size = sum(logs.world.disk(az).size(n) for n in logs.world.disk(az).names())
                 assert size < 4000
         assert previous > 30
-        got, said = await follow(logs, "u2", 0, last.n)
-        assert (got, said) == ([], [max(said)])
-        assert max(said) >= 30
-        got, said = await follow(logs, "u2", previous, last.n)
+        got, trims = await follow(logs, "u2", 0, last.n)
+        assert (got, trims) == ([], [max(trims)])
+        assert max(trims) >= 30
+        got, trims = await follow(logs, "u2", previous, last.n)
         assert [b.last for b in got] == list(range(previous + 1, last.n + 1))
         assert [b.payload for b in got][-1] == b"entry %d" % last.n
-        for az in AZS:  # and it stays so when they start again
+        for az in AZS:  # a restart does not change it
             before = await kept_after(az)
             logs.world.kill(logs.azs[az])
             logs.start(az)
@@ -82,14 +84,15 @@ def test_whole_segments_are_forgotten_and_never_more_than_was_said() -> None:
             assert await kept_after(az) == before
             last = await appended(logs, last)
 
-    Logs(70).run(story)
+    Logs(70).run(scenario)
 
 
 def test_trims_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another is asked for before one is durable (what seed 60008 found: `test_scenarios`)."""
+    """A trim is requested before an earlier one is durable. Found in the cell `lock, all`, seed
+    60008; see test_scenarios."""
     monkeypatch.setattr(store, "SEGMENT_BYTES", 50)
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         for _ in range(30):
             last = await grow(logs, last, 1)
@@ -102,11 +105,11 @@ def test_trims_that_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not any("Traceback" in line for line in logs.lines)
         assert not logs.exits
 
-    Logs(78).run(story)
+    Logs(78).run(scenario)
 
 
-def test_what_is_not_committed_is_not_forgotten() -> None:
-    async def story(logs: Logs) -> None:
+def test_what_is_not_committed_is_not_trimmed() -> None:
+    async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         last = await grow(logs, last, 5, trim=last.n)
         leader = logs.leader()
@@ -126,14 +129,15 @@ def test_what_is_not_committed_is_not_forgotten() -> None:
             last = await grow(logs, last, 5, trim=last.n)
         assert min([await kept_after(az) for az in AZS]) >= committed.n
 
-    Logs(71).run(story)
+    Logs(71).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_an_az_that_lacks_what_was_trimmed_begins_after_it(seed: int) -> None:
-    """It was away, or was wiped, or has led on with what nobody else has: then all of that goes."""
+    """An AZ that was down, was wiped, or led on in isolation begins after the leader's base;
+    entries that only it has are discarded."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         rng = random.Random(seed)
         how = ("dead", "wiped", "alone")[seed % 3]
         last = await lead(logs.clients["u1"])
@@ -157,7 +161,7 @@ def test_an_az_that_lacks_what_was_trimmed_begins_after_it(seed: int) -> None:
         assert max([await kept_after(az) for az in AZS if az != away]) > 20
         logs.world.cut(())
         logs.start(away)
-        for _ in range(8 if seed > 2 else 0):  # it may lose power while it takes the base
+        for _ in range(8 if seed > 2 else 0):  # it may lose power while it installs the base
             await asyncio.sleep(rng.random() * 0.06)
             logs.world.power_off(logs.azs[away].machine)
             logs.start(away)
@@ -165,7 +169,7 @@ def test_an_az_that_lacks_what_was_trimmed_begins_after_it(seed: int) -> None:
         assert not any("set aside" in line for line in logs.lines)
         assert await kept_after(away) > 20
         other = next(az for az in AZS if az != away)
-        logs.world.kill(logs.azs[other])  # so that it is needed
+        logs.world.kill(logs.azs[other])  # so a quorum needs the recovered AZ
         last = await grow(logs, last, 5)
         begins = await kept_after(away)
         for again in (False, True):
@@ -180,17 +184,18 @@ def test_an_az_that_lacks_what_was_trimmed_begins_after_it(seed: int) -> None:
                 await asyncio.sleep(1)
         assert not logs.exits
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_base_replaces_all_that_contradicts_it(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Also what would come after it, whenever power is lost."""
+    """Installing a base discards conflicting records, those after it included, whenever power is
+    lost."""
     monkeypatch.setattr(store, "SEGMENT_BYTES", 50)
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         rng = random.Random(seed)
         last = await lead(logs.clients["u1"])
         last = at = await grow(logs, last, 5)
@@ -199,7 +204,7 @@ def test_a_base_replaces_all_that_contradicts_it(
         logs.world.cut(
             [p for az in others for one in (alone, "u1") for p in ((az, one), (one, az))]
         )
-        for _ in range(30):  # nobody else gets them, and their writer leads no more
+        for _ in range(30):  # no other AZ receives them, and their writer is deposed
             batch = entries(at, 1, b"nobody's")
             logs.clients["u1"].append(at, batch)
             at = batch.id
@@ -232,14 +237,14 @@ def test_a_base_replaces_all_that_contradicts_it(
         assert after in begins
         assert [b.payload for b in copy] == [b"entry %d" % n for n in range(after + 1, last.n + 1)]
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_power_is_lost_while_it_is_trimmed(seed: int) -> None:
-    """Nothing that is kept is lost, whenever."""
+    """No entry after the trimmed position is lost, whenever power fails."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         rng = random.Random(seed)
         last = await lead(logs.clients["u1"])
         known: dict[int, bytes] = {}
@@ -257,19 +262,20 @@ def test_power_is_lost_while_it_is_trimmed(seed: int) -> None:
         await asyncio.sleep(1)
         for az in AZS:
             after, copy = await copy_of(az)
-            told = {b.last: b.payload for b in copy}
-            assert told == {n: p for n, p in known.items() if n > after}
+            payloads = {b.last: b.payload for b in copy}
+            assert payloads == {n: p for n, p in known.items() if n > after}
             assert after < last.n
         assert not any("set aside" in line for line in logs.lines)
         assert not logs.exits
 
-    Logs(seed).run(story)
+    Logs(seed).run(scenario)
 
 
 def test_an_append_that_was_trimmed_unacknowledged_is_refused() -> None:
-    """Nobody can tell any more whether it was that one; its writer is not the last anyhow."""
+    """Whether the trimmed entry was this one can no longer be determined; its writer has been
+    deposed anyway."""
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         first, second = logs.clients["u1"], logs.clients["u2"]
         last = await lead(first)
         logs.world.cut([(az, "u1") for az in AZS])
@@ -286,21 +292,21 @@ def test_an_append_that_was_trimmed_unacknowledged_is_refused() -> None:
             second.trim(last.n)
             await asyncio.sleep(0.1)
         assert min([await kept_after(az) for az in AZS]) >= batch.last
-        await asyncio.sleep(1)  # it has given up its connections
+        await asyncio.sleep(1)  # its connections have timed out
         logs.world.cut(())
         with pytest.raises(Refused):
             await future
 
-    Logs(72).run(story)
+    Logs(72).run(scenario)
 
 
 @pytest.mark.parametrize("seed", range(16))
 def test_any_faults_while_it_is_trimmed(seed: int) -> None:
-    """AZs are lost one at a time, in every way; whoever follows from wherever it can gets what was
-    acknowledged, in order."""
+    """AZs are lost one at a time, in every way; each copy of the log still has every acknowledged
+    entry after its beginning."""
     rng = random.Random(f"{seed}/trims")
 
-    async def story(logs: Logs) -> None:
+    async def scenario(logs: Logs) -> None:
         known: dict[int, bytes] = {}
         done = False
 
@@ -327,14 +333,14 @@ def test_any_faults_while_it_is_trimmed(seed: int) -> None:
         assert not any("set aside" in line for line in logs.lines)
         assert not logs.exits, logs.exits
 
-    Logs(seed, delays=Delays(low_ns=100_000, high_ns=3_000_000, slow_per_1024=20)).run(story)
+    Logs(seed, delays=Delays(low_ns=100_000, high_ns=3_000_000, slow_per_1024=20)).run(scenario)
 
 
 # --- nodes
 
 
 async def trimmed_shard(shards: Shards, every: int = 100) -> list[str]:
-    """Names of snapshots of a shard whose log has been trimmed more than once."""
+    """Fill a shard until its log is trimmed; return the names of the two or more snapshots kept."""
     shards.start_snapshotter(every=every)
     for round in range(8):
         await fill(shards, every, seed=round)
@@ -345,9 +351,10 @@ async def trimmed_shard(shards: Shards, every: int = 100) -> list[str]:
 
 
 def test_the_second_newest_snapshot_can_always_be_gone_on_from() -> None:
-    """D13, behaviour 44: when the newest turns out to be damaged the next one serves."""
+    """The log is never trimmed past the second-newest verified snapshot, so it can be used if the
+    newest is damaged."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         older, newer = await trimmed_shard(shards)
@@ -359,11 +366,11 @@ def test_the_second_newest_snapshot_can_always_be_gone_on_from() -> None:
         assert set((await digests(shards)).values()) == before
         assert any(f"begins with {older}" in line for line in shards.lines)
 
-    Shards(73, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(73, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_damaged_snapshot_does_not_count_when_the_log_is_trimmed() -> None:
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
         older, newer = await trimmed_shard(shards)
@@ -378,15 +385,15 @@ def test_a_damaged_snapshot_does_not_count_when_the_log_is_trimmed() -> None:
         await fill(shards, 150, seed=21)
         await asyncio.sleep(3)
         names = sorted(objects.objects)
-        assert position_of(names[0]) > position_of(newer), "two more that can be used"
+        assert position_of(names[0]) > position_of(newer), "two newer ones are usable"
 
-    Shards(74, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(74, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_node_that_was_away_while_it_was_trimmed_begins_with_a_snapshot() -> None:
-    """And one that had a snapshot which the log no longer reaches begins with another."""
+    """A node cut off while the log was trimmed past its position restores a snapshot."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         away = (await shards.replicas())[0]
         shards.start_snapshotter(every=100)
         await fill(shards, 200)
@@ -399,15 +406,15 @@ def test_a_node_that_was_away_while_it_was_trimmed_begins_with_a_snapshot() -> N
         assert min(begins) > shards.nodes[away].shard.applied.n
         shards.release()
         assert len(set((await digests(shards)).values())) == 1
-        said = [line for line in shards.lines if line.startswith(away)]
-        assert any("log: it begins after" in line for line in said)
-        assert any("begins with snapshot-" in line for line in said)
+        log_lines = [line for line in shards.lines if line.startswith(away)]
+        assert any("log: it begins after" in line for line in log_lines)
+        assert any("begins with snapshot-" in line for line in log_lines)
 
-    Shards(75, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(75, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
-def test_a_node_without_snapshots_says_that_it_needs_one() -> None:
-    async def story(shards: Shards) -> None:
+def test_a_node_without_snapshots_exits_if_the_log_was_trimmed() -> None:
+    async def scenario(shards: Shards) -> None:
         await trimmed_shard(shards)
         objects, shards.objects = shards.objects, None
         name = (await shards.replicas())[0]
@@ -420,13 +427,14 @@ def test_a_node_without_snapshots_says_that_it_needs_one() -> None:
         shards.start_node(name)
         assert len(set((await digests(shards)).values())) == 1
 
-    Shards(76, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(76, options=SHORT, objects=MemoryStore()).run(scenario)
 
 
 def test_a_replica_that_began_with_a_snapshot_knows_who_leads() -> None:
-    """Though the entry that says so is before it (once the cell register, all, seed 1)."""
+    """Although the leadership entry precedes the snapshot. Found in the cell `register, all`, seed
+    1."""
 
-    async def story(shards: Shards) -> None:
+    async def scenario(shards: Shards) -> None:
         await trimmed_shard(shards)
         primary = await shards.primary()
         name = (await shards.replicas())[0]
@@ -438,4 +446,4 @@ def test_a_replica_that_began_with_a_snapshot_knows_who_leads() -> None:
         assert role[1:4] == [primary.encode(), 6379, b"connected"]
         assert f"{primary}:6379" in str(await talk.ask("GET {t}count"))
 
-    Shards(77, options=SHORT, objects=MemoryStore()).run(story)
+    Shards(77, options=SHORT, objects=MemoryStore()).run(scenario)

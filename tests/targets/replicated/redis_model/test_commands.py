@@ -1,4 +1,4 @@
-"""The model's command execution: replies, effects, keys read and written."""
+"""Command execution of the model: replies, effects, keys read and written."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def after(*texts: str) -> State:
     ],
 )
 def test_effects_are_those_of_redis(before, command, effects) -> None:
-    """memorydb.md section 4, as far as the commands are here."""
+    """As measured on the replication stream of redis-server 7.0.15."""
     assert run(after(*before), command).effects == [words(e) for e in effects]
 
 
-def test_looking_at_a_key_whose_time_has_come_removes_it() -> None:
+def test_access_to_an_expired_key_deletes_it() -> None:
     for command, effects in (
         ("GET k", ["DEL k"]),
         ("SET k w XX", ["DEL k"]),
@@ -80,7 +80,7 @@ def test_looking_at_a_key_whose_time_has_come_removes_it() -> None:
     assert not after("SET k 7").is_expired(b"k", NOW)
 
 
-def test_where_writes_are_denied_expired_keys_are_only_hidden() -> None:
+def test_on_a_replica_expired_keys_are_hidden_but_not_deleted() -> None:
     state = after("SET k 7 PX 10")
     deny = Error("READONLY no")
     done = run(state, "GET k", NOW + 10, deny=deny)
@@ -114,13 +114,15 @@ def test_where_writes_are_denied_expired_keys_are_only_hidden() -> None:
         ("PING", "", ""),
     ],
 )
-def test_keys_are_told_whatever_came_of_it(command: str, reads: str, writes: str) -> None:
+def test_keys_accessed_are_reported_whatever_the_outcome(
+    command: str, reads: str, writes: str
+) -> None:
     done = run(after("SET a 1", "RPUSH l x"), command)
     assert list(done.reads) == list(words(reads))
     assert list(done.writes) == list(words(writes))
 
 
-def test_a_script_tells_what_it_touched_declared_or_not() -> None:
+def test_a_script_reports_the_keys_it_accessed_declared_or_not() -> None:
     script = b"redis.call('GET', 'a'); redis.call('SET', KEYS[1], ARGV[1]); return {1, 'x'}"
     done = execute(after("SET a 1"), (b"EVAL", script, b"1", b"k", b"v"), NOW, random.Random(1))
     assert done.reply == [1, b"x"]
@@ -129,7 +131,7 @@ def test_a_script_tells_what_it_touched_declared_or_not() -> None:
     assert done.effects == [(b"SET", b"k", b"v")]
 
 
-def test_a_script_with_two_writes_is_one_transaction_also_when_it_fails_after_them() -> None:
+def test_a_script_with_two_writes_is_one_transaction_even_if_it_then_fails() -> None:
     script = b"redis.call('INCR', 'a') redis.call('INCR', 'b') return redis.call('INCR', 'l')"
     done = execute(after("RPUSH l x"), (b"EVAL", script, b"0"), NOW, random.Random(1))
     assert isinstance(done.reply, Error)
@@ -143,12 +145,12 @@ def test_a_script_with_two_writes_is_one_transaction_also_when_it_fails_after_th
      "return getfenv(0)", "return string.dump(function() end)", "return getmetatable('')",
      "return redis.call('EVAL', 'return 1', '0')", "x = 1", "return x"],
 )  # fmt: skip
-def test_scripts_do_not_get_out(script: str) -> None:
+def test_scripts_cannot_escape_the_sandbox(script: str) -> None:
     reply = execute(State(), (b"EVAL", script.encode(), b"0"), NOW, random.Random(1)).reply
     assert reply is None or isinstance(reply, Error)
 
 
-def test_a_script_stops_some_day_and_the_next_one_runs() -> None:
+def test_an_endless_script_is_stopped_and_the_next_one_runs() -> None:
     for loop in (
         b"while true do end",
         b"while true do pcall(function() while true do end end) end",
@@ -158,7 +160,7 @@ def test_a_script_stops_some_day_and_the_next_one_runs() -> None:
     assert execute(State(), (b"EVAL", b"return 7", b"0"), NOW, random.Random(1)).reply == 7
 
 
-def test_scripts_share_no_state_but_keys() -> None:
+def test_scripts_share_only_keys() -> None:
     leak = (b"EVAL", b"string.leak = 1; table.leak = 1; redis.leak = 1; return 1", b"0")
     assert execute(State(), leak, NOW, random.Random(1)).reply == 1
     look = (b"EVAL", b"return tostring(string.leak) .. tostring(table.leak or redis.leak)", b"0")
@@ -185,18 +187,18 @@ def test_addresses_are_not_shown() -> None:
         ("local ok, why = pcall(redis.call, 'NOSUCH') return type(why)", b"string"),
     ],
 )  # fmt: skip
-def test_what_scripts_return_is_cast_as_redis_does(script: str, reply: Any) -> None:
+def test_script_results_are_converted_as_in_redis(script: str, reply: Any) -> None:
     done = execute(State(), (b"EVAL", script.encode(), b"0"), NOW, random.Random(1))
     assert done.reply == reply
 
 
-def test_a_reply_that_holds_itself_is_an_error() -> None:
+def test_a_self_referential_reply_is_an_error() -> None:
     loop = (b"EVAL", b"local t = {} t[1] = t return t", b"0")
     reply = execute(State(), loop, NOW, random.Random(1)).reply
     assert b"stack limit" in encode(reply)
 
 
-def test_chance_is_the_callers() -> None:
+def test_random_choices_come_from_the_callers_generator() -> None:
     state = [after("SADD s a b c d e f") for _ in range(2)]
     popped = [execute(s, (b"SPOP", b"s"), NOW, random.Random(5)).reply for s in state]
     assert popped[0] == popped[1]
@@ -222,22 +224,23 @@ COMMANDS = st.one_of(
 
 @given(st.lists(st.tuples(COMMANDS, st.integers(0, 200)), max_size=40), st.integers(0, 99))
 @settings(max_examples=300, deadline=None)
-def test_effects_alone_make_the_same_state(steps, seed: int) -> None:
-    """A replica that executes the effects, at no time and with other chance, is equal."""
+def test_replaying_effects_reproduces_the_state(steps, seed: int) -> None:
+    """A replica that executes the effects, with another clock and random generator, has an equal
+    state."""
     state, replica = State(), State()
     rng, now = random.Random(seed), NOW
     for command, passed in steps:
         now += passed
-        told = {key: list(v) if not isinstance(v, bytes) else v for key, v in state.values.items()}
+        old = {key: list(v) if not isinstance(v, bytes) else v for key, v in state.values.items()}
         done = execute(state, tuple(w.encode() for w in command), now, rng)
         for effect in done.effects:
             assert execute(replica, effect, NEVER, random.Random(0)).effects in ([effect], [])
         assert replica.values == state.values
         assert replica.expires == state.expires
-        changed = {k for k in {*told, *state.values}
-                   if told.get(k) != (v if isinstance(v := state.values.get(k), bytes | None)
+        changed = {k for k in {*old, *state.values}
+                   if old.get(k) != (v if isinstance(v := state.values.get(k), bytes | None)
                                       else list(v))}  # fmt: skip
-        assert changed <= set(done.writes), "what changed was told"
+        assert changed <= set(done.writes), "a changed key was not reported as written"
         assert bool(done.effects) or not changed
     loaded = State()
     for effect in rewritten(state):
@@ -245,7 +248,7 @@ def test_effects_alone_make_the_same_state(steps, seed: int) -> None:
     assert (loaded.values, loaded.expires) == (state.values, state.expires)
 
 
-def test_every_command_has_an_arity_and_knows_whether_it_writes() -> None:
+def test_every_command_has_an_arity_and_is_found_by_name() -> None:
     for name, known in TABLE.items():
         assert known.arity != 0
         assert find(TABLE, tuple(name.lower().split(b"|"))) is known
@@ -255,7 +258,7 @@ def test_every_command_has_an_arity_and_knows_whether_it_writes() -> None:
 @given(st.lists(st.lists(st.binary(max_size=20), min_size=1, max_size=5), max_size=5),
        st.lists(st.integers(1, 40), max_size=20))  # fmt: skip
 @settings(max_examples=200, deadline=None)
-def test_requests_are_cut_the_same_however_they_come(commands, cuts) -> None:
+def test_requests_are_parsed_the_same_however_bytes_are_split(commands, cuts) -> None:
     data = b"".join(pack(c) for c in commands)
     parser, found, position = RequestParser(), [], 0
     for cut in [*cuts, len(data)]:
@@ -263,11 +266,11 @@ def test_requests_are_cut_the_same_however_they_come(commands, cuts) -> None:
         position += cut
     assert found == [tuple(c) for c in commands]
     assert parser.error is None
-    assert parser.feed(b"PING\r\n") == [(b"PING",)], "nothing is left over"
+    assert parser.feed(b"PING\r\n") == [(b"PING",)], "bytes are left over"
 
 
 @pytest.mark.parametrize("data", [b"*1\r\n:1\r\n", b"*x\r\n", b"*1\r\n$-1\r\n", b"x" * 70_000])
-def test_what_is_not_the_protocol_is_refused_after_what_is(data: bytes) -> None:
+def test_commands_before_a_protocol_error_are_parsed(data: bytes) -> None:
     parser = RequestParser()
     assert parser.feed(b"PING\r\n" + data) == [(b"PING",)]
     assert parser.error
@@ -279,12 +282,12 @@ def test_replies_cannot_break_the_protocol() -> None:
     assert encode(Simple(b"a\nb")) == b"+a b\r\n"
 
 
-def test_replies_are_encoded_as_redis_does() -> None:
+def test_replies_are_encoded_as_in_redis() -> None:
     assert encode([1, b"a", None, [b""]]) == b"*4\r\n:1\r\n$1\r\na\r\n$-1\r\n*1\r\n$0\r\n\r\n"
     assert encode(Error("ERR no")) == b"-ERR no\r\n"
 
 
-def test_a_stream_continues_where_it_can() -> None:
+def test_a_partial_resynchronization_where_possible() -> None:
     ids = iter("abcdef")
     stream = Stream(lambda: next(ids))
     stream.add(b"12345")
@@ -295,8 +298,8 @@ def test_a_stream_continues_where_it_can() -> None:
     stream.fork()
     stream.add(b"678")
     assert stream.since("b", 6) == b"678"
-    assert stream.since("a", 6) == b"678", "who had all of the old stream goes on"
-    assert stream.since("a", 7) is None, "who had more of it went another way"
+    assert stream.since("a", 6) == b"678", "a replica that had all of the old stream continues"
+    assert stream.since("a", 7) is None, "a replica that had more of it has diverged"
     stream.restart("z", 100)
     assert stream.since("z", 101) == b""
     assert stream.since("z", 100) is None

@@ -1,4 +1,4 @@
-"""Nodes of the model in a simulated world: replication, transactions, the append-only file."""
+"""Nodes of the model in the simulation: replication, transactions, the append-only file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.simulation.worlds import FIXED
 
 
 class Nodes:
-    """n1 to n4 and clients of them."""
+    """Nodes n1 to n4, and connections to them from client host c1."""
 
     def __init__(self, **options: str) -> None:
         self.world = World(1, delays=FIXED)
@@ -63,10 +63,10 @@ class Nodes:
     def cut(self, *pairs: str) -> None:
         self.world.cut(tuple(p.split(">")) for p in pairs)  # type: ignore[misc]
 
-    def play(self, story: Callable[[], Awaitable[None]]) -> None:
+    def play(self, scenario: Callable[[], Awaitable[None]]) -> None:
         async def main() -> None:
             try:
-                await story()
+                await scenario()
             finally:
                 for client in self.clients:
                     await client.close()
@@ -81,7 +81,7 @@ def durable(policy: str) -> Nodes:
 def test_replicas_get_everything_and_refuse_writes() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         await n.at("n1", "RPUSH", "early", *range(2500))
@@ -101,13 +101,13 @@ def test_replicas_get_everything_and_refuse_writes() -> None:
         assert role[2][0][1] == "6379"
         assert (await n.at("n2", "ROLE"))[:4] == ["slave", "n1", 6379, "connected"]
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_wait_counts_the_replicas_that_have_what_came_before() -> None:
+def test_wait_counts_replicas_that_acknowledged_earlier_writes() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         writer = await n.client("n1")
         await writer.call("SET", "k", "1")
@@ -118,20 +118,20 @@ def test_wait_counts_the_replicas_that_have_what_came_before() -> None:
         assert await writer.call("WAIT", 2, 300) == 1
         reader = await n.client("n1")
         assert await reader.call("GET", "k") == "2"
-        assert await reader.call("WAIT", 2, 300) == 1, "what was read counts too"
+        assert await reader.call("WAIT", 2, 300) == 1, "WAIT does not cover the write that was read"
         waiting = asyncio.create_task(writer.call("WAIT", 2, 0))
         await asyncio.sleep(5)
-        assert not waiting.done(), "0 is for ever"
+        assert not waiting.done(), "a time-out of 0 means no time-out"
         n.cut()
         assert await waiting == 2
 
-    n.play(story)
+    n.play(scenario)
 
 
 def test_min_replicas_refuses_writes_when_replicas_are_silent() -> None:
     n = Nodes(**{"min-replicas-to-write": "2", "min-replicas-max-lag": "2"})
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         assert await n.at("n1", "SET", "k", "1") == "OK"
         n.cut("n2>n1")
@@ -140,13 +140,13 @@ def test_min_replicas_refuses_writes_when_replicas_are_silent() -> None:
             await n.at("n1", "SET", "k", "2")
         assert await n.at("n1", "GET", "k") == "1"
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_a_demoted_primary_throws_away_what_only_it_had() -> None:
+def test_a_demoted_primary_discards_writes_that_only_it_had() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         await n.at("n1", "SET", "shared", "1")
         await asyncio.sleep(0.1)
@@ -162,17 +162,17 @@ def test_a_demoted_primary_throws_away_what_only_it_had() -> None:
             values = [await n.at(node, "GET", key) for key in ("shared", "lost", "kept")]
             assert values == ["1", None, "1"], node
         log = "\n".join(n.logs)
-        assert "n3 role: replica of n2, CONTINUE" in log, "it had nothing else: it goes on"
+        assert "n3 role: replica of n2, CONTINUE" in log, "it had not diverged"
         assert "n1 role: replica of n2, FULLRESYNC" in log
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_who_follows_a_demoted_node_hears_of_its_new_past() -> None:
-    """A replica's replica must not keep a history that its primary has given up."""
+def test_a_sub_replica_follows_its_primary_to_another_history() -> None:
+    """A replica's replica must not keep a history that its primary has discarded."""
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         n.start("n2", "n1")
         n.start("n3", "n2")
@@ -188,13 +188,13 @@ def test_who_follows_a_demoted_node_hears_of_its_new_past() -> None:
         for node in ("n1", "n2", "n3", "n4"):
             assert [await n.at(node, "GET", k) for k in ("lost", "new")] == [None, "1"], node
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_a_link_that_was_down_goes_on_where_it_was() -> None:
+def test_a_reconnected_replica_resynchronizes_partially() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         n.world.network.reset("n2", "n1")
         await n.at("n1", "SET", "k", "1")
@@ -202,13 +202,13 @@ def test_a_link_that_was_down_goes_on_where_it_was() -> None:
         assert await n.at("n2", "GET", "k") == "1"
         assert any("partial resynchronization" in line for line in n.logs)
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_a_transaction_is_whole_on_a_replica_at_every_instant() -> None:
+def test_a_transaction_is_applied_atomically_on_a_replica() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         writer = await n.client("n1")
 
@@ -225,16 +225,16 @@ def test_a_transaction_is_whole_on_a_replica_at_every_instant() -> None:
             seen.add(both[0])
         assert len(seen) > 5
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_exec_is_refused_when_something_watched_has_changed() -> None:
+def test_exec_is_aborted_when_a_watched_key_has_changed() -> None:
     n = Nodes()
 
     async def transaction(client: RedisConnection) -> Any:
         return (await client.calls(("MULTI",), ("SET", "k", "mine"), ("EXEC",)))[-1]
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         client = await n.client("n1")
@@ -245,7 +245,7 @@ def test_exec_is_refused_when_something_watched_has_changed() -> None:
             await client.call("WATCH", "k")
             await n.at("n1", *change)
             assert await transaction(client) is None, change
-            assert await transaction(client) == ["OK"], "and only once"
+            assert await transaction(client) == ["OK"], "EXEC must clear the watch"
         for no_change in (("GET", "k"), ("DEL", "j"), ("SET", "k", "2", "NX"), ("SET", "j", "1")):
             await client.call("WATCH", "k")
             await n.at("n1", *no_change)
@@ -257,20 +257,20 @@ def test_exec_is_refused_when_something_watched_has_changed() -> None:
         await n.at("n1", "SET", "k", "1", "PX", "50")
         await client.call("WATCH", "k")
         await asyncio.sleep(0.1)
-        assert await transaction(client) is None, "its time has come meanwhile"
+        assert await transaction(client) is None, "the key expired after WATCH"
         await n.at("n1", "SET", "k", "1", "PX", "50")
         await asyncio.sleep(0.1)
         await client.call("WATCH", "k")
         assert await n.at("n1", "GET", "k") is None
-        assert await transaction(client) == ["OK"], "it had come before"
+        assert await transaction(client) == ["OK"], "the key had expired before WATCH"
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_who_waits_when_the_role_changes_is_told_and_nothing_more_is_done() -> None:
+def test_a_demotion_disconnects_a_client_in_wait_and_drops_its_pipeline() -> None:
     n = Nodes()
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         n.cut("n1>n2", "n1>n3")
         client = await n.client("n1")
@@ -283,14 +283,14 @@ def test_who_waits_when_the_role_changes_is_told_and_nothing_more_is_done() -> N
             await asked
         assert await n.at("n1", "GET", "q") == "1"
 
-    n.play(story)
+    n.play(scenario)
 
 
 @pytest.mark.parametrize("policy", ["always", "everysec", "no"])
-def test_a_kill_loses_nothing_that_is_in_the_file(policy: str) -> None:
+def test_a_kill_loses_no_write_in_the_append_only_file(policy: str) -> None:
     n = durable(policy)
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         for i in range(20):
@@ -302,15 +302,15 @@ def test_a_kill_loses_nothing_that_is_in_the_file(policy: str) -> None:
         assert await n.at("n1", "LRANGE", "l", 0, -1) == [str(i) for i in range(20)]
         assert await n.at("n1", "TTL", "k") in (99, 100)
 
-    n.play(story)
+    n.play(scenario)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_power_cut_loses_nothing_that_always_has_answered(seed: int) -> None:
+def test_a_power_loss_loses_no_acknowledged_write_with_fsync_always(seed: int) -> None:
     n = durable("always")
     n.world.disk("n1")._rng.seed(seed)
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         acknowledged = []
@@ -330,18 +330,18 @@ def test_a_power_cut_loses_nothing_that_always_has_answered(seed: int) -> None:
         await asyncio.sleep(0.1)
         for key in "abc":
             found = await n.at("n1", "LRANGE", key, 0, -1)
-            assert found == [str(i) for i in range(len(found))], "a prefix"
+            assert found == [str(i) for i in range(len(found))], "not a prefix of what was sent"
             assert {v for k, v in acknowledged if k == key} <= set(found)
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_replies_wait_for_the_fsync_of_always_and_only_of_that() -> None:
+def test_replies_wait_for_fsync_with_always_only() -> None:
     def slow_set(policy: str) -> float:
         n = durable(policy)
         took = 0.0
 
-        async def story() -> None:
+        async def scenario() -> None:
             nonlocal took
             n.start("n1")
             await asyncio.sleep(0.1)
@@ -351,14 +351,14 @@ def test_replies_wait_for_the_fsync_of_always_and_only_of_that() -> None:
             await client.call("SET", "k", "v")
             took = (n.world.loop.now_ns - began) / 1e9
 
-        n.play(story)
+        n.play(scenario)
         return took
 
     assert slow_set("always") > 1
     assert slow_set("everysec") < 0.1
 
 
-def on_the_disk(n: Nodes, data: bytes) -> None:
+def write_file(n: Nodes, data: bytes) -> None:
     disk = n.world.disk("n1")
     if NAME in disk.names():
         disk.truncate(NAME, 0)
@@ -366,7 +366,7 @@ def on_the_disk(n: Nodes, data: bytes) -> None:
 
 
 SET = [pack((b"SET", b"k%d" % i, b"v")) for i in range(3)]
-HALF = [
+TORN = [
     SET[2][:-7],
     pack((b"MULTI",)) + SET[1] + SET[2][:5],
     pack((b"MULTI",)) + SET[1] + SET[2],
@@ -375,12 +375,12 @@ HALF = [
 ]
 
 
-@pytest.mark.parametrize("tail", HALF, ids=range(len(HALF)))
+@pytest.mark.parametrize("tail", TORN, ids=range(len(TORN)))
 def test_a_torn_end_of_the_file_is_cut_off(tail: bytes) -> None:
     n = durable("always")
 
-    async def story() -> None:
-        on_the_disk(n, SET[0] + tail)
+    async def scenario() -> None:
+        write_file(n, SET[0] + tail)
         n.start("n1")
         await asyncio.sleep(0.1)
         assert await n.at("n1", "EXISTS", "k0", "k1", "k2") == 1
@@ -392,7 +392,7 @@ def test_a_torn_end_of_the_file_is_cut_off(tail: bytes) -> None:
         await asyncio.sleep(0.1)
         assert await n.at("n1", "EXISTS", "k0", "k1", "k2") == 2
 
-    n.play(story)
+    n.play(scenario)
 
 
 def test_a_file_that_is_broken_in_the_middle_is_not_loaded() -> None:
@@ -400,43 +400,43 @@ def test_a_file_that_is_broken_in_the_middle_is_not_loaded() -> None:
     exits: list[int] = []
     n.world.on_exit = lambda process, code, expected: exits.append(code)
 
-    async def story() -> None:
-        on_the_disk(n, SET[0] + b"*x\r\n" + SET[1])
+    async def scenario() -> None:
+        write_file(n, SET[0] + b"*x\r\n" + SET[1])
         n.start("n1")
         await asyncio.sleep(0.1)
 
-    n.play(story)
+    n.play(scenario)
     assert exits == [1]
     assert any("invalid multibulk length after" in line for line in n.logs)
 
 
-def test_after_an_fsync_that_failed_always_ends_the_process() -> None:
+def test_a_failed_fsync_with_always_ends_the_process() -> None:
     n = durable("always")
     exits: list[tuple[int, bool]] = []
     n.world.on_exit = lambda process, code, expected: exits.append((code, expected))
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         n.world.disk("n1").failing_fsyncs = 1
         with pytest.raises(rx.ConnectionError):
             await n.at("n1", "SET", "k", "v")
 
-    n.play(story)
+    n.play(scenario)
     assert exits == [(1, False)]
 
 
 @pytest.mark.parametrize("policy", ["everysec", "no"])
-def test_a_full_disk_refuses_writes_until_there_is_room_and_keeps_the_order(policy: str) -> None:
+def test_a_full_disk_refuses_writes_until_there_is_space_and_keeps_the_order(policy: str) -> None:
     n = durable(policy)
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n1")
         await asyncio.sleep(0.1)
         disk = n.world.disk("n1")
         await n.at("n1", "RPUSH", "l", "1")
         disk.capacity = disk.size(NAME) + 10
-        assert await n.at("n1", "RPUSH", "l", "2") == 2, "it was executed before it was written"
+        assert await n.at("n1", "RPUSH", "l", "2") == 2, "executed before it is written"
         with pytest.raises(rx.ResponseError, match="AOF"):
             await n.at("n1", "RPUSH", "l", "3")
         disk.capacity = None
@@ -447,13 +447,13 @@ def test_a_full_disk_refuses_writes_until_there_is_room_and_keeps_the_order(poli
         await asyncio.sleep(0.1)
         assert await n.at("n1", "LRANGE", "l", 0, -1) == ["1", "2", "4"]
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_the_file_of_a_replica_is_replaced_and_goes_on() -> None:
+def test_a_full_resynchronization_replaces_the_append_only_file() -> None:
     n = durable("always")
 
-    async def story() -> None:
+    async def scenario() -> None:
         n.start("n2")
         await asyncio.sleep(0.1)
         await n.at("n2", "SET", "own", "1")
@@ -474,13 +474,13 @@ def test_the_file_of_a_replica_is_replaced_and_goes_on() -> None:
         assert await n.at("n2", "GET", "own") is None
         assert n.world.disk("n2").names() == [NAME]
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_the_streams_own_words_are_not_in_the_file() -> None:
+def test_ping_and_getack_are_not_in_the_append_only_file() -> None:
     n = durable("no")
 
-    async def story() -> None:
+    async def scenario() -> None:
         await n.trio()
         await n.at("n1", "SET", "k", "v")
         client = await n.client("n1")
@@ -490,15 +490,15 @@ def test_the_streams_own_words_are_not_in_the_file() -> None:
             assert b"PING" not in n.world.disk(node).read(NAME)
             assert b"GETACK" not in n.world.disk(node).read(NAME)
 
-    n.play(story)
+    n.play(scenario)
 
 
-def test_a_stream_that_makes_no_sense_ends_the_replica() -> None:
+def test_an_invalid_replication_stream_ends_the_replica() -> None:
     n = Nodes()
     exits: list[tuple[str, int]] = []
     n.world.on_exit = lambda process, code, expected: exits.append((process.name, code))
 
-    class Liar(asyncio.Protocol):
+    class FaultyPrimary(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
             self.transport = transport
 
@@ -510,15 +510,15 @@ def test_a_stream_that_makes_no_sense_ends_the_replica() -> None:
             else:
                 self.transport.write(b"+OK\r\n")
 
-    async def liar(host: Any) -> None:
-        await (await host.serve(Liar)).serve_forever()
+    async def faulty_primary(host: Any) -> None:
+        await (await host.serve(FaultyPrimary)).serve_forever()
 
-    async def story() -> None:
-        n.world.start("n1", n.world.machines["n1"], liar)
+    async def scenario() -> None:
+        n.world.start("n1", n.world.machines["n1"], faulty_primary)
         n.start("n2", "n1")
         await asyncio.sleep(3)
 
-    n.play(story)
+    n.play(scenario)
     assert exits == [("n2", 1)]
     assert any("can't be applied: WRONGTYPE" in line for line in n.logs)
 
