@@ -122,6 +122,15 @@ def test_mix_waits_for_a_slow_part_and_stays_even() -> None:
     assert 0.85 < counts["fast"] / counts["slow"] < 1.15
 
 
+def test_a_mix_passes_over_parts_that_are_for_other_workers() -> None:
+    """Each of two workers could wait for ever for a part that is for the other one. Hypothesis found
+    it: mix(On(1, …), AnyOf(…, On(~1, …)))."""
+    for seed in range(20):
+        parts = On(0b01, Limit(forever("a"), 5)), On(0b10, Limit(forever("b"), 5))
+        ops = invocations(simulate(mix(*parts), workers=2, seed=seed))
+        assert Counter(names(ops)) == {"a": 5, "b": 5}
+
+
 def test_what_a_worker_draws_from_a_mix_does_not_depend_on_the_others() -> None:
     def drawn(workers: int) -> dict[int | str, list[str]]:
         parts = Delay(forever("slow"), 30), forever("fast"), Limit(forever("few"), 10_000)
