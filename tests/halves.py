@@ -1,5 +1,5 @@
-"""Runs the tests in two halves beside each other: those with real processes, which mostly wait, and
-the others. Ends with the worse exit code; what the second half says is printed after the first."""
+"""Runs the tests in two halves at the same time: those with real processes, which mostly wait, and
+the others. Returns the first nonzero exit code; the output of the others is printed at the end."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ PYTEST = [sys.executable, "-m", "pytest"]
 
 
 def main() -> int:
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         others = subprocess.Popen(
-            [*PYTEST, "-m", "not real and not soak"], stdout=said, stderr=subprocess.STDOUT
+            [*PYTEST, "-m", "not real and not soak"], stdout=output, stderr=subprocess.STDOUT
         )
         try:
             real = subprocess.run([*PYTEST, "-m", "real and not soak"], check=False).returncode
             other = others.wait()
         finally:
             others.kill()
-        said.seek(0)
+        output.seek(0)
         sys.stdout.flush()
-        sys.stdout.buffer.write(said.read())
+        sys.stdout.buffer.write(output.read())
     return real or other
 
 

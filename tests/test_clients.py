@@ -20,7 +20,7 @@ from harness.topology import Shard, Topology
 
 
 def response(text: str) -> Exception:
-    """What redis-py makes of an error reply."""
+    """Return the exception that redis-py makes of an error reply."""
     from redis._parsers.base import BaseParser
 
     return BaseParser.parse_error(text)
@@ -51,12 +51,12 @@ def test_an_error_of_a_script_may_come_after_a_write(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["MOVED 1 a:1", "ASK 1 a:1", "EXECABORT Transaction discarded"])
-def test_exec_was_refused_whole(text: str) -> None:
+def test_a_refused_transaction_is_fail(text: str) -> None:
     assert outcome_of(response(text), read=False, form="exec")[0] == "fail"
 
 
 @pytest.mark.parametrize("text", ["OOM no", "READONLY no", "ERR odd"])
-def test_other_errors_of_exec_say_nothing(text: str) -> None:
+def test_other_errors_of_exec_are_indeterminate(text: str) -> None:
     assert outcome_of(response(text), read=False, form="exec")[0] == "info"
 
 
@@ -65,18 +65,18 @@ def test_other_errors_of_exec_say_nothing(text: str) -> None:
     [TimeoutError(), rx.TimeoutError("x"), rx.ConnectionError("closed"), ConnectionResetError(),
      EOFError(), response("ERR something new"), ValueError("odd")],
 )  # fmt: skip
-def test_the_rest_is_unknown_for_writes_and_failed_for_reads(error: Exception) -> None:
+def test_other_errors_are_info_for_writes_and_fail_for_reads(error: Exception) -> None:
     assert outcome_of(error, read=False)[0] == "info"
     assert outcome_of(error, read=True)[0] == "fail"
 
 
-def test_what_is_not_in_the_table_is_marked_to_be_counted() -> None:
+def test_errors_outside_the_table_are_marked_unclassified() -> None:
     assert outcome_of(response("ERR new"), read=False)[1].startswith("unclassified")
     assert outcome_of(ValueError("x"), read=False)[1].startswith("unclassified")
     assert outcome_of(TimeoutError(), read=False)[1] == "timeout"
 
 
-def test_redis_py_strips_codes_and_they_are_found_again() -> None:
+def test_error_codes_that_redis_py_strips_are_recovered() -> None:
     assert error_code(response("READONLY You can't write")) == "READONLY"
     assert error_code(response("LOADING Redis is loading")) == "LOADING"
     assert error_code(rx.ConnectionError("closed")) is None
@@ -136,7 +136,7 @@ def test_an_answer_carries_the_node_that_gave_it() -> None:
     assert invoke(client(World(), accept), "read", "n3").node == "n3"
 
 
-def test_clients_follow_the_primary_and_leave_the_old_one() -> None:
+def test_clients_follow_the_primary_and_disconnect_from_the_old_one() -> None:
     world = World()
     c = client(world, accept)
     invoke(c)

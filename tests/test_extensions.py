@@ -1,5 +1,5 @@
-"""An environment, a fault, a search, a report, a target of two shards, a log, an engine: each is
-one file, and nothing else is touched."""
+"""Extensions in one file each, without changes elsewhere: an environment, a fault, a search, a
+report, a target of two shards, a log, an engine."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def command(results: Path, *words: str) -> int:
                         "--results", str(results), *words])  # fmt: skip
 
 
-# Servers end by being killed: what they have open when their tasks are cancelled they leave open.
+# Servers are written to be killed: when their tasks are cancelled, they close nothing.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_environment_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_environment_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(tmp_path, "--env", ENVIRONMENT, "--workload", "set") == 0
     record = Run(tmp_path / "latest").read_record()
     assert record.environment.environment == "in-process"
@@ -41,10 +41,10 @@ def test_an_environment_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "the in-process environment injects no faults" in capsys.readouterr().err
     assert command(tmp_path, "--env", ENVIRONMENT, "--nemesis", "kill") == 254
     assert "the in-process environment can't kill processes" in capsys.readouterr().err
-    gc.collect()  # or what they left is noticed in the next test
+    gc.collect()  # otherwise their warnings appear in the next test
 
 
-def test_a_fault_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulated = ("--env", "simulated", "--seed", "5", "--workload", "set")
     assert command(tmp_path, *simulated, "--nemesis", f"{FAULT},partition-client") == 0
     run = Run((tmp_path / "latest").resolve())
@@ -54,10 +54,10 @@ def test_a_fault_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run_command(["replay", str(run.path)]) == 0
     capsys.readouterr()
     assert command(tmp_path, "--env", ENVIRONMENT, "--nemesis", FAULT) == 254
-    assert "nothing can be reset there" in capsys.readouterr().err
+    assert "the environment can't reset connections" in capsys.readouterr().err
 
 
-def test_a_search_takes_faults_out_of_a_failing_plan(tmp_path: Path) -> None:
+def test_a_search_removes_faults_from_a_failing_plan(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", workload="wait", seed=1,
                 nemesis="partition,failover", time_limit_s=15.0, rate=100.0)  # fmt: skip
     plan = assemble(spec, tmp_path).plan
@@ -89,7 +89,7 @@ def test_a_report_as_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def nodes_by_shard(run: Run) -> dict[str, set[str]]:
-    """The nodes that answered operations on the keys of each shard."""
+    """Return the nodes that answered operations on the keys of each shard."""
     shards, found = halves(("n1", "n2", "n3", "n4")), {}
     for pair in campaign.judge(run).recorded.pairs:
         if pair.type == "ok" and pair.done is not None and pair.done.node is not None:
@@ -136,7 +136,7 @@ def test_partitions_of_two_shards_name_the_roles_of_each(tmp_path: Path) -> None
 
 @pytest.mark.real
 def test_two_redis_servers_with_half_of_the_slots_each(tmp_path: Path) -> None:
-    """No write is lost while replicas are stopped, and each server has its own keys alone."""
+    """No write is lost while replicas are stopped, and each server has only its own keys."""
     server("redis-7.0")
     code = run_command(
         ["run", "--target", "tests.extensions.two_shards:TwoServers", "--nodes", "4",
@@ -148,8 +148,8 @@ def test_two_redis_servers_with_half_of_the_slots_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nemesis", ["kill", "pause", "partition-client,pause-lease"])
-def test_the_reference_upon_another_log(tmp_path: Path, nemesis: str) -> None:
-    """It fails over, recovers, and its audit agrees, upon a log that it knows by its interface."""
+def test_the_reference_on_another_log(tmp_path: Path, nemesis: str) -> None:
+    """It fails over and recovers, and its audit agrees, on a log that it knows by its interface."""
     words = ("run", "--target", "tests.extensions.memory_log:MemoryLogDB", "--env", "simulated",
              "--option", "snapshots=0", "--workload", "register", "--nemesis", nemesis,
              "--seed", "4", "--time-limit", "20", "--rate", "200",

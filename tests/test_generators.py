@@ -1,4 +1,4 @@
-"""Each combinator does what its name says, in the simulator of simulator.py."""
+"""Each generator combinator, run by the simulator of tests/support."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_time_limit_ends_after_its_time(workers: int) -> None:
     assert len(ops) == 10 * workers
 
 
-def test_time_limit_takes_nothing_that_is_due_later() -> None:
+def test_time_limit_drops_operations_that_are_due_later() -> None:
     ops = invocations(simulate(TimeLimit(Delay(forever("a"), 1000), 1500)))
     assert [op.time for op in ops] == [0, 1000]
 
@@ -122,16 +122,16 @@ def test_mix_waits_for_a_slow_part_and_stays_even() -> None:
     assert 0.85 < counts["fast"] / counts["slow"] < 1.15
 
 
-def test_a_mix_passes_over_parts_that_are_for_other_workers() -> None:
-    """Each of two workers could wait for ever for a part that is for the other one. Hypothesis found
-    it: mix(On(1, …), AnyOf(…, On(~1, …)))."""
+def test_a_mix_skips_parts_that_are_for_other_workers() -> None:
+    """A regression test, found by Hypothesis with mix(On(1, …), AnyOf(…, On(~1, …))): two workers
+    could each wait forever for a part that is for the other."""
     for seed in range(20):
         parts = On(0b01, Limit(forever("a"), 5)), On(0b10, Limit(forever("b"), 5))
         ops = invocations(simulate(mix(*parts), workers=2, seed=seed))
         assert Counter(names(ops)) == {"a": 5, "b": 5}
 
 
-def test_what_a_worker_draws_from_a_mix_does_not_depend_on_the_others() -> None:
+def test_draws_of_a_worker_from_a_mix_do_not_depend_on_the_others() -> None:
     def drawn(workers: int) -> dict[int | str, list[str]]:
         parts = Delay(forever("slow"), 30), forever("fast"), Limit(forever("few"), 10_000)
         by_process: dict[int | str, list[str]] = {}
@@ -153,7 +153,7 @@ def test_until_ok_tries_until_the_first_success() -> None:
     assert [op.type for op in ops if op.type != "invoke"] == ["fail", "info", "fail", "ok"]
 
 
-def test_until_ok_is_not_content_with_the_success_of_another() -> None:
+def test_until_ok_ignores_the_success_of_other_operations() -> None:
     def rule(op: Op) -> tuple[int, str]:
         return (10, "fail") if op.f == "mine" else (10, "ok")
 
@@ -183,7 +183,7 @@ def test_any_of_starves_none_of_its_parts() -> None:
     assert abs(counts["a"] - counts["b"]) <= 1
 
 
-def test_a_part_whose_time_has_not_come_does_not_hold_up_the_others() -> None:
+def test_a_part_that_is_not_due_does_not_delay_the_others() -> None:
     parts = AnyOf(
         (On(0b01, Limit(Delay(forever("late"), 1000), 2)), On(0b10, Limit(forever("now"), 5)))
     )
@@ -194,7 +194,7 @@ def test_a_part_whose_time_has_not_come_does_not_hold_up_the_others() -> None:
 
 
 @pytest.mark.parametrize("percent", [0, 20, 50, 79, 100])
-def test_shares_are_kept_and_do_not_depend_on_who_comes_after(percent: int) -> None:
+def test_shares_are_kept_and_do_not_depend_on_later_workers(percent: int) -> None:
     of_many = shares(1000, percent)
     for count in range(1, 40):
         assert list(shares(count, percent)) == [w for w in of_many if w < count]
@@ -203,7 +203,7 @@ def test_shares_are_kept_and_do_not_depend_on_who_comes_after(percent: int) -> N
     assert abs(len(of_many) - percent * 10) <= 2
 
 
-def test_cycle_begins_again_as_often_as_it_is_told() -> None:
+def test_cycle_repeats_as_often_as_given() -> None:
     ops = invocations(simulate(Cycle(lambda: phases(Once("a"), Once("b")), times=3), workers=1))
     assert names(ops) == ["a", "b"] * 3
 

@@ -1,4 +1,4 @@
-"""The interpreter: outcomes, retired processes, waiting, failing."""
+"""The interpreter: outcomes, retired processes, waiting, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harness.streams import stream
 
 
 class Scripted:
-    """An invoker that does what a function says."""
+    """An invoker whose completions a function returns."""
 
     def __init__(self, act: Callable[[Op], Op], delay_s: float = 0.0) -> None:
         self.act, self.delay_s, self.closed = act, delay_s, False
@@ -84,13 +84,13 @@ def test_workers_run_at_the_same_time() -> None:
     assert [op.type for op in history[:3]] == ["invoke"] * 3
 
 
-def test_the_nemesis_works_beside_the_clients() -> None:
+def test_the_nemesis_runs_concurrently_with_the_clients() -> None:
     history = run(reads(5), [Scripted(ok)], faults=Once("start-kill"))
     assert [p.type for p in history.nemesis_pairs()] == ["info"]
     assert len(history.pairs()) == 5
 
 
-def test_nothing_is_asked_for_before_its_time() -> None:
+def test_no_operation_is_invoked_before_its_time() -> None:
     history = run(Delay(reads(2), seconds(0.1)), [Scripted(ok)])
     assert [op.f for op in history] == ["read"] * 4
     assert history[2].time - history[0].time >= 0.1e9
@@ -153,7 +153,7 @@ def test_a_bug_in_the_nemesis_ends_the_run() -> None:
         asyncio.run(main())
 
 
-def test_a_generator_that_waits_for_nothing_is_named() -> None:
+def test_a_generator_that_waits_for_nothing_is_an_error() -> None:
     class Waits:
         def next(self, ctx: Context, /):
             return PENDING, self
@@ -165,7 +165,7 @@ def test_a_generator_that_waits_for_nothing_is_named() -> None:
         run(Waits(), [Scripted(ok)])
 
 
-def test_a_second_interpreter_goes_on_with_fresh_processes() -> None:
+def test_a_second_interpreter_continues_with_fresh_processes() -> None:
     history = run(reads(3), [Scripted(ok)] * 2, first_index=10, first_process=4)
     assert history[0].index == 10
     assert {op.process for op in history} <= {4, 5}

@@ -1,4 +1,4 @@
-"""Plans: drawn from what is available, as data, edited by hand, played as they are."""
+"""Plans: drawn from the available faults, edited by hand, and executed as they are."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parts(target: str, seed: int, folder: Path, **given) -> Parts:
 
 
 def check(made: Parts) -> None:
-    """Every announced kind is in the plan and available, and one at least can hurt."""
+    """Every announced kind is available, and one at least disturbs what the run depends on."""
     plan, limit_s = made.plan, made.spec.time_limit_s
     faults = {name: catalogue.fault(name) for name in plan.kinds}
     assert faults
@@ -71,9 +71,9 @@ def test_two_thousand_plans(target: str, tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_hundred_runs_and_what_their_faults_did(target: str, tmp_path: Path) -> None:
-    """Every announced kind had an effect, or the run is unknown and names it; hardly any fault
-    was skipped."""
+def test_the_faults_of_a_hundred_runs_have_effects(target: str, tmp_path: Path) -> None:
+    """Every announced kind has an effect, or the run is not valid and coverage names the kind;
+    fewer than 5 % of the faults are skipped."""
     began = skipped = without = 0
     for seed in range(100):
         spec = Spec(target=target, environment="simulated", seed=seed, nemesis="all", rate=100.0)
@@ -101,7 +101,7 @@ def test_the_same_seed_draws_the_same_plan_and_another_seed_another(tmp_path: Pa
     assert len({msgspec.json.encode(plan) for plan in plans}) == 20
 
 
-def test_a_short_run_has_one_cycle_and_says_what_has_no_room(tmp_path: Path) -> None:
+def test_a_short_run_has_one_cycle_and_names_faults_without_room(tmp_path: Path) -> None:
     left = set()
     for seed in range(50):
         plan = parts("memorydb", seed, tmp_path, time_limit_s=7.9).plan
@@ -111,20 +111,22 @@ def test_a_short_run_has_one_cycle_and_says_what_has_no_room(tmp_path: Path) -> 
     assert left
 
 
-def test_what_has_no_room_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_without_room_are_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seed = next(s for s in range(50)
                 if parts("redis-model", s, tmp_path, time_limit_s=6.0).plan.no_room)  # fmt: skip
     run_command(["run", "--target", "redis-model", "--env", "simulated", "--nemesis", "all",
                  "--seed", str(seed), "--time-limit", "6", "--rate", "100",
                  "--results", str(tmp_path)])  # fmt: skip
-    said = capsys.readouterr().out
+    out = capsys.readouterr().out
     record = Run(tmp_path / "latest").read_record()
     assert record.no_room
-    assert f"no room for {', '.join(record.no_room)} in a run of 6 s" in said
-    assert f"faults {','.join(record.faults)}" in said
+    assert f"no room for {', '.join(record.no_room)} in a run of 6 s" in out
+    assert f"faults {','.join(record.faults)}" in out
 
 
-def test_faults_that_are_named_share_every_cycle(tmp_path: Path) -> None:
+def test_named_faults_share_every_cycle(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="failover,partition",
                 time_limit_s=20)  # fmt: skip
     plan = assemble(spec, tmp_path).plan
@@ -136,7 +138,7 @@ def test_faults_that_are_named_share_every_cycle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_all_deals_every_kind_within_30_s_on_real_processes(seed: int, tmp_path: Path) -> None:
+def test_all_draws_every_kind_within_30_s_on_real_processes(seed: int, tmp_path: Path) -> None:
     made = assemble(Spec(target="memorydb", nemesis="all", seed=seed), tmp_path)
     assert set(made.plan.kinds) == {
         "partition", "slow", "kill", "pause", "restart", "wipe", "pause-lease", "failover"
@@ -155,7 +157,7 @@ def given(tmp_path: Path, plan: object, **spec) -> Plan:
     return assemble(made, tmp_path / "run").plan
 
 
-def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
+def test_omitted_arguments_are_drawn(tmp_path: Path) -> None:
     plan = given(tmp_path, [{"at_s": 2, "fault": "slow", "until_s": 3,
                              "arguments": {"victim": "az2"}},
                             {"at_s": 1, "fault": "kill", "until_s": 4}])  # fmt: skip
@@ -167,7 +169,7 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "said"),
+    ("plan", "reason"),
     [
         ("nonsense", "not a list of {at_s, fault, arguments, until_s}"),
         ({"spec": {}}, "the file contains no plan"),
@@ -202,10 +204,10 @@ def test_arguments_that_are_left_out_are_drawn(tmp_path: Path) -> None:
          "Expected `int`, got `str` - at `$.delay_ms`"),
     ],
 )  # fmt: skip
-def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, plan: object, said: str) -> None:
+def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, plan: object, reason: str) -> None:
     with pytest.raises(UsageError) as e:
         given(tmp_path, plan)
-    assert said in str(e.value)
+    assert reason in str(e.value)
 
 
 def test_a_fault_that_is_not_possible_is_refused(tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_a_fault_that_is_not_possible_is_refused(tmp_path: Path) -> None:
         given(tmp_path, [{"at_s": 1, "fault": "wipe", "until_s": 2}], target="redis-model")
 
 
-def test_a_plan_is_played_as_it_was_edited_and_replays(
+def test_an_edited_plan_is_executed_as_it_is_and_replays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["run", "--target", "redis-model", "--env", "simulated", "--workload", "set",
@@ -248,8 +250,8 @@ def test_the_test_json_of_a_run_is_a_plan(tmp_path: Path) -> None:
     assert again.faults == made.plan.faults
 
 
-def test_a_fault_that_never_had_its_turn_is_recorded_as_skipped(tmp_path: Path) -> None:
-    """`wipe` heals when the AZ counts again; a partition keeps it from that for the whole run."""
+def test_a_fault_that_was_delayed_past_the_end_is_recorded_as_skipped(tmp_path: Path) -> None:
+    """`wipe` heals when the AZ is a voter again, which a partition prevents for the whole run."""
     spec = Spec(target="memorydb", environment="simulated", workload="set", time_limit_s=6,
                 rate=50, beyond_tolerance=True)  # fmt: skip
     azs = ["az1", "az2", "az3"]
@@ -270,7 +272,7 @@ def test_a_fault_that_never_had_its_turn_is_recorded_as_skipped(tmp_path: Path) 
     assert "kill had no effect (0 injected, 1 skipped)" in judged.results.why
 
 
-def test_a_fault_that_was_named_and_had_no_room_proves_nothing(tmp_path: Path) -> None:
+def test_a_named_fault_without_room_makes_the_run_unknown(tmp_path: Path) -> None:
     spec = Spec(target="memorydb", environment="simulated", workload="set", interval_s=25.0,
                 nemesis="kill,partition", time_limit_s=30, rate=40)  # fmt: skip
     run = plan_run(tmp_path, spec.directory_name)
@@ -291,13 +293,13 @@ def test_a_plan_of_the_library_is_checked_too(tmp_path: Path) -> None:
             assemble(spec, tmp_path, plan=Plan(faults=(wrong,)))
 
 
-def test_a_plan_and_named_faults_do_not_go_together() -> None:
+def test_a_plan_and_named_faults_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="--plan names the faults"):
         Spec(plan="plan.json", nemesis="kill")
 
 
 class Arguments(TypedDict):
-    """Names that mean something else to our own faults."""
+    """Argument names that have other types in the built-in faults."""
 
     victim: list[str]
     to: int
@@ -306,7 +308,7 @@ class Arguments(TypedDict):
 
 
 class OddFault(Kill):
-    """A fault of somebody else's, with arguments of its own."""
+    """A user's fault, with arguments of its own."""
 
     takes = Arguments
 
@@ -314,7 +316,7 @@ class OddFault(Kill):
         return {"victim": ["anybody"], "to": 7, "kind": "grim", "grudge": "old"}
 
 
-def test_arguments_of_a_fault_of_ones_own_mean_what_they_mean_there(tmp_path: Path) -> None:
+def test_arguments_of_a_users_fault_have_its_own_types(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="tests.test_plans:OddFault")
     made = assemble(spec, tmp_path)
     assert complete(made.plan.faults, spec, made.system).faults == made.plan.faults
@@ -327,8 +329,8 @@ def test_arguments_of_a_fault_of_ones_own_mean_what_they_mean_there(tmp_path: Pa
 
 @pytest.mark.parametrize("nodes", [None, 1, 2, 3, 6])
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_is_drawn_is_taken_back(target: str, nodes: int | None, tmp_path: Path) -> None:
-    """As a replay does: memorydb's log is on hosts of its own where there are few nodes."""
+def test_a_drawn_plan_is_accepted_unchanged(target: str, nodes: int | None, tmp_path: Path) -> None:
+    """A replay completes a drawn plan; with few nodes memorydb's log is on hosts of its own."""
     for seed in range(SEEDS // 5):
         for given in ({}, {"interval_s": 0.05, "time_limit_s": 9.0}, {"time_limit_s": 3.0}):
             made = parts(target, seed, tmp_path, nodes=nodes, **given)
@@ -338,9 +340,7 @@ def test_what_is_drawn_is_taken_back(target: str, nodes: int | None, tmp_path: P
 
 
 @pytest.mark.parametrize("nemesis", ["all", "kill"])
-def test_an_interval_of_next_to_nothing_is_one_of_ten_milliseconds(
-    tmp_path: Path, nemesis: str
-) -> None:
+def test_a_tiny_interval_is_raised_to_ten_milliseconds(tmp_path: Path, nemesis: str) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis=nemesis, time_limit_s=9,
                 interval_s=1e-9)  # fmt: skip
     made = assemble(spec, tmp_path)
@@ -348,14 +348,14 @@ def test_an_interval_of_next_to_nothing_is_one_of_ten_milliseconds(
     assert complete(made.plan.faults, spec, made.system).faults == made.plan.faults
 
 
-def test_a_plan_needs_room(tmp_path: Path) -> None:
+def test_an_interval_beyond_the_time_limit_is_refused(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="kill", time_limit_s=10,
                 interval_s=60)  # fmt: skip
     with pytest.raises(UsageError, match="give more --time-limit, or less --interval"):
         assemble(spec, tmp_path)
 
 
-def test_what_the_workload_depends_on_counts(tmp_path: Path) -> None:
+def test_faults_may_disturb_what_only_the_workload_depends_on(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", nemesis="clock-jump")
     made = assemble(msgspec.structs.replace(spec, workload="ttl"), tmp_path)
     assert made.plan.kinds == ["clock-jump"]

@@ -27,7 +27,7 @@ SCRIPT = Path(__file__).parent / "support" / "simulated_run.py"
 
 
 def spec(seed: int, **given) -> Spec:
-    """Two short seconds with all that a seed can draw."""
+    """A run of two seconds with all that a seed can draw."""
     given.setdefault("nemesis", "all")
     given.setdefault("workload", ["register", "wait", "replica-reads", "set", "counter"][seed % 5])
     return Spec(
@@ -36,7 +36,7 @@ def spec(seed: int, **given) -> Spec:
 
 
 def in_a_fresh_process(tmp_path: Path, of: Spec, *flags: str, python: str = sys.executable):
-    """The hashes of a run elsewhere."""
+    """Return the hashes of a run in a new process."""
     folder = tmp_path / f"run-{random.getrandbits(40)}"
     command = [python, str(SCRIPT), str(folder), msgspec.json.encode(of).decode(), *flags]
     env = {**os.environ, "PYTHONHASHSEED": str(random.randrange(2**32))}
@@ -88,7 +88,7 @@ def test_one_seed_in_many_processes(tmp_path: Path) -> None:
 
 
 def test_other_pythons_give_the_same_run(tmp_path: Path) -> None:
-    """Give their interpreters, with this project installed, in HARNESS_PYTHONS (a path list)."""
+    """HARNESS_PYTHONS lists the paths of interpreters that have this project installed."""
     others = os.environ.get("HARNESS_PYTHONS", "").split(os.pathsep)
     if others == [""]:
         pytest.skip("HARNESS_PYTHONS names no other Python")
@@ -113,14 +113,14 @@ def test_replay_proves_identity(tmp_path: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
     assert run_command(["replay", str(run)]) == 0
     hashes = find_run(run).read_hashes()
-    said = capsys.readouterr().out
-    assert said.startswith("identical")
-    assert hashes.history in said
-    assert hashes.trace in said
+    out = capsys.readouterr().out
+    assert out.startswith("identical")
+    assert hashes.history in out
+    assert hashes.trace in out
 
 
 class Planted(RedisModel):
-    """Stops on its way to the answers for as long as the order of a set says."""
+    """Sends one ECHO whose argument depends on the order of a set."""
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False):
         connection = super().open_to(node, client_host, readonly=readonly)
@@ -138,10 +138,10 @@ class Planted(RedisModel):
 
 
 @pytest.mark.parametrize("trace", [(), ("--trace",)], ids=["without a trace", "with a trace"])
-def test_replay_finds_a_planted_source_of_chance(
+def test_replay_finds_a_planted_source_of_randomness(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], trace: tuple[str, ...]
 ) -> None:
-    """One run was made elsewhere, where the set has another order."""
+    """Of two runs in other processes, at least one had another order of the set."""
     given = spec(7, workload="set", nemesis="none")
     planted = msgspec.structs.replace(given, target="tests.test_replays:Planted")
     script = (
@@ -152,7 +152,7 @@ def test_replay_finds_a_planted_source_of_chance(
         f"trace={bool(trace)})"
     )
     folder = tmp_path / "run"
-    for hashseed in ("1", "2"):  # another order than here in one of the two
+    for hashseed in ("1", "2"):  # at least one order differs from the one here
         encoded = msgspec.json.encode(planted).decode()
         subprocess.run(
             [sys.executable, "-c", script, str(Path(__file__).parents[1]), encoded,
@@ -165,13 +165,13 @@ def test_replay_finds_a_planted_source_of_chance(
     finally:
         del os.environ["PYTHONPATH"]
     assert 1 in codes
-    said = capsys.readouterr().out
-    assert "different" in said
-    assert "first difference in the trace" in said
-    parted = re.findall(r"\n  - (\d.*)\n  \+ (\d.*)\n", said)  # lines of traces
+    out = capsys.readouterr().out
+    assert "different" in out
+    assert "first difference in the trace" in out
+    parted = re.findall(r"\n  - (\d.*)\n  \+ (\d.*)\n", out)  # lines of traces
     assert parted
     for one, other in parted:
-        assert re.search(r" c\d>n1 #\d+ data \d+ ", one), "the ECHO that the set was asked for"
+        assert re.search(r" c\d>n1 #\d+ data \d+ ", one), "the ECHO of the first element of the set"
         assert one.split()[:4] == other.split()[:4], "at the same time, on the same connection"
         assert one.split()[5] != other.split()[5], "with other bytes"
 
@@ -199,12 +199,12 @@ def test_replay_notices_a_history_that_was_changed(
     (run / "history.jsonl").write_text("".join([*history[:50], *history[51:]]))
     capsys.readouterr()
     assert run_command(["replay", str(run)]) == 1
-    said = capsys.readouterr().out
-    assert "first difference in the history, line 51" in said
+    out = capsys.readouterr().out
+    assert "first difference in the history, line 51" in out
 
 
 class Hangs(RedisModel):
-    """Never comes up."""
+    """Never settles after 10 s of virtual time."""
 
     async def settle(self, timeout_s: float) -> None:
         if self.env.now() > 10**10:
@@ -221,9 +221,9 @@ def test_a_run_that_ended_in_a_livelock_replays(
     with pytest.raises(EnvironmentFailed, match="nothing reached the harness"):
         execute(of, run)
     assert run_command(["replay", str(run.path)]) == 0
-    said = capsys.readouterr().out
-    assert "note: the repetition ended with: nothing reached the harness" in said
-    assert "identical" in said
+    out = capsys.readouterr().out
+    assert "note: the repetition ended with: nothing reached the harness" in out
+    assert "identical" in out
 
 
 def record(of: Spec, *, simulated: bool) -> RunRecord:
@@ -252,7 +252,7 @@ def test_an_interrupted_run_can_not_be_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"history": 1}', "nonsense"])
-def test_hashes_that_are_none_are_one_line(tmp_path: Path, capsys, content: str) -> None:
+def test_malformed_hashes_are_one_line_of_error(tmp_path: Path, capsys, content: str) -> None:
     run = run_by_command(tmp_path)
     (run / "hashes.json").write_text(content)
     capsys.readouterr()
@@ -260,20 +260,20 @@ def test_hashes_that_are_none_are_one_line(tmp_path: Path, capsys, content: str)
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_run_of_other_code_is_told_so(tmp_path: Path, capsys) -> None:
-    """As after a change of the code: the repetitions agree, the run does not."""
+def test_a_replay_with_changed_code_says_so(tmp_path: Path, capsys) -> None:
+    """After a change of the code, repetitions agree with each other and differ from the run."""
     run = run_by_command(tmp_path)
     hashes, test = run / "hashes.json", run / "test.json"
     hashes.write_text(hashes.read_text().replace('"trace": "', '"trace": "0'))
     test.write_text(re.sub(r'"code": "\w+"', '"code": "of another day"', test.read_text()))
     capsys.readouterr()
     assert run_command(["replay", str(run)]) == 1
-    said = capsys.readouterr().out
-    assert "note: code was of another day, now it is" in said
-    assert "note: two repetitions are identical, but differ from the run" in said
+    out = capsys.readouterr().out
+    assert "note: code was of another day, now it is" in out
+    assert "note: two repetitions are identical, but differ from the run" in out
 
 
-def test_a_trace_tells_messages_disks_roles_and_faults(tmp_path: Path) -> None:
+def test_a_trace_contains_messages_disks_roles_and_faults(tmp_path: Path) -> None:
     run = run_by_command(tmp_path, "--trace", "--option", "appendonly=yes")
     trace = (run / "trace.log").read_text()
     for what in (" disk n1 append ", " disk n1 fsync ", " role: primary", " role: replica of n1",

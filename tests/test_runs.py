@@ -1,4 +1,4 @@
-"""Whole runs, short, on each server."""
+"""Short whole runs on each server version."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_replica_reads_keep_their_claims_apart(nothing_left: Path, redis_server:
     assert max(node["ms"]["max"] for node in staleness.evidence.values()) > 500
 
 
-def test_values_seen_and_lost_are_reported(nothing_left: Path, redis_server: Path) -> None:
+def test_values_read_and_then_lost_are_reported(nothing_left: Path, redis_server: Path) -> None:
     results, _ = run(nothing_left, workload="replica-reads", nemesis="partition,failover",
                      time_limit_s=15, seed=2)  # fmt: skip
     gone = results.claims["seen-then-gone"]
@@ -97,7 +97,7 @@ CUT = {"kind": "client", "grudge": {"c1": ["primary"], "primary": ["c1"]}}
     ("fault", "arguments"),
     [("kill", VICTIM), ("pause", VICTIM), ("restart", VICTIM), ("partition-client", CUT)],
 )
-def test_every_fault_bites(
+def test_every_fault_has_an_effect(
     nothing_left: Path, redis_server: Path, fault: str, arguments: dict
 ) -> None:
     planned = PlannedFault(at_s=1.5, fault=fault, arguments=arguments, until_s=4)
@@ -146,7 +146,7 @@ def test_server_options_are_passed_through_and_recorded(
     assert "NOREPLICAS" in str(refused[0].error)
 
 
-def test_servers_of_others_are_driven_with_a_password_and_left_clean(
+def test_external_servers_are_tested_with_a_password_and_left_clean(
     nothing_left: Path, redis_server: Path
 ) -> None:
     async def main() -> None:
@@ -175,7 +175,7 @@ def test_servers_of_others_are_driven_with_a_password_and_left_clean(
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
+    """Return the paths of a self-signed certificate for 127.0.0.1 and of its key."""
     require(shutil.which("openssl"), "no openssl to make a certificate with")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
@@ -187,7 +187,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-def test_servers_of_others_are_reached_by_tls(nothing_left: Path) -> None:
+def test_external_servers_are_reached_over_tls(nothing_left: Path) -> None:
     cert, key = certificate(nothing_left)
     with reserve(0) as s:
         port = s.getsockname()[1]

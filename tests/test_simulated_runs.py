@@ -1,4 +1,4 @@
-"""Whole runs in the simulated world: what the model of Redis keeps and what it loses."""
+"""Whole simulated runs: which writes the model of Redis keeps and which it loses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(folder: Path, **given) -> tuple[Results, Run]:
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda s: s.__name__)
-def test_the_recipes_of_the_real_servers(tmp_path: Path, story: Story) -> None:
+def test_the_anomalies_of_real_servers(tmp_path: Path, story: Story) -> None:
     env = SimulatedEnvironment(EnvironmentOptions(nodes=3, run_dir=tmp_path))
     env.run(play(env, RedisModel(env, TargetOptions(timeout_s=5.0)), story))
 
@@ -85,8 +85,10 @@ def test_lost_writes_and_stale_reads_are_found(tmp_path: Path) -> None:
     ["slow", "lossy", "clock-drift", "clock-jump", "kill", "pause", "restart", "power",
      "power-all", "partition-client", "partition-one-way"],
 )  # fmt: skip
-def test_every_fault_bites_and_a_durable_primary_loses_nothing(tmp_path: Path, fault: str) -> None:
-    workload = "ttl" if fault.startswith("clock") else "set"  # of a clock only expiry is noticed
+def test_every_fault_has_an_effect_and_a_durable_primary_loses_nothing(
+    tmp_path: Path, fault: str
+) -> None:
+    workload = "ttl" if fault.startswith("clock") else "set"  # clocks affect expiry only
     results, folder = run(tmp_path, workload=workload, nemesis=fault, time_limit_s=8,
                           interval_s=1.0, options=DURABLE)  # fmt: skip
     assert results.valid is True, results.why
@@ -115,7 +117,7 @@ def test_faults_that_nothing_depends_on_are_refused(tmp_path: Path, workload: st
         run(tmp_path, workload=workload, nemesis="clock-drift,clock-jump")
 
 
-def test_power_takes_what_was_not_synced_and_a_kill_does_not(tmp_path: Path) -> None:
+def test_a_power_loss_loses_unsynced_writes_and_a_kill_does_not(tmp_path: Path) -> None:
     options = {"appendonly": "yes", "appendfsync": "no"}
     given = {"workload": "set", "time_limit_s": 8, "interval_s": 1.0, "options": options}
     killed, _ = run(tmp_path, nemesis="kill", **given)
@@ -124,7 +126,7 @@ def test_power_takes_what_was_not_synced_and_a_kill_does_not(tmp_path: Path) -> 
     assert powerless.claims["set"].evidence["lost"] > 0
 
 
-def test_time_is_simulated_and_the_nodes_tell_it(tmp_path: Path) -> None:
+def test_time_is_virtual_and_nodes_log_their_roles(tmp_path: Path) -> None:
     _, folder = run(tmp_path, workload="register", time_limit_s=600, rate=2)
     history, _ = read_history(folder.history)
     assert 590e9 <= history[-1].time < 610e9
@@ -158,7 +160,7 @@ def test_a_node_that_ends_by_itself_makes_the_run_unknown(tmp_path: Path) -> Non
     assert "n3 logged 'Traceback" in results.why
 
 
-def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
+def test_programs_can_not_be_simulated_processes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give --target redis-model, or --env local"):
         execute(Spec(environment="simulated"), Run(tmp_path / "run"))
     env = SimulatedEnvironment(EnvironmentOptions(nodes=1, run_dir=tmp_path))
@@ -175,7 +177,7 @@ def test_programs_are_no_simulated_processes(tmp_path: Path) -> None:
     env.run(main())
 
 
-def test_options_that_the_model_does_not_know(tmp_path: Path) -> None:
+def test_options_that_the_model_does_not_know_are_refused(tmp_path: Path) -> None:
     def refused(**given) -> str:
         with pytest.raises(UsageError) as e:
             execute(Spec(target="redis-model", environment="simulated", **given),
@@ -192,7 +194,7 @@ def command(*words: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "reason"),
     [
         (["--port", "7000"], "--port: simulated servers don't use ports"),
         (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
@@ -201,10 +203,10 @@ def command(*words: str) -> int:
         (["--nemesis", "flood"], "unknown fault 'flood'"),
     ],
 )
-def test_wrong_usage_is_one_line(words, said, tmp_path, capsys) -> None:
+def test_wrong_usage_is_one_line(words, reason, tmp_path, capsys) -> None:
     assert command("--results", str(tmp_path / "r"), *words) == 254
     err = capsys.readouterr().err
-    assert said in err
+    assert reason in err
     assert err.count("\n") == 1
 
 
@@ -212,14 +214,14 @@ def test_wrong_usage_is_one_line(words, said, tmp_path, capsys) -> None:
     ("fault", "who"), [("power", "cut the power of machines (simulated can)"),
                        ("lossy", "make links lose segments (simulated can)")]
 )  # fmt: skip
-def test_faults_of_the_simulation_elsewhere(fault, who, tmp_path, capsys) -> None:
+def test_faults_of_the_simulation_are_refused_elsewhere(fault, who, tmp_path, capsys) -> None:
     code = run_command(["run", "--target", "redis-model", "--nemesis", fault,
                         "--results", str(tmp_path / "r")])  # fmt: skip
     assert code == 254
     assert who in capsys.readouterr().err
 
 
-def test_trace_is_for_simulated_runs(tmp_path, capsys) -> None:
+def test_trace_is_refused_outside_of_simulated_runs(tmp_path, capsys) -> None:
     assert run_command(["run", "--trace", "--results", str(tmp_path / "r")]) == 254
     assert "--trace requires --env simulated" in capsys.readouterr().err
 
@@ -236,7 +238,7 @@ def kinds(seed: int, tmp_path: Path, **given) -> list[str]:
     return assemble(drawn(seed, **given), tmp_path).plan.kinds
 
 
-def test_seeds_draw_different_tests_and_every_kind_of_everything(tmp_path: Path) -> None:
+def test_seeds_draw_different_tests_and_every_kind_of_fault(tmp_path: Path) -> None:
     specs = [drawn(seed) for seed in range(300)]
     assert len({(spec.nodes, spec.world) for spec in specs}) > 290
     assert len({spec.nodes for spec in specs}) >= 5
@@ -247,7 +249,7 @@ def test_seeds_draw_different_tests_and_every_kind_of_everything(tmp_path: Path)
     assert any(len(plan) > 5 for plan in plans)
 
 
-def test_what_was_drawn_is_in_the_record_and_not_in_the_command(tmp_path: Path) -> None:
+def test_drawn_settings_are_in_the_record_and_not_in_the_command(tmp_path: Path) -> None:
     results, folder = run(tmp_path, nemesis="all", time_limit_s=3, seed=5)
     test = json.loads(folder.test.read_text())
     assert test["spec"]["world"]["drawn"] == ["nodes"]
@@ -260,7 +262,7 @@ def test_what_was_drawn_is_in_the_record_and_not_in_the_command(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_what_is_drawn_can_be_done_on_the_nodes_there_are(seed: int, tmp_path: Path) -> None:
+def test_drawn_faults_are_possible_on_the_number_of_nodes(seed: int, tmp_path: Path) -> None:
     plan = kinds(seed, tmp_path, time_limit_s=10.0, nodes=1)
     assert "failover" not in plan
     assert set(plan) - {"clock-drift", "clock-jump"}, "something that any server notices"
@@ -269,14 +271,14 @@ def test_what_is_drawn_can_be_done_on_the_nodes_there_are(seed: int, tmp_path: P
     assert spec.nodes >= 2, "WAIT needs a replica"
 
 
-def test_what_the_user_says_is_not_drawn() -> None:
+def test_settings_of_the_user_are_not_drawn() -> None:
     spec = drawn(0, nodes=2, interval_s=0.7)
     assert (spec.nodes, spec.interval_s) == (2, 0.7)
     assert "--nodes 2" in spec.command()
     assert "--interval 0.7" in spec.command()
 
 
-def test_the_mix_is_the_worlds(tmp_path: Path) -> None:
+def test_the_share_of_reads_is_that_of_the_world(tmp_path: Path) -> None:
     shares = []
     for seed in (1, 2, 3, 4):
         _, folder = run(tmp_path, workload="set", nemesis="all", time_limit_s=2, seed=seed)
@@ -300,7 +302,7 @@ def test_the_report_says_that_it_was_simulated_and_what_was_drawn(tmp_path: Path
     assert "Real servers are not deterministic" not in page
 
 
-def test_a_run_is_made_of_what_was_drawn(tmp_path: Path) -> None:
+def test_a_run_uses_the_drawn_settings(tmp_path: Path) -> None:
     for seed in (1, 2, 3):
         made = assemble(drawn(seed), tmp_path / "run")
         world, env = made.spec.world, made.env

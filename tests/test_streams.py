@@ -1,7 +1,7 @@
-"""Named random streams: taking away a fault or a client leaves what the others draw as it was.
+"""Named random streams: without one fault or one client, the others draw the same as with it.
 
-Shown on histories. What a client draws is the kind of operation, the key by its position, and the
-argument; running numbers, and what depends on earlier answers, are not drawn.
+The tests compare histories. A client draws the kind of an operation, the key by its position, and
+the argument; consecutive numbers, and values that depend on earlier replies, are not drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.streams import stream
 from harness.workloads.wait import LIVE_KEYS
 
 CLIENTS = 10
-# A partition that clients notice, so that answers differ, and a kill.
+# A partition that affects clients, so that replies differ, and a kill.
 GRUDGE = {"c1": ["primary"], "primary": ["c1"]}
 FAULTS = (
     PlannedFault(at_s=0.5, fault="partition-client", until_s=1.6,
@@ -46,7 +46,7 @@ DRAWN: dict[str, Callable[[Op], Any]] = {
 
 
 def drawn(folder: Path, workload: str, seed: int, *, clients: int, faults: int) -> list[list[Any]]:
-    """What each client drew while there were faults."""
+    """Return what each client drew until the faults were healed."""
     spec = Spec(
         target="memorydb", environment="simulated", workload=workload, seed=seed,
         concurrency=clients, time_limit_s=2.5, rate=250.0,

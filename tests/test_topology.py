@@ -1,4 +1,4 @@
-"""Shards, slots and roles; and clients that are routed by keys."""
+"""Shards, slots and roles, and the routing of clients by keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TWO = Topology(
 
 
 def key_of(shard: str, number: int = 0) -> str:
-    """A key whose slot is in a shard of `TWO`."""
+    """Return a key whose slot is in a shard of `TWO`."""
     found = TWO.named(shard)
     assert found is not None
     keys = (f"k{number}.{i}" for i in range(1000))
@@ -42,7 +42,7 @@ def test_a_target_of_one_shard_has_every_key() -> None:
     assert not ONE.is_primary("n2")
 
 
-def test_keys_of_several_shards_have_none() -> None:
+def test_keys_of_several_shards_have_no_common_shard() -> None:
     assert TWO.of_keys([key_of("s1"), key_of("s1", 1)]) is TWO.shards[0]
     assert TWO.of_keys([key_of("s2")]) is TWO.shards[1]
     assert TWO.of_keys([key_of("s1"), key_of("s2")]) is None
@@ -101,7 +101,7 @@ def test_an_operation_goes_to_the_primary_of_its_shard() -> None:
     assert router.opened == [("n1", False), ("n4", False)], "one connection to each"
 
 
-def test_without_a_primary_a_client_stays_with_the_one_that_it_knows() -> None:
+def test_without_a_primary_a_client_uses_the_last_one_that_it_knew() -> None:
     router = Router(TWO)
     client = client_of(router)
     done = invoke(client, key_of("s2"))

@@ -1,4 +1,4 @@
-"""`harness bench`: the load of clients, what is made of it, the page."""
+"""`harness bench`: the load generator, the evaluation of its results, and the page."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 def counted(port: int, command: str) -> int:
     redis = Redis(port)
-    told = redis.call("INFO", "commandstats").decode()
+    info = redis.call("INFO", "commandstats").decode()
     redis.close()
-    lines = [line for line in told.split("\r\n") if line.startswith(f"cmdstat_{command}:")]
+    lines = [line for line in info.split("\r\n") if line.startswith(f"cmdstat_{command}:")]
     return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
 
 
@@ -62,8 +62,8 @@ def test_every_request_is_sent_answered_and_counted(port: int) -> None:
             assert 0.75 < reads[0] / (reads[0] + writes[0]) < 0.85
 
 
-def test_a_steady_rate_does_not_spare_a_server_that_stalls(tmp_path: Path) -> None:
-    """What was due while it was stopped counts, and from when it was due."""
+def test_latency_at_a_fixed_rate_includes_a_stall_of_the_server(tmp_path: Path) -> None:
+    """No coordinated omission: the latency of a request counts from when it was due."""
     with redis_server(tmp_path) as port:
         redis = Redis(port)
         pid = int(redis.call("INFO", "server").split(b"process_id:")[1].split(b"\r\n")[0])
@@ -83,11 +83,11 @@ def test_a_steady_rate_does_not_spare_a_server_that_stalls(tmp_path: Path) -> No
         stalling.join()
     assert reads[0] + writes[0] == 2000
     assert 350 < max(reads[3], writes[3]) < 700
-    assert max(reads[2], writes[2]) > 300, "a fifth of them came late"
+    assert max(reads[2], writes[2]) > 300, "a fifth of the requests were late"
     assert sum(count == 0 for count, _ in slices) >= 6
 
 
-def test_errors_are_counted_and_told(port: int) -> None:
+def test_errors_are_counted_and_the_first_is_returned(port: int) -> None:
     redis = Redis(port)
     for i in range(10):
         redis.call("RPUSH", f"key:{i:012d}", "x")
@@ -97,11 +97,11 @@ def test_errors_are_counted_and_told(port: int) -> None:
     assert first == "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 
-def test_a_server_that_is_not_there_or_goes_away(tmp_path: Path) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
+def test_a_server_that_does_not_listen_or_shuts_down_is_an_error(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
         with pytest.raises(RuntimeError, match="can't connect to port"):
-            _core.load("127.0.0.1", nobody.getsockname()[1], 1, 0.1, 0, 1, 1, 0.0, 1)
+            _core.load("127.0.0.1", unused.getsockname()[1], 1, 0.1, 0, 1, 1, 0.0, 1)
     with redis_server(tmp_path) as port:
         redis = Redis(port)
         ending = threading.Timer(0.3, lambda: redis.send("SHUTDOWN", "NOSAVE"))
@@ -114,7 +114,7 @@ def test_a_server_that_is_not_there_or_goes_away(tmp_path: Path) -> None:
         _core.load("127.0.0.1", 1, 0, 1.0, 0, 1, 1, 0.0, 1)
 
 
-# --- what is made of it
+# --- evaluation
 
 
 def latency(p50: float, count: int = 100) -> Latency:
@@ -156,7 +156,7 @@ def results(**changed: object) -> Results:
     return msgspec.structs.replace(made, **changed)
 
 
-def test_the_shapes_of_the_paper_are_found() -> None:
+def test_the_shapes_of_the_memorydb_paper_are_found() -> None:
     found = shapes(results())
     assert len(found) == 10
     assert all(shape.holds for shape in found), [s for s in found if not s.holds]
@@ -176,11 +176,9 @@ def test_the_shapes_of_the_paper_are_found() -> None:
           + [point("redis", m, 100_000, 0.1) for m in ("GET", "SET")]}, "Write latency"),
     ],
 )  # fmt: skip
-def test_a_shape_that_is_not_there_is_said_not_to_hold(
-    changed: dict[str, object], what: str
-) -> None:
-    told = {shape.what: shape.holds for shape in shapes(results(**changed))}
-    assert [holds for name, holds in told.items() if what in name] == [False]
+def test_a_shape_that_the_results_lack_does_not_hold(changed: dict[str, object], what: str) -> None:
+    found = {shape.what: shape.holds for shape in shapes(results(**changed))}
+    assert [holds for name, holds in found.items() if what in name] == [False]
 
 
 def test_the_page_opens_in_a_browser_and_needs_no_network(tmp_path: Path) -> None:
@@ -199,7 +197,7 @@ def test_the_page_opens_in_a_browser_and_needs_no_network(tmp_path: Path) -> Non
     assert "A read of a key that is being written waits" in done.stdout
 
 
-# --- as a user runs it
+# --- the command
 
 
 def test_a_small_benchmark(tmp_path: Path, nothing_left: Path) -> None:
@@ -210,17 +208,17 @@ def test_a_small_benchmark(tmp_path: Path, nothing_left: Path) -> None:
     )  # fmt: skip
     assert code == 0
     (made,) = (tmp_path / "r" / "bench").iterdir()
-    told = msgspec.json.decode((made / "bench.json").read_bytes(), type=Results)
-    assert len(told.points) == 2 * 3 * 2
-    assert all(p.rate > 0 for p in told.points)
-    assert {s.server for s in told.spikes} == {"memorydb", "redis"}
-    assert [a.round_trip_ms for a in told.away] == [0, 5, 20]
-    assert told.away[-1].writes.p50 > 20
+    saved = msgspec.json.decode((made / "bench.json").read_bytes(), type=Results)
+    assert len(saved.points) == 2 * 3 * 2
+    assert all(p.rate > 0 for p in saved.points)
+    assert {s.server for s in saved.spikes} == {"memorydb", "redis"}
+    assert [a.round_trip_ms for a in saved.away] == [0, 5, 20]
+    assert saved.away[-1].writes.p50 > 20
     assert (made / "bench.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         (["--servers", "mysql"], "--servers mysql: choose from memorydb, redis, valkey"),
         (["--servers", ","], "--servers: name at least one"),
@@ -228,17 +226,17 @@ def test_a_small_benchmark(tmp_path: Path, nothing_left: Path) -> None:
         (["--sizes", "0"], "--sizes 0: give whole numbers"),
     ],
 )
-def test_what_can_t_be_measured_is_said_in_one_line(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_options_are_one_line_of_error(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(["bench", *words]) == 254
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
+    assert run_command(["bench", *options]) == 254
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """A benchmark that is under way, with its data in a folder."""
+    """Start a benchmark with its data in a folder, and wait for its first line of output."""
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "bench", "--servers", "redis", "--clients", "1",
          "--sizes", "10", "--keys", "10", "--snapshot-mb", "0", "--results", str(folder / "r"),
@@ -252,23 +250,25 @@ def started(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_at_once_and_leaves_nothing(nothing_left: Path, sent: signal.Signals) -> None:
+def test_a_signal_ends_it_at_once_and_nothing_is_left(
+    nothing_left: Path, sent: signal.Signals
+) -> None:
     process = started(nothing_left, "--seconds", "60")
     time.sleep(1)
     began = time.monotonic()
     process.send_signal(sent)
-    _, said = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 3
-    assert (process.returncode, said.strip()) == (130, "harness: interrupted")
+    assert (process.returncode, err.strip()) == (130, "harness: interrupted")
     assert not list(nothing_left.glob("harness-bench-*"))
 
 
-def test_a_server_that_dies_is_said_in_one_line(nothing_left: Path) -> None:
+def test_a_server_that_dies_is_one_line_of_error(nothing_left: Path) -> None:
     process = started(nothing_left, "--seconds", "5")
     time.sleep(1)
-    (server_of,) = [p for p in processes_of(nothing_left) if "redis-server" in p]
-    os.kill(int(server_of.split()[0]), signal.SIGKILL)
-    _, said = process.communicate(timeout=20)
+    (server_process,) = [p for p in processes_of(nothing_left) if "redis-server" in p]
+    os.kill(int(server_process.split()[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=20)
     assert process.returncode == 255
-    assert said.startswith("harness: the load on port ")
-    assert said.count("\n") == 1
+    assert err.startswith("harness: the load on port ")
+    assert err.count("\n") == 1

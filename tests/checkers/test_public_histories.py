@@ -1,4 +1,4 @@
-"""Recorded histories of others, each with its known verdict (../shared/histories)."""
+"""Public recorded histories with known verdicts, read from ../shared/histories if it exists."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ OURS = {
     "edn-jepsen": "edn", "edn-jepsen (no :process/:f)": "edn", "json": "json",
     "jepsen-log-text": "jepsen-log", "edn-per-line :key field": "kv",
 }  # fmt: skip
-# It reads a value that nobody wrote: "valid" upstream, as Elle infers no order from that.
+# It reads a value that was never written; "valid" upstream, as Elle infers no order from that.
 GARBAGE = "elle-cli/histories/elle/rw-register.json"
-# Nothing in them succeeded: that proves nothing.
-SILENT = ("mongodb-v0-ack-rollback-9", "mongodb-v0-ack-rollback-10")
+# No operation in them succeeded, so the verdict is unknown.
+WITHOUT_SUCCESS = ("mongodb-v0-ack-rollback-9", "mongodb-v0-ack-rollback-10")
 
 
 class From(CasRegister):
@@ -58,7 +58,7 @@ def cases() -> list[dict]:
             if e["format"] in OURS and model_of(e) and e["expected_valid"] is not None]  # fmt: skip
 
 
-@pytest.mark.skipif(not MANIFEST.exists(), reason="../shared/histories is not here")
+@pytest.mark.skipif(not MANIFEST.exists(), reason="no public histories in ../shared/histories")
 def test_there_are_histories_of_both_kinds() -> None:
     assert {c["expected_valid"] for c in cases()} == {True, False}
     assert len(cases()) > 100
@@ -74,5 +74,5 @@ def test_known_verdict(case: dict) -> None:
     assert not warnings
     verdict = check(history, model, independent=FORMATS[name].keyed)
     expected = False if case["path"] == GARBAGE else case["expected_valid"]
-    expected = "unknown" if path.stem in SILENT else expected
+    expected = "unknown" if path.stem in WITHOUT_SUCCESS else expected
     assert verdict.valid == expected, verdict.why

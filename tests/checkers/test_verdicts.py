@@ -1,4 +1,4 @@
-"""What turns a run unknown, how verdicts compose, JUnit, availability, performance."""
+"""Coverage, the composition of verdicts, exit codes, JUnit, availability, and performance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_false_outranks_unknown_outranks_true(a, b) -> None:
     assert worst([a, b]) == order[min(order.index(a), order.index(b))]
 
 
-def test_nothing_checked_is_unknown() -> None:
+def test_no_verdicts_are_unknown() -> None:
     assert worst([]) == UNKNOWN
 
 
@@ -73,7 +73,7 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ops", "options", "said"),
+    ("ops", "options", "reason"),
     [
         (reads(2), {"minimum": {"read": 3}}, "only 2 read succeeded, 3 are needed"),
         ([], {"minimum": {"read": 1}}, "only 0 read"),
@@ -109,10 +109,10 @@ def test_enough_successes_and_effective_faults_are_coverage() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_makes_a_run_prove_nothing(ops, options, said) -> None:
+def test_a_run_without_coverage_is_unknown(ops, options, reason) -> None:
     verdict = coverage(*ops, **options)
     assert verdict.valid == UNKNOWN
-    assert said in verdict.why
+    assert reason in verdict.why
 
 
 def test_one_effective_fault_of_a_kind_is_enough() -> None:
@@ -128,7 +128,7 @@ def test_a_fault_that_could_not_be_injected_is_counted_as_failed() -> None:
     assert "kill had no effect (0 injected, 1 failed)" in verdict.why
 
 
-def test_the_end_of_a_fault_is_not_taken_for_that_of_one_that_was_skipped() -> None:
+def test_the_end_of_a_fault_is_not_matched_to_a_skipped_one() -> None:
     ops = [*fault("kill", False, 1, skipped="no node is up"), *fault("kill", True, 2),
            *fault("kill", False, 3)]  # fmt: skip
     verdict = coverage(*ops, faults=["kill"])
@@ -144,7 +144,7 @@ def test_unclassified_errors_are_counted() -> None:
     assert verdict.evidence["unclassified_errors"] == 1
 
 
-def test_availability_finds_the_windows_and_the_recoveries() -> None:
+def test_availability_measures_windows_and_recoveries() -> None:
     ops = [
         ("invoke", 0, "read"), ("ok", 0, "read"), ("invoke", 0, "read"), ("fail", 0, "read"),
         ("invoke", NEMESIS, "stop-kill"), ("info", NEMESIS, "stop-kill"),
@@ -156,7 +156,7 @@ def test_availability_finds_the_windows_and_the_recoveries() -> None:
     assert verdict.evidence["recoveries"] == [{"after": "kill", "time": 4 * SECOND, "ms": 3000.0}]
 
 
-def test_performance_measures_what_succeeded() -> None:
+def test_performance_measures_successful_operations() -> None:
     verdict = Performance().check(history(*reads(4)))
     assert verdict.evidence["latency_ms"]["read"]["p50"] == 1000.0
     made = series(history(*reads(4)).pairs, buckets=4)
@@ -184,7 +184,7 @@ def test_exit_code_of_a_run(valid, expect, code) -> None:
     [(results(True), 0, 0), (results(False), 1, 0), (results(UNKNOWN), 0, 1),
      (results(False, "invalid"), 0, 0), (results(True, "invalid"), 1, 0)],
 )  # fmt: skip
-def test_junit_has_a_case_a_claim(tmp_path: Path, made, failures, errors) -> None:
+def test_junit_has_a_case_per_claim(tmp_path: Path, made, failures, errors) -> None:
     write_junit(tmp_path / "j.xml", [("run", made)])
     suite = ET.parse(tmp_path / "j.xml").getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == (str(failures), str(errors))

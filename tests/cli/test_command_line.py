@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process of its own, its exit code, what it leaves."""
+"""The command line, run as a process: its exit codes, its output, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HARNESS = [sys.executable, "-m", "harness"]
 
 
 def heed_ctrl_c() -> None:
-    """A shell makes what it starts in the background deaf to Ctrl-C, and that is inherited."""
+    """Restore the handler of SIGINT: background jobs of a shell, and their children, ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -90,7 +90,7 @@ def test_the_worst_file_decides_the_exit_code(tmp_path: Path) -> None:
     assert harness(tmp_path, "check", "empty.jsonl", "--model", "register")[0] == 2
 
 
-def test_demo_tells_both_sides_and_exits_0(nothing_left: Path) -> None:
+def test_demo_shows_both_systems_and_exits_0(nothing_left: Path) -> None:
     code, out, err = harness(nothing_left, "demo")
     assert (code, err) == (0, "")
     assert "GET A at n1: 2  (A is still waiting)" in out
@@ -105,13 +105,13 @@ def test_demo_tells_both_sides_and_exits_0(nothing_left: Path) -> None:
         assert harness(nothing_left, "check", folder)[0] == 0
 
 
-def test_expect_invalid_turns_the_exit_code_round(nothing_left: Path) -> None:
+def test_expect_invalid_inverts_the_exit_code(nothing_left: Path) -> None:
     code, out, _ = harness(nothing_left, *SHORT, "--expect", "invalid")
     assert code == 1
     assert "(expected to be invalid)" in out
 
 
-def test_several_runs_take_seeds_in_turn(nothing_left: Path) -> None:
+def test_several_runs_use_consecutive_seeds(nothing_left: Path) -> None:
     code, out, _ = harness(nothing_left, *SHORT, "--test-count", "2", "--concurrency", "2n")
     assert code == 0
     assert "seed 3" in out
@@ -120,7 +120,7 @@ def test_several_runs_take_seeds_in_turn(nothing_left: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "doctor", "--help", "run --help"])
-def test_commands_that_only_tell(tmp_path: Path, command: str) -> None:
+def test_commands_that_only_print(tmp_path: Path, command: str) -> None:
     code, out, err = harness(tmp_path, *command.split())
     assert (code, err) == (0, "")
     assert "redis" in out.lower()
@@ -185,7 +185,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("command", BAD)
-def test_a_users_mistake_is_one_line_and_254(nothing_left: Path, command: str) -> None:
+def test_wrong_usage_is_one_line_of_error_and_exit_code_254(
+    nothing_left: Path, command: str
+) -> None:
     torn = '{"index":0,"time":0,"type":"invoke","process":0,"f":"write","value":1}\n{"ind'
     (nothing_left / "torn.jsonl").write_text(torn)
     (nothing_left / "broken.jsonl").write_text("[]\n")
@@ -198,7 +200,7 @@ def test_a_users_mistake_is_one_line_and_254(nothing_left: Path, command: str) -
     assert lines[0].startswith("harness: ")
 
 
-def test_no_server_at_all_says_what_to_do(nothing_left: Path, monkeypatch) -> None:
+def test_without_a_server_the_error_names_the_options(nothing_left: Path, monkeypatch) -> None:
     hide = nothing_left / "hide"
     hide.mkdir()
     (hide / "sitecustomize.py").write_text(
@@ -222,7 +224,7 @@ def test_a_taken_port_is_named(nothing_left: Path) -> None:
                    "leave it out\n")  # fmt: skip
 
 
-def test_the_environment_variable_is_taken_before_path(nothing_left: Path) -> None:
+def test_the_environment_variable_takes_precedence_over_path(nothing_left: Path) -> None:
     code, _, err = harness(nothing_left, *SHORT, env={"HARNESS_REDIS_SERVER": "/no/server"})
     assert code == 254
     assert "HARNESS_REDIS_SERVER: /no/server is not an executable file" in err
@@ -231,7 +233,7 @@ def test_the_environment_variable_is_taken_before_path(nothing_left: Path) -> No
 def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not holds():
-        assert time.monotonic() < deadline, "it did not come to that"
+        assert time.monotonic() < deadline, "the condition did not become true within 20 s"
         time.sleep(0.005)
 
 
@@ -248,7 +250,7 @@ def test_ctrl_c_stops_everything_and_keeps_the_history(nothing_left: Path, phase
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     if phase == "end" and process.returncode != 130:
-        assert out  # it had finished already
+        assert out  # the run had finished already
         return
     assert process.returncode == 130, (out, err)
     assert err.strip().splitlines()[-1].startswith("harness: interrupted")
@@ -263,7 +265,7 @@ def test_sigkill_leaves_nothing_running_and_a_history_that_can_be_checked(
     nothing_left: Path,
 ) -> None:
     server = find_server("redis")
-    wrapper = nothing_left / "wrapped-server"  # the server is a grandchild, out of easy reach
+    wrapper = nothing_left / "wrapped-server"  # the server is a grandchild of the harness
     wrapper.write_text(f'#!/bin/sh\n{server} "$@"\n')
     wrapper.chmod(0o755)
     process = start(nothing_left, "run", "--nemesis", "pause,partition", "--time-limit", "60",

@@ -26,7 +26,7 @@ BOTH = {"s": frozenset({"c"}), "c": frozenset({"s"})}
 
 
 class Echo:
-    """A server that answers what it reads, and remembers it."""
+    """A server that echoes what it reads, and keeps a copy."""
 
     def __init__(self) -> None:
         self.seen = bytearray()
@@ -68,7 +68,7 @@ def with_proxy(tmp_path: Path, test: Test) -> None:
 
 
 async def silent(reader: asyncio.StreamReader, seconds: float = 0.15) -> bool:
-    """Whether nothing arrives, and the connection stays open, for a while."""
+    """Return whether nothing arrives, and the connection stays open, for `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await reader.read(1)
@@ -129,7 +129,7 @@ def test_one_direction_can_be_cut_alone(tmp_path: Path) -> None:
     with_proxy(tmp_path, test)
 
 
-def test_what_a_client_sent_before_it_closed_arrives_after_healing(tmp_path: Path) -> None:
+def test_bytes_that_a_client_sent_before_it_closed_arrive_after_healing(tmp_path: Path) -> None:
     async def test(proxy, port, echo) -> None:
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         await exchange(reader, writer, b"x")
@@ -148,7 +148,7 @@ def test_what_a_client_sent_before_it_closed_arrives_after_healing(tmp_path: Pat
     with_proxy(tmp_path, test)
 
 
-def test_a_connection_begun_during_a_cut_waits_and_is_forgotten_if_it_gave_up(
+def test_a_connection_begun_during_a_cut_waits_and_is_dropped_if_closed(
     tmp_path: Path,
 ) -> None:
     async def test(proxy, port, echo) -> None:
@@ -193,7 +193,7 @@ def test_a_reset_reaches_the_client_as_a_reset(tmp_path: Path) -> None:
     with_proxy(tmp_path, test)
 
 
-def test_refused_connections_are_refused_by_the_system_and_taken_again(tmp_path: Path) -> None:
+def test_connections_are_refused_by_the_system_and_then_accepted_again(tmp_path: Path) -> None:
     async def test(proxy, port, echo) -> None:
         await proxy.ask("refuse", sink="s", refuse=True)
         with pytest.raises(ConnectionRefusedError):
@@ -278,10 +278,10 @@ def test_a_cut_link_stops_reading_when_it_holds_too_much(tmp_path: Path) -> None
     with_proxy(tmp_path, test)
 
 
-def test_a_dead_server_is_no_answer_but_a_reset(tmp_path: Path) -> None:
+def test_a_connection_to_a_dead_server_is_reset(tmp_path: Path) -> None:
     async def test(proxy, port, echo) -> None:
         dead = await proxy.ask("link", source="c", sink="dead", host=LOOPBACK, port=1)
-        with contextlib.suppress(ConnectionResetError):  # it may come before the connection is made
+        with contextlib.suppress(ConnectionResetError):  # the reset may precede the connection
             reader, writer = await asyncio.open_connection(LOOPBACK, dead)
             with contextlib.closing(writer):
                 assert await reader.read(1) == b""
@@ -298,7 +298,7 @@ def test_a_wrong_command_is_an_error_and_the_proxy_goes_on(tmp_path: Path) -> No
     with_proxy(tmp_path, test)
 
 
-def test_it_ends_with_its_parent_and_kills_what_it_guards(tmp_path: Path) -> None:
+def test_it_ends_with_its_parent_and_kills_the_processes_it_guards(tmp_path: Path) -> None:
     sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
     proxy = subprocess.Popen(
         [sys.executable, "-m", "harness.environments.proxy", "0"],
@@ -332,7 +332,7 @@ def test_closed_connections_leave_nothing_behind_in_the_proxy(tmp_path: Path) ->
     with_proxy(tmp_path, test)
 
 
-def test_a_sink_that_does_not_read_bounds_what_is_held_after_healing(tmp_path: Path) -> None:
+def test_held_bytes_are_bounded_after_healing_if_the_sink_does_not_read(tmp_path: Path) -> None:
     async def main() -> None:
         stuck = asyncio.Event()
 
@@ -364,7 +364,7 @@ def test_a_sink_that_does_not_read_bounds_what_is_held_after_healing(tmp_path: P
     asyncio.run(main())
 
 
-def test_an_end_that_was_reset_a_moment_ago_does_not_stop_the_healing() -> None:
+def test_a_socket_that_was_just_reset_does_not_stop_the_healing() -> None:
     """Found in CI: shutting down a socket whose peer has reset it raises ENOTCONN."""
 
     class Gone:
@@ -394,6 +394,6 @@ def test_an_end_that_was_reset_a_moment_ago_does_not_stop_the_healing() -> None:
         other.pump()
         assert one.closed
         assert other.closed
-        assert one.sink.closed, "both directions are over"  # type: ignore[union-attr]
+        assert one.sink.closed, "both directions have ended"  # type: ignore[union-attr]
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""The simulated environment: what it does for a nemesis, and what its faults measure."""
+"""The simulated environment: its capabilities, and the measured effects of its faults."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def environment(folder: Path) -> SimulatedEnvironment:
 
 
 class Target:
-    """Starts nodes again."""
+    """A target that can restart its nodes."""
 
     def __init__(self, env: SimulatedEnvironment) -> None:
         self.env = env
@@ -59,8 +59,8 @@ class Target:
         return ProcessSpec(name=node, node=node, main=server(Echo, self.made))
 
 
-def play(folder: Path, story: Any) -> None:
-    """`story(env, system)` with two nodes that run."""
+def play(folder: Path, scenario: Any) -> None:
+    """Run `scenario(env, system)` with two running nodes."""
     env = environment(folder)
     system = System(env, Target(env))  # type: ignore[type-var]
 
@@ -70,7 +70,7 @@ def play(folder: Path, story: Any) -> None:
             await env.start(system.target.spec(node))  # type: ignore[attr-defined]
         await asyncio.sleep(0.1)
         try:
-            await story(env, system)
+            await scenario(env, system)
         finally:
             await env.close()
 
@@ -92,7 +92,7 @@ async def connect(env: SimulatedEnvironment, node: str, source: str) -> Any:
     return made
 
 
-def test_it_is_what_it_says(tmp_path: Path) -> None:
+def test_it_has_its_capabilities_and_addresses_by_link(tmp_path: Path) -> None:
     env = environment(tmp_path)
     for able in (CanKill, CanPause, CanPartition, CanLose, CanSkewClocks, CanCutPower, CanReplay):
         assert isinstance(env, able)
@@ -102,8 +102,8 @@ def test_it_is_what_it_says(tmp_path: Path) -> None:
     assert asyncio.run(env.state("n1")) == "dead"
 
 
-def test_a_cut_between_client_hosts_and_nodes_tells_them_apart(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_a_cut_acts_on_one_client_host_alone(tmp_path: Path) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         one, other = await connect(env, "n1", "c1"), await connect(env, "n1", "c2")
         await env.network.apply({"n1": frozenset({"c2"})})
         one.transport.write(b"x")
@@ -114,11 +114,11 @@ def test_a_cut_between_client_hosts_and_nodes_tells_them_apart(tmp_path: Path) -
         assert stats["c2", "n1"]["held_now"] == 1
         assert stats["c1", "n1"]["held_total"] == 0
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
-def test_healing_mends_everything(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_healing_removes_cuts_delays_limits_and_loss(tmp_path: Path) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         await env.network.apply({"n1": frozenset({"c1"})})
         await env.network.shape("c2", "n1", delay_s=1, bytes_per_s=1)
         await env.lose("c3", "n1", 0.9)
@@ -131,11 +131,11 @@ def test_healing_mends_everything(tmp_path: Path) -> None:
             await asyncio.sleep(0.001)
         assert env.now() - began < 100_000_000
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
-def test_a_kill_may_take_what_links_hold(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_a_kill_may_drop_the_bytes_that_links_hold(tmp_path: Path) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         for drop, left in ((False, b"x"), (True, b"")):
             await env.network.apply({"c1": frozenset({"n1"})})
             client = await asyncio.wait_for(connect(env, "n1", "c2"), 1)
@@ -151,17 +151,17 @@ def test_a_kill_may_take_what_links_hold(tmp_path: Path) -> None:
             await asyncio.sleep(0.1)
         assert [e.expected for e in env.exits] == [True, True]
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
 @pytest.mark.parametrize(
     ("name", "strength", "effects"),
     [("clock-drift", 100, {True, False}), ("clock-jump", 1, {True})],  # a jump is 1 ms at least
 )
-def test_a_clock_that_is_hardly_wrong_is_no_effect(
+def test_a_clock_error_below_a_millisecond_is_no_effect(
     tmp_path: Path, name: str, strength: int, effects: set
 ) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         seen, ahead = set(), set()
         drawn = chance(strength)
         for _ in range(40):
@@ -177,12 +177,12 @@ def test_a_clock_that_is_hardly_wrong_is_no_effect(
         assert ahead == {True, False}, "forward and back"
         assert seen == effects
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("name", ["slow", "lossy"])
-def test_links_that_carry_nothing_are_not_affected_and_mended(tmp_path: Path, name: str) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_link_faults_have_no_effect_on_idle_links_and_heal(tmp_path: Path, name: str) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         drawn = chance(400)
         assert (await (await inject(system, name, drawn)).heal()).effective is False
         injected = await inject(system, name, drawn)
@@ -198,11 +198,11 @@ def test_links_that_carry_nothing_are_not_affected_and_mended(tmp_path: Path, na
             await asyncio.sleep(0.001)
         assert env.now() - began < 10_000_000
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
-def test_power_loss_of_all_takes_those_too_that_were_killed(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_power_loss_of_all_includes_killed_nodes(tmp_path: Path) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         killed = await inject(system, "kill")
         power = await inject(system, "power-all")
         assert power.did["nodes"] == ["n1", "n2"]
@@ -213,11 +213,11 @@ def test_power_loss_of_all_takes_those_too_that_were_killed(tmp_path: Path) -> N
         assert system.down == set()
         assert [await env.state(n) for n in env.nodes] == ["running", "running"]
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
-def test_a_node_that_does_not_come_up_keeps_no_other_down(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+def test_a_node_that_does_not_start_keeps_no_other_down(tmp_path: Path) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         power = await inject(system, "power-all")
         system.target.refuses = {"n1"}  # type: ignore[attr-defined]
         with pytest.raises(EnvironmentFailed, match="n1 does not come up"):
@@ -229,30 +229,30 @@ def test_a_node_that_does_not_come_up_keeps_no_other_down(tmp_path: Path) -> Non
         assert system.down == set()
         assert (await power.heal()).effective is False, "nothing was off"
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
 def test_slow_links_are_slow_in_both_directions(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         node = (await inject(system, "slow")).did["node"]
         other = "n2" if node == "n1" else "n1"
         for pair in ((node, "c1"), ("c1", node), (node, other), (other, node)):
             assert env.world.network.link(*pair).extra_ns >= 10_000_000
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
 def test_strength_scales_faults(tmp_path: Path) -> None:
-    async def story(env: SimulatedEnvironment, system: System) -> None:
+    async def scenario(env: SimulatedEnvironment, system: System) -> None:
         for name, key, most in (("slow", "delay_ms", 400), ("clock-drift", "ppm", 200_000)):
             drawn = chance(400)
             sizes = [abs((await inject(system, name, drawn)).did[key]) for _ in range(60)]
             assert most // 4 < max(sizes) <= most
 
-    play(tmp_path, story)
+    play(tmp_path, scenario)
 
 
-def test_processes_and_harness_draw_entropy_apart(tmp_path: Path) -> None:
+def test_processes_and_harness_draw_from_separate_streams(tmp_path: Path) -> None:
     drawn: dict[int, bytes] = {}
 
     async def idle(host: Any) -> None:

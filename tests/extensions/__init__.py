@@ -1,1 +1,1 @@
-"""Extensions of one file each, as somebody else would write them."""
+"""Extensions in a single file each, as a user of the harness would write them."""

@@ -1,4 +1,4 @@
-"""An environment of one file: nodes are tasks of the harness' own loop, on real sockets."""
+"""An environment in one file: nodes are tasks in the harness' own event loop, on real sockets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.host import RealHost
 
 
 class InProcess:
-    """It starts nodes, and breaks nothing."""
+    """Starts nodes, and can inject no faults."""
 
     name, simulated, client_hosts = "in-process", False, ("c1",)
 

@@ -1,4 +1,4 @@
-"""A fault of one file: the connections of clients to a node are reset."""
+"""A fault in one file: it resets the connections of clients to a node."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from harness.nemesis import victims
 
 
 class Reset:
-    """Resets what clients have open to a node."""
+    """Resets the connections that clients have open to a node."""
 
     name = "reset"
     traits = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}))
     takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
-        return None if isinstance(env, CanPartition) else "nothing can be reset there"
+        return None if isinstance(env, CanPartition) else "the environment can't reset connections"
 
     def draw(self, chance: DrawContext, system: System) -> dict[str, Any]:
-        return {"victim": "primary"}  # clients have nothing open to the others
+        return {"victim": "primary"}  # clients have no connections to the replicas
 
     async def inject(self, system: System, arguments: dict[str, Any]) -> Injected:
         node = victims.resolve(arguments["victim"], system)

@@ -1,4 +1,4 @@
-"""A log in the memory of the harness, for simulated runs, and the reference upon it."""
+"""A transaction log in the harness' memory, for simulated runs, and the reference on it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from targets.memorydb_py.log.interface import ZERO, Batch, Id, LogCopies, Refuse
 from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.target import MemoryDB
 
-MOMENT_S = 0.002  # for an append, and between two looks at what is new
+MOMENT_S = 0.002  # how long an append takes, and how often followers poll
 
 
 class Service:
-    """The log: it never fails, and keeps everything."""
+    """The storage of the log: it never fails and is never trimmed."""
 
     names: Sequence[str] = ("memory",)
 
@@ -70,14 +70,14 @@ class MemoryLog:
     ) -> None:
         self.unfollow()
 
-        async def go_on(at: int) -> None:
+        async def poll(at: int) -> None:
             while True:
                 for batch in self._service.since(at):
                     at = batch.last
                     deliver(batch)
                 await asyncio.sleep(MOMENT_S)
 
-        self._following = asyncio.get_running_loop().create_task(go_on(after))
+        self._following = asyncio.get_running_loop().create_task(poll(after))
 
     def unfollow(self) -> None:
         if self._following is not None:
@@ -91,13 +91,13 @@ class MemoryLog:
             self._watching.cancel()
         if watch is not None:
 
-            async def go_on(watch: Callable[[Mapping[str, int]], None]) -> None:
+            async def poll(watch: Callable[[Mapping[str, int]], None]) -> None:
                 while True:
                     others = {n: at for n, at in self._service.applied.items() if n != self._name}
                     watch(others)
                     await asyncio.sleep(MOMENT_S)
 
-            self._watching = asyncio.get_running_loop().create_task(go_on(watch))
+            self._watching = asyncio.get_running_loop().create_task(poll(watch))
 
     def trim(self, n: int) -> None: ...
 
@@ -113,7 +113,7 @@ class OnMemory(Parts):
 
 
 class MemoryLogDB(MemoryDB):
-    """The reference upon a log in memory."""
+    """The reference on a log in memory."""
 
     azs = ()
 

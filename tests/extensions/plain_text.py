@@ -1,4 +1,4 @@
-"""A report as plain text, drawn from the document of `harness.report.data`, as JSON alone."""
+"""A report as plain text, made from nothing but the JSON document of `harness.report.data`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""An engine in another process: a redis-server of the node's own, which executes GET and SET; and
-the reference with it. `python -m tests.extensions.remote_engine` is its node."""
+"""An engine in another process, a redis-server per node that executes GET and SET, and the
+reference with that engine. `python -m tests.extensions.remote_engine` runs one of its nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMMANDS.command("SET", -3, "write denyoom", ONE)(None)
 
 
 class NoKeys:
-    """What the node sees of the keys: nothing, as it would have to ask."""
+    """An empty view of the keyspace: to look up a key the node would have to ask redis-server."""
 
     expiring = 0
 
@@ -49,7 +49,7 @@ class NoKeys:
 
 
 class RemoteEngine:
-    """Asks the redis-server one thing after the other."""
+    """Sends commands to the redis-server, one at a time."""
 
     def __init__(self) -> None:
         self.commands: Mapping[bytes, CommandSpec[Any]] = COMMANDS
@@ -90,7 +90,7 @@ class RemoteEngine:
         await self._ask((b"FLUSHALL",))
 
     async def _ask(self, command: Sequence[bytes]) -> Any:
-        async with self._lock:  # it is fair: answers come in the order of the calls
+        async with self._lock:  # the lock is fair: replies come in the order of the calls
             if self._streams is None:
                 self._streams = await _connected()
             reader, writer = self._streams
@@ -107,7 +107,7 @@ class RemoteEngine:
 async def _connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Start a redis-server that ends with this process, and connect to it."""
     options = ["--port", "0", "--unixsocket", SOCKET, "--save", "", "--appendonly", "no"]
-    subprocess.Popen(  # noqa: ASYNC220  (it returns at once)
+    subprocess.Popen(  # noqa: ASYNC220  (Popen returns at once)
         [str(find_server("redis")), *options],
         preexec_fn=_end_with_parent,
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""A search over plans: faults are taken out of a failing one for as long as it fails."""
+"""A search over plans: removes faults from a failing plan for as long as it still fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def fails(spec: Spec, plan: Plan, results: Path) -> bool:
 
 
 def smaller(spec: Spec, plan: Plan, results: Path) -> Plan:
-    """A plan none of whose faults can be taken out, one at a time, without losing the failure."""
+    """Remove each fault in turn if the plan still fails without it, and return the rest."""
     at = 0
     while at < len(plan.faults):
         without = msgspec.structs.replace(plan, faults=plan.faults[:at] + plan.faults[at + 1 :])

@@ -1,4 +1,4 @@
-"""Targets of two shards: independent servers, each with half of the slots and half of the nodes."""
+"""Targets with two independent shards, each with half of the slots and half of the nodes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def halves(nodes: Sequence[str]) -> Sequence[Shard]:
 
 
 class TwoServers(Redis):
-    """Two redis-servers with their replicas."""
+    """Two redis-server primaries with their replicas."""
 
     def shards(self) -> Sequence[Shard]:
         return halves(self.env.nodes)
 
 
 class TwoModels(RedisModel):
-    """Two models of Redis with their replicas, which can be simulated."""
+    """Two primaries of the Redis model with their replicas, for simulated runs."""
 
     def shards(self) -> Sequence[Shard]:
         return halves(self.env.nodes)

@@ -1,4 +1,4 @@
-"""Columns kept of a history: used where they are of it, taken for nothing where they are not."""
+"""The cache of columns: used for the history it was made from, and ignored for any other."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def test_a_second_check_does_not_read_the_history(
     assert not list(tmp_path.glob("*.partial"))
     refuse_to_read(monkeypatch)
     assert valid(path) is True
-    with pytest.raises(AssertionError, match="was read"):  # made otherwise
+    with pytest.raises(AssertionError, match="was read"):  # made with other options
         valid(path, observe_differed=True)
 
 
-def test_another_history_has_other_columns(tmp_path: Path) -> None:
+def test_a_changed_history_does_not_use_the_old_columns(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
     recorded(path, *BAD)
     assert valid(path) is False
 
 
-def test_a_violation_is_told_from_the_history(tmp_path: Path) -> None:
+def test_a_violation_is_explained_from_the_history(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *BAD)
-    told = [check_file(path, "cas-register", **HOW)[0] for _ in range(2)]
-    assert told[0].why == told[1].why
-    assert told[1].evidence["witnesses"]
+    verdicts = [check_file(path, "cas-register", **HOW)[0] for _ in range(2)]
+    assert verdicts[0].why == verdicts[1].why
+    assert verdicts[1].evidence["witnesses"]
 
 
 def test_any_byte_that_was_changed_is_noticed(
@@ -80,27 +80,27 @@ def test_any_byte_that_was_changed_is_noticed(
 ) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
-    beside = columns_file.kept_for(path)
-    whole = beside.read_bytes()
+    cached = columns_file.kept_for(path)
+    content = cached.read_bytes()
     refuse_to_read(monkeypatch)
-    for at in range(len(whole)):
-        beside.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for at in range(len(content)):
+        cached.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(AssertionError, match="was read"):
             valid(path)
 
 
 @pytest.mark.parametrize("changed", [b"", b"x", None])
-def test_damaged_columns_are_made_anew(tmp_path: Path, changed: bytes | None) -> None:
+def test_damaged_columns_are_rebuilt(tmp_path: Path, changed: bytes | None) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     assert valid(path) is True
-    beside = columns_file.kept_for(path)
-    whole = beside.read_bytes()
-    beside.write_bytes(whole[: len(whole) // 2] if changed is None else changed)
+    cached = columns_file.kept_for(path)
+    content = cached.read_bytes()
+    cached.write_bytes(content[: len(content) // 2] if changed is None else changed)
     assert valid(path) is True
-    assert beside.read_bytes() == whole
+    assert cached.read_bytes() == content
 
 
-def test_a_torn_history_is_not_kept(tmp_path: Path) -> None:
+def test_a_torn_history_is_not_cached(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     with path.open("ab") as file:
         file.write(b'{"index":6')
@@ -109,7 +109,7 @@ def test_a_torn_history_is_not_kept(tmp_path: Path) -> None:
     assert not columns_file.kept_for(path).exists()
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
+def test_saved_columns_are_loaded_unchanged(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     made = History(Op(i, i, *op) for i, op in enumerate([
         ("invoke", 0, "write", ["k", {"a": [1, None]}]), ("ok", 0, "write", ["k", {"a": [1]}]),
@@ -126,7 +126,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert columns_file.load(path, [False]) is None
 
 
-def test_a_folder_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
+def test_a_cache_that_can_not_be_written_is_no_error(tmp_path: Path) -> None:
     path = recorded(tmp_path / "history.jsonl", *GOOD)
     columns_file.folder().mkdir(parents=True, mode=0o700)
     columns_file.kept_for(path).with_suffix(".partial").mkdir()
@@ -134,7 +134,7 @@ def test_a_folder_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
     assert not columns_file.kept_for(path).exists()
 
 
-def test_nothing_is_written_beside_the_history_and_nothing_there_is_trusted(tmp_path: Path) -> None:
+def test_files_beside_the_history_are_neither_written_nor_read(tmp_path: Path) -> None:
     path = recorded(tmp_path / "theirs" / "history.jsonl", *BAD)
     assert valid(path) is False
     assert [p.name for p in path.parent.iterdir()] == ["history.jsonl"]
@@ -157,7 +157,7 @@ def test_a_cache_folder_that_others_can_write_to_is_not_used(
         valid(path)
 
 
-def test_the_oldest_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_columns_are_evicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns_file, "KEPT_BYTES", 1)
     for ops in (GOOD, BAD):
         assert valid(recorded(tmp_path / "history.jsonl", *ops)) is (ops is GOOD)

@@ -1,4 +1,4 @@
-"""Histories of others: read, written, read back; and what is wrong with a file is said by line."""
+"""Formats of other tools: read, written, and read back; errors name the line of the file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def one(text: str) -> object:
 
 
 @given(DATA)
-def test_what_is_written_as_edn_is_read_back(data: object) -> None:
+def test_data_written_as_edn_is_read_back(data: object) -> None:
     assert one(edn.write(data)) == data
 
 
@@ -68,7 +68,7 @@ def test_edn(text: str, expected: object) -> None:
         (r"\hello", 1, "hello is not a character"),
     ],
 )
-def test_what_is_no_edn_is_named(text: str, line: int, why: str) -> None:
+def test_malformed_edn_is_an_error_with_its_line(text: str, line: int, why: str) -> None:
     with pytest.raises(edn.EdnError, match=why) as error:
         list(edn.read(text))
     assert error.value.line == line
@@ -80,7 +80,7 @@ def written(tmp_path: Path, name: str, text: str) -> Path:
     return path
 
 
-def told(history: History) -> list[tuple]:
+def rows(history: History) -> list[tuple]:
     return [(op.type, op.process, op.f, op.value) for op in history]
 
 
@@ -92,28 +92,28 @@ def test_jepsen_as_lines_and_as_a_list(tmp_path: Path) -> None:
     """
     expected = [("invoke", 0, "cas", [1, 2]), ("fail", 0, "cas", [1, 2])]
     history = jepsen.read_edn(written(tmp_path, "a.edn", lines))
-    assert told(history) == expected
+    assert rows(history) == expected
     assert [(op.index, op.time, op.error) for op in history] == [(0, 10, None), (1, 12, "timeout")]
-    assert told(jepsen.read_edn(written(tmp_path, "b.edn", f"[{lines}]"))) == expected
+    assert rows(jepsen.read_edn(written(tmp_path, "b.edn", f"[{lines}]"))) == expected
 
 
-def test_what_is_left_out_of_a_file_is_what_elle_takes_it_for(tmp_path: Path) -> None:
+def test_fields_that_are_left_out_have_elles_defaults(tmp_path: Path) -> None:
     text = '[{"type":"invoke","value":[["r",1,null]]},\n{"type":"ok","value":[["r",1,2]]}]'
-    assert told(jepsen.read_json(written(tmp_path, "a.json", text))) == [
+    assert rows(jepsen.read_json(written(tmp_path, "a.json", text))) == [
         ("invoke", 0, "txn", [["r", 1, None]]),
         ("ok", 0, "txn", [["r", 1, 2]]),
     ]
 
 
-def test_a_read_of_nil_says_nothing_unless_it_is_a_value(tmp_path: Path) -> None:
+def test_a_read_of_nil_is_left_out_unless_nil_is_a_value(tmp_path: Path) -> None:
     path = written(
         tmp_path, "a.edn", "{:process 0 :type :invoke :f :read} {:process 0 :type :ok :f :read}"
     )
-    assert told(jepsen.read_edn(path)) == []
+    assert rows(jepsen.read_edn(path)) == []
     assert len(jepsen.read_edn(path, nil_is_a_value=True)) == 2
 
 
-def test_a_read_of_nil_of_a_key_says_nothing_either(tmp_path: Path) -> None:
+def test_a_read_of_nil_of_a_key_is_left_out_too(tmp_path: Path) -> None:
     path = written(tmp_path, "a.edn",
                    "{:process 0 :type :invoke :f :write :value [7 1]}"
                    "{:process 0 :type :ok :f :write :value [7 1]}"
@@ -124,7 +124,7 @@ def test_a_read_of_nil_of_a_key_says_nothing_either(tmp_path: Path) -> None:
     assert run_command([*check, "--nil-is-a-value"]) == 1
 
 
-def test_comparisons_alone_are_no_keys(tmp_path: Path) -> None:
+def test_the_pair_of_a_cas_is_not_taken_for_a_key_and_a_value(tmp_path: Path) -> None:
     path = written(tmp_path, "a.edn",
                    "{:process 0 :type :invoke :f :cas :value [nil 1]}"
                    "{:process 0 :type :ok :f :cas :value [nil 1]}")  # fmt: skip
@@ -132,7 +132,7 @@ def test_comparisons_alone_are_no_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["[1]", "[]", "7"])
-def test_a_value_that_a_model_cannot_take_is_the_users_mistake(
+def test_a_value_that_the_model_does_not_accept_is_wrong_usage(
     tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, "a.edn", f"{{:process 0 :type :invoke :f :cas :value {value}}}")
@@ -140,19 +140,19 @@ def test_a_value_that_a_model_cannot_take_is_the_users_mistake(
     assert "not valid for model cas-register: " in capsys.readouterr().err
 
 
-def test_times_that_go_back_are_replaced_by_places(tmp_path: Path) -> None:
+def test_decreasing_times_are_replaced_by_positions(tmp_path: Path) -> None:
     text = "{:process 0 :type :invoke :f :read :time 9}{:process 1 :type :invoke :f :read :time 3}"
     assert [op.time for op in jepsen.read_edn(written(tmp_path, "a.edn", text))] == [0, 1]
 
 
-def test_processes_have_names_but_for_the_nemesis(tmp_path: Path) -> None:
+def test_processes_may_be_names_and_the_nemesis_is_left_out(tmp_path: Path) -> None:
     text = '{:process "a" :type :invoke :f :read} {:process :nemesis :type :info :f :kill}'
-    assert told(jepsen.read_edn(written(tmp_path, "a.edn", text))) == [
+    assert rows(jepsen.read_edn(written(tmp_path, "a.edn", text))) == [
         ("invoke", "a", "read", None)
     ]
 
 
-def test_locks_are_told_who_asks(tmp_path: Path) -> None:
+def test_lock_operations_have_their_process_as_value(tmp_path: Path) -> None:
     text = "{:process 7 :type :invoke :f :acquire}{:process 7 :type :ok :f :acquire}"
     assert [op.value for op in jepsen.read_edn(written(tmp_path, "a.edn", text))] == [7, 7]
 
@@ -166,7 +166,7 @@ def test_a_log_of_etcd(tmp_path: Path) -> None:
         "INFO  jepsen.util - 1\t:ok\t:cas\t[1 2]\n"
     )
     history = porcupine.read_log(written(tmp_path, "a.log", text))
-    assert told(history) == [
+    assert rows(history) == [
         ("invoke", 0, "write", 3), ("invoke", 1, "cas", [1, 2]),
         ("info", 0, "write", None), ("ok", 1, "cas", [1, 2]),
     ]  # fmt: skip
@@ -187,10 +187,10 @@ def test_a_text_of_keys_and_values(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "key k: process 0 got z" in capsys.readouterr().out
     assert run_command(["check", "--model", "text", "--explain", "--seconds", "5", "--memory", "64",
                         str(path)]) == 1  # fmt: skip
-    line, *told = capsys.readouterr().out.splitlines()
+    line, *explanation = capsys.readouterr().out.splitlines()
     assert line.startswith("invalid ")
-    assert told[0] == "    event 2 to event 3: process 0 got z"
-    assert told[-1].startswith(
+    assert explanation[0] == "    event 2 to event 3: process 0 got z"
+    assert explanation[-1].startswith(
         "    longest linearizable prefix: empty; cannot be extended by process 0 got"
     )
 
@@ -218,7 +218,7 @@ def test_a_text_of_keys_and_values(tmp_path: Path, capsys: pytest.CaptureFixture
         ("a.jsonl", "x\n", "a.jsonl:1: not an operation"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(
+def test_a_malformed_file_is_an_error_with_its_line(
     tmp_path: Path, name: str, text: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, name, text)
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_named(
     assert re.search(why, capsys.readouterr().err)
 
 
-def test_a_file_that_is_not_there_and_a_suffix_that_is_unknown(
+def test_a_missing_file_and_an_unknown_suffix_are_wrong_usage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(["check", "--model", "register", str(tmp_path / "no.edn")]) == 254
@@ -249,18 +249,18 @@ OPS = [
 ]
 
 
-def test_what_we_write_others_can_read(tmp_path: Path) -> None:
+def test_exported_histories_are_read_back(tmp_path: Path) -> None:
     clients = [(op.type, op.process, op.f, op.value) for op in OPS if op.process != "nemesis"]
     path = written(tmp_path, "a.edn", "\n".join(jepsen.write_edn(OPS)))
     history = jepsen.read_edn(path)
-    assert told(history) == clients
+    assert rows(history) == clients
     assert history[1].error == "no-route"
     assert ":process :nemesis, :f :start-partition" in path.read_text()
     path = written(tmp_path, "a.json", "\n".join(jepsen.write_json(OPS)))
-    assert told(jepsen.read_json(path)) == clients
+    assert rows(jepsen.read_json(path)) == clients
 
 
-def test_export_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_of_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["export", str(tmp_path / "no.jsonl")]) == 254
     assert "can't read" in capsys.readouterr().err
 

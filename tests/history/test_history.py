@@ -1,4 +1,4 @@
-"""Operations, pairing, and the file that survives everything."""
+"""Operations, pairing, and the file of a history, also a torn one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(path: Path, *ops: Op) -> None:
 
 
 @given(values=st.lists(json_values, max_size=5))
-def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, values) -> None:
+def test_written_operations_are_read_back(tmp_path_factory: pytest.TempPathFactory, values) -> None:
     path = tmp_path_factory.mktemp("h") / "history.jsonl"
     ops = [Op(i, i * 10, "invoke", i, "read", v) for i, v in enumerate(values)]
     write(path, *ops)
@@ -44,7 +44,7 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     assert warnings == []
 
 
-def test_absent_fields_take_no_room() -> None:
+def test_absent_fields_are_not_written() -> None:
     assert encode(Op(0, 1, "ok", 2, "read", 3)) == (
         b'{"index":0,"time":1,"type":"ok","process":2,"f":"read","value":3}'
     )
@@ -69,7 +69,7 @@ def test_a_bad_line_in_the_middle_is_an_error_with_its_place(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("line", [b'{"index":0}', b"[1,2]", b'{"index":0,"time":0,"type":"maybe"}'])
-def test_json_that_is_no_operation_is_an_error(tmp_path: Path, line: bytes) -> None:
+def test_json_that_is_not_an_operation_is_an_error(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "history.jsonl"
     path.write_bytes(line + b"\n")
     with pytest.raises(HistoryError, match=":1: not an operation"):
@@ -83,7 +83,7 @@ def test_out_of_order_operations_are_an_error(tmp_path: Path) -> None:
         read_history(path)
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"can.t read .*: No such file"):
         read_history(tmp_path / "none.jsonl")
 
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_error_and_the_writer_still_closes(tmp_path: Path) ->
     writer.close()
 
 
-def test_pairs_join_by_process_and_keep_what_never_completed() -> None:
+def test_pairs_join_by_process_and_keep_open_operations() -> None:
     history = History([
         Op(0, 0, "invoke", 0, "write", 1), Op(1, 1, "invoke", 1, "read"),
         Op(2, 2, "ok", 1, "read", 5), Op(3, 3, "invoke", NEMESIS, "start-kill"),
@@ -130,7 +130,7 @@ def test_pairs_join_by_process_and_keep_what_never_completed() -> None:
 
 
 @pytest.mark.parametrize("second", ["invoke", "ok"])
-def test_a_process_does_one_thing_at_a_time(second) -> None:
+def test_a_process_has_one_operation_at_a_time(second) -> None:
     first = Op(0, 0, "invoke", 0, "read")
     history = History([first, Op(1, 1, second, 0 if second == "invoke" else 1, "read")])
     with pytest.raises(HistoryError, match="operation 1: process"):

@@ -1,4 +1,4 @@
-"""What each model says of single operations: the specification, spelled out."""
+"""The transitions of each model for single operations."""
 
 from __future__ import annotations
 

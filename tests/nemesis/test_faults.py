@@ -1,4 +1,4 @@
-"""Grudges, faults one by one, schedules, and which faults are possible where."""
+"""Grudges, single faults, schedules, and where each fault is available."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_one_way_cuts_one_direction() -> None:
 
 
 @given(nodes=node_lists, rng=rngs)
-def test_a_grudge_comes_back_from_json(nodes, rng) -> None:
+def test_a_grudge_is_read_back_from_json(nodes, rng) -> None:
     grudge = grudges.halves(nodes, rng)
     assert grudges.from_json(grudges.as_json(grudge)) == grudge
 
@@ -78,7 +78,7 @@ def faults(*names):
     return [catalogue.fault(name) for name in names]
 
 
-# --- which are possible where
+# --- availability
 
 
 class Network:
@@ -101,8 +101,8 @@ class Network:
         return self.held
 
 
-class Place:
-    """An environment that kills, pauses and cuts, and where nothing really runs."""
+class FakeEnv:
+    """An environment that can kill, pause and cut, without real processes."""
 
     name, simulated = "local", False
 
@@ -216,45 +216,45 @@ EXTERNAL = ExternalEnvironment(EnvironmentOptions(nodes=1, run_dir=None, address
 
 
 def test_names_are_chosen_in_order_of_layer() -> None:
-    chosen = catalogue.chosen("failover,kill,partition", WithFailover(), Place())
+    chosen = catalogue.chosen("failover,kill,partition", WithFailover(), FakeEnv())
     assert [f.name for f in chosen] == ["partition", "kill", "failover"]
 
 
-def test_all_takes_what_can_be_done() -> None:
-    names = [f.name for f in catalogue.chosen("all", Plain(), Place())]
+def test_all_chooses_every_available_fault() -> None:
+    names = [f.name for f in catalogue.chosen("all", Plain(), FakeEnv())]
     assert names == ["partition", "slow", "kill", "pause", "restart"]
 
 
 @pytest.mark.parametrize(
-    ("names", "place", "target", "said"),
+    ("names", "env", "target", "reason"),
     [
-        ("earthquake", Place(), WithFailover(), "unknown fault 'earthquake'; available: clock-dr"),
-        ("failover", Place(), Plain(), "target plain has no operator failover ("),
+        ("earthquake", FakeEnv(), WithFailover(), "unknown fault 'earthquake'; available: clock-"),
+        ("failover", FakeEnv(), Plain(), "target plain has no operator failover ("),
         ("kill", EXTERNAL, WithFailover(),
          "the external environment can't kill processes (local, simulated can)"),
         ("failover", EXTERNAL, WithFailover(), "injects no faults to combine with a failover"),
-        ("clock-jump", Place(), Plain(),
+        ("clock-jump", FakeEnv(), Plain(),
          "the local environment can't skew the clocks of machines (simulated can)"),
-        ("wipe", Place(), WithFailover(), "target redis has no log of its own (memorydb can)"),
-        ("partition-log", Place(), WithFailover(), "target redis has no log of its own"),
-        ("pause-lease", Place(), WithFailover(), "target redis has no leases"),
+        ("wipe", FakeEnv(), WithFailover(), "target redis has no log of its own (memorydb can)"),
+        ("partition-log", FakeEnv(), WithFailover(), "target redis has no log of its own"),
+        ("pause-lease", FakeEnv(), WithFailover(), "target redis has no leases"),
         ("all", EXTERNAL, WithFailover(), "injects no faults"),
-        ("all,kill", Place(), WithFailover(), "'all' can't be combined with other names"),
-        ("partition-ring", Place(), WithFailover(), "needs at least 4 nodes"),
-        ("failover", Place(1), WithFailover(), "needs at least 2 nodes"),
+        ("all,kill", FakeEnv(), WithFailover(), "'all' can't be combined with other names"),
+        ("partition-ring", FakeEnv(), WithFailover(), "needs at least 4 nodes"),
+        ("failover", FakeEnv(1), WithFailover(), "needs at least 2 nodes"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_done_is_refused_with_a_reason(names, place, target, said) -> None:
+def test_an_unavailable_fault_is_refused_with_a_reason(names, env, target, reason) -> None:
     with pytest.raises(UsageError) as e:
-        catalogue.chosen(names, target, place)
-    assert said in str(e.value)
+        catalogue.chosen(names, target, env)
+    assert reason in str(e.value)
 
 
-# --- faults one by one
+# --- single faults
 
 
 def system(nodes: int = 3) -> System:
-    return System(Place(nodes), WithFailover(nodes))
+    return System(FakeEnv(nodes), WithFailover(nodes))
 
 
 def chance(seed: int = 0, *together: str) -> DrawContext:
@@ -312,7 +312,7 @@ def test_a_partition_among_roles_follows_the_roles() -> None:
     asyncio.run(main())
 
 
-def test_two_faults_of_processes_take_two_nodes() -> None:
+def test_two_faults_of_processes_have_two_victims() -> None:
     async def main() -> None:
         s = system()
         together = chance(0, "kill", "pause", "failover")
@@ -327,13 +327,13 @@ def test_two_faults_of_processes_take_two_nodes() -> None:
     [("primary", "n2"), ("replica 1", "n1"), ("replica 2", "n3"), ("replica 3", "n1"),
      ("n3", "n3")],
 )  # fmt: skip
-def test_a_victim_is_found_by_the_state_of_the_moment(victim: str, found: str) -> None:
+def test_a_victim_is_resolved_by_the_current_roles(victim: str, found: str) -> None:
     s = system()
     s.target.leads = "n2"
     assert victims.resolve(victim, s) == found
 
 
-def test_a_victim_that_does_not_run_is_another_or_none() -> None:
+def test_a_victim_that_is_down_is_replaced_or_the_fault_is_skipped() -> None:
     s = system()
     s.down.add("n1")
     assert victims.resolve("primary", s) == "n2"
@@ -360,7 +360,7 @@ def stop(fault: str, number: int = 0) -> Op:
     return Op(0, 0, "invoke", NEMESIS, f, value)
 
 
-def test_a_heal_that_failed_is_tried_again() -> None:
+def test_a_heal_that_failed_is_retried() -> None:
     async def main() -> None:
         s = system()
         s.target.refuses = 1
@@ -378,7 +378,7 @@ def test_a_heal_that_failed_is_tried_again() -> None:
     asyncio.run(main())
 
 
-def test_a_fault_overlaps_with_itself() -> None:
+def test_a_fault_may_overlap_with_itself() -> None:
     async def main() -> None:
         s = system()
         nemesis = Nemesis(faults("kill"), s)
@@ -392,7 +392,7 @@ def test_a_fault_overlaps_with_itself() -> None:
     asyncio.run(main())
 
 
-def test_a_fault_whose_moment_does_not_allow_it_is_skipped_with_the_reason() -> None:
+def test_a_fault_that_is_not_possible_now_is_skipped_with_the_reason() -> None:
     async def main() -> None:
         s = system()
         s.down.update(s.env.nodes)
@@ -420,7 +420,7 @@ def test_a_partition_counts_only_the_bytes_that_it_held_itself() -> None:
 
 
 class Breaks(Exception):
-    """Anything that may go wrong half-way."""
+    """An error half-way through an injection."""
 
 
 @pytest.mark.parametrize(
@@ -430,8 +430,8 @@ class Breaks(Exception):
 def test_a_fault_that_fails_half_way_leaves_nothing_behind(name: str, method: str) -> None:
     async def main() -> None:
         s = system()
-        place = s.env if hasattr(s.env, method) else s.env.network
-        works, calls = getattr(place, method), []
+        owner = s.env if hasattr(s.env, method) else s.env.network
+        works, calls = getattr(owner, method), []
 
         async def breaks_once(*args, **given):
             calls.append(args)
@@ -439,7 +439,7 @@ def test_a_fault_that_fails_half_way_leaves_nothing_behind(name: str, method: st
                 raise Breaks
             return await works(*args, **given)
 
-        setattr(place, method, breaks_once)
+        setattr(owner, method, breaks_once)
         with pytest.raises(Breaks):
             await inject(s, name)
         assert s.down == s.paused == set()
@@ -457,7 +457,7 @@ def test_a_pause_that_takes_too_long_ends_with_the_node_running() -> None:
         lease_ms = 1000
 
     async def main() -> None:
-        s = System(Place(), Leased())
+        s = System(FakeEnv(), Leased())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await inject(s, "pause-lease", pauses_ms=[5000])
@@ -473,7 +473,7 @@ def at(begin_s: float, fault: str, until_s: float, **arguments) -> PlannedFault:
     return PlannedFault(at_s=begin_s, fault=fault, until_s=until_s, arguments=arguments)
 
 
-def test_a_plan_is_played_in_its_order_and_at_its_times() -> None:
+def test_a_plan_is_executed_in_its_order_and_at_its_times() -> None:
     plan = [at(1, "partition", 4), at(2, "failover", 4, to="replica 1"), at(5, "kill", 6)]
     ops = invocations(simulate(planned(plan), nemesis=True))
     assert [(op.f, op.time / NANOS) for op in ops] == [
@@ -496,7 +496,7 @@ def test_a_fault_that_began_late_keeps_its_length() -> None:
 
 
 @pytest.mark.parametrize("how", [{"value": {"skipped": "no"}}, {"error": "broke"}])
-def test_what_was_skipped_or_could_not_be_injected_is_not_healed(how: dict) -> None:
+def test_a_fault_that_was_not_injected_is_not_healed(how: dict) -> None:
     generator = planned([at(1, "kill", 2), at(3, "pause", 4)])
     ops = []
 
@@ -522,7 +522,7 @@ def test_what_was_skipped_or_could_not_be_injected_is_not_healed(how: dict) -> N
     assert generator.left() == []
 
 
-def test_what_the_time_limit_cuts_off_has_not_begun() -> None:
+def test_a_fault_due_after_the_time_limit_does_not_begin() -> None:
     generator = TimeLimit(planned([at(1, "kill", 2), at(5, "pause", 6)]), 4 * NANOS)
     ops = invocations(simulate(generator, nemesis=True))
     assert [op.f for op in ops] == ["start-kill", "stop-kill"]
@@ -530,27 +530,27 @@ def test_what_the_time_limit_cuts_off_has_not_begun() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nobody_is_to_take_over_while_nobody_runs(seed: int) -> None:
-    deck = faults("power-all", "failover", "pause-lease", "partition")
+    candidates = faults("power-all", "failover", "pause-lease", "partition")
     for i in range(20):
-        shuffled = random.Random(f"{seed}/{i}").sample(deck, len(deck))
-        hand, left = take_kinds(shuffled, random.Random(i))
-        names = {f.name for f in hand}
+        shuffled = random.Random(f"{seed}/{i}").sample(candidates, len(candidates))
+        chosen, left = take_kinds(shuffled, random.Random(i))
+        names = {f.name for f in chosen}
         assert "power-all" not in names or not names & {"failover", "pause-lease"}
-        assert {*names, *(f.name for f in left)} == {f.name for f in deck}
-        assert sum(f.traits.layer is Layer.PROCESSES for f in hand) <= 1
-        assert [f.traits.layer for f in hand] == sorted(f.traits.layer for f in hand)
+        assert {*names, *(f.name for f in left)} == {f.name for f in candidates}
+        assert sum(f.traits.layer is Layer.PROCESSES for f in chosen) <= 1
+        assert [f.traits.layer for f in chosen] == sorted(f.traits.layer for f in chosen)
 
 
-def test_seeds_deal_different_hands() -> None:
+def test_seeds_choose_different_combinations() -> None:
     every = faults("partition", "kill", "pause", "restart", "failover")
-    hands = set()
+    combinations = set()
     for i in range(200):
         rng = random.Random(i)
-        hands.add(tuple(f.name for f in take_kinds(rng.sample(every, len(every)), rng)[0]))
-    assert len(hands) > 10
+        combinations.add(tuple(f.name for f in take_kinds(rng.sample(every, len(every)), rng)[0]))
+    assert len(combinations) > 10
 
 
-def test_only_one_fault_of_a_hand_stops_processes() -> None:
+def test_two_faults_that_stop_processes_are_incompatible() -> None:
     kill, pause, partition = faults("kill", "pause", "partition")
     assert incompatible(kill, pause)
     assert not incompatible(kill, partition)

@@ -63,7 +63,7 @@ def text_of(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html.partition("</style>")[2]))
 
 
-def test_the_verdict_comes_first_and_every_part_is_there() -> None:
+def test_the_page_begins_with_the_verdict_and_has_every_part() -> None:
     text = text_of(page())
     assert text.strip().startswith("Invalid. The database broke a promise. key k: process 2 read 1")
     for part in ("n2 promoted", "partition begins", "Latency and rate", "bytes held 9",
@@ -72,7 +72,7 @@ def test_the_verdict_comes_first_and_every_part_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("f", "value", "outcome", "said"),
+    ("f", "value", "outcome", "text"),
     [
         ("read", None, "ok", "read → nothing"), ("read", 4, "ok", "read → 4"),
         ("read", [3, 4], "ok", "read → [3 4]"), ("read", [1, 2, 3, 4, 5], "ok", "5 values, last 5"),
@@ -81,11 +81,11 @@ def test_the_verdict_comes_first_and_every_part_is_there() -> None:
         ("cas", [1, 2, 3], "ok", "cas 1→2 saw 3"), ("write", 9, "ok", "write 9"),
     ],
 )  # fmt: skip
-def test_what_stands_in_a_bar(f, value, outcome, said) -> None:
-    assert said in label({"f": f, "value": value, "outcome": outcome})
+def test_the_label_of_an_operation(f, value, outcome, text) -> None:
+    assert text in label({"f": f, "value": value, "outcome": outcome})
 
 
-def test_the_page_needs_nothing_from_outside() -> None:
+def test_the_page_loads_no_external_resources() -> None:
     assert not re.search(r"(src|href|url)\s*[=(]", page())
     assert "http" not in page().replace("http://www.w3.org", "")
 
@@ -97,7 +97,7 @@ def test_values_of_the_system_under_test_are_escaped() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_browser_shows_it(tmp_path: Path) -> None:
+def test_the_page_renders_in_a_browser(tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     require(chromium, "no Chromium to open the report with")
     (tmp_path / "report.html").write_text(page())

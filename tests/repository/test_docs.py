@@ -1,4 +1,4 @@
-"""What the documents show runs."""
+"""The examples in the documents run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_examples_of_the_library_run(tmp_path: Path) -> None:
     assert results.claims["coverage"].evidence["faults"]["documented:Reset"]["effective"]
 
 
-def test_every_name_of_the_library_is_there() -> None:
+def test_every_exported_name_can_be_loaded() -> None:
     assert sorted(harness.__all__) == sorted(harness._EXPORTS)
     for name in harness.__all__:
         assert getattr(harness, name) is not None

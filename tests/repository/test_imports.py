@@ -1,4 +1,4 @@
-"""Imports point down and never around."""
+"""Imports point down the layers and have no cycles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def drawn() -> nx.DiGraph:
     return graph(ROOT, sorted([*ROOT.glob("harness/**/*.py"), *ROOT.glob("targets/**/*.py")]))
 
 
-def test_no_file_imports_itself_around(drawn: nx.DiGraph) -> None:
+def test_imports_have_no_cycles(drawn: nx.DiGraph) -> None:
     assert cycles(drawn) == []
 
 
@@ -31,7 +31,7 @@ def test_harness_never_imports_targets(drawn: nx.DiGraph) -> None:
 
 
 def test_node_and_audit_reach_the_log_through_its_interface(drawn: nx.DiGraph) -> None:
-    """The parts of a process are put together in `processes` and `target` alone."""
+    """Only `processes`, `target` and `__main__` assemble the parts of a process."""
     allowed = ("targets.memorydb_py.log.", "targets.memorydb_py.processes",
                "targets.memorydb_py.target", "targets.memorydb_py.__main__")  # fmt: skip
     for a, b in drawn.edges:
@@ -40,15 +40,15 @@ def test_node_and_audit_reach_the_log_through_its_interface(drawn: nx.DiGraph) -
 
 
 def test_an_engine_is_reached_through_its_protocol(drawn: nx.DiGraph) -> None:
-    """The state of the Python engine is private: no server imports it, nor a `Call`."""
+    """The state, execution and values of the Python engine are private: no server imports them."""
     private = ("targets.engine.state", "targets.engine.execution", "targets.engine.values")
     for a, b in drawn.edges:
         if not a.startswith("targets.engine"):
             assert b not in private, f"{a} imports {b}"
 
 
-def test_of_a_target_only_its_target_file_knows_more_than_the_host(drawn: nx.DiGraph) -> None:
-    """The servers import `harness.host` alone; a target.py the protocols that it implements."""
+def test_servers_import_only_the_host_from_the_harness(drawn: nx.DiGraph) -> None:
+    """Servers import only `harness.host`; modules that face the harness import its protocols."""
     protocols = (
         "harness.targets", "harness.environments.protocol", "harness.clients", "harness.errors",
         "harness.host", "harness.binaries", "harness.topology",
@@ -79,8 +79,8 @@ def test_of_a_target_only_its_target_file_knows_more_than_the_host(drawn: nx.DiG
         ("from harness.campaign import run\n", "up"),
     ],
 )  # fmt: skip
-def test_a_planted_one_is_found(tmp_path: Path, text: str, found: str) -> None:
-    """In a copy of the nemesis: `system`, which `kill` imports, gets one more import."""
+def test_a_planted_import_is_found(tmp_path: Path, text: str, found: str) -> None:
+    """In a copy of harness.nemesis, `system`, which `kill` imports, gets one more import."""
     package = tmp_path / "harness" / "nemesis"
     package.mkdir(parents=True)
     for path in sorted((ROOT / "harness" / "nemesis").glob("*.py")):
@@ -96,7 +96,7 @@ def test_a_planted_one_is_found(tmp_path: Path, text: str, found: str) -> None:
         assert upward(graph(tmp_path, files)) == ["harness.nemesis.system imports harness.campaign"]
 
 
-def test_a_checker_that_knows_a_target_is_found(tmp_path: Path) -> None:
+def test_a_checker_that_imports_a_target_is_found(tmp_path: Path) -> None:
     package = tmp_path / "harness" / "checkers"
     package.mkdir(parents=True)
     (tmp_path / "harness" / "targets.py").write_text("")

@@ -1,5 +1,4 @@
-"""The sdist and the wheel have what they should and nothing else, and work outside of the
-repository."""
+"""The sdist and the wheel contain exactly their files, and work outside of the repository."""
 
 from __future__ import annotations
 
@@ -14,14 +13,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = {".py", ".pyi", ".typed", ".css", ".j2", ".so"}
 SOURCES = SUFFIXES - {".so"} | {".hpp", ".cpp"}
-BESIDE = {"CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+TOP_FILES = {"CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an sdist, and the wheel that is built of it."""
+    """A folder with an sdist, and the wheel that is built from it."""
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)],
@@ -32,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def packages(names: list[str]) -> dict[str, set[str]]:
-    """The suffixes of the files in each of the top folders."""
+    """Return the suffixes of the files under each top-level name."""
     found: dict[str, set[str]] = {}
     for name in names:
         path = Path(name)
@@ -41,18 +40,18 @@ def packages(names: list[str]) -> dict[str, set[str]]:
 
 
 @pytest.mark.timeout(300)
-def test_the_sdist_has_the_sources_alone(built: Path) -> None:
+def test_the_sdist_contains_only_the_sources(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = [n.partition("/")[2] for n in archive.getnames()]
     top = packages([name for name in names if name])
-    assert top.keys() == BESIDE | {"harness", "targets"}
+    assert top.keys() == TOP_FILES | {"harness", "targets"}
     assert top["harness"] == SOURCES
     assert top["targets"] == {".py"}
 
 
 @pytest.mark.timeout(300)
-def test_the_wheel_has_the_packages_alone(built: Path) -> None:
+def test_the_wheel_contains_only_the_packages(built: Path) -> None:
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -68,20 +67,22 @@ def test_the_wheel_has_the_packages_alone(built: Path) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["*.tar.gz", "*.whl"])
-def test_it_works_in_an_environment_of_its_own(built: Path, tmp_path: Path, kind: str) -> None:
+def test_a_package_works_in_a_fresh_virtual_environment(
+    built: Path, tmp_path: Path, kind: str
+) -> None:
     (package,) = built.glob(kind)
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     install = [venv / "bin/pip", "install", "--quiet", str(package)]
     done = subprocess.run(install, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    for words, said in (
+    for arguments, verdict in (
         (("run", "--target", "memorydb", "--nemesis", "partition", "--time-limit", "8"), "valid "),
         (("check", "results/latest/history.jsonl", "--model", "cas-register"), "valid "),
     ):
         done = subprocess.run(
-            [venv / "bin/harness", *words], cwd=tmp_path, capture_output=True, text=True,
+            [venv / "bin/harness", *arguments], cwd=tmp_path, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.startswith(said)
+        assert done.stdout.startswith(verdict)

@@ -1,4 +1,4 @@
-"""The repository itself: sizes, bans, and words that must be true."""
+"""The repository itself: sizes, banned calls, and documents that must match the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BANNED = {
     "random.seed": "a random stream that is passed in",
     "os.urandom": "a random stream that is passed in",
 }
-# results/ names folders by the time of day, whatever a run simulates.
+# The folders of results are named by the real time, also those of simulated runs.
 MAY_KNOW_THE_TIME = {"harness/results.py", "harness/runner.py"}
 
 
@@ -45,7 +45,7 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_files_and_functions_stay_small_and_say_why_they_are_there(path: Path) -> None:
+def test_files_and_functions_stay_small_and_modules_have_docstrings(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 600
     assert ast.get_docstring(ast.parse(text)), "a module opens with what it is and why"
@@ -55,7 +55,7 @@ def test_files_and_functions_stay_small_and_say_why_they_are_there(path: Path) -
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_time_and_chance_come_from_outside(path: Path) -> None:
+def test_time_and_randomness_are_passed_in(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
@@ -66,8 +66,8 @@ def test_time_and_chance_come_from_outside(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_clocks_and_chance_are_looked_up_when_they_are_asked(path: Path) -> None:
-    """A name bound at import would go on asking the machine while a world is simulated."""
+def test_clocks_and_randomness_are_not_bound_at_import(path: Path) -> None:
+    """A name bound at import would still use the machine's clock in a simulated run."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.module not in ("time", "random", "uuid", "secrets"), f"{path}:{node.lineno}"
@@ -89,7 +89,7 @@ def command_of(name: str) -> click.Command:
 
 
 def test_the_help_of_a_command_is_its_docstring() -> None:
-    """The list of commands is printed without importing them."""
+    """The list repeats the docstrings, so that it is printed without importing the commands."""
     for name, (_, text) in COMMANDS.items():
         help = command_of(name).help or ""
         assert help.split("\n\n")[0].replace("\n", " ") == text, name
@@ -127,7 +127,7 @@ def test_files_that_tests_leave_are_noticed_and_those_of_tools_are_not(tmp_path:
 
 
 def test_no_generated_file_is_committed() -> None:
-    """Where this is a checkout."""
+    """Only a git checkout is checked."""
     done = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -135,7 +135,7 @@ def test_no_generated_file_is_committed() -> None:
     assert [f for f in done.stdout.splitlines() if f.endswith(suffixes)] == []
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_resolve() -> None:
     for path in [ROOT / "README.md", *ROOT.glob("[a-z]*/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path}: {target}"

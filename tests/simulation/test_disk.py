@@ -1,4 +1,4 @@
-"""Power cuts: what must survive does, and everything that may happen does happen."""
+"""Power cuts: synced data survives, and every permitted outcome of unsynced data occurs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def contents(disk: SimulatedDisk) -> Files:
 
 
 def outcomes(pattern: Callable[[SimulatedDisk], Awaitable[None]], cuts: int = CUTS) -> Counter:
-    """What `cuts` power cuts leave of what a pattern did; each with a seed of its own."""
+    """Count the contents that a power cut leaves after a pattern, over `cuts` seeds."""
     w = world()
     seen: Counter = Counter()
 
@@ -49,7 +49,7 @@ async def nothing_synced(disk: SimulatedDisk) -> None:
     disk.append("f", b"ab")
 
 
-def test_of_what_was_not_synced_anything_may_be_left() -> None:
+def test_unsynced_data_may_be_kept_torn_zeroed_or_lost() -> None:
     seen = outcomes(nothing_synced)
     assert set(seen) == {
         (),
@@ -74,7 +74,7 @@ async def all_synced(disk: SimulatedDisk) -> None:
     await durable(disk, "f", b"ab")
 
 
-def test_what_was_synced_with_its_name_survives() -> None:
+def test_a_file_synced_with_its_name_survives() -> None:
     assert set(outcomes(all_synced)) == {(("f", b"ab"),)}
 
 
@@ -129,7 +129,7 @@ async def replaced(disk: SimulatedDisk) -> None:
     disk.rename("tmp", "f")
 
 
-def test_a_rename_is_whole_or_did_not_happen() -> None:
+def test_a_rename_is_atomic() -> None:
     seen = outcomes(replaced)
     assert set(seen) == {
         (("f", b"old"),),
@@ -154,7 +154,7 @@ async def replaced_carelessly(disk: SimulatedDisk) -> None:
     await disk.fsync_dir()
 
 
-def test_a_rename_of_contents_that_were_not_synced_may_leave_neither() -> None:
+def test_a_rename_of_unsynced_contents_may_lose_the_old_and_the_new() -> None:
     seen = {dict(files)["f"] for files in outcomes(replaced_carelessly)}
     assert seen == {b"", b"\0", b"n"}
 
@@ -192,12 +192,12 @@ async def failed(disk: SimulatedDisk) -> None:
     with pytest.raises(OSError, match="Input/output error") as e:
         await disk.fsync("f")
     assert e.value.errno == errno.EIO
-    assert disk.read("f") == b"abcd", "the cache has it still"
+    assert disk.read("f") == b"abcd", "the page cache still has it"
     disk.append("f", b"ef")
     await disk.fsync("f")
 
 
-def test_after_an_fsync_that_failed_a_later_one_saves_only_what_came_later() -> None:
+def test_an_fsync_after_a_failed_one_saves_only_later_writes() -> None:
     assert set(outcomes(failed)) == {(("f", b"ab\0\0ef"),)}
 
 
@@ -212,7 +212,7 @@ async def two_at_once(disk: SimulatedDisk) -> None:
     disk.append("f", b"d")
 
 
-def test_fsyncs_that_overlap_save_what_each_promised() -> None:
+def test_overlapping_fsyncs_save_all_that_each_covers() -> None:
     seen = {dict(files)["f"] for files in outcomes(two_at_once)}
     assert seen == {b"abc", b"abc\0", b"abcd"}
 
@@ -228,8 +228,8 @@ OPERATIONS = st.one_of(
 
 @given(st.lists(OPERATIONS, max_size=12), st.integers(0, 10**6))
 @settings(max_examples=150, deadline=None)
-def test_whatever_was_done_before_syncing_all_is_left_by_a_power_cut(steps, seed: int) -> None:
-    """And a disk is only a dictionary of bytes, for whoever does not pull the plug."""
+def test_a_power_cut_keeps_everything_that_was_synced(steps, seed: int) -> None:
+    """Without a power cut, a disk behaves like a dictionary of bytes."""
     w = world()
     disk = SimulatedDisk(w.loop, "a", random.Random(seed), lambda what: None)
     model: Files = {}
@@ -268,7 +268,7 @@ def test_whatever_was_done_before_syncing_all_is_left_by_a_power_cut(steps, seed
     w.run(main())
 
 
-def test_a_full_disk_takes_what_fits_and_says_so() -> None:
+def test_a_full_disk_writes_what_fits_and_raises_an_error() -> None:
     w = world()
     disk = SimulatedDisk(w.loop, "a", random.Random(1), lambda what: None)
     disk.capacity = 5
@@ -281,7 +281,7 @@ def test_a_full_disk_takes_what_fits_and_says_so() -> None:
     disk.append("g", b"fgh")
 
 
-def test_a_slow_disk_is_slow() -> None:
+def test_the_duration_of_an_fsync_can_be_set() -> None:
     w = world()
     disk = SimulatedDisk(w.loop, "a", random.Random(1), lambda what: None)
     disk.fsync_ns = (2 * 10**9, 2 * 10**9)
@@ -294,7 +294,7 @@ def test_a_slow_disk_is_slow() -> None:
     w.run(main())
 
 
-def test_rot_flips_one_bit_for_good() -> None:
+def test_bit_rot_flips_one_bit_permanently() -> None:
     w = world()
     disk = SimulatedDisk(w.loop, "a", random.Random(1), lambda what: None)
 
@@ -317,7 +317,9 @@ async def one_of_two_fails(disk: SimulatedDisk) -> None:
     disk.fsync_ns = (1_000_000, 1_000_000)
     disk.failing_fsyncs = 1
     results = await asyncio.gather(slow, disk.fsync("f"), return_exceptions=True)
-    assert [type(r) for r in results] == [OSError, OSError], "what it should save is lost for both"
+    assert [type(r) for r in results] == [OSError, OSError], (
+        "the data that both should save is lost"
+    )
 
 
 def test_an_fsync_beside_one_that_fails_does_not_claim_to_have_saved_it() -> None:
@@ -354,8 +356,8 @@ def test_an_fsync_of_the_folder_that_failed_promises_nothing() -> None:
     assert set(outcomes(folder_failed, 100)) == {(), (("f", b""),)}
 
 
-def test_disks_take_their_time_and_lose_by_the_seed() -> None:
-    def story(seed: int) -> tuple[int, bytes]:
+def test_durations_and_losses_of_disks_depend_on_the_seed() -> None:
+    def outcome(seed: int) -> tuple[int, bytes]:
         w = world("a", seed=seed)
         disk = w.disk("a")
 
@@ -367,7 +369,7 @@ def test_disks_take_their_time_and_lose_by_the_seed() -> None:
         w.run(main())
         return w.loop.now_ns, disk.read("f")
 
-    assert story(1) == story(1)
-    drawn = [story(seed) for seed in range(20)]
+    assert outcome(1) == outcome(1)
+    drawn = [outcome(seed) for seed in range(20)]
     assert len({took for took, _ in drawn}) > 10
     assert len({left for _, left in drawn}) > 5

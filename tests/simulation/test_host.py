@@ -1,6 +1,6 @@
-"""One contract, two implementations: what a server is promised, simulated and real.
+"""The contract of `Host`, tested on its simulated and its real implementation.
 
-Each test is a server's main, run as a simulated process and on this machine.
+Each test is the main function of a server, run as a simulated process and on this machine.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return lambda main: real(tmp_path, main)
 
 
-def test_a_host_has_a_name_and_knows_the_others(run: Run) -> None:
+def test_a_host_has_a_name_and_the_addresses_of_the_others(run: Run) -> None:
     async def main(host: Host) -> None:
         assert host.name == "self"
         assert isinstance(host.address("other")[1], int)
@@ -83,7 +83,7 @@ def test_a_host_has_a_name_and_knows_the_others(run: Run) -> None:
     run(main)
 
 
-def test_clocks_count_nanoseconds_and_sleep_passes_them(run: Run) -> None:
+def test_clocks_count_nanoseconds_and_advance_during_sleep(run: Run) -> None:
     async def main(host: Host) -> None:
         wall, lease = host.wall_ns(), host.lease_ns()
         await asyncio.sleep(0.05)
@@ -103,7 +103,7 @@ def test_randomness_is_drawn_from_the_host(run: Run) -> None:
     run(main)
 
 
-def test_a_server_and_plain_asyncio_clients_meet(run: Run) -> None:
+def test_plain_asyncio_clients_connect_to_a_server(run: Run) -> None:
     class Shout(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
             self.transport = transport
@@ -198,7 +198,7 @@ def test_files_are_written_read_cut_and_renamed(run: Run) -> None:
     run(main)
 
 
-def test_what_is_not_there_and_what_makes_no_sense(run: Run) -> None:
+def test_missing_files_and_invalid_arguments_are_errors(run: Run) -> None:
     async def main(host: Host) -> None:
         disk = host.disk
         for act in (
@@ -250,7 +250,7 @@ def test_files_may_change_while_they_are_synced(run: Run) -> None:
     run(main)
 
 
-def test_an_fsync_can_be_given_up(run: Run) -> None:
+def test_an_fsync_can_be_cancelled(run: Run) -> None:
     async def main(host: Host) -> None:
         disk = host.disk
         disk.append("f", b"1" * 100_000)
@@ -280,7 +280,7 @@ def test_other_work_goes_on_during_an_fsync(run: Run) -> None:
     run(main)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
 def test_a_real_disk_closes_what_it_replaces_and_removes(tmp_path: Path) -> None:
     disk = RealDisk(tmp_path)
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -295,7 +295,7 @@ def test_a_real_disk_closes_what_it_replaces_and_removes(tmp_path: Path) -> None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_real_fsync_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_fsync_that_fails_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fsync(file: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 

@@ -13,7 +13,7 @@ from harness.simulation.loop import Deadlock, Livelock, SimulationEscape
 from tests.simulation.worlds import seconds, start, world
 
 
-def test_time_passes_only_when_nothing_else_is_to_do() -> None:
+def test_time_advances_only_when_no_task_is_ready() -> None:
     w = world()
 
     async def main() -> tuple[float, float]:
@@ -27,7 +27,7 @@ def test_time_passes_only_when_nothing_else_is_to_do() -> None:
     assert w.run(main()) == (0, 3600)
 
 
-def test_timers_end_in_order_and_first_come_first_served() -> None:
+def test_timers_end_in_order_of_time_then_of_creation() -> None:
     w = world()
     seen: list[str] = []
 
@@ -63,7 +63,7 @@ def test_a_cancelled_timeout_and_wait_for_work() -> None:
 
 
 def instant_order(seed: int) -> list[str]:
-    """In which order machines act that have the same thing to do at the same instant."""
+    """Return the order in which machines act whose timers end at the same instant."""
     names = [f"m{i}" for i in range(8)]
     w = world(*names, seed=seed)
     seen: list[str] = []
@@ -84,12 +84,12 @@ def instant_order(seed: int) -> list[str]:
     return seen
 
 
-def test_the_order_within_an_instant_is_the_seeds() -> None:
+def test_the_order_within_an_instant_depends_on_the_seed() -> None:
     assert instant_order(1) == instant_order(1)
     assert len({tuple(instant_order(seed)) for seed in range(12)}) > 6
 
 
-def test_nothing_left_to_happen_is_a_deadlock_with_every_task_named() -> None:
+def test_a_world_without_further_events_is_a_deadlock_that_names_every_task() -> None:
     w = world()
 
     async def stuck(host) -> None:
@@ -120,7 +120,7 @@ def test_time_that_stands_still_is_a_livelock() -> None:
         w.run(main())
 
 
-def test_an_hour_in_which_the_harness_hears_nothing_is_a_livelock() -> None:
+def test_an_hour_without_input_to_the_harness_is_a_livelock() -> None:
     w = world()
 
     async def ping(host) -> None:
@@ -136,7 +136,7 @@ def test_an_hour_in_which_the_harness_hears_nothing_is_a_livelock() -> None:
 
 
 def test_task_groups_cancel_in_the_order_of_creation() -> None:
-    """They keep their tasks in a set, which the default hash would order by address."""
+    """A TaskGroup keeps its tasks in a set, which the default hash would order by address."""
     seen: list[int] = []
 
     async def child(i: int) -> None:
@@ -192,7 +192,7 @@ async def tls() -> None:
         (tls, "create_connection with ssl"),
     ],
 )
-def test_what_would_reach_the_real_machine_raises_and_is_named(call, named: str) -> None:
+def test_calls_that_would_reach_the_real_machine_raise_with_their_name(call, named: str) -> None:
     with pytest.raises(SimulationEscape, match=named):
         world().run(call())
 
@@ -239,7 +239,7 @@ def test_no_timer_ends_early() -> None:
     w.run(main())
 
 
-def test_a_harness_that_sleeps_for_hours_is_no_livelock() -> None:
+def test_a_harness_that_sleeps_for_hours_is_not_a_livelock() -> None:
     w = world()
 
     async def ping(host) -> None:
@@ -271,7 +271,7 @@ def test_a_generator_of_a_dead_process_is_not_closed_during_the_run() -> None:
         generator = numbers(host)
         await anext(generator)
         generator = [generator]
-        generator.append(generator)  # only the collector finds it
+        generator.append(generator)  # a cycle, which only the garbage collector frees
         del generator
         await asyncio.sleep(1000)
 
@@ -286,7 +286,7 @@ def test_a_generator_of_a_dead_process_is_not_closed_during_the_run() -> None:
     assert w.run(main()) == []
 
 
-def test_what_dead_processes_clean_up_after_the_run_reaches_nothing(tmp_path) -> None:
+def test_cleanup_of_processes_after_the_run_has_no_effect(tmp_path) -> None:
     logs: list[str] = []
 
     def run(clean: bool) -> str:
@@ -314,7 +314,7 @@ def test_what_dead_processes_clean_up_after_the_run_reaches_nothing(tmp_path) ->
     assert not (tmp_path / "f").exists()
 
 
-def test_a_process_runs_once() -> None:
+def test_a_running_process_can_not_be_started() -> None:
     w = world()
 
     async def idle(host) -> None:
@@ -328,8 +328,8 @@ def test_a_process_runs_once() -> None:
     w.run(main())
 
 
-def test_tasks_and_futures_hash_by_what_they_are_and_when() -> None:
-    """Not by address, nor by a number that depends on the version of Python."""
+def test_tasks_and_futures_hash_by_kind_and_time() -> None:
+    """The hash must not depend on the address or on the version of Python."""
 
     async def child() -> None:
         await asyncio.sleep(1)

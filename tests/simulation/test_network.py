@@ -1,4 +1,4 @@
-"""TCP as simulated: order, cuts, resets, silence, shapes."""
+"""Simulated TCP: order, cuts, resets, timeouts, and shaped links."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_connection_begun_in_a_cut_is_made_after_it() -> None:
     w.run(main())
 
 
-def test_nobody_listens_nobody_is_there() -> None:
+def test_connecting_fails_without_a_listener_a_host_or_power() -> None:
     w = world()
 
     async def idle(host) -> None:
@@ -144,7 +144,7 @@ def test_a_killed_process_resets_its_connections_and_refuses_new_ones() -> None:
     w.run(main())
 
 
-def test_after_a_power_cut_peers_hear_nothing_until_the_machine_is_back() -> None:
+def test_after_a_power_cut_peers_receive_nothing_until_the_machine_is_back() -> None:
     w = world()
 
     async def main() -> None:
@@ -157,8 +157,8 @@ def test_after_a_power_cut_peers_hear_nothing_until_the_machine_is_back() -> Non
         assert quiet.lost == talking.lost == []
         start(w, "a", server(Echo, []))
         await asyncio.sleep(1)
-        assert isinstance(talking.lost[0], ConnectionResetError), "the new kernel knows it not"
-        assert quiet.lost == [], "half open: nobody has sent anything"
+        assert isinstance(talking.lost[0], ConnectionResetError), "the new kernel does not know it"
+        assert quiet.lost == [], "half open: nothing has been sent on it"
         quiet.transport.write(b"hello?")
         await asyncio.sleep(1)
         assert isinstance(quiet.lost[0], ConnectionResetError)
@@ -232,7 +232,7 @@ def test_close_sends_what_was_written_and_abort_does_not_wait() -> None:
     w.run(main())
 
 
-def test_what_was_written_before_a_cut_and_a_close_arrives_when_it_heals() -> None:
+def test_bytes_written_before_a_close_in_a_cut_arrive_when_it_heals() -> None:
     w = world()
     made: list[Echo] = []
 
@@ -252,7 +252,7 @@ def test_what_was_written_before_a_cut_and_a_close_arrives_when_it_heals() -> No
     w.run(main())
 
 
-def test_what_links_hold_of_a_dead_process_can_be_dropped() -> None:
+def test_held_bytes_of_a_dead_process_can_be_dropped() -> None:
     w = world()
 
     async def main() -> None:
@@ -379,7 +379,7 @@ def test_shapes_delay_throttle_and_lose() -> None:
 )
 @settings(max_examples=80, deadline=None)
 def test_no_byte_is_lost_doubled_or_moved(steps, seed: int) -> None:
-    """Whatever cuts and pauses there are: in the end the echo is what was sent."""
+    """Whatever the cuts and pauses, in the end the echo equals what was sent."""
     w = world(seed=seed, delays=Delays(slow_per_1024=100))
     made: list[Echo] = []
 
@@ -530,7 +530,7 @@ def test_a_reboot_behind_a_cut_resets_nothing_until_it_heals() -> None:
     w.run(main())
 
 
-def test_a_heal_does_not_hold_up_other_connections() -> None:
+def test_a_heal_does_not_delay_other_connections() -> None:
     w = world()
 
     async def main() -> None:
@@ -570,7 +570,7 @@ def test_two_processes_of_one_machine_serve_beside_each_other() -> None:
     w.run(main())
 
 
-def test_what_a_process_may_connect_to() -> None:
+def test_connections_that_a_process_may_open() -> None:
     w = world()
     errors: list[str] = []
 
@@ -604,7 +604,7 @@ def test_what_a_process_may_connect_to() -> None:
 
 
 def arrivals(seed: int, count: int = 300, **given: int) -> list[int]:
-    """How long segments take on a link, in nanoseconds."""
+    """Return the latencies of `count` segments on a link, in nanoseconds."""
     w = world(seed=seed, delays=Delays(low_ns=1000, high_ns=2000, **given))
     link = w.network.link("a", "b")
     return [link.latency() for _ in range(count)]
@@ -642,7 +642,7 @@ def test_a_handshake_needs_both_directions() -> None:
     w.run(main())
 
 
-def test_what_a_cut_holds_of_a_machine_without_power_is_gone() -> None:
+def test_held_bytes_of_a_machine_that_loses_power_are_lost() -> None:
     w = world()
 
     async def main() -> None:

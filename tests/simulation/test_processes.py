@@ -1,4 +1,4 @@
-"""Lives and deaths of processes, pauses, power, clocks, the time that commands take."""
+"""Simulated processes: starts, ends, pauses, power, clocks, and the duration of commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cleaning_process(seen: list[str]):
 
 
 @pytest.mark.parametrize("death", ["kill", "power"])
-def test_a_dead_process_cleans_nothing_up(death: str) -> None:
+def test_a_killed_process_runs_no_cleanup(death: str) -> None:
     w = world()
     seen: list[str] = []
 
@@ -61,7 +61,7 @@ def test_a_dead_process_cleans_nothing_up(death: str) -> None:
     assert w.run(main()) == []
 
 
-def test_a_new_life_is_another_process_with_the_same_disk() -> None:
+def test_a_restarted_process_has_the_same_disk_and_another_stream() -> None:
     w = world()
     lives: list[tuple[int, float]] = []
 
@@ -84,7 +84,7 @@ def test_a_new_life_is_another_process_with_the_same_disk() -> None:
 @pytest.mark.parametrize(
     ("how", "code"), [("return", 0), ("raise", 1), ("exit", 3), ("callback", 4)]
 )
-def test_a_process_that_ends_by_itself_is_told_with_its_code(how: str, code: int) -> None:
+def test_a_process_that_ends_by_itself_is_reported_with_its_exit_code(how: str, code: int) -> None:
     w = world()
     exits: list[tuple[str, int, bool]] = []
     logs: list[str] = []
@@ -118,7 +118,7 @@ def test_a_process_that_ends_by_itself_is_told_with_its_code(how: str, code: int
     assert any("ValueError: broken" in line for line in logs) == (how == "raise")
 
 
-def test_a_paused_process_does_nothing_and_then_everything() -> None:
+def test_a_paused_process_does_nothing_until_it_is_resumed() -> None:
     w = world()
     made: list[Echo] = []
     ticks: list[float] = []
@@ -154,7 +154,7 @@ def test_a_paused_process_does_nothing_and_then_everything() -> None:
     w.run(main())
 
 
-def test_killing_a_paused_process_runs_nothing_of_it() -> None:
+def test_killing_a_paused_process_runs_none_of_its_code() -> None:
     w = world()
     made: list[Echo] = []
 
@@ -207,17 +207,17 @@ def test_commands_take_time_so_that_queues_form() -> None:
         times = [round(t - sent, 3) for t in answered]
         assert times == [0.012, 0.022, 0.032, 0.042, 0.052]
         turns = [round(t - sent, 3) for t in executed]
-        assert turns == [0.001, 0.011, 0.021, 0.031, 0.041], "each when its turn comes"
+        assert turns == [0.001, 0.011, 0.021, 0.031, 0.041], "one after the other"
         answered.clear()
         sent = seconds(w)
         clients[0].transport.write(b"12345")
         await asyncio.sleep(1)
-        assert round(answered[0] - sent, 3) == 0.052, "a pipeline takes as long"
+        assert round(answered[0] - sent, 3) == 0.052, "a pipeline takes as long as single commands"
 
     w.run(main())
 
 
-def test_a_fast_clock_ends_timers_early_and_a_change_moves_those_that_run() -> None:
+def test_a_fast_clock_ends_timers_early_and_a_change_moves_running_timers() -> None:
     w = world()
     ended: dict[str, float] = {}
 
@@ -283,7 +283,7 @@ def test_an_error_in_a_callback_goes_to_the_log_of_its_process() -> None:
     assert "ValueError: broken" in logs[0]
 
 
-def test_a_power_cut_takes_paused_processes_too() -> None:
+def test_a_power_cut_kills_paused_processes_too() -> None:
     w = world()
     made: list[Echo] = []
 
@@ -302,7 +302,7 @@ def test_a_power_cut_takes_paused_processes_too() -> None:
     w.run(main())
 
 
-def test_the_collector_runs_at_set_times_only() -> None:
+def test_the_garbage_collector_runs_at_fixed_times_only() -> None:
     w = world()
     seen: list[float] = []
 
@@ -325,7 +325,7 @@ def test_the_collector_runs_at_set_times_only() -> None:
     assert 2 <= len([t for t in during if t < 2]) <= 5, "every half second"
 
 
-def test_what_happens_is_traced(tmp_path) -> None:
+def test_events_are_traced(tmp_path) -> None:
     from harness.simulation.trace import Trace
 
     w = world(trace=Trace(tmp_path / "trace"))
@@ -356,7 +356,7 @@ def test_what_happens_is_traced(tmp_path) -> None:
     assert any(e.startswith("c1>a #1 data 5 ") for e in events)
 
 
-def test_the_time_is_in_the_hash() -> None:
+def test_the_digest_of_the_trace_includes_the_time() -> None:
     def digest(delay: float) -> str:
         w = world()
 

@@ -1,4 +1,4 @@
-"""Clocks, entropy and the outside, from code that knows nothing of the simulation."""
+"""Clocks, entropy and system calls, used by code that is unaware of the simulation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.simulation.worlds import start, world
 
 
 def draws(seed: int) -> list:
-    """What a process and the harness draw from everything that is chance."""
+    """Return what a process and the harness get from every source of randomness and time."""
     w = world(seed=seed)
     drawn: list = []
 
@@ -46,7 +46,7 @@ def draws(seed: int) -> list:
     return drawn
 
 
-def test_chance_and_time_are_the_seeds() -> None:
+def test_randomness_and_time_depend_on_the_seed() -> None:
     assert draws(1) == draws(1)
     one, other = draws(1), draws(2)
     assert one[0] != other[0]
@@ -55,7 +55,7 @@ def test_chance_and_time_are_the_seeds() -> None:
     assert one[0] != one[half + 1], "the harness draws from another stream"
 
 
-def test_a_process_asks_the_clock_of_its_machine() -> None:
+def test_a_process_reads_the_clock_of_its_machine() -> None:
     w = world()
     seen: list[float] = []
 
@@ -80,7 +80,7 @@ def test_a_process_asks_the_clock_of_its_machine() -> None:
     assert seen[1] == pytest.approx(1011)
 
 
-def test_the_shared_stream_of_python_is_the_seeds() -> None:
+def test_pythons_global_random_depends_on_the_seed() -> None:
     def drawn(seed: int) -> float:
         async def main() -> float:
             return random.random()
@@ -90,7 +90,7 @@ def test_the_shared_stream_of_python_is_the_seeds() -> None:
     assert drawn(1) == drawn(1) != drawn(2)
 
 
-def test_everything_is_as_before_afterwards() -> None:
+def test_patched_functions_are_restored_after_the_run() -> None:
     names = [(time, "time"), (time, "sleep"), (os, "urandom"), (threading.Thread, "start"),
              (random, "_urandom"), (random, "Random"), (time, "localtime")]  # fmt: skip
     before = [getattr(owner, name) for owner, name in names]
@@ -138,7 +138,7 @@ def ask_for_the_name() -> None:
     "call",
     [start_thread, sleep, make_socket, look_up, run_program, wait_for_a_thread, ask_for_the_name],
 )
-def test_the_outside_raises_for_everybody(call) -> None:
+def test_calls_to_the_outside_raise(call) -> None:
     async def main() -> None:
         call()
 
@@ -146,10 +146,10 @@ def test_the_outside_raises_for_everybody(call) -> None:
         world().run(main())
 
 
-def test_files_are_for_the_harness_not_for_processes(tmp_path: Path) -> None:
+def test_the_harness_may_open_files_and_processes_may_not(tmp_path: Path) -> None:
     w = world()
-    told: list[str] = []
-    w.on_log = lambda process, text: told.append(text)
+    logs: list[str] = []
+    w.on_log = lambda process, text: logs.append(text)
 
     async def process(host) -> None:
         (tmp_path / "state").write_text("x")
@@ -162,16 +162,16 @@ def test_files_are_for_the_harness_not_for_processes(tmp_path: Path) -> None:
     w.run(main())
     assert (tmp_path / "history").exists()
     assert not (tmp_path / "state").exists()
-    assert "SimulationEscape: open(" in told[0]
-    assert "use host.disk for files" in told[0]
+    assert "SimulationEscape: open(" in logs[0]
+    assert "use host.disk for files" in logs[0]
 
 
-def test_a_process_may_import_what_it_has_not_yet_imported() -> None:
+def test_a_process_may_import_modules() -> None:
     import sys
 
     w = world()
-    told: list[str] = []
-    w.on_log = lambda process, text: told.append(text)
+    logs: list[str] = []
+    w.on_log = lambda process, text: logs.append(text)
 
     async def process(host) -> None:
         sys.modules.pop("this_is_not_loaded", None)
@@ -186,4 +186,4 @@ def test_a_process_may_import_what_it_has_not_yet_imported() -> None:
         await asyncio.sleep(1)
 
     w.run(main())
-    assert told == []
+    assert logs == []

@@ -1,4 +1,4 @@
-"""Small worlds for tests."""
+"""Small simulated worlds for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
 
 
 def world(*machines: str, seed: object = 1, **given: Any) -> World:
-    """Machines, a client host c1, and a latency of a millisecond."""
+    """Return a world of machines and a client host c1, by default with a latency of 1 ms."""
     made = World(seed, delays=given.pop("delays", FIXED), **given)
     for name in machines or ("a", "b"):
         made.add_machine(name)
@@ -27,12 +27,12 @@ def start(w: World, name: str, main: Callable[[Any], Coroutine[Any, Any, None]])
 
 
 def seconds(w: World) -> float:
-    """Since the world began."""
+    """Return the virtual time since the start of the world."""
     return (w.loop.now_ns - 1000 * 10**9) / 1e9
 
 
 class Echo(asyncio.Protocol):
-    """Answers every byte with itself; keeps what happened to it."""
+    """Echoes every byte, and records what it received and how it ended."""
 
     made: list[Echo]
 
@@ -57,14 +57,14 @@ class Echo(asyncio.Protocol):
 
 
 class Sink(Echo):
-    """Takes bytes and says nothing."""
+    """Reads bytes and answers nothing."""
 
     def data_received(self, data: bytes) -> None:
         self.data += data
 
 
 def server(protocol: type[Echo], made: list[Echo]) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    """A process that accepts connections and keeps their protocols in `made`."""
+    """Return a main function that accepts connections and adds their protocols to `made`."""
 
     def factory() -> Echo:
         made.append(protocol())
@@ -79,6 +79,6 @@ def server(protocol: type[Echo], made: list[Echo]) -> Callable[[Any], Coroutine[
 async def connect(
     w: World, protocol: type[Echo] = Sink, name: str = "a", source: str = "c1"
 ) -> Any:
-    """A connection of the harness; returns its protocol."""
+    """Connect from the harness, and return the protocol."""
     _, made = await w.loop.create_connection(protocol, f"{name}@{source}", 6379)
     return made

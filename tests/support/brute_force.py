@@ -1,4 +1,4 @@
-"""The oracle: linearizability by trying every order, and random histories to try it on."""
+"""The oracle: linearizability by trying every order, and random histories to judge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.models.base import INCONSISTENT, Model
 
 
 def linearizable(entries: list[Entry], model: Model) -> bool:
-    """Every order that respects real time; operations that are open may stay out."""
+    """Try every order that respects real time; open operations may be left out."""
     seen = set()
 
     def extend(done: frozenset[int], state: Any) -> bool:
@@ -36,8 +36,8 @@ def linearizable(entries: list[Entry], model: Model) -> bool:
 
 
 READING = ("read", "get", "dequeue", "pop", "remove-min", "contains", "score")
-ANSWERED = ("add", "remove", "contains", "set", "delete", "score")  # by the last of a tuple
-# Draws (f, value) to ask for, and turns (f, asked, state before, state after) into a result.
+ANSWERED = ("add", "remove", "contains", "set", "delete", "score")  # the result is the last item
+# `Ask` draws (f, value); `Answer` maps (f, value, state before, state after) to a result.
 Ask = Callable[[random.Random, int], tuple[str, Any]]
 Answer = Callable[[str, Any, Any, Any], Any]
 
@@ -45,8 +45,8 @@ Answer = Callable[[str, Any, Any, Any], Any]
 def random_history(
     model: Model, ask: Ask, answer: Answer, rng: random.Random, operations: int = 7
 ) -> list[Entry]:
-    """Concurrent operations that took effect in some order, with some outcomes lost and, mostly,
-    one result exchanged for another, so that both verdicts occur. Times may tie."""
+    """Return concurrent operations that took effect in some order, with some outcomes lost and,
+    mostly, one result exchanged for another, so that both verdicts occur. Times may tie."""
     span, longest = rng.choice([(4, 2), (12, 4), (40, 6), (40, 20)])
     starts = sorted(rng.randrange(span) for _ in range(operations))
     spans = [(start, start + rng.randrange(longest)) for start in starts]
@@ -80,15 +80,15 @@ def random_history(
         b = rng.choice(alike)
         first, second = entries[a], entries[b]
         entries[a] = replace(first, value=second.value)
-        if first.f != "read" and rng.random() < 0.7:  # what was taken twice is easily refuted
+        if first.f != "read" and rng.random() < 0.7:  # an element removed twice is easily refuted
             entries[b] = replace(second, value=first.value)
-    told = [
+    answered = [
         k
         for k, e in enumerate(entries)
         if e.f in ANSWERED and e.known and isinstance(e.value, tuple)
     ]
-    a = rng.choice(told) if told else 0
-    alike = [k for k in told if entries[k].f == entries[a].f]
+    a = rng.choice(answered) if answered else 0
+    alike = [k for k in answered if entries[k].f == entries[a].f]
     if alike and rng.random() < 0.4:
         other = entries[rng.choice(alike)]
         entries[a] = replace(entries[a], value=(*entries[a].value[:-1], other.value[-1]))

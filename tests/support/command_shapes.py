@@ -1,4 +1,4 @@
-"""Random commands that often mean something: the arguments of every command of the engine."""
+"""Random commands that are often valid: shapes of the arguments of the engine's commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLOATS = ["0", "1", "2.5", "-1", "3", "0.1", "1e3", "-inf", "inf", "5", "0.30000
           "1e-7", "123456789.123", "1e15"]  # fmt: skip
 VALUES = ["v1", "hello", "10", "3.0", "5.5", "", "-7", "abc", "a b\r\nc", "9223372036854775807"]
 
-# Lower case: a kind of argument. `?x`: perhaps. `x*`: one to three. Upper case: the word itself.
+# Lower case: a kind of argument. `?x`: optional. `x*`: one to three. Upper case: a literal.
 SHAPES = {
     "GET": "string", "STRLEN": "string", "MGET": "string*", "SET": "string value ?setopt",
     "SETEX": "string seconds value", "PSETEX": "string ms value", "SETNX": "string value",
@@ -83,7 +83,7 @@ SHAPES = {
     "ZINTERCARD": "2 zs zs ?limit1", "ZUNIONSTORE": "zset 2 zs zs ?weights ?agg",
     "ZINTERSTORE": "zset 2 zs zs ?weights ?agg", "ZDIFFSTORE": "zset 2 zs zs",
 }  # fmt: skip
-# What depends on chance or on the moment is shown by other tests.
+# Other tests cover commands whose replies depend on randomness or time, and a few others.
 LEFT_OUT = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "RANDOMKEY", "TIME", "EVAL",
             "EVALSHA", "EVAL_RO", "EVALSHA_RO", "SCRIPT|LOAD", "SCRIPT|EXISTS", "SCRIPT|FLUSH",
             "SCRIPT|KILL", "DUMP", "RESTORE", "OBJECT|ENCODING", "MEMORY|USAGE",
@@ -91,7 +91,7 @@ LEFT_OUT = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "RANDOMKEY", "TI
 
 
 class Shapes:
-    """Commands from a seed; `now_ms`: what time it is."""
+    """Draws commands from a random stream; `now_ms` returns the time."""
 
     def __init__(self, rng: random.Random, now_ms: Callable[[], int]) -> None:
         self._rng = rng
@@ -111,7 +111,7 @@ class Shapes:
         return [name, *words]
 
     def draw_of(self, name: str) -> list[str]:
-        """One of a kind, with all its arguments."""
+        """Draw a command of this name, with all its arguments."""
         words = [word for shape in SHAPES[name].split() for word in self._argument(shape)]
         return [*name.split("|"), *words]
 
@@ -138,7 +138,7 @@ class Shapes:
         return [self._rng.choice(KEYS["string"])]
 
     def _lexset(self) -> list[str]:
-        return ["x1"]  # all scores are equal: for others nothing is promised
+        return ["x1"]  # its scores are equal; otherwise the order is undefined
 
     def _zs(self) -> list[str]:
         return [self._rng.choice(KEYS["zset"] + KEYS["set"])]

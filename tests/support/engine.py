@@ -1,4 +1,4 @@
-"""The Python engine's commands executed one by one, on a state that tests can look into."""
+"""Executes commands of the Python engine one by one, on a state that tests can inspect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def execute(
     may_block: bool = False,
     mask: bool = True,
 ) -> Call:
-    """Return the outcome, whose effects are a transaction if they are many."""
+    """Execute a command and return its call; several effects are wrapped in MULTI and EXEC."""
     context = Context(time_ms, rng, deny, mask=mask, may_block=may_block)
     call = Call(state, COMMANDS, context)
     call.reply = call.run(command)

@@ -1,4 +1,4 @@
-"""The import graph of the sources: which file imports which, and which floor each is on."""
+"""The import graph of the sources: which module imports which, and the layer of each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import networkx as nx
 
-# From the top down; a file may import those of its own floor and of the floors below. A name that
-# ends in "." is a package.
-FLOORS: tuple[tuple[str, ...], ...] = (
+# From the top down; a module may import those of its own layer and of the layers below. A name
+# that ends in "." is a package.
+LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness.__main__", "harness.cli."),
     ("harness.demo.", "harness.replay", "harness.bench."),
     ("harness.campaign",),
@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("harness.host", "harness.spec", "harness.topology", "harness.streams", "harness.registry",
      "harness.binaries", "harness.errors", "harness"),
 )  # fmt: skip
-TARGET_FLOORS: tuple[tuple[str, ...], ...] = (
+TARGET_LAYERS: tuple[tuple[str, ...], ...] = (
     ("targets.memorydb_py.__main__", "targets.replicated.redis_model.__main__"),
     ("targets.memorydb_py.target", "targets.replicated.redis_model.target",
      "targets.replicated.vanilla"),
@@ -39,7 +39,7 @@ TARGET_FLOORS: tuple[tuple[str, ...], ...] = (
     ("targets.servers.",),
     ("targets.engine.", "targets"),
 )  # fmt: skip
-# Within the checkers' floor: they judge what was recorded, and know nothing of how it came to be.
+# Within their layer, checkers judge what was recorded, and must not import what produced it.
 BLIND = ("harness.checkers", "harness.models")
 UNSEEN_BY_CHECKERS = (
     "harness.environments", "harness.clients", "harness.targets", "harness.nemesis",
@@ -53,8 +53,8 @@ def module(path: Path, root: Path) -> str:
 
 
 def graph(root: Path, files: Iterable[Path]) -> nx.DiGraph:
-    """Modules of the sources, with an edge to each that one imports, wherever it does: at the top,
-    in a function, or for type checkers only. The lazy names of `harness` are no imports."""
+    """Return the modules with an edge to each one that they import, be it at the top, in a
+    function, or for type checkers only. The lazy exports of `harness` are left out."""
     names = {module(path, root): path for path in files}
     drawn = nx.DiGraph()
     drawn.add_nodes_from(names)
@@ -81,28 +81,28 @@ def _imported(node: ast.AST, names: Mapping[str, Path]) -> list[str]:
 
 
 def cycles(drawn: nx.DiGraph) -> list[list[str]]:
-    """Files that import each other, directly or around."""
+    """Return the groups of modules that import each other, directly or indirectly."""
     return sorted(sorted(c) for c in nx.strongly_connected_components(drawn) if len(c) > 1)
 
 
-def floor(name: str) -> int:
-    """Counted from the top, targets above harness; raises KeyError for a module that has no
-    place. A name that is given by itself comes before a package that contains it."""
-    floors = TARGET_FLOORS + FLOORS
-    for number, names in enumerate(floors):
+def layer(name: str) -> int:
+    """Return a module's layer, counted from the top, targets above harness; raise KeyError for a
+    module without one. A module that is listed itself takes precedence over its package."""
+    layers = TARGET_LAYERS + LAYERS
+    for number, names in enumerate(layers):
         if name in names:
             return number
-    for number, names in enumerate(floors):
+    for number, names in enumerate(layers):
         if any(each.endswith(".") and f"{name}.".startswith(each) for each in names):
             return number
     raise KeyError(name)
 
 
 def upward(drawn: nx.DiGraph) -> list[str]:
-    """Imports that point up, or at what a checker must not know."""
+    """Return the imports of higher layers, and those that checkers must not have."""
     wrong = []
     for a, b in sorted(drawn.edges):
         blind = a.startswith(BLIND) and b.startswith(UNSEEN_BY_CHECKERS)
-        if blind or floor(b) < floor(a):
+        if blind or layer(b) < layer(a):
             wrong.append(f"{a} imports {b}")
     return wrong

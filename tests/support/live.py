@@ -1,4 +1,4 @@
-"""A live Redis 7.0, and a connection that shows replies as they come."""
+"""A live Redis 7.0, and a connection that returns raw replies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import server
 
 
 class Redis:
-    """A connection, with replies as they came."""
+    """A connection that returns replies as raw RESP."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -50,7 +50,7 @@ class Redis:
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[int]:
-    """The port of a server that has loaded what is in a folder, and saves nothing by itself."""
+    """Start a server on the data in a folder, without automatic saves; yield its port."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         number = int(s.getsockname()[1])

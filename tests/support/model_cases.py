@@ -1,4 +1,4 @@
-"""Every model, with what may be asked of it and what it answers."""
+"""Every model, with functions that draw its operations and compute their results."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ask_unit_counter(rng: random.Random, i: int) -> tuple[str, Any]:
 
 
 def ask_transaction(rng: random.Random, i: int) -> tuple[str, Any]:
-    """Often of all registers, read or written."""
+    """Draw a transaction, often a read or write of all registers."""
     if rng.random() < 0.4:
         return "read", (("r", 0, None), ("r", 1, None))
     if rng.random() < 0.3:
@@ -151,7 +151,7 @@ def ask_sorted_set(rng: random.Random, i: int) -> tuple[str, Any]:
 
 
 def ask_lists(rng: random.Random, i: int) -> tuple[str, Any]:
-    """On two lists and a register."""
+    """Draw a transaction on two lists and a register."""
     steps = []
     for step in range(rng.randint(1, 3)):
         key = rng.choice("xyz")
@@ -181,14 +181,14 @@ def ask_bank(rng: random.Random, i: int) -> tuple[str, Any]:
 def answer_bank(f: str, value: Any, before: Any, after: Any) -> Any:
     if f != "read":
         return value
-    told, balances = before
+    known, balances = before
     changed = dict(balances)
-    return tuple(sorted(changed.items() if told else {a: 3 + changed.get(a, 0)
+    return tuple(sorted(changed.items() if known else {a: 3 + changed.get(a, 0)
                                                       for a in range(2)}.items()))  # fmt: skip
 
 
 def ask_lock(rng: random.Random, i: int) -> tuple[str, Any]:
-    """Of three owners; `answer` is what was asked for."""
+    """Draw an operation of one of three owners; its result is its value."""
     return rng.choice(["acquire", "release"]), rng.randrange(3)
 
 
@@ -220,7 +220,7 @@ def answer(f: str, value: Any, before: Any, after: Any) -> Any:
 
 
 def answer_differing(f: str, value: Any, before: Any, after: Any) -> Any:
-    """A comparison that fails does not tell what it saw."""
+    """Return the result, without the value that a failed compare-and-set saw."""
     if f == "cas" and before != value[0]:
         return (*value, DIFFERED)
     return answer(f, value, before, after)

@@ -1,9 +1,9 @@
-"""One simulated run in a process of its own, whose past is another each time.
+"""One simulated run in a process of its own, with a heap that differs each time.
 
-    python tests/support/simulated_run.py FOLDER SPEC [no-hiredis] [plant]
+    python tests/support/simulated_run.py FOLDER SPEC [no-hiredis]
 
-A process that has just started has the same heap each time, and small sets of objects the same
-order: so some memory is used and freed first, by an amount that is drawn.
+A process that has just started has the same heap each time, so that small sets of objects have the
+same order. Therefore it first allocates and frees a random amount of memory.
 """
 
 from __future__ import annotations

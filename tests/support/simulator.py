@@ -1,4 +1,4 @@
-"""Runs a generator without clock, network or asyncio: every operation takes what a rule says."""
+"""Runs a generator without clock, network or asyncio; a rule gives durations and results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.generators import Context, Generator, Later
 from harness.history import NEMESIS, Op, OpType
 from harness.streams import stream
 
-# An operation -> how long it takes and how it ends.
+# From an operation to its duration in nanoseconds and the type of its completion.
 Rule = Callable[[Op], tuple[int, OpType]]
 
 
@@ -26,15 +26,15 @@ def simulate(
     limit: int = 10_000,
     nemesis: bool = False,
 ) -> list[Op]:
-    """Every invocation and completion; raises AssertionError when the generator gets stuck.
-    `nemesis`: it is the nemesis' generator, and its only worker is the nemesis."""
+    """Return every invocation and completion; raise AssertionError if the generator gets stuck.
+    `nemesis`: the generator is for the nemesis, which is its only worker."""
     count = 1 if nemesis else workers
     choice = stream(seed, "workers")
     streams = [stream(seed, f"client/{w}") for w in range(count)]
     processes: list[int | str] = [NEMESIS] if nemesis else [*range(workers)]
     everyone = (1 << count) - 1
     free, time, counter = everyone, 0, 0
-    may_draw = "Mix(" in repr(generator)  # what it waits for, once an operation
+    may_draw = "Mix(" in repr(generator)  # a mix draws the part to wait for, once per operation
     running: list[tuple[int, int, int, Op, OpType]] = []
     history: list[Op] = []
 
@@ -46,7 +46,7 @@ def simulate(
         order = [w for w in range(count) if free >> w & 1]
         choice.shuffle(order)
         waits: int | None = None
-        given = False
+        invoked = False
         for worker in [] if exhausted else order:
             drawn = streams[worker].getstate()
             step = generator.next(context(worker))
@@ -62,16 +62,16 @@ def simulate(
                 heapq.heappush(running, (time + took, counter, worker, answer, end))
                 history.append(answer)
                 generator = generator.update(context(worker), answer)
-                given = True
+                invoked = True
                 break
             unchanged = streams[worker].getstate() == drawn
-            assert unchanged or may_draw, "it drew, and has no operation"
+            assert unchanged or may_draw, "it drew from its stream without giving an operation"
             if isinstance(answer, Later):
                 assert answer.time > time
                 waits = answer.time if waits is None else min(waits, answer.time)
                 if answer.everyone:
                     break
-        if given:
+        if invoked:
             continue
         if waits is not None and (not running or waits <= running[0][0]):
             time = waits

@@ -1,6 +1,6 @@
-"""Anomalies of vanilla Redis, step by step (A, A-trap, B, F, G), for every place that has them.
+"""Scenarios in which Redis shows anomalies, step by step, for any target and environment.
 
-Each is deterministic: bytes are held in the network, nothing depends on timing.
+Each is deterministic: bytes are held in the network, and nothing depends on timing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 
 class Stage:
-    """A primary n1 with replicas n2 and n3, and a few words to act on them."""
+    """A primary n1 with replicas n2 and n3, and methods that act on them."""
 
     def __init__(self, env: Any, target: Any) -> None:
         self.env, self.target = env, target
 
     async def at(self, node: str, *command: Any) -> Any:
-        """One command by a client on a connection of its own, by a link that faults act on."""
+        """Send one command on a new connection, over a link that faults act on."""
         connection = self.target.open_to(node, "c1")
         await connection.open()
         try:
@@ -26,7 +26,7 @@ class Stage:
             await connection.close()
 
     async def hold(self, *nodes: str) -> None:
-        """What n1 sends to these nodes is held."""
+        """Hold what n1 sends to these nodes."""
         await self.env.network.apply({n: frozenset({"n1"}) for n in nodes})
 
     async def write_and_wait(self, value: int, replicas: int, wait_ms: int,
@@ -56,7 +56,7 @@ Story = Callable[[Stage], Awaitable[None]]
 
 
 async def play(env: Any, target: Any, story: Story) -> None:
-    """Start, write 1 everywhere, let the story happen, stop."""
+    """Start the target, write 1 to all nodes, run the story, and stop."""
     try:
         await env.open()
         await target.start()
@@ -68,20 +68,20 @@ async def play(env: Any, target: Any, story: Story) -> None:
 
 
 async def a_visible_value_vanishes(w: Stage) -> None:
-    """A: B reads 2 while A waits for a replica; after the failover it is 1 again."""
+    """Client B reads 2 while client A waits for a replica; after the failover the value is 1."""
     await w.hold("n2", "n3")
     written = asyncio.Event()
     waiting = asyncio.create_task(w.write_and_wait(2, 1, 1000, written))
     await written.wait()
     assert await w.at("n1", "GET", "A") == "2"
-    assert not waiting.done(), "B read it while A was still waiting"
+    assert not waiting.done(), "B reads the value while A is still waiting"
     assert await waiting == 0
     await w.fail_over_to("n2")
     assert await w.at("n2", "GET", "A") == "1"
 
 
 async def a_stopped_replica_loses_nothing(w: Stage) -> None:
-    """A-trap: SIGSTOP instead of the network: the bytes wait in the kernel and are applied."""
+    """With SIGSTOP instead of a cut network, the bytes wait in the kernel and are applied."""
     await w.env.pause("n2")
     await w.env.pause("n3")
     assert await w.env.state("n2") == "paused"
@@ -95,7 +95,7 @@ async def a_stopped_replica_loses_nothing(w: Stage) -> None:
 
 
 async def a_waited_write_is_lost(w: Stage) -> None:
-    """B: WAIT 1 is satisfied by n3; n2, which lacks the write, becomes the primary."""
+    """WAIT 1 is satisfied by n3; n2, which lacks the write, becomes the primary."""
     await w.hold("n2")
     assert await w.write_and_wait(2, 1, 3000) == 1
     await w.fail_over_to("n2")
@@ -103,7 +103,7 @@ async def a_waited_write_is_lost(w: Stage) -> None:
 
 
 async def reads_over_two_replicas_go_back_in_time(w: Stage) -> None:
-    """F: the same client reads 2 from one replica, then 1 from the other."""
+    """The same client reads 2 from one replica, then 1 from the other."""
     await w.hold("n3")
     assert await w.write_and_wait(2, 1, 3000) == 1
     await w.until("n2", "2")
@@ -111,7 +111,7 @@ async def reads_over_two_replicas_go_back_in_time(w: Stage) -> None:
 
 
 async def a_wait_that_timed_out_is_indeterminate(w: Stage) -> None:
-    """G: WAIT says 0, and later both replicas have the value all the same."""
+    """WAIT returns 0, and yet both replicas have the value later."""
     await w.hold("n2", "n3")
     assert await w.write_and_wait(9, 2, 300) == 0
     assert await w.at("n2", "GET", "A") == "1"

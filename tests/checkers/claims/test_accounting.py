@@ -1,4 +1,4 @@
-"""Sets and counters: each kind of wrong, and the legal history next to it."""
+"""Accounting of sets and counters: each kind of violation, next to valid histories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.history.recorded import Recorded
 
 
 def history(*rows: tuple, final: list[tuple] | None = None) -> Recorded:
-    """Rows of (f, type, asked, result); the final reads follow a mark."""
+    """Build a history from rows of (f, type, asked, result); a mark precedes the final reads."""
     ops: list[Op] = []
 
     def add(process: int, f: str, type: str, asked, result, error=None) -> None:
@@ -40,7 +40,7 @@ def judge(*rows, final):
     return SetAccounting().check(history(*rows, final=final))
 
 
-def test_a_set_that_kept_everything_is_valid() -> None:
+def test_a_set_without_losses_is_valid() -> None:
     verdict = judge(added(1), added(2), seen(1, 2), added(3, "fail"), added(4, "info"),
                     final=[(0, [1, 2, 4])])  # fmt: skip
     assert verdict.valid is True
@@ -58,7 +58,7 @@ def test_a_set_that_kept_everything_is_valid() -> None:
         ([added(1), added(2), seen(2)], [1, 2], "stale"),
     ],
 )
-def test_each_wrong_of_a_set_is_found_and_counted(rows, final, field) -> None:
+def test_each_violation_of_a_set_is_found_and_counted(rows, final, field) -> None:
     verdict = judge(*rows, final=[(0, final)])
     assert verdict.valid is False
     assert verdict.evidence[field] == 1
@@ -72,7 +72,7 @@ def test_a_read_that_overlaps_the_add_is_not_stale() -> None:
     assert SetAccounting().check(Recorded(ops)).valid is True
 
 
-def test_a_final_answer_by_a_demoted_node_does_not_count() -> None:
+def test_a_final_read_at_a_demoted_node_is_ignored() -> None:
     ops = history(added(1), final=[(0, [1]), (0, [])]).history
     ops[-1].role = "replica"
     assert SetAccounting().check(Recorded(ops)).valid is True
@@ -80,7 +80,7 @@ def test_a_final_answer_by_a_demoted_node_does_not_count() -> None:
     assert SetAccounting().check(Recorded(ops)).valid == "unknown"
 
 
-def test_a_key_to_which_everything_failed_need_not_be_read() -> None:
+def test_a_key_whose_additions_all_failed_need_not_be_read() -> None:
     failed = ("add", "fail", [1, 300], [1, 300])
     assert judge(added(1), failed, final=[(0, [1])]).valid is True
 
@@ -96,7 +96,7 @@ def test_a_set_without_final_reads_is_unknown() -> None:
     assert judge(added(1), final=[(9, [])]).valid == "unknown"
 
 
-def test_a_set_to_which_nothing_was_added_proves_nothing() -> None:
+def test_a_set_without_successful_additions_is_unknown() -> None:
     assert judge(added(1, "fail"), final=[(0, [])]).valid == "unknown"
 
 
@@ -126,7 +126,7 @@ def test_a_counter_outside_its_bounds_is_lost_or_doubled(final, field, by) -> No
 
 
 @pytest.mark.parametrize("n", [0, 4])
-def test_a_read_outside_what_was_possible_is_found(n) -> None:
+def test_a_read_outside_the_bounds_of_a_counter_is_found(n) -> None:
     verdict = judge_counter(count(1), count(2), value(n), final=[(0, 3)])
     assert verdict.valid is False
     assert verdict.evidence["reads_out_of_bounds"] == 1

@@ -1,4 +1,4 @@
-"""Queues, locks, keys that expire, and the log: each kind of wrong, and what is legal beside it."""
+"""Queues, locks, keys that expire, and the log: each kind of violation, next to valid histories."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def queue(*rows: tuple, left: list[int]) -> Any:
     return QueueAccounting().check(history(*rows, final=[(0, left)]))
 
 
-def test_a_queue_that_kept_everything_is_valid() -> None:
+def test_a_queue_without_losses_is_valid() -> None:
     verdict = queue(push(1), push(2), push(3, "fail"), push(4, "info"), pop(1), pop(None), pop(4),
                     left=[2])  # fmt: skip
     assert verdict.valid is True
@@ -48,7 +48,7 @@ def test_a_queue_that_kept_everything_is_valid() -> None:
         ([push(1), push(2, "fail"), pop(1)], [2], "unexpected"),
     ],
 )
-def test_each_wrong_of_a_queue_is_found(rows: list[tuple], left: list[int], field: str) -> None:
+def test_each_violation_of_a_queue_is_found(rows: list[tuple], left: list[int], field: str) -> None:
     verdict = queue(*rows, left=left)
     assert verdict.valid is False
     assert verdict.evidence[field] == 1
@@ -62,7 +62,7 @@ def test_a_pop_of_unknown_outcome_excuses_one_missing_element_of_its_queue() -> 
     assert queue(push(1), push(2), pop(2), other, left=[]).valid is False
 
 
-def test_a_queue_that_was_not_read_in_the_end_is_unknown() -> None:
+def test_a_queue_without_final_reads_is_unknown() -> None:
     unread = QueueAccounting().check(history(push(1), pop(1), final=[(9, [])]))
     assert unread.valid == "unknown"
     assert QueueAccounting().check(history(push(1), pop(1))).valid == "unknown"
@@ -79,7 +79,7 @@ def lock(*rows: tuple, last: int | None) -> Any:
     return FencingTokens().check(history(*rows, final=[] if last is None else [(0, last)]))
 
 
-def test_tokens_that_grow_are_valid() -> None:
+def test_increasing_tokens_are_valid() -> None:
     assert lock(acquire(1, 1), acquire(2, None), acquire(3, 4), last=4).valid is True
     assert lock(acquire(2, None), last=0).valid == "unknown"
     assert lock(acquire(2, 1), last=None).valid == "unknown"
@@ -93,13 +93,13 @@ def test_tokens_that_grow_are_valid() -> None:
         ([acquire(1, 5)], 4, "forgotten"),
     ],
 )
-def test_each_wrong_token_is_found(rows: list[tuple], last: int, what: str) -> None:
+def test_each_violation_of_fencing_tokens_is_found(rows: list[tuple], last: int, what: str) -> None:
     verdict = lock(*rows, last=last)
     assert verdict.valid is False
     assert verdict.evidence["examples"][0]["what"] == what
 
 
-def test_grants_that_overlap_may_come_in_any_order_but_not_twice() -> None:
+def test_overlapping_grants_may_have_any_order_but_no_equal_tokens() -> None:
     def overlapping(one: int, other: int) -> Any:
         ops = history(acquire(1, one), acquire(2, other), final=[(0, 2)]).history
         ops[1], ops[2] = ops[2], ops[1]
@@ -117,7 +117,7 @@ def test_grants_that_overlap_may_come_in_any_order_but_not_twice() -> None:
 
 
 def ttl(*rows: tuple[str, Any]) -> Any:
-    """("set", type) or ("read", value), of five keys, so that there is something to judge."""
+    """Judge rows of ("set", type) or ("read", value), repeated for five keys."""
     ops: list[Op] = []
     for key in range(5):
         for f, what in rows:
@@ -129,22 +129,22 @@ def ttl(*rows: tuple[str, Any]) -> Any:
     return NeverReappears().check(Recorded(History(ops)))
 
 
-def test_a_key_that_goes_and_stays_away_is_valid() -> None:
+def test_a_key_that_expires_and_stays_absent_is_valid() -> None:
     assert ttl(("set", "ok"), ("read", 1), ("read", None), ("read", None)).valid is True
     assert ttl(("read", None), ("set", "ok"), ("read", 1), ("read", None)).valid is True
 
 
-def test_a_key_that_comes_back_is_found() -> None:
+def test_a_key_that_reappears_is_found() -> None:
     verdict = ttl(("set", "ok"), ("read", None), ("read", 1))
     assert (verdict.valid, verdict.evidence["came_back"]) == (False, 5)
     assert ttl(("set", "info"), ("read", 1), ("read", None), ("read", 1)).valid is False
 
 
-def test_a_set_of_unknown_outcome_may_happen_after_an_absent_read() -> None:
+def test_a_set_of_unknown_outcome_may_take_effect_after_an_absent_read() -> None:
     assert ttl(("set", "info"), ("read", None), ("read", 1)).valid == "unknown"
 
 
-def test_keys_that_never_went_prove_nothing() -> None:
+def test_keys_that_never_expired_are_unknown() -> None:
     assert ttl(("set", "ok"), ("read", 1)).valid == "unknown"
 
 
@@ -152,7 +152,7 @@ def test_keys_that_never_went_prove_nothing() -> None:
 
 
 class Strings:
-    """`set` and `get` of one key a value."""
+    """`set` and `get` of a value at one key."""
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
         return [("SET", "k", str(op.value))] if op.f == "set" else []
@@ -236,7 +236,7 @@ def txn(*steps: tuple[str, int, int | None]) -> tuple:
         ([txn(("w", 0, 1)), txn(("r", 0, None), ("w", 0, 2))], False),
     ],
 )
-def test_transactions_are_judged_whole(rows: list[tuple], valid: bool) -> None:
+def test_transactions_are_atomic(rows: list[tuple], valid: bool) -> None:
     ops: list[Op] = []
     for process, (f, type, steps) in enumerate(rows):
         asked = [[w, k, v if w == "w" else None] for w, k, v in steps]

@@ -1,4 +1,4 @@
-"""Prefixes, convergence, staleness, and values that were seen and are gone."""
+"""Claims on replicas: growing prefixes, convergence, staleness, and values read and then lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prefixes(*rows, judged=True):
     return GrowingPrefixes(judged=judged).check(history(*rows))
 
 
-def test_growing_reads_of_each_node_are_fine_even_if_nodes_differ() -> None:
+def test_growing_reads_of_each_node_are_valid_even_if_nodes_differ() -> None:
     assert (
         prefixes(read("n2", [1], 0), read("n3", [1, 2, 3], 2), read("n2", [1, 2], 4)).valid is True
     )
@@ -59,12 +59,12 @@ def test_overlapping_reads_may_come_in_either_order_but_must_be_prefixes() -> No
     assert prefixes(read("n2", [1, 2], 0, 10), read("n2", [1, 3], 5, 20)).valid is False
 
 
-def test_what_is_not_promised_is_measured_only() -> None:
+def test_a_claim_that_is_not_promised_is_only_measured() -> None:
     verdict = prefixes(read("n2", [1, 2], 0), read("n2", [1], 5), judged=False)
     assert (verdict.valid, verdict.judged) == (False, False)
 
 
-def test_no_reads_prove_nothing() -> None:
+def test_a_history_without_reads_is_unknown() -> None:
     assert prefixes(append(1, 1, 0)).valid == "unknown"
 
 
@@ -72,7 +72,7 @@ def converged(*rows, final_at=100):
     return Converged(["n1", "n2"]).check(history(*rows, final_at=final_at))
 
 
-def test_equal_final_reads_are_convergence_whatever_was_before() -> None:
+def test_equal_final_reads_are_convergence_whatever_earlier_reads_returned() -> None:
     assert converged(read("n2", [9], 0), read("n1", [1], 101), read("n2", [1], 103)).valid is True
 
 
@@ -85,13 +85,13 @@ def test_only_the_last_final_read_of_a_node_counts() -> None:
     assert converged(read("n1", [1, 2], 101), read("n2", [1], 103), read("n2", [1, 2], 200)).valid
 
 
-def test_a_difference_within_the_bound_proves_nothing() -> None:
+def test_a_difference_within_the_bound_is_unknown() -> None:
     verdict = converged(read("n1", [1, 2], 101), read("n2", [1], 103))
     assert verdict.valid == "unknown"
     assert "inconclusive: nodes differed at the last read" in verdict.why
 
 
-def test_a_node_that_was_not_read_leaves_it_unknown() -> None:
+def test_convergence_is_unknown_if_a_node_was_not_read_at_the_end() -> None:
     assert converged(read("n1", [1], 101)).valid == "unknown"
     assert converged(read("n1", [1], 1), final_at=None).valid == "unknown"
 
@@ -102,7 +102,7 @@ def test_a_difference_is_found_even_if_another_read_is_missing() -> None:
     assert Converged(["n1", "n2"]).check(Recorded(made)).valid is False
 
 
-def test_a_key_that_nobody_answered_leaves_it_unknown() -> None:
+def test_convergence_is_unknown_if_no_node_answered_for_a_key() -> None:
     made = history(read("n1", [1], 101), read("n2", [1], 103), final_at=100).history
     made.append(Op(len(made), 200, "invoke", 9, "read", [1, None], node="n1"))
     assert Converged(["n1", "n2"]).check(Recorded(made)).valid == "unknown"
@@ -115,7 +115,7 @@ def test_agreement_after_the_bound_is_too_late() -> None:
     assert "later than the bound of 30 s" in verdict.why
 
 
-def test_nodes_that_did_not_settle_are_no_fault_of_the_database() -> None:
+def test_convergence_is_unknown_if_the_nodes_did_not_settle() -> None:
     made = history(read("n1", [1], 101), read("n2", [2], 103), final_at=100).history
     settle = next(op for op in made if op.f == "settle" and op.type == "info")
     settle.error = "n2 is not up"
@@ -150,7 +150,7 @@ def test_staleness_is_from_the_first_missed_acknowledgement() -> None:
     assert "1 of 2 reads of replicas were stale" in verdict.why
 
 
-def test_what_was_lost_is_not_stale() -> None:
+def test_a_read_that_lacks_only_lost_values_is_not_stale() -> None:
     ms = 1_000_000
     made = history(
         append(1, 1, 0), append(2, 2, 2), read("n2", [1], 50 * ms), read(None, [1], 100 * ms),

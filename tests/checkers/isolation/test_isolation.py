@@ -1,4 +1,4 @@
-"""Isolation levels: known histories, and brute force by the definitions."""
+"""Isolation levels: known anomalies, brute force by the definitions, and public histories."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ WEAK = ("read-committed", "read-atomic", "causal")
 
 
 def pairs(*sessions: list[list], kinds: dict | None = None) -> History:
-    """Sessions of transactions; `kinds`: (session, place) to fail or info."""
+    """Build a history from sessions; `kinds` maps (session, position) to fail or info."""
     history = History()
     for session, transactions in enumerate(sessions):
-        for place, steps in enumerate(transactions):
-            kind = (kinds or {}).get((session, place), "ok")
+        for position, steps in enumerate(transactions):
+            kind = (kinds or {}).get((session, position), "ok")
             for each in ("invoke", kind):
                 at = len(history)
                 history.append(Op(at, at, each, session, "txn", [list(s) for s in steps]))
             if kind == "info":
-                session += 100  # a process does not go on after that
+                session += 100  # the process is retired after an info
     return history
 
 
@@ -47,10 +47,10 @@ ALL = set(LEVELS)
     ("sessions", "levels"),
     [
         ([[[(W, "x", 1)], [(R, "x", 1)]]], ALL),
-        # Back to a version that came before the one that was read.
+        # A session reads an older version after a newer one.
         ([[[(W, "x", 1)], [(W, "x", 2)]], [[(R, "x", 2)], [(R, "x", 1)]]],
          {"read-committed", "read-atomic"}),
-        # Fractured: half of a transaction, seen first or last.
+        # Fractured reads: the visible half of a transaction is read last, or first.
         ([[[(W, "x", 1), (W, "y", 1)]], [[(R, "y", None), (R, "x", 1)]]], {"read-committed"}),
         ([[[(W, "x", 1), (W, "y", 1)]], [[(R, "x", 1), (R, "y", None)]]], set()),
         # Long fork.
@@ -61,30 +61,30 @@ ALL = set(LEVELS)
         # Write skew.
         ([[[(R, "x", None), (W, "y", 1)]], [[(R, "y", None), (W, "x", 1)]]],
          ALL - {"serializable"}),
-        # The same on lists.
+        # Write skew on lists.
         ([[[(R, "x", []), (A, "y", 1)]], [[(R, "y", []), (A, "x", 1)]],
           [[(R, "x", [1]), (R, "y", [1])]]], ALL - {"serializable"}),
-        # Two reads of one list of which neither begins the other; a value that nobody wrote.
+        # Two reads of a list, neither a prefix of the other; a value that was never written.
         ([[[(A, "x", 1)], [(A, "x", 2)]], [[(R, "x", [1])]], [[(R, "x", [2])]]], set()),
         ([[[(R, "x", 9)]]], set()),
-        # Lists: another's within one's, an element lost, one's out of order, half, twice.
+        # Appends of a transaction: interrupted, one lost, swapped, half, one twice, whole.
         ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [1, 3, 2])]]], set()),
         ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [1, 3])]]], set()),
         ([[[(A, "x", 1), (A, "x", 2)]], [[(R, "x", [2, 1])]]], set()),
         ([[[(A, "x", 1), (A, "x", 2)]], [[(R, "x", [2])]]], set()),
         ([[[(A, "x", 1)], [(A, "x", 2)]], [[(R, "x", [1, 2, 1])]]], set()),
         ([[[(A, "x", 1), (A, "x", 2)]], [[(A, "x", 3)]], [[(R, "x", [3, 1, 2])]]], ALL),
-        # A lost update of a list: nobody was told of both.
+        # A lost update of a list: no read returns both elements.
         ([[[(A, "l", 1)]], [[(R, "l", [1])]], [[(R, "l", []), (A, "l", 2)]]], set(WEAK)),
-        # Each sees only its own.
+        # Each transaction reads only its own append.
         ([[[(A, "l", 1), (R, "l", [1])]], [[(A, "l", 2), (R, "l", [2])]]], set(WEAK)),
-        # A register may hold lists.
+        # Values of a register may be lists.
         ([[[(W, "x", [1, 2])]], [[(R, "x", [1, 2])]]], ALL),
-        # Its own writes: seen, and not seen.
+        # A transaction reads its own writes, or does not.
         ([[[(W, "x", 1), (R, "x", 1)]]], ALL),
         ([[[(W, "x", 1), (R, "x", None)]]], set()),
         ([[[(A, "x", 1), (A, "x", 2), (R, "x", [1, 2])]]], ALL),
-        # A value that its writer replaced (G1b).
+        # A value that its own writer overwrote (G1b).
         ([[[(W, "x", 1), (W, "x", 2)]], [[(R, "x", 1)]]], set()),
     ],
     ids=["plain", "backwards", "fractured", "half-first", "long-fork", "lost-update", "write-skew",
@@ -97,7 +97,7 @@ def test_anomalies(sessions: list, levels: set[str]) -> None:
     assert valid_at(pairs(*sessions)) == levels
 
 
-def test_what_was_aborted_is_not_read_and_what_is_unknown_may_be() -> None:
+def test_a_failed_write_must_not_be_read_and_an_unknown_one_may_be() -> None:
     sessions = [[[(W, "x", 1)]], [[(R, "x", 1)]]]
     assert valid_at(pairs(*sessions, kinds={(0, 0): "fail"})) == set()
     assert "aborted (G1a)" in isolation.check(pairs(*sessions, kinds={(0, 0): "fail"}),
@@ -105,11 +105,11 @@ def test_what_was_aborted_is_not_read_and_what_is_unknown_may_be() -> None:
     assert valid_at(pairs(*sessions, kinds={(0, 0): "info"})) == ALL
 
 
-def test_nothing_committed_is_unknown() -> None:
+def test_a_history_without_commits_is_unknown() -> None:
     assert isolation.check(History(), "causal").valid == "unknown"
 
 
-def test_a_cycle_is_told() -> None:
+def test_a_cycle_is_explained() -> None:
     made = pairs([[(W, "x", 1), (W, "y", 1)]], [[(R, "x", 1), (R, "y", None)]])
     verdict = isolation.check(made, "read-atomic")
     assert "process 0's [w x 1, w y 1] (event 0) precedes the initial state" in verdict.why
@@ -120,7 +120,7 @@ def test_a_cycle_is_told() -> None:
 
 
 def random_sessions(rng: random.Random) -> list[list[list[tuple]]]:
-    """Reads of whatever was written somewhere, mostly as some order would have them."""
+    """Draw sessions; a read returns any earlier version, or that of a serial execution."""
     sessions: list[list[list[tuple]]] = [[] for _ in range(rng.randint(1, 3))]
     state: dict[str, int] = {}
     versions: dict[str, list[int | None]] = {"x": [None], "y": [None]}
@@ -149,7 +149,7 @@ def final(steps: list[tuple]) -> dict[str, int]:
 
 
 def outside(steps: list[tuple]) -> list[tuple[str, int | None]]:
-    """Reads of what others wrote."""
+    """Return the external reads: those that precede the transaction's own write of the key."""
     own, found = set(), []
     for what, key, value in steps:
         if what == W:
@@ -169,7 +169,7 @@ def is_serial(order: tuple[int, ...], transactions: list[list[tuple]]) -> bool:
 
 
 def is_snapshot(begin: list[int], commit: list[int], transactions: list[list[tuple]]) -> bool:
-    """Reads from the snapshot at the beginning; of two that overlap and write one key only one."""
+    """Whether all read from their snapshot, and no two that overlap write the same key."""
     order = sorted(range(len(transactions)), key=commit.__getitem__)
     for i, steps in enumerate(transactions):
         state: dict[str, int] = {}
@@ -195,8 +195,8 @@ def brute_force(level: str, sessions: list[list[list[tuple]]]) -> bool:
         before |= {(at + i, at + j) for j in range(len(s)) for i in range(j)}
         at += len(s)
     if level == "snapshot-isolation":
-        for places in itertools.permutations(range(2 * count)):
-            begin, commit = list(places[:count]), list(places[count:])
+        for positions in itertools.permutations(range(2 * count)):
+            begin, commit = list(positions[:count]), list(positions[count:])
             if any(b > c for b, c in zip(begin, commit, strict=True)):
                 continue
             if any(commit[i] > begin[j] for i, j in before):
@@ -206,26 +206,27 @@ def brute_force(level: str, sessions: list[list[list[tuple]]]) -> bool:
         return False
     writer = {(k, v): i for i, t in enumerate(transactions) for k, v in final(t).items()}
     for order in itertools.permutations(range(count)):
-        place = {t: i for i, t in enumerate(order)}
-        if any(place[i] > place[j] for i, j in before):
+        position = {t: i for i, t in enumerate(order)}
+        if any(position[i] > position[j] for i, j in before):
             continue
         if level == "serializable":
             if is_serial(order, transactions):
                 return True
-        elif follows(level, place, before, transactions, writer):
+        elif follows(level, position, before, transactions, writer):
             return True
     return False
 
 
-def follows(level: str, place: dict, before: set, transactions: list, writer: dict) -> bool:
-    """The axioms of Biswas & Enea with this commit order; -1 wrote what there was at first."""
-    place = {**place, -1: -1}
+def follows(level: str, position: dict, before: set, transactions: list, writer: dict) -> bool:
+    """Whether this commit order satisfies the axioms of Biswas and Enea (On the Complexity of
+    Checking Transactional Consistency, OOPSLA 2019); -1 is the writer of the initial state."""
+    position = {**position, -1: -1}
     reads = {i: [(k, writer.get((k, v), -1 if v is None else None)) for k, v in outside(t)]
              for i, t in enumerate(transactions)}  # fmt: skip
     if any(w is None for each in reads.values() for _, w in each):
         return False
     direct = before | {(w, i) for i, each in reads.items() for _, w in each}
-    if any(place[a] >= place[b] for a, b in direct):
+    if any(position[a] >= position[b] for a, b in direct):
         return False
     for i, each in reads.items():
         for at, (key, read_from) in enumerate(each):
@@ -239,7 +240,7 @@ def follows(level: str, place: dict, before: set, transactions: list, writer: di
                     more = {a for a, b in direct if b in more} - visible
                     visible |= more
             for other in visible - {read_from, -1}:
-                if key in final(transactions[other]) and place[other] > place[read_from]:
+                if key in final(transactions[other]) and position[other] > position[read_from]:
                     return False
     return True
 
@@ -253,7 +254,7 @@ def test_brute_force_agrees(level: str) -> None:
         if any(v is not None and not any((W, k, v) in t and final(t)[k] == v
                                          for s in sessions for t in s)
                for s in sessions for t in s for k, v in outside(t)):  # fmt: skip
-            continue  # it reads what its writer replaced: no level allows that
+            continue  # an intermediate read: no level allows it
         expected = brute_force(level, sessions)
         verdict = isolation.check(pairs(*sessions), level)
         assert verdict.valid is expected, (sessions, verdict)
@@ -261,7 +262,7 @@ def test_brute_force_agrees(level: str) -> None:
     assert min(verdicts.values()) > 10, verdicts
 
 
-# --- histories of others
+# --- public histories
 
 
 def weak_cases() -> list[dict]:
@@ -271,8 +272,8 @@ def weak_cases() -> list[dict]:
             if e["format"].startswith(("awdit", "plume", "polysi"))]  # fmt: skip
 
 
-@pytest.mark.skipif(not MANIFEST.exists(), reason="../shared/histories is not here")
-def test_there_are_such_histories() -> None:
+@pytest.mark.skipif(not MANIFEST.exists(), reason="no public histories in ../shared/histories")
+def test_there_are_public_histories() -> None:
     assert len(weak_cases()) > 10
 
 
@@ -282,9 +283,9 @@ def test_known_verdict(case: dict) -> None:
     history, _ = FORMATS[name].read(SHARED_HISTORIES / case["path"], False, False)
     if name == "awdit":
         strongest = case["strongest_of_RC_RA_CC"]
-        place = WEAK.index(strongest) if strongest != "none" else -1
+        rank = WEAK.index(strongest) if strongest != "none" else -1
         for i, level in enumerate(WEAK):
-            assert isolation.check(history, level).valid is (i <= place)
+            assert isolation.check(history, level).valid is (i <= rank)
         return
     (model,) = case["models"]
     level = "causal" if model.startswith("causal") else model
@@ -303,7 +304,7 @@ def test_known_verdict(case: dict) -> None:
         ("edn", "{:process 0 :type :invoke :value [[:w 1 2] [:append 1 3]]}", "1 is both written"),
     ],
 )
-def test_what_does_not_fit_is_named(
+def test_a_malformed_history_is_an_error_that_names_its_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, why: str
 ) -> None:
     path = tmp_path / "a.txt"
@@ -312,7 +313,9 @@ def test_what_does_not_fit_is_named(
     assert why in capsys.readouterr().err
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_judges_an_isolation_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("w x 1\n=====\nr x 1\n-----\nr x 2\n=====\nw x 2\n")
     command = ["check", "--format", "awdit", str(path), "--model"]
@@ -322,7 +325,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "the format has no real-time order" in capsys.readouterr().err
 
 
-def test_what_would_take_too_long_is_unknown() -> None:
+def test_a_search_that_would_take_too_long_is_unknown() -> None:
     sessions = [[[(W, "x", f"{s}/{i}")] for i in range(20)] for s in range(10)]
     begun = time.monotonic()
     assert isolation.check(pairs(*sessions), "serializable").valid == "unknown"

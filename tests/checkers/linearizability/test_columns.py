@@ -1,5 +1,5 @@
-"""Histories as columns: what is kept, what is judged, by how many threads, and what a model need
-not say."""
+"""Histories as columns: their values, their verdicts, several threads, and models without optional
+methods."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def columns(made: History, **how: Any) -> Columns:
     return columns_of(made.pairs(), **how)
 
 
-def test_values_come_back_as_they_were() -> None:
+def test_columns_return_the_values_of_the_history() -> None:
     values = [None, 1, "1", [1, 2], [1, 2, 3], [1, [2]], [], {"a": [1]}, [None, "x"]]
     made = history(*[("invoke", i, "write", v) for i, v in enumerate(values)])
     kept = columns(made)
@@ -49,7 +49,7 @@ def test_values_come_back_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("model", [Register(), FifoQueue(), ListAppend()])
-def test_what_python_takes_for_equal_is_equal_in_every_algorithm(model: Model) -> None:
+def test_values_that_are_equal_in_python_are_equal_in_every_algorithm(model: Model) -> None:
     f, read = {"Register": ("write", "read"), "FifoQueue": ("enqueue", "dequeue"),
                "ListAppend": ("append", "read")}[type(model).__name__]  # fmt: skip
     for more in ([], [("invoke", 5, f, [1, 2])]):
@@ -60,7 +60,7 @@ def test_what_python_takes_for_equal_is_equal_in_every_algorithm(model: Model) -
             assert check(history(*ops), model).valid is True
 
 
-def test_what_failed_is_left_out_and_a_comparison_that_differed_is_kept_where_asked_for() -> None:
+def test_failed_operations_are_left_out_and_a_failed_cas_is_kept_on_request() -> None:
     made = history(
         ("invoke", 0, "cas", [1, 2]), ("fail", 0, "cas", [1, 2]),
         ("invoke", 0, "cas", [1, 2]), ("fail", 0, "cas", [1, 2], "aborted"),
@@ -118,7 +118,7 @@ def thaw(e: Entry) -> Any:
 
 
 class Plain:
-    """A model that says no more of itself than it must."""
+    """A model that has only the required members."""
 
     def __init__(self, model: Model) -> None:
         self.recurs = model.recurs
@@ -130,7 +130,7 @@ class Plain:
     ["register", "cas-register", "cas-register-that-keeps-to-itself", "mutex", "lock", "counter",
      "fifo-queue"],
 )  # fmt: skip
-def test_a_model_need_not_say_how_its_operations_join_states(name: str) -> None:
+def test_a_model_need_not_declare_the_versions_of_its_operations(name: str) -> None:
     model, ask, answer = CASES[name]
     rng = random.Random(f"plain {name}")
     for _ in range(300):
@@ -139,7 +139,7 @@ def test_a_model_need_not_say_how_its_operations_join_states(name: str) -> None:
         assert outcome.valid is brute_force(entries, model)
 
 
-def test_few_states_are_explored_once_and_then_not_asked_for() -> None:
+def test_few_states_are_explored_in_advance() -> None:
     register, letters = CasRegister(), [
         ("read", 1, True), ("write", 1, True), ("write", 2, False), ("cas", (1, 2, 1), True),
         ("cas", (1, 2, DIFFERED), True), ("read", 7, True),
@@ -149,20 +149,22 @@ def test_few_states_are_explored_once_and_then_not_asked_for() -> None:
     assert (none, found.states) == (0, 3)
     assert list(found.requires)[:5] == [one, -1, -1, one, -3 - one]
     assert list(found.installs)[:5] == [-1, one, two, two, -1]
-    assert found.requires[5] == -2  # legal nowhere: the search finds out
+    assert found.requires[5] == -2  # legal in none of these states: left to the search
     assert found.asks
     assert not Letters(Plain(register), letters[:5], 1000, 1 << 20).asks
-    assert Letters(Plain(register), letters[:5], 1, 1 << 20).asks  # too few operations to pay
+    assert Letters(
+        Plain(register), letters[:5], 1, 1 << 20
+    ).asks  # too few operations to be worth it
 
 
-def test_states_take_memory() -> None:
+def test_states_count_against_the_memory_budget() -> None:
     letters = [("read", tuple(range(i)), True) for i in range(2000)]
     with pytest.raises(OutOfMemory):
         Letters(ListAppend(), letters, 2000, 1 << 16)
 
 
 def busy_keys(keys: int, bad: int | None = None) -> tuple[array, array, array, array, array]:
-    """Columns of small-valued registers, 200 operations a key, 6 clients each."""
+    """Return columns of registers, 400 operations per key, 6 at a time; key `bad` is invalid."""
     rng = random.Random(keys)
     call, ret, key, requires, installs = (array(t) for t in "qqiii")
     for k in range(keys):
@@ -184,18 +186,18 @@ def busy_keys(keys: int, bad: int | None = None) -> tuple[array, array, array, a
 
 @pytest.mark.parametrize("bad", [None, 33])
 def test_verdicts_do_not_depend_on_the_number_of_threads(bad: int | None) -> None:
-    told = [
+    results = [
         _core.check(*busy_keys(60, bad)[:3], None, *busy_keys(60, bad)[3:], 7, True, None, None,
                     None, 5_000_000, 1 << 30, None, True, True, threads)
         for threads in (1, 2, 5)
     ]  # fmt: skip
-    assert told[0] == told[1] == told[2]
-    verdicts = [v[0] for v in told[0][1]]
+    assert results[0] == results[1] == results[2]
+    verdicts = [v[0] for v in results[0][1]]
     assert verdicts == [0 if k == bad else 1 for k in range(60)]
 
 
-def test_others_work_while_the_core_does() -> None:
-    """The GIL is free: a thread counts on meanwhile."""
+def test_the_core_releases_the_gil() -> None:
+    """Another thread goes on counting while the core searches."""
     counted, stop = [0], threading.Event()
 
     def count() -> None:
@@ -233,7 +235,7 @@ def test_others_work_while_the_core_does() -> None:
         ({"letter": array("i", [0, 2])}, "a letter out of range"),
     ],
 )
-def test_columns_that_do_not_fit_are_refused(changed: dict, error: str | None) -> None:
+def test_inconsistent_columns_are_refused(changed: dict, error: str | None) -> None:
     given = {
         "call": array("q", [0, 2]), "ret": array("q", [1, 3]), "key": None, "letter": None,
         "requires": array("i", [-1, 1]), "installs": array("i", [1, -1]), "states": 2,

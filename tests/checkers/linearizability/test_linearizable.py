@@ -1,4 +1,4 @@
-"""The search core against brute force, its limits, and the verdict around it."""
+"""The search core against brute force, its budget, and the verdicts of the checker."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_both_algorithms_agree_with_brute_force(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_linearization_found_by_the_search_is_one(name: str) -> None:
+def test_an_order_that_the_search_returns_is_a_linearization(name: str) -> None:
     model, ask, answer = CASES[name]
     rng = random.Random(name + "!")
     checked = 0
@@ -101,7 +101,7 @@ def test_small_registers(entries: list[Entry], valid: bool, zones: bool) -> None
 
 
 def busy_register(clients: int, operations: int, stale_at: int | None = None) -> list[Entry]:
-    """One register, always `clients` operations in flight, linearizable but for one stale read."""
+    """Operations on one register, `clients` in flight, linearizable except for one stale read."""
     rng = random.Random(f"{clients}/{operations}")
     state, entries, values = None, [], [None]
     for i in range(operations):
@@ -125,14 +125,14 @@ def test_many_clients_on_one_key_are_decided(clients: int, zones: bool) -> None:
     assert bad.configurations < 1_000_000
 
 
-def test_more_than_1024_open_at_once_is_unknown_not_wrong() -> None:
+def test_more_than_1024_open_operations_are_unknown() -> None:
     entries = [w(0, i, 5000 + i) for i in range(1100)]
     outcome = decide_entries(entries, Register(), BUDGET, zones=False)
     assert (outcome.valid, outcome.how) == (None, "more than 1024 operations open at once")
 
 
 def hard_history() -> list[Entry]:
-    """Fourteen concurrent swaps of few values and a read of what none of them leaves."""
+    """Many concurrent updates of few values, and a read of a value that is written only later."""
     rng = random.Random(5)
     entries = [Entry("cas", (rng.randrange(3), rng.randrange(3)), False, i, OPEN) for i in range(9)]
     entries += [w(rng.randrange(3), i, 100 + i) for i in range(14)]
@@ -140,7 +140,7 @@ def hard_history() -> list[Entry]:
 
 
 @pytest.mark.parametrize("budget", [Budget(configurations=3), Budget(bytes=100)])
-def test_a_spent_budget_is_unknown_and_says_of_what(budget: Budget) -> None:
+def test_a_spent_budget_is_unknown_and_named(budget: Budget) -> None:
     outcome = decide_entries(hard_history(), CasRegister(), budget, zones=False)
     assert outcome.valid is None
     assert outcome.how in ("configurations", "memory")
@@ -148,8 +148,8 @@ def test_a_spent_budget_is_unknown_and_says_of_what(budget: Budget) -> None:
 
 
 def endless_history() -> list[Entry]:
-    """Of twenty values none ever comes back, and what is read last is none of them: every order of
-    thirty concurrent writes is as good as another."""
+    """Thirty compare-and-sets and forty writes, all concurrent, whose orders are as good as each
+    other, and final reads that no order explains."""
     entries = [Entry("cas", (i % 5, 5 + i), True, i, 1000 + i) for i in range(30)]
     entries += [w(i % 5, 100 + i, 2000 + i) for i in range(40)]
     return [*entries, r(99, 3000, 3001), Entry("write", 99, False, 2999, OPEN), r(3, 3002, 3003),
@@ -175,8 +175,8 @@ def test_time_is_a_budget_too() -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_the_end_of_time_is_the_end_however_many_keys_are_hard() -> None:
-    """More than enough for threads; a reader without context found that it never ended."""
+def test_the_time_budget_holds_for_many_hard_keys() -> None:
+    """A regression test: with enough keys for several threads, the search did not end."""
     begun = time.monotonic()
     budget = Budget(configurations=1 << 60, seconds=0.3)
     outcomes = decide_by_key({k: endless_history() for k in range(300)}, CasRegister(), budget)
@@ -184,7 +184,7 @@ def test_the_end_of_time_is_the_end_however_many_keys_are_hard() -> None:
     assert time.monotonic() - begun < 20
 
 
-def test_a_number_that_is_no_int_is_counted_too() -> None:
+def test_a_counter_may_be_read_as_a_float() -> None:
     entries = [Entry("add", 1, False, 0, OPEN), Entry("add", 1, False, 1, OPEN),
                Entry("read", 2.0, True, 5, 6)]  # fmt: skip
     assert decide_by_key({1: entries}, Counter(), BUDGET)[1].valid is True
@@ -199,13 +199,13 @@ def test_values_are_ranked_among_those_of_their_key() -> None:
     assert check(history(*ops), PriorityQueue(), independent=True).valid is True
 
 
-def test_an_empty_list_that_is_written_is_read_as_one() -> None:
+def test_an_empty_list_that_was_written_can_be_read() -> None:
     steps = [[["w", "x", []]], [["r", "x", []]]]
     ops = [(kind, 0, "txn", each) for each in steps for kind in ("invoke", "ok")]
     assert check(history(*ops), Transactions()).valid is True
 
 
-def test_what_was_not_decided_is_described() -> None:
+def test_undecided_keys_are_described() -> None:
     verdict = check(
         as_history(endless_history()), CasRegister(), budget=Budget(configurations=2000)
     )
@@ -238,9 +238,9 @@ def test_many_hard_keys_share_the_memory_and_are_decided_one_after_the_other() -
     assert {o.valid for o in together.values()} == {alone[0].valid}
 
 
-def test_an_order_that_changes_midway_leaves_nothing_untried() -> None:
-    """More candidates than are kept, then another order, then the way back to where some were
-    forgotten: a reader without context found this falsely invalid."""
+def test_a_change_of_order_midway_skips_no_candidate() -> None:
+    """A regression test, once falsely invalid: more candidates than the search keeps, then another
+    order, then a return to a state whose candidates were partly dropped."""
     clock = iter(range(10**6))
 
     def now() -> int:
@@ -261,7 +261,7 @@ def test_an_order_that_changes_midway_leaves_nothing_untried() -> None:
     late = [w(f"x{i}", now(), now()) for i in range(links + 1)]
     order = [first, begun, *chain, end, last, *written, *late]
     state, latest = None, -1
-    for e in order:  # it is a linearization
+    for e in order:  # this order is a linearization
         state = CasRegister().step(state, e.f, e.value, True)
         assert state is not INCONSISTENT
         assert e.ret > latest
@@ -269,7 +269,7 @@ def test_an_order_that_changes_midway_leaves_nothing_untried() -> None:
     assert decide_entries(order, CasRegister(), Budget(configurations=10_000_000)).valid is True
 
 
-def test_failed_operations_did_not_happen_and_unknown_reads_say_nothing() -> None:
+def test_failed_operations_and_unknown_reads_are_left_out() -> None:
     verdict = check(history(
         ("invoke", 0, "write", 1), ("fail", 0, "write", 1),
         ("invoke", 1, "read", None), ("info", 1, "read", None),
@@ -292,7 +292,7 @@ def test_keys_are_independent() -> None:
     assert verdict.why.startswith("key a: process 0 read nothing")
 
 
-def test_an_empty_history_proves_nothing() -> None:
+def test_an_empty_history_is_unknown() -> None:
     assert check(History(), Register()).valid == "unknown"
 
 
@@ -324,7 +324,7 @@ def test_a_model_of_ten_lines_is_enough() -> None:
     assert decide_entries([flip, flip, seen], Toggle(), BUDGET).valid is False
 
 
-def test_a_growing_model_may_name_what_an_operation_grows_from() -> None:
+def test_a_growing_model_may_name_the_version_that_an_operation_requires() -> None:
     class Named(ListAppend):
         def versions(self, f, value, known):
             if f == "append" and known and isinstance(value[1], tuple):
@@ -355,7 +355,7 @@ def test_an_unknown_outcome_keeps_what_was_asked_for() -> None:
     assert check(history(*ops), Register()).valid is True
 
 
-def test_equal_stamps_do_not_hide_the_order_of_the_history() -> None:
+def test_equal_times_do_not_hide_the_order_of_the_history() -> None:
     """In virtual time an operation may complete and the next be invoked at one instant."""
     made = history(
         ("invoke", 0, "write", 1), ("ok", 0, "write", 1),
@@ -366,7 +366,7 @@ def test_equal_stamps_do_not_hide_the_order_of_the_history() -> None:
     assert check(made, Register()).valid is False
 
 
-def test_unread_open_appends_are_one_class() -> None:
+def test_unread_open_appends_are_one_equivalence_class() -> None:
     entries = [Entry("append", (i, i + 1), True, 2 * i, 2 * i + 1) for i in range(50)]
     entries += [Entry("append", 100 + i, False, 200 + i, OPEN) for i in range(20)]
     entries += [
@@ -378,7 +378,7 @@ def test_unread_open_appends_are_one_class() -> None:
     assert outcome.configurations < 1000
 
 
-def test_states_count_against_the_budget_of_memory() -> None:
+def test_states_count_against_the_memory_budget() -> None:
     entries = [Entry("append", (i, i + 1), True, 2 * i, 2 * i + 1) for i in range(2000)]
     outcome = decide_entries(entries, ListAppend(), Budget(bytes=1 << 20))
     assert (outcome.valid, outcome.how) == (None, "memory")

@@ -1,4 +1,4 @@
-"""Witnesses: minimal, really violations, and said as a person would."""
+"""Witnesses are minimal, are violations themselves, and are explained in sentences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.model_cases import CASES
 
 
 def with_pairs(entries: list[Entry]) -> list[Entry]:
-    """Entries as they come out of a history."""
+    """Return entries with their pairs, as if they came from a history."""
     made = []
     for i, e in enumerate(entries):
         value = list(e.value) if isinstance(e.value, tuple) else e.value
@@ -46,7 +46,7 @@ def with_pairs(entries: list[Entry]) -> list[Entry]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_witness_is_a_violation_and_no_read_of_it_can_go(name: str) -> None:
+def test_a_witness_is_a_violation_and_none_of_its_reads_can_be_removed(name: str) -> None:
     model, ask, answer = CASES[name]
     rng = random.Random(f"witness {name}")
     found = 0
@@ -112,7 +112,7 @@ def replace_index(op: Op, index: int) -> Op:
 SECOND = 1_000_000_000
 
 
-def test_the_articles_anomaly_reads_as_a_sentence() -> None:
+def test_a_read_value_that_is_lost_is_explained_in_a_sentence() -> None:
     noise = [operation(p, "read", 1, i * 1000, i * 1000 + 500) for p, i in enumerate(range(1, 40))]
     verdict = check(history(
         operation(100, "write", 1, 0, 900), *noise,
@@ -143,12 +143,12 @@ def test_a_lost_append_is_two_operations() -> None:
     assert verdict.why.endswith("an acknowledged write is lost")
 
 
-def test_a_value_that_nobody_wrote_is_said_to_be_that() -> None:
+def test_a_value_that_was_never_written_is_named() -> None:
     verdict = check(history(operation(0, "read", 9, 0, 10)), Register(), independent=True)
     assert verdict.why == "key k: process 0 read 9 at n1 at event 0, a value that was never written"
 
 
-def test_a_failed_comparison_is_told_as_one() -> None:
+def test_a_failed_compare_and_set_is_explained() -> None:
     verdict = check(history(
         operation(0, "write", 1, 0, 10), operation(1, "cas", [5, 6, 4], 20, 30),
     ), CasRegister(), independent=True)  # fmt: skip
@@ -159,8 +159,8 @@ def cas(old, new, seen, call, ret) -> Entry:
     return Entry("cas", (old, new, seen), True, call, ret)
 
 
-def test_a_witness_holds_what_makes_it_one() -> None:
-    """Two swaps from one value: without the writer of that value it would be mere thin air."""
+def test_a_witness_includes_the_writer_of_the_value() -> None:
+    """Without the writer of the value, its two compare-and-sets would show a thin-air read only."""
     entries = with_pairs([
         Entry("write", 1, True, 0, 1), cas(1, 2, 1, 2, 3), cas(2, 3, 2, 4, 5), cas(2, 4, 2, 6, 7),
     ])  # fmt: skip
@@ -170,8 +170,8 @@ def test_a_witness_holds_what_makes_it_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["unique-cas-register", "cas-register", "counter", "list"])
-def test_what_a_witness_leaves_out_does_not_explain_it(name: str) -> None:
-    """With every operation that it left out open, it still is a violation."""
+def test_operations_that_a_witness_omits_do_not_explain_it(name: str) -> None:
+    """It stays a violation when each update that it omits is added as an open operation."""
     model, ask, answer = CASES[name]
     rng = random.Random(f"context {name}")
     found = 0
@@ -203,7 +203,7 @@ def test_shrinking_a_large_violation_is_bounded() -> None:
     assert len(witness.entries) <= 3
 
 
-def test_values_that_are_lists_are_told_as_values() -> None:
+def test_registers_whose_values_are_lists_are_explained_as_registers() -> None:
     ops = [operation(0, "write", [1], 0, 10), operation(1, "write", [], 20, 30),
            operation(2, "read", [1], 40, 50)]  # fmt: skip
     verdict = check(history(*ops), Register(), independent=True)
@@ -211,7 +211,7 @@ def test_values_that_are_lists_are_told_as_values() -> None:
     assert ", without " not in verdict.why
 
 
-def test_of_a_long_history_only_the_end_is_told_where_it_suffices() -> None:
+def test_the_witness_of_a_long_history_is_its_end_where_that_suffices() -> None:
     entries = []
     for i in range(3000):
         entries.append(Entry("write", i % 5, True, 4 * i, 4 * i + 1))
@@ -229,10 +229,10 @@ def test_of_a_long_history_only_the_end_is_told_where_it_suffices() -> None:
 
 @pytest.mark.parametrize("name", ["register", "cas-register", "mutex", "lock",
                                   "cas-register-that-keeps-to-itself"])  # fmt: skip
-def test_a_linearizable_history_has_no_window_that_is_not(
+def test_a_linearizable_history_has_no_refuted_window(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it says of what came before."""
+    """A window is refuted only if it is a violation from every initial state."""
     monkeypatch.setattr(shrink, "WINDOWS", (2, 4, 6))
     model, ask, answer = CASES[name]
     rng = random.Random(f"window {name}")
@@ -251,7 +251,9 @@ def test_a_linearizable_history_has_no_window_that_is_not(
     assert refuted > 20
 
 
-@pytest.mark.skipif(not SHARED_HISTORIES.exists(), reason="../shared/histories is not here")
+@pytest.mark.skipif(
+    not SHARED_HISTORIES.exists(), reason="no public histories in ../shared/histories"
+)
 def test_the_history_that_porcupine_does_not_explain() -> None:
     path = SHARED_HISTORIES / "porcupine/test_data/kv/c50-bad.txt"
     recorded, _ = FORMATS["kv"].read(path, False, True)
@@ -264,7 +266,7 @@ def test_the_history_that_porcupine_does_not_explain() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_longest_prefixes_are_legal_and_can_not_go_on(name: str) -> None:
+def test_the_longest_prefixes_are_legal_and_can_not_be_extended(name: str) -> None:
     model, ask, answer = CASES[name]
     rng = random.Random(f"prefix {name}")
     found = 0
@@ -287,7 +289,7 @@ def test_the_longest_prefixes_are_legal_and_can_not_go_on(name: str) -> None:
                 assert why
 
 
-def test_why_nothing_comes_next_is_told() -> None:
+def test_a_prefix_names_why_it_can_not_be_extended() -> None:
     verdict = check(history(
         operation(0, "write", 1, 0, 10), operation(1, "write", 2, 20, 30),
         operation(2, "read", 1, 40, 50),
@@ -299,8 +301,8 @@ def test_why_nothing_comes_next_is_told() -> None:
     )
 
 
-def told(model: Model, *operations: tuple) -> Verdict:
-    """One after the other, each (f, value)."""
+def judged(model: Model, *operations: tuple) -> Verdict:
+    """Return the verdict on operations (f, value) that follow each other."""
     events = []
     for f, value in operations:
         at = 2 * len(events)
@@ -311,24 +313,24 @@ def told(model: Model, *operations: tuple) -> Verdict:
     return check(made, model)
 
 
-def test_a_window_of_transactions_is_told() -> None:
-    """Some of them can't name the state that they need."""
+def test_a_window_of_transactions_is_a_witness() -> None:
+    """Some transactions can't name the state that they require."""
     writes = [("txn", [["w", 0, i], ["w", 1, i], ["w", 2, i]]) for i in range(40)]
-    verdict = told(MultiRegister(), *writes, ("read", [["r", 0, 38], ["r", 1, 38], ["r", 2, 38]]),
+    verdict = judged(MultiRegister(), *writes, ("read", [["r", 0, 38], ["r", 1, 38], ["r", 2, 38]]),
                    ("txn", [["w", 0, 1], ["r", 1, 7]]))  # fmt: skip
     assert verdict.valid is False
     assert verdict.evidence["witnesses"]
 
 
 def test_elements_may_be_lists() -> None:
-    verdict = told(ListAppend(), ("append", [[1, 2], None]), ("append", [[3, 4], None]),
+    verdict = judged(ListAppend(), ("append", [[1, 2], None]), ("append", [[3, 4], None]),
                    ("read", [[3, 4]]))  # fmt: skip
     assert verdict.valid is False
     assert "is lost" in verdict.why
 
 
 def test_a_window_of_a_set_does_not_begin_empty() -> None:
-    verdict = told(
+    verdict = judged(
         Set(), ("add", 1), ("contains", [1, True]), ("add", 2), ("remove", 2), ("add", 2),
         *[("read", [1, 2])] * 40, ("read", [1]),
     )  # fmt: skip
@@ -338,7 +340,7 @@ def test_a_window_of_a_set_does_not_begin_empty() -> None:
     assert witness["whatever_came_before"] is False
 
 
-def test_a_core_of_a_counter_keeps_what_may_explain_it() -> None:
+def test_the_witness_of_a_counter_keeps_updates_that_may_explain_it() -> None:
     entries = with_pairs([
         Entry("read", -2, True, 0, 3), Entry("add", -2, False, 1, OPEN),
         Entry("add", (-2, -2), True, 4, 5),
@@ -353,7 +355,7 @@ def test_a_core_of_a_counter_keeps_what_may_explain_it() -> None:
 
 
 class Odd:
-    """What a user may write: names of ours, values of their own."""
+    """A user's model: its operations are named like the harness', its values have other shapes."""
 
     recurs = True
 
@@ -365,15 +367,15 @@ class Odd:
 
 
 @pytest.mark.parametrize(("f", "value"), [("append", [5]), ("add", []), ("cas", 5), ("cas", [1])])
-def test_operations_of_other_shapes_are_told(f: str, value: object) -> None:
-    verdict = told(Odd(), (f, value), ("read", 9))
+def test_values_of_other_shapes_have_a_witness(f: str, value: object) -> None:
+    verdict = judged(Odd(), (f, value), ("read", 9))
     assert verdict.valid is False
     assert "extracting a counterexample failed" not in verdict.why
     assert f in "".join(verdict.evidence["witnesses"][0]["words"]) or verdict.why
 
 
 class Register5:
-    """The one of the documents: it says nothing of itself."""
+    """The register of docs/checking.md, which has only the required members."""
 
     recurs = True
 
@@ -384,20 +386,20 @@ class Register5:
         return value if f == "write" else state if value == state else INCONSISTENT
 
 
-def test_a_model_that_says_nothing_has_a_witness_in_time() -> None:
+def test_a_model_without_optional_members_has_a_witness_in_time() -> None:
     begun = time.monotonic()
     writes = [("write", i) for i in range(2000)]
-    verdict = told(Register5(), *writes, ("read", 7))
+    verdict = judged(Register5(), *writes, ("read", 7))
     assert verdict.valid is False
     assert len(verdict.evidence["witnesses"][0]["words"]) < 100
     assert time.monotonic() - begun < 20
 
 
-def test_a_verdict_outlives_a_witness_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verdict_survives_a_failure_to_extract_a_witness(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise TypeError("a model of somebody's own")
+        raise TypeError("a broken model")
 
     monkeypatch.setattr(shrink, "shrunk", broken)
-    verdict = told(Register(), ("write", 1), ("read", 2))
+    verdict = judged(Register(), ("write", 1), ("read", 2))
     assert verdict.valid is False
     assert "extracting a counterexample failed: TypeError" in verdict.why

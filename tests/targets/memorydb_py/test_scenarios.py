@@ -3,7 +3,7 @@ so it does not depend on what the seed draws today.
 
 Found by other seeds and tested elsewhere: 1004 of `register, all` in
 `test_protocol::test_azs_that_are_far_apart_keep_their_leader`; 1018 of `set, all` in
-`test_nemesis::test_nobody_is_to_take_over_while_nobody_runs`.
+`nemesis/test_faults::test_nobody_is_to_take_over_while_nobody_runs`.
 """
 
 from __future__ import annotations
