@@ -43,8 +43,8 @@ class ConnectFailed(Exception):
     """Connecting or shaking hands failed: the operation was never sent."""
 
 
-# How an operation reaches the server, and the error codes that say "not executed" then. A script
-# may fail after it wrote; an error of EXEC says nothing unless the transaction was refused whole.
+# How an operation reaches the server, and the error codes that mean "not executed" then. A script
+# may fail after it wrote; an error of EXEC is definite only if the whole transaction was refused.
 Form = Literal["command", "script", "exec"]
 DEFINITE_CODES: Final[Mapping[Form, frozenset[str]]] = {
     "command": frozenset(
@@ -90,7 +90,7 @@ _CODE_BY_CLASS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def error_code(error: Exception) -> str | None:
-    """The server's error code (`READONLY`), or None for an error that is not the server's."""
+    """Return the server's error code (`READONLY`), or None if the server sent no error."""
     for kind, code in _CODE_BY_CLASS:
         if isinstance(error, kind):
             return code
@@ -103,7 +103,7 @@ def error_code(error: Exception) -> str | None:
 
 
 def outcome_of(error: Exception, *, read: bool, form: Form = "command") -> tuple[OpType, str]:
-    """(`fail` or `info`, what to record) for an error of an invocation that was sent.
+    """Return (`fail` or `info`, the text to record) for an error of an invocation that was sent.
 
     `read`: the operation can't have written.
     """
@@ -136,7 +136,7 @@ class RedisConnection:
         *,
         readonly: bool = False,
     ) -> None:
-        """`readonly`: say that reads of a replica are wanted (READONLY of Redis Cluster)."""
+        """`readonly`: allow reads of a replica (READONLY of Redis Cluster)."""
         self.address = address
         self._readonly = readonly
         self._timeout_s = timeout_s
@@ -171,8 +171,8 @@ class RedisConnection:
             raise ConnectFailed(" ".join(f"{type(e).__name__}: {e}".split())[:160]) from e
 
     async def _handshake(self) -> None:
-        """Somebody answers: what accepts a connection may be a proxy, or a kernel for a process
-        that is stopped. An error other than LOADING is an answer too."""
+        """Wait until the server answers: a proxy may have accepted the connection, or the kernel on
+        behalf of a stopped process. An error other than LOADING is an answer too."""
         with contextlib.suppress(rx.ResponseError):
             await self.call("PING")
         if self._readonly:
@@ -184,17 +184,17 @@ class RedisConnection:
         return bool(self._connection.is_connected)
 
     async def call(self, *command: Any) -> Any:
-        """One command; raises redis-py's exceptions."""
+        """Send a command and return its reply; raises redis-py's exceptions."""
         reply = (await self.calls(command))[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     async def calls(self, *commands: Sequence[Any]) -> list[Any]:
-        """Commands in one write, replies in order; an error reply is returned as an exception.
+        """Send commands in one write; return the replies in order, error replies as exceptions.
 
-        Raises only what leaves replies unread: a lost connection, and LOADING, which redis-py
-        counts as one; the connection must be closed then.
+        Raises only errors that leave replies unread: a lost connection, and LOADING, which redis-py
+        treats as one; the connection must be closed then.
         """
         connection = self._connection
         if not connection.is_connected:
@@ -217,7 +217,7 @@ class RedisConnection:
 
 
 class Router(Protocol):
-    """Where clients find the nodes of a target."""
+    """A target, as its clients use it."""
 
     def topology(self) -> Topology:
         """Return the shards as they are now, as far as it is known."""
@@ -233,11 +233,12 @@ KeysOf = Callable[[Op], Sequence[str]]
 
 
 class DatabaseClient:
-    """A worker's client: at most one connection a node, opened before an operation is invoked.
+    """A worker's client: at most one connection per node and value of `readonly`, opened before an
+    operation is invoked.
 
-    An operation goes to the primary of the shard that has its keys, or to its `node`. While no node
-    is known to be the primary, the client stays with the one that it knows. `keys_of(op)` names the
-    keys, `apply(connection, op)` sends the commands.
+    An operation is sent to the primary of the shard that has its keys, or to its `node`. While no
+    node is known to be the primary, the client keeps to the last one that it knew. `keys_of(op)`
+    returns the keys, `apply(connection, op)` sends the commands.
     """
 
     def __init__(
@@ -251,8 +252,8 @@ class DatabaseClient:
         forms: Mapping[str, Form],
         timeout_s: float,
     ) -> None:
-        """`reads`: kinds of operation that can't write; `forms`: those that are more than one
-        command. `timeout_s`: for opening and for invoking, each."""
+        """`reads`: kinds of operation that can't write; `forms`: those that are not sent as single
+        commands. `timeout_s`: for connecting and for invoking, each."""
         self._router = router
         self._host = host
         self._apply = apply
@@ -325,10 +326,10 @@ class DatabaseClient:
 
 
 async def with_role(connection: RedisConnection, *command: Any) -> tuple[Any, str | None]:
-    """A command's reply and the role (`primary`, `replica`) that the node claimed right after it.
+    """Return a command's reply, and the role (`primary`, `replica`) of the node right after it.
 
-    Both travel in one write, so the server executes them one after the other. The role is None
-    where ROLE is not permitted. Raises the command's error, if it is one.
+    Both commands are sent in one write, so the server executes them one after the other. The role
+    is None if ROLE is not permitted. Raises the command's error, if it is one.
     """
     reply, role = await connection.calls(command, ("ROLE",))
     if isinstance(reply, Exception):
@@ -337,5 +338,5 @@ async def with_role(connection: RedisConnection, *command: Any) -> tuple[Any, st
 
 
 def role_name(reply: Any) -> str:
-    """`primary` or `replica`, from the reply to ROLE."""
+    """Return `primary` or `replica`, from the reply to ROLE."""
     return "primary" if reply[0] == "master" else "replica"

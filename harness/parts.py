@@ -1,4 +1,4 @@
-"""What a run is put together from: environment, target, workload, plan."""
+"""The parts of a run: environment, target, workload, plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from harness.world import with_world
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """`spec`: with the world that the seed has drawn, if it does."""
+    """The parts of a run. `spec`: includes the world, if the seed has drawn one."""
 
     spec: Spec
     env: Environment
@@ -34,7 +34,7 @@ class Parts:
 
 
 def resolved(spec: Spec) -> Spec:
-    """The spec with its world, where the seed draws one."""
+    """Return the spec, with the world that the seed draws, if it draws one."""
     simulated = load("harness.environments", spec.environment).simulated
     draws = simulated and spec.nemesis == ALL and spec.world is None
     return with_world(spec) if draws else spec
@@ -48,9 +48,9 @@ def assemble(
     plan: Plan | None = None,
     trace: Path | None = None,
 ) -> Parts:
-    """The parts of a run into a folder; nothing is started. `plan`: instead of the spec's own.
-    `trace`: where to write everything that happens in a simulated run. Raises `UsageError` for
-    what can't be run."""
+    """Return the parts of a run whose results are written to a folder; start nothing. `plan`:
+    replaces the spec's own. `trace`: the file for all events of a simulated run. Raises
+    `UsageError` if the spec can't be run."""
     spec = resolved(spec)
     env: Environment = load("harness.environments", spec.environment)(
         EnvironmentOptions(
@@ -92,7 +92,7 @@ def assemble(
 
 
 def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workload:
-    """The workload of a spec; raises `UsageError` for an unknown one."""
+    """Return the workload of a spec; raises `UsageError` for an unknown one."""
     made: Workload = load("harness.workloads", spec.workload)(
         WorkloadOptions(
             nodes=tuple(nodes),
@@ -107,5 +107,5 @@ def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workl
 
 
 def key_prefix(env: Environment, folder: Path) -> str:
-    """Return the prefix of every key: servers that somebody else runs may hold anything."""
+    """Return the prefix of every key, unique to this run where servers may have other keys."""
     return "h:" if isinstance(env, CanStart) else f"harness:{folder.name}:"

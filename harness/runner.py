@@ -1,4 +1,4 @@
-"""The life of one run: start, drive, heal, read again, stop."""
+"""The phases of a run: start, operations and faults, healing, final reads, stop."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ CLEAN_UP_TIMEOUT_S = 5.0
 
 
 class Runner:
-    """One run of some parts into a folder."""
+    """A run: its parts, and the folder that its results are written to."""
 
     def __init__(self, parts: Parts, run: Run, *, say: Notify = lambda text: None) -> None:
-        """`say` gets the live line."""
+        """`say`: prints the line of progress."""
         self.parts = parts
         self.run = run
         self._say = say
@@ -58,7 +58,7 @@ class Runner:
         self._faults = [catalogue.fault(kind) for kind in parts.plan.kinds]
         self._nemesis = Nemesis(self._faults, parts.system)
         self._progress = Progress(say, parts.spec.time_limit_s)
-        # Asked before the run begins: a simulation may not ask the machine.
+        # Determined before the run begins: a simulation must not access the machine.
         self._versions = versions(type(parts.target))
         self._base = 0
         self._keys: dict[str, None] = {}  # those used so far, in order of first use
@@ -70,11 +70,11 @@ class Runner:
         return self._recorder
 
     def now(self) -> int:
-        """Nanoseconds since the clients began."""
+        """Return nanoseconds since the clients began."""
         return self._env.now() - self._base
 
     def record(self) -> RunRecord:
-        """The content of test.json."""
+        """Return the content of test.json."""
         spec, plan = self.parts.spec, self.parts.plan
         return RunRecord(
             spec=spec,
@@ -89,19 +89,19 @@ class Runner:
         )
 
     async def execute(self) -> None:
-        """All of it; raises `HarnessError`. Whatever happens, nothing is left running."""
+        """Execute the run; raises `HarnessError`. In any case, stop everything that was started."""
         self.run.create()
         try:
             await self._env.open()
             self.run.write_record(self.record())
             await self._target.start()
-            self.run.write_record(self.record())  # with what the target has found out about itself
+            self.run.write_record(self.record())  # with the version that the target reports
             self.run.link_latest()
             self._recorder = Recorder(self.run.history, self._tick)
             try:
                 await self._drive()
             except BaseException:
-                with contextlib.suppress(HistoryError):  # the first error is the one to tell
+                with contextlib.suppress(HistoryError):  # report the first error
                     self._recorder.close()
                 raise
             self._recorder.close()
@@ -163,7 +163,7 @@ class Runner:
                 await connection.open()
                 await ask(connection)
         except (ConnectFailed, rx.RedisError, OSError, TimeoutError) as e:
-            raise EnvironmentFailed(f"{primary} could not be asked: {e}") from e
+            raise EnvironmentFailed(f"{primary} could not be queried: {e}") from e
         finally:
             await connection.close()
 
@@ -196,8 +196,8 @@ class Runner:
         first_process: int,
         faults: Generator | None = None,
     ) -> tuple[int, Generator]:
-        """Run generators to their ends with fresh clients; returns the next unused process, and
-        what is left of the faults. `streams`: before the names of random streams."""
+        """Run generators to their ends with new clients; return the next unused process, and the
+        generator of the remaining faults. `streams`: prefix of the names of random streams."""
         n, seed = self.parts.spec.concurrency, self.parts.spec.seed
         interpreter = Interpreter(
             generator,
@@ -231,7 +231,7 @@ class Runner:
                     fault=fault.fault,
                     number=number,
                     arguments=fault.arguments,
-                    skipped="the time of faults was over before its turn",
+                    skipped="the time limit was reached before it began",
                 )
             )
         if not self._faults:
@@ -254,8 +254,8 @@ class Runner:
     async def _look_for_crashes(self) -> None:
         for exit in self._env.exits:
             if not exit.expected:
-                said = (await self._env.log_tail(exit.process, 1))[:200]
-                what = f"ended by itself with code {exit.code}" + (f": {said}" if said else "")
+                output = (await self._env.log_tail(exit.process, 1))[:200]
+                what = f"ended by itself with code {exit.code}" + (f": {output}" if output else "")
                 self._note(ProcessEnded(process=exit.process, code=exit.code, what=what))
         for helper in await self._env.helpers_ended():
             self._note(ProcessEnded(process=helper, what="ended during the run"))
@@ -265,7 +265,7 @@ class Runner:
                     self._note(Alarm(process=process, what=f"logged {alarm!r}"))
 
     async def _clean_up(self) -> None:
-        """Take our keys off servers that go on living."""
+        """Delete the keys of this run from servers that the harness did not start."""
         if isinstance(self._env, CanStart):
             return
         for shard in self._target.topology().shards:

@@ -1,8 +1,8 @@
-"""What a system under test tells the harness.
+"""The interface of a target, the system under test.
 
-A target is a class that takes an `Environment` and `TargetOptions`, made known by an entry point in
-the group `harness.targets`, or given as `module:Class`. `Target` is what every target has; what
-only some can do, or have, are types of their own.
+A target is a class that takes an `Environment` and `TargetOptions`, registered by an entry point in
+the group `harness.targets`, or given as `module:Class`. Every target implements `Target`; optional
+capabilities are protocols of their own.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = [
     "TargetOptions",
 ]
 
-# What a fault disturbs, and a target or a workload depends on. `clock-rate`: how fast a monotonic
-# clock runs, as leases do; `wall-clock`: the time of day, as expiry does.
+# What a fault disturbs, and a target or a workload depends on. `clock-rate`: the rate of monotonic
+# clocks, which leases depend on; `wall-clock`: the time of day, which expiry depends on.
 Disturbance = Literal["links", "processes", "disks", "roles", "clock-rate", "wall-clock"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetOptions:
-    """`binary`: the server to run. `options`: passed to the server as they are."""
+    """`binary`: the server to run. `options`: passed to the server. `timeout_s`: per operation."""
 
     binary: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -48,9 +48,10 @@ class TargetOptions:
 class Target(Protocol):
     """The system under test, in an environment.
 
-    `promises`: of {"replica-prefixes"}, what it promises of its replicas, and "log": there is one
-    that can be audited. `depends_on`: what of its environment its correctness may depend on: faults
-    of nothing else can't hurt it. `alarms`: texts that mean a crash when a node's log holds them.
+    `promises`: its guarantees: "replica-prefixes", reads of each replica are growing prefixes, and
+    "log", its log can be audited. `depends_on`: the parts of the environment on which its
+    correctness may depend; faults in other parts can't affect it. `alarms`: texts that indicate a
+    crash if they are in the log of a process.
     """
 
     name: str
@@ -77,8 +78,8 @@ class Target(Protocol):
         ...
 
     def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
-        """Whether it survives, and can go on, with these processes out of action and these directed
-        links cut."""
+        """Return whether it keeps its data, and can continue, while these processes are out of
+        action and these directed links are cut."""
         ...
 
     def links(self, topology: Topology) -> set[tuple[str, str]]:
@@ -86,15 +87,15 @@ class Target(Protocol):
         ...
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
-        """`readonly`: for reads of whatever role the node has."""
+        """Return a new connection to a node. `readonly`: for reads, whatever role it has."""
         ...
 
     async def close(self) -> None:
-        """What the target itself has open; its processes are the environment's to stop."""
+        """Close what the target itself has opened. The environment stops the processes."""
         ...
 
     def describe(self) -> TargetInfo:
-        """Return what a reader of the results needs to know of it."""
+        """Return the description of the target for the results."""
         ...
 
 
@@ -131,7 +132,7 @@ class HasLog(Target, Protocol):
     azs: Sequence[str]
 
     async def readmitted(self, process: str) -> bool:
-        """Whether a process of the log that was wiped counts again."""
+        """Return whether a process of the log that was wiped is a voting member again."""
         ...
 
 
@@ -140,6 +141,6 @@ class Audited(Target, Protocol):
     """A target whose log can be read from outside."""
 
     async def audit(self) -> tuple[list[LogEntry], Digests]:
-        """The entries of the log, and what nodes, copies and snapshots hold, when nothing is
-        written any more; `Digests.error` where that could not be found out."""
+        """Return the entries of the log, and digests of nodes, copies and snapshots, after the last
+        write; `Digests.error` is set if the log could not be read."""
         ...

@@ -22,8 +22,7 @@ def slot_of(key: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """`slots`: ranges, (first, last) each. `primary`: one of `nodes`, None if none is known to
-    be."""
+    """`slots`: ranges, (first, last) each. `primary`: one of `nodes`, None if it is not known."""
 
     name: str = "s1"
     slots: Sequence[tuple[int, int]] = EVERY_SLOT
@@ -36,13 +35,13 @@ class Shard:
         return [node for node in self.nodes if node != self.primary]
 
     def serves(self, slot: int) -> bool:
-        """Return whether a slot is one of its own."""
+        """Return whether a slot belongs to this shard."""
         return any(first <= slot <= last for first, last in self.slots)
 
 
 @dataclass(frozen=True)
 class Topology:
-    """The shards of a target as they are now, as far as it is known."""
+    """The shards of a target as they are now, as far as they are known."""
 
     shards: Sequence[Shard]
 
@@ -63,7 +62,7 @@ class Topology:
         return next((shard for shard in self.shards if node in shard.nodes), None)
 
     def named(self, name: str) -> Shard | None:
-        """Return the shard of a name."""
+        """Return the shard with a name."""
         return next((shard for shard in self.shards if shard.name == name), None)
 
     @property
@@ -76,8 +75,8 @@ class Topology:
         return node in self.primaries
 
     def assuming(self, node: str) -> Topology:
-        """Return the topology if a node were the primary of its shard; a shard whose primary is not
-        known has its first node."""
+        """Return the topology with a node as the primary of its shard; another shard whose primary
+        is not known gets its first node."""
         return Topology(
             tuple(
                 replace(

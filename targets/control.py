@@ -16,8 +16,8 @@ POLL_S = 0.02
 
 
 class ControlPath:
-    """Queries nodes; each query has a connection of its own, or, with `keep`, the last one to that
-    node, which is worth it for frequent queries."""
+    """Queries nodes. Each query opens a connection, or, with `keep`, reuses the last one to that
+    node, which suits frequent queries."""
 
     def __init__(self, env: Environment, credentials: Credentials, *, keep: bool = False) -> None:
         self._env = env
@@ -27,7 +27,7 @@ class ControlPath:
 
     async def ask(self, node: str, *command: Any, timeout_s: float = 2.0) -> Any:
         """Return a node's reply to a command. Raises `EnvironmentFailed` if there is none in time,
-        and for an error."""
+        or if it is an error."""
         connection = self._connections.pop(node, None)
         try:
             async with asyncio.timeout(timeout_s):
@@ -60,12 +60,12 @@ class ControlPath:
         return None if role is None else role_name(role) == "primary"
 
     async def wait(
-        self, node: str, holds: Callable[[str], Awaitable[bool]], what: str, timeout_s: float
+        self, node: str, condition: Callable[[str], Awaitable[bool]], what: str, timeout_s: float
     ) -> None:
-        """Wait until something holds of a node. Raises `EnvironmentFailed` if the node ends, or if
-        it still does not hold after the time; `what`: what the node fails to do."""
+        """Wait until a condition is met for a node. Raises `EnvironmentFailed` if the node ends, or
+        if it is not met in time; `what`: the predicate of that error, "does not answer"."""
         deadline = self._env.now() + int(timeout_s * 1e9)
-        while not await holds(node):
+        while not await condition(node):
             if await self._env.state(node) == "dead":
                 raise EnvironmentFailed(f"{node} ended: {await self._env.log_tail(node)}")
             if self._env.now() > deadline:

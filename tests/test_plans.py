@@ -267,7 +267,7 @@ def test_a_fault_that_was_delayed_past_the_end_is_recorded_as_skipped(tmp_path: 
     judged = campaign.judge(run)
     skipped = [e.what for e in judged.recorded.events.of(FaultBegan) if e.what.skipped]
     assert [(what.fault, what.skipped) for what in skipped] == [
-        ("kill", "the time of faults was over before its turn")]  # fmt: skip
+        ("kill", "the time limit was reached before it began")]  # fmt: skip
     assert judged.results.valid == "unknown"
     assert "kill had no effect (0 injected, 1 skipped)" in judged.results.why
 

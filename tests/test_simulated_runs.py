@@ -184,7 +184,7 @@ def test_options_that_the_model_does_not_know_are_refused(tmp_path: Path) -> Non
                     Run(tmp_path / "run"))  # fmt: skip
         return str(e.value)
 
-    assert "--option maxmemory: the model knows" in refused(options={"maxmemory": "1"})
+    assert "--option maxmemory: unknown; the model has" in refused(options={"maxmemory": "1"})
     assert "--option appendfsync=often: give always" in refused(options={"appendfsync": "often"})
     assert "--binary" in refused(binary="/bin/true")
 
@@ -199,7 +199,7 @@ def command(*words: str) -> int:
         (["--port", "7000"], "--port: simulated servers don't use ports"),
         (["--user", "me"], "--tls, --tls-ca and --user are for servers that already run"),
         (["--nodes", "h:1"], "--nodes h:1: --env simulated starts its own nodes"),
-        (["--password", "x"], "--password: the model has no use for it"),
+        (["--password", "x"], "--password: redis-model does not support it"),
         (["--nemesis", "flood"], "unknown fault 'flood'"),
     ],
 )

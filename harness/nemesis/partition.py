@@ -54,7 +54,7 @@ def _az(hosts: list[str], system: System[Any, Any], rng: random.Random) -> Grudg
     return grudges.split([az], [p for p in system.env.processes if p != az])
 
 
-# By kind: the least number of hosts for it to cut a link, and how it is drawn among them.
+# By kind: the least number of hosts, and the function that draws a grudge among them.
 KINDS: Mapping[str, tuple[int, Draw]] = {
     "one": (2, lambda hosts, system, rng: grudges.one_host(hosts, rng.choice(hosts))),
     "primary": (2, lambda hosts, system, rng: grudges.one_host(hosts, hosts[0])),
@@ -84,7 +84,7 @@ def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None
 
 
 class Grudges(TypedDict):
-    """`kind`: one of `OF_THE_LOG` has a grudge among processes, any other one among hosts.
+    """`kind`: those of `LOG_KINDS` have a grudge among processes, the others among hosts.
     `grudge`: {name: names whose packets it drops}."""
 
     kind: Literal[
@@ -111,8 +111,8 @@ class Partition:
         )  # fmt: skip
 
     def draw(self, chance: DrawContext, system: System[CanPartition, Target]) -> Arguments:
-        """Draw a grudge that cuts a link in use and that the target tolerates, whichever node is
-        the primary when it is injected. Raises `UsageError`."""
+        """Draw a grudge that cuts a link in use, and that the target tolerates, whichever node is
+        the primary when it is injected. Raises `UsageError` if there is none."""
         kinds = [self.kind] if self.kind is not None else _kinds(chance, system)
         topology = system.target.topology()
         hosts = _roles(system, victims.draw_shard(chance.rng, topology)[0])
@@ -124,15 +124,15 @@ class Partition:
             if all(_fits(system, kind, grudge, each, chance) for each in assumed):
                 return {"kind": kind, "grudge": grudges.as_json(grudge)}
         raise UsageError(
-            f"--nemesis {self.name}: it cuts no link in use among {len(system.env.nodes)} nodes, "
-            "or more than the target tolerates"
+            f"--nemesis {self.name}: among {len(system.env.nodes)} nodes it does not cut a link in "
+            "use, or cuts more than the target tolerates"
         )
 
     async def inject(self, system: System[CanPartition, Target], arguments: Arguments) -> Cut:
         topology, kind = system.target.topology(), arguments["kind"]
-        grudge = _found(system, kind, grudges.from_json(arguments["grudge"]), topology)
+        grudge = _resolved(system, kind, grudges.from_json(arguments["grudge"]), topology)
         if not grudges.flows(grudge) & system.target.links(topology):
-            raise Skipped("it would cut no link that is in use")
+            raise Skipped("it would not cut a link that is in use")
         if not system.tolerated((), grudges.join([*system.grudges.values(), grudge])):
             raise Skipped("together with the active faults it is more than the target tolerates")
         before = await system.env.network.stats()
@@ -159,7 +159,7 @@ class Cut:
         self._before = before
 
     async def heal(self) -> Effect:
-        """Heal the cut; its effect is the number of bytes that its own links have held."""
+        """Heal the partition; the effect is the number of bytes held on the links that it cut."""
         network = self._system.env.network
         try:
             after = await network.stats()
@@ -177,7 +177,7 @@ class Cut:
 
 
 def _roles(system: System[Any, Any], first: Shard) -> list[str]:
-    """Return the hosts: nodes by role, the primary of a shard first, others by name."""
+    """Return the hosts: nodes by role, the primary of `first` first, others by name."""
     shards = system.target.topology().shards
     roles: list[str] = []
     for shard in sorted(shards, key=lambda shard: shard.name != first.name):
@@ -193,7 +193,7 @@ def _names(shard: Shard, *, of_several: bool) -> list[str]:
 
 
 def _kinds(chance: DrawContext, system: System[Any, Any]) -> list[str]:
-    """Return the kinds that can cut a link here; only between servers where the primary moves."""
+    """Return the kinds that can cut a link here; between servers, if the primary moves."""
     count = len(system.hosts)
     separate = chance.primary_moves and count > 1
     kinds = [k for k, (least, _) in KINDS.items()
@@ -201,7 +201,7 @@ def _kinds(chance: DrawContext, system: System[Any, Any]) -> list[str]:
     return [*kinds, *LOG_KINDS] if system.azs else kinds
 
 
-def _found(system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology) -> Grudge:
+def _resolved(system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology) -> Grudge:
     """Resolve a grudge to processes. Raises `Skipped` if a primary that it names is not known."""
     names: dict[str, str] = {}
     mentioned = {*grudge, *(source for sources in grudge.values() for source in sources)}
@@ -222,8 +222,8 @@ def _fits(
     system: System[Any, Any], kind: str, grudge: Grudge, topology: Topology, chance: DrawContext
 ) -> bool:
     """Return whether a grudge cuts a link in use, and the target tolerates it, with a topology.
-    Where the primary moves, its replication stream to some replica must be cut."""
-    found = _found(system, kind, grudge, topology)
+    If the primary moves, its replication stream to some replica must be cut."""
+    found = _resolved(system, kind, grudge, topology)
     cut = grudges.flows(found)
     if chance.primary_moves and kind != "client" and not system.azs:
         streams = ((s.primary, replica) for s in topology.shards for replica in s.replicas)

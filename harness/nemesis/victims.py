@@ -1,9 +1,9 @@
 """Victims: the processes that a fault acts on, drawn as roles and resolved on injection.
 
-A victim is `primary`, or, while a fault has stopped that, the first node that is up; `replica 2`,
-the second of the nodes that are up and not the primary; `helper 1`, the first process that is not a
-node and whose loss the target tolerates now; or the name of a process. Numbers beyond the last one
-wrap around. With several shards a role names its shard: `primary of s2`.
+A victim is the name of a process, or a role. `primary`: the primary, or the first node that is up
+if the primary is not. `replica 2`: the second of the nodes that are up and not the primary.
+`helper 1`: the first process that is not a node and whose loss the target tolerates now. Numbers
+beyond the last one wrap around. With several shards a role names its shard: `primary of s2`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROLE = re.compile(r"(primary|replica ([1-9]\d*)|helper ([1-9]\d*))(?: of (\S+))
 
 
 def draw_shard(rng: random.Random, topology: Topology) -> tuple[Shard, str]:
-    """Draw a shard, if there are several; return it and what a role is followed by."""
+    """Draw a shard, if there are several; return it and the suffix of roles in it."""
     shards = topology.shards
     if len(shards) == 1:
         return shards[0], ""
@@ -35,7 +35,7 @@ def draw_shard(rng: random.Random, topology: Topology) -> tuple[Shard, str]:
 
 def draw_node(chance: DrawContext, system: System[Any, Any]) -> str:
     """Draw a node, the primary of a shard at least half of the time. If the primary moves in the
-    same cycle: always the primary, or never where the primary itself performs the hand-over."""
+    same cycle: always the primary, or never if the primary itself performs the hand-over."""
     rng, target = chance.rng, system.target
     shard, suffix = draw_shard(rng, target.topology())
     count = len(shard.nodes)
@@ -58,7 +58,7 @@ def draw_process(chance: DrawContext, system: System[Any, Any]) -> str:
 
 
 def resolve(victim: str, system: System[Any, Any]) -> str:
-    """Return the process that a victim is now. Raises `Skipped` if there is none."""
+    """Return the process that a victim denotes now. Raises `Skipped` if there is none."""
     if victim in system.env.processes:
         if victim in system.down | system.paused:
             raise Skipped(f"{victim} is stopped already")
@@ -80,7 +80,7 @@ def resolve(victim: str, system: System[Any, Any]) -> str:
 
 
 def shard_of(role: str, system: System[Any, Any]) -> Shard:
-    """Return the shard that a role is of: the only one, unless it names another. Raises
+    """Return the shard of a role: the first one, unless the role names another. Raises
     `Skipped`."""
     topology: Topology = system.target.topology()
     found = _ROLE.fullmatch(role)

@@ -1,7 +1,8 @@
-"""Execution of commands by the Python engine: what the functions of commands work with.
+"""Execution of commands by the Python engine: `Call`, which the functions of commands use.
 
-Effects go to replicas and logs instead of the command: with absolute times, and without chance.
-Semantics and texts are those of Redis 7.0; tests compare them with a real server.
+Replicas and logs get the effects of a command instead of the command itself: effects have absolute
+times and no random choices. Semantics and texts are those of Redis 7.0; tests compare them with a
+real server.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NO_SUCH_KEY = "ERR no such key"
 
 
 class Call(Outcome):
-    """One command that is being executed, with all that it calls if it is a script; its outcome."""
+    """The execution of a command, and of those that it calls if it is a script; its outcome."""
 
     __slots__ = (
         "_changed", "_instead", "_plain", "context", "deny", "expiring", "in_script", "state",
@@ -44,7 +45,7 @@ class Call(Outcome):
         self.begin(context)
 
     def begin(self, context: Context) -> None:
-        """Reset it for another command. The caller keeps the lists and dicts of the last one."""
+        """Reset for another command. Lists and dicts of the last outcome are not modified."""
         self.context = context
         self.time_ms = context.time_ms
         self.deny = deny = context.deny
@@ -86,7 +87,7 @@ class Call(Outcome):
             self.effects.append(command)
         return reply
 
-    # --- what the functions of commands call
+    # --- for the functions of commands
 
     def peek(self, key: bytes) -> Value | None:
         """Return the value of a key, of any type, or None; deletes the key first if it has

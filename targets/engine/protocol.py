@@ -1,8 +1,7 @@
-"""What a server needs of an engine: an engine executes commands, the server does everything else.
+"""The interface of an engine: it executes commands, and its server does everything else.
 
-An engine knows nothing of connections, replication, logs or disks. `python` is ours, in the process
-of the server; an engine may be another process as well: `execute` may return its outcome at once or
-an awaitable of it.
+An engine does not use connections, replication, logs or disks. `python` is the one in the server's
+process; an engine may also be another process, as `execute` may return an awaitable of its outcome.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from targets.engine.resp import Command, Error
 from targets.engine.table import CommandSpec
 
-# The time at which the effects of a log or a stream are applied. They contain absolute times, and
-# keys expire by a DEL of the primary: at this time nothing expires by itself.
+# The time at which the effects of a log or a stream are applied: they contain absolute times, and
+# expired keys are deleted by a DEL of the primary, so at this time no key is expired.
 NEVER_MS = -(2**63)
 
 
 class Message(NamedTuple):
-    """A published message. `sharded`: by SPUBLISH."""
+    """A published message. `sharded`: published by SPUBLISH."""
 
     sharded: bool
     channel: bytes
@@ -44,18 +43,18 @@ NO_MESSAGES: list[Message] = []  # never changed
 
 
 def nobody(sharded: bool, channel: bytes) -> int:
-    """Return the number of subscribers where there are none."""
+    """Return 0, the number of subscribers in a server without any."""
     return 0
 
 
 class Context:
     """The circumstances in which commands are executed.
 
-    `time_ms`: the time of day in milliseconds since 1970. `rng`: what random replies are drawn
-    from. `deny`: the reply to commands that may write, also where a script calls them; expired keys
-    are then not deleted but hidden, or shown unless `mask`. `may_block`: whether a blocking command
-    may reply `Blocked`. `room`: bytes of arguments that writes of a script or a transaction may
-    still have, None for no limit; the engine subtracts from it. `audience`: returns the number of
+    `time_ms`: the time of day in milliseconds since 1970. `rng`: the source of random replies.
+    `deny`: the reply to commands that may write, also if a script calls them; expired keys are then
+    not deleted, but hidden if `mask` is true, else shown. `may_block`: whether a blocking command
+    may reply `Blocked`. `room`: bytes of arguments that a script or a transaction may still
+    write, None for no limit; the engine subtracts from it. `audience`: returns the number of
     subscribers of (sharded, channel).
     """
 
@@ -82,14 +81,14 @@ class Context:
 
 
 class Outcome:
-    """What a command did; valid until the engine executes the next one, its lists and dicts for
-    ever.
+    """The outcome of a command; valid until the engine executes the next one, but its lists and
+    dicts stay valid.
 
     `reply`: to the client; may be an `Error` or `Blocked`. `effects`: commands that have the same
-    effect on every replica, with absolute times and without chance. `reads`: every key that was
-    looked at, also if it was absent or of the wrong type. `writes`: every key that changed, in both
-    as the keys of a dict. `whole`: it looked at the whole key space (DBSIZE, KEYS, FLUSHALL).
-    `messages`: what it published.
+    effect on every replica, with absolute times and no random choices. `reads`: every key that was
+    looked up, also if it was absent or of the wrong type. `writes`: every key that changed; both
+    are ordered sets, as keys of a dict. `whole`: the command accessed the whole key space (DBSIZE,
+    KEYS, FLUSHALL). `messages`: those that it published.
     """
 
     __slots__ = ("effects", "messages", "reads", "reply", "whole", "writes")
@@ -110,7 +109,7 @@ class Outcome:
         self.whole = False
 
     def add(self, other: Outcome) -> None:
-        """Add what another command of the same transaction did; the reply stays."""
+        """Add the outcome of another command of the same transaction, without its reply."""
         self.effects += other.effects
         self.messages = self.messages + other.messages
         self.reads.update(other.reads)
@@ -142,10 +141,10 @@ class KeySpace(Protocol):
 
 
 class Engine(Protocol):
-    """Executes commands. An engine that answers later answers in the order of the calls; its server
-    asks it one thing at a time, so that the order of a log is the order of execution.
+    """Executes commands. An asynchronous engine answers in the order of the calls; its server makes
+    one call at a time, so that the order of a log is the order of execution.
 
-    `commands`: what it can execute. `keys`: what is stored.
+    `commands`: those that it can execute. `keys`: those that are stored.
     """
 
     commands: Mapping[bytes, CommandSpec[Any]]
@@ -167,7 +166,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class PlainStrings(Protocol):
-    """An engine that answers the most frequent read fast."""
+    """An engine with a fast path for the most frequent read."""
 
     def plain(self, key: bytes) -> bytes | None:
         """Return the string at a key, None if the key is absent. Raises KeyError if it is of
@@ -187,7 +186,7 @@ class Restorable(Protocol):
 
 @runtime_checkable
 class Digestible(Protocol):
-    """An engine that can say whether its data are those of another."""
+    """An engine with a digest of its data, by which engines can be compared."""
 
     def digest(self) -> bytes:
         """Return 40 hexadecimal digits, equal for equal data."""

@@ -25,7 +25,7 @@ class PythonEngine:
         self._state = State(sharded=sharded)
         self.keys: KeySpace = self._state
         self._values, self._expires = self._state.values, self._state.expires
-        self._always = Context(NEVER_MS, random.Random(0))  # effects contain no chance
+        self._always = Context(NEVER_MS, random.Random(0))  # effects have no random choices
         self._call = Call(self._state, commands, self._always)
 
     def execute(self, command: Command, context: Context) -> Outcome:
@@ -58,7 +58,7 @@ class PythonEngine:
         return value
 
     def clear(self) -> None:
-        """Delete all keys. Cached scripts stay, as over a resynchronization of Redis."""
+        """Delete all keys. Cached scripts stay, as in a resynchronization of Redis."""
         self._state.clear()
 
     def digest(self) -> bytes:

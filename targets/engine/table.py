@@ -87,8 +87,8 @@ class Table(dict[bytes, CommandSpec[R]], Generic[R]):
         return add
 
     def container(self, name: str, run: R, help: R) -> None:
-        """Add a command that has subcommands, and its subcommand HELP. Without a subcommand it has
-        the wrong number of arguments, unless `command` adds it as well."""
+        """Add a command that has subcommands, and its subcommand HELP. A call without a
+        subcommand is an error of arity, unless `command` adds the name as well."""
         self._add(name, run, -2, container=True)
         self._add(f"{name}|HELP", help, 2, "loading stale")
 
@@ -114,19 +114,19 @@ class Table(dict[bytes, CommandSpec[R]], Generic[R]):
 
 
 def merged(tables: Iterable[Mapping[bytes, CommandSpec[R]]]) -> Table[R]:
-    """Return one table of several; raises ValueError for a command that two of them have."""
+    """Return one table of several; raises ValueError for a command in two of them."""
     whole: Table[R] = Table()
     for table in tables:
-        twice = whole.keys() & table.keys()
-        if twice:
-            raise ValueError(f"{sorted(twice)[0].decode()} is defined twice")
+        duplicates = whole.keys() & table.keys()
+        if duplicates:
+            raise ValueError(f"{sorted(duplicates)[0].decode()} is defined twice")
         whole.update(table)
     return whole
 
 
 def find(table: Mapping[bytes, CommandSpec[R]], command: Command) -> CommandSpec[R] | None:
-    """Return the spec of a command, or of its subcommand if it is a container; None if the table
-    has none."""
+    """Return the spec of a command, or of its subcommand if it is a container; None if it is
+    not in the table."""
     name = command[0]
     found = None if b"|" in name else table.get(name) or table.get(name.upper())
     if found is not None and found.container and len(command) > 1:

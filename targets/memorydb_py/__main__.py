@@ -41,23 +41,23 @@ def usage() -> Usage:
 
 
 def main(parts: Parts | None = None) -> None:
-    """Run a process. `parts`: what a node is made of."""
+    """Run a process. `parts`: makes the parts of a node."""
     parts = parts or Parts()
     parser = argparse.ArgumentParser(prog="python -m targets.memorydb_py", description=__doc__)
     parser.add_argument("role", choices=["node", "az", "snapshotter"])
     parser.add_argument("--name", required=True)
     parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
     parser.add_argument("--az", action="append", default=[], metavar="NAME=HOST:PORT",
-                        help="all three, the nearest first")  # fmt: skip
+                        help="an AZ; give all three, nearest first")  # fmt: skip
     parser.add_argument("--node", action="append", default=[], metavar="NAME=HOST:PORT",
-                        help="all nodes of the shard, as clients reach them")  # fmt: skip
+                        help="a node's address for clients; give all nodes")  # fmt: skip
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--dir", type=Path, default=Path())
     parser.add_argument("--snapshots", type=Path, metavar="FOLDER",
-                        help="the object store; nodes recover from it")  # fmt: skip
+                        help="the object store, from which nodes recover")  # fmt: skip
     parser.add_argument("--every", type=int, default=100_000, metavar="ENTRIES",
                         help="how far the newest snapshot may be behind the log")  # fmt: skip
-    parser.add_argument("--create", action="store_true", help="make a new, empty log")
+    parser.add_argument("--create", action="store_true", help="create a new, empty log")
     given = parser.parse_args()
     azs = named(given.az)
     given.dir.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def main(parts: Parts | None = None) -> None:
         parser.error(f"--option {e}")
     if given.role == "snapshotter":
         if objects is None:
-            parser.error("--snapshots: say where they go")
+            parser.error("a snapshotter requires --snapshots")
         run_real(_snapshotter(parts, host, list(azs), objects, given.every, settings))
         return
     context = NodeContext(nodes=named(given.node), objects=objects, usage=usage)

@@ -8,5 +8,5 @@ SLOTS = 16384
 
 
 def slot_of(key: bytes) -> int:
-    """0 to 16383; of what is between the first braces, if there is something."""
+    """Return the slot, 0 to 16383, of a key: of its text between the first braces, if any."""
     return int(key_slot(key))

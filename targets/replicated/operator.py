@@ -1,7 +1,7 @@
 """Primaries with asynchronous replicas, and an operator who promotes replicas.
 
-What vanilla servers and the model of them have in common for the harness. A target implements how a
-node is started (`spec`); everything else uses commands that all of these servers know.
+The common part of the targets for vanilla servers and for the model of them. A target implements
+how a node is started (`spec`); everything else uses commands that all of these servers support.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ ASK_EVERY_NS = 10**9
 
 
 class OperatorFailover:
-    """A target whose primaries are what the operator announced, or, on servers of the environment
-    `external`, the nodes that claim to be."""
+    """A target whose primaries are those that the operator announced, or, in the environment
+    `external`, the nodes that claim to be primaries."""
 
     name: str
     version = "unknown"
@@ -36,14 +36,14 @@ class OperatorFailover:
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         self.env = env
         self.options = options
-        self.starter = env if isinstance(env, CanStart) else None  # None: others start the servers
+        self.starter = env if isinstance(env, CanStart) else None  # None: the servers already run
         self.control = ControlPath(env, options.credentials)
         self._now = Topology(self.shards())
-        self._asked: int | None = None  # when; None before `start`, and of nodes that it starts
+        self._asked: int | None = None  # last query; None for nodes that it starts
         self._asking: asyncio.Task[None] | None = None
 
     def spec(self, node: str) -> ProcessSpec:
-        """Return how to start a node now: as a replica of its shard's primary, or as that."""
+        """Return how to start a node now: as its shard's primary, or as a replica of that."""
         raise NotImplementedError
 
     def shards(self) -> Sequence[Shard]:
@@ -80,7 +80,7 @@ class OperatorFailover:
             raise
 
     async def restart(self, node: str) -> None:
-        assert self.starter is not None, "what the harness did not start it does not kill"
+        assert self.starter is not None, "the harness kills only nodes that it started"
         await self.starter.start(self.spec(node))
         await self.control.wait(node, self.control.answers, "does not answer", 10.0)
 
@@ -118,8 +118,8 @@ class OperatorFailover:
         return bool(role[0] == "slave" and role[3] == "connected")
 
     async def _followed(self, primary: str) -> bool:
-        """Return whether every replica has acknowledged something: a diskless one that is
-        "connected" does not get the stream before its first acknowledgement."""
+        """Return whether every replica has acknowledged an offset: after a diskless synchronization
+        a "connected" replica does not get the stream before its first acknowledgement."""
         role = await self.control.role(primary)
         shard = self._now.of_node(primary)
         if role is None or role[0] != "master" or shard is None:
@@ -159,7 +159,7 @@ class OperatorFailover:
         )
 
     def tolerates(self, out: set[str], cut: set[tuple[str, str]]) -> bool:
-        return True  # whatever it loses, it loses by design
+        return True  # it may lose writes by design
 
     def links(self, topology: Topology) -> set[tuple[str, str]]:
         used: set[tuple[str, str]] = set()

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.targets import TargetInfo, TargetOptions
 from targets.replicated.operator import OperatorFailover
 
-# For runs of seconds: replicas attach and notice at once, nothing is saved unless asked for.
+# For runs of seconds: short delays in replication, no snapshots or AOF unless asked for.
 SHORT_RUNS = {
     "save": "",
     "appendonly": "no",
@@ -82,7 +82,7 @@ class Vanilla(OperatorFailover):
             raise UsageError("--option and --binary are for servers that the harness starts")
 
     def spec(self, node: str) -> ProcessSpec:
-        """Return how to start a node now: as a replica of its shard's primary, or as that."""
+        """Return how to start a node now: as its shard's primary, or as a replica of that."""
         assert self.starter is not None
         host, port = self.env.control_address(node)
         settings: dict[str, list[str]] = {

@@ -1,7 +1,7 @@
-"""What our two servers share: connections, transactions, and engines that answer later.
+"""The common parts of `memorydb_py` and `redis_model`: connections, transactions, statistics.
 
-`session` is a connection, `transactions` are MULTI and WATCH, `statistics` what INFO counts,
-`later` continues work when an engine has answered. A server has two tables of commands: those of
-its engine, and its own, whose functions take the server, a session and a command; both are passed
-to it.
+`session` is a connection, `transactions` are MULTI and WATCH, `statistics` the counters of INFO,
+`later` is work that awaits an engine, `options` describes settings. A server has two tables of
+commands: those of its engine, and its own, whose functions take the server, a session and a
+command; both are passed to it.
 """

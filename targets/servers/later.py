@@ -1,4 +1,4 @@
-"""Continuing when an engine has answered: at once if it answers at once."""
+"""Work that awaits the outcomes of an engine; synchronous if the engine is."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Steps = Generator[Outcome | Awaitable[Outcome], Outcome, None]
 
 
 class Lane:
-    """Work with an engine, one thing at a time: so the order of its outcomes is that of execution,
-    and a transaction of several commands is isolated. With an engine that answers at once, work is
-    done within `do`, and the lane is never busy."""
+    """Serializes work with an engine: outcomes are in the order of execution, and a transaction of
+    several commands is isolated. With a synchronous engine, work is done within `do`, and the lane
+    is never busy."""
 
     def __init__(self, failed: Callable[[BaseException], Any]) -> None:
-        """`failed`: called with what an engine that answers later raised."""
+        """`failed`: called with the exception that asynchronous work has raised."""
         self.busy = False
         self._failed = failed
         self._waiting: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def do(self, steps: Steps) -> None:
-        """Begin with some work; the lane must not be busy."""
+        """Start some work; the lane must not be busy."""
         step = _advance(steps)
         if step is not None:
             self.busy = True
-            self._task = asyncio.get_running_loop().create_task(self._go_on(steps, step))
+            self._task = asyncio.get_running_loop().create_task(self._finish(steps, step))
 
     def when_free(self, work: Callable[[], None]) -> None:
-        """Call `work` now, or when the lane is not busy any more."""
+        """Call `work` now, or when the lane is free again."""
         if self.busy:
             self._waiting.append(work)
         else:
             work()
 
-    async def _go_on(self, steps: Steps, step: Awaitable[Outcome] | None) -> None:
+    async def _finish(self, steps: Steps, step: Awaitable[Outcome] | None) -> None:
         try:
             while step is not None:
                 step = _advance(steps, await step)
@@ -52,7 +52,7 @@ class Lane:
 
 
 def _advance(steps: Steps, outcome: Outcome | None = None) -> Awaitable[Outcome] | None:
-    """Run to the next outcome that is not there yet; None at the end."""
+    """Run to the next outcome that has to be awaited, and return it; None at the end."""
     try:
         step = next(steps) if outcome is None else steps.send(outcome)
         while isinstance(step, Outcome):

@@ -1,4 +1,4 @@
-"""Options of our servers, as fields of a dataclass that say what they are for."""
+"""Options of a server, as fields of a dataclass with a description."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def option(default: Any, text: str) -> Any:
-    """Return a field of an option. `text`: what it is for."""
+    """Return the field of an option. `text`: its description."""
     return field(default=default, metadata={"text": text})
 
 
 def described(settings: type[Any]) -> dict[str, str]:
-    """Return {name: what it is for, and its default} of the options."""
+    """Return the options by name, each with its description and default."""
     found = {}
     for each in fields(settings):
         found[each.name.replace("_", "-")] = f"{each.metadata['text']} [{_shown(each.default)}]"

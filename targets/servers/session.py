@@ -1,4 +1,4 @@
-"""A connection: requests in order, replies in order, each sent when what it shows is safe."""
+"""A connection: requests and replies in order, each reply sent once its data are committed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from targets.engine.resp import Command, Error, RequestParser, encode
 from targets.servers.statistics import Statistics
 
 REQUEST_BYTES_MAX = 1 << 30
-BEHIND_BYTES_MAX = 16 << 20  # of requests behind one that blocks
+BEHIND_BYTES_MAX = 16 << 20  # of requests after one that blocks
 UNREAD_BYTES_MAX = 256 << 20  # of replies that a client does not read
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
 class Server(Protocol[S_contra]):
-    """What a session needs of its server.
+    """A server, as its sessions use it.
 
     Positions are those of a log or file: a reply may be sent when everything up to its position is
-    safe. `committed`: the position up to which it is. `parked`: the number of waiting replies.
+    committed. `committed`: the last such position. `parked`: the number of waiting replies.
     """
 
     committed: int
@@ -46,10 +46,10 @@ class Server(Protocol[S_contra]):
 
 
 class Session(asyncio.Protocol):
-    """A connection of a client. Servers derive their own from it, with what else they know of one.
+    """A client's connection. Servers derive classes from it, with further state.
 
     `written`: the position of the client's last write. `queued`: the commands since MULTI, or None.
-    `aborted`: EXEC will refuse them. `watched`: whether each watched key had already expired.
+    `aborted`: EXEC will fail. `watched`: whether each watched key had already expired.
     `touched`: a watched key has changed.
     """
 
@@ -65,10 +65,10 @@ class Session(asyncio.Protocol):
         self.touched = False
         self.closing = False
         self.blocked = False
-        self.largest = 0  # no command of this client has more bytes
+        self.largest = 0  # upper bound of the bytes of a command so far
         self.out: list[bytes] = []  # replies of the next write
         self.diverted: list[Any] | None = None  # the replies of commands within EXEC
-        self.diverted_position = 0  # what those replies have to wait for
+        self.diverted_position = 0  # the position that those replies wait for
         self._behind = 0  # bytes that arrived while it was blocked
         self._server = server
         self._requests = RequestParser(trusted=trusted)
@@ -179,16 +179,16 @@ class Session(asyncio.Protocol):
 
     @property
     def parked(self) -> int:
-        """The number of replies that wait."""
+        """The number of replies that wait for their positions."""
         return len(self._parked)
 
     def block(self) -> None:
-        """Execute nothing more until `unblock`."""
+        """Execute no more commands until `unblock`."""
         self.blocked = True
 
     def unblock(self) -> None:
-        """Continue with what has arrived meanwhile, from the loop: not within the caller, which may
-        be one of many sessions that wake each other."""
+        """Continue with the commands that have arrived meanwhile. They run from the event loop, not
+        within the caller, as sessions may unblock each other in long chains."""
         self.blocked = False
         if self._behind > BEHIND_BYTES_MAX and not self.closing:
             self.transport.resume_reading()
@@ -196,7 +196,7 @@ class Session(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def close(self) -> None:
-        """Execute nothing more, and close the connection after the replies that are due."""
+        """Execute no more commands, and close the connection after the pending replies."""
         self.closing = True
         self._todo.clear()
         if not self._parked:

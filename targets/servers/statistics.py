@@ -1,4 +1,4 @@
-"""What a server counts, for INFO."""
+"""The counters of a server, for INFO."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import deque
 from targets.engine.resp import Error
 
 SAMPLES = 16  # of `tick`, over which rates are averaged
-ERRORS_MAX = 128  # different ones
+ERRORS_MAX = 128  # distinct codes
 
 
 class Statistics:
-    """`hits` and `misses`: keys that reads found, or did not. `errors`: by their code."""
+    """`hits` and `misses`: keys that reads found, or did not. `errors`: replies by error code."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)

@@ -1,4 +1,4 @@
-"""MULTI and WATCH: commands that sessions have queued, keys that they watch."""
+"""MULTI and WATCH: the commands that sessions have queued, and the keys that they watch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def discarded(error: Error) -> Error:
 
 
 class Transaction(NamedTuple):
-    """What EXEC has to decide about. `touched`: a watched key has changed, so it replies nil."""
+    """A transaction for EXEC. `touched`: a watched key has changed, so EXEC replies nil."""
 
     commands: Sequence[Command]
     watched: Sequence[bytes]
@@ -32,16 +32,16 @@ class Transaction(NamedTuple):
 
 
 class Transactions:
-    """The transactions of a server's sessions. Expired keys count as changed once their time to
-    live has passed, unless it had passed before they were watched. `watchers`: sessions by the keys
-    that they watch."""
+    """The transactions of a server's sessions. A watched key counts as changed when it expires,
+    unless it had expired before it was watched. `watchers`: sessions by the keys that they
+    watch."""
 
     def __init__(self, keys: KeySpace) -> None:
         self._keys = keys
         self.watchers: dict[bytes, dict[int, Session]] = {}
 
     def multi(self, session: Session) -> Any:
-        """Begin to queue; return the reply."""
+        """Start to queue commands; return the reply."""
         if session.queued is not None:
             return NESTED_MULTI
         session.queued, session.aborted = [], False
@@ -97,8 +97,8 @@ class Transactions:
         session.touched = False
 
     def touch(self, keys: Iterable[bytes]) -> None:
-        """Note that keys were written. The removal of one that had expired before it was watched is
-        not a change."""
+        """Note that keys were written. The deletion of a key that had expired before it was watched
+        is not a change."""
         for key in keys:
             for session in self.watchers.get(key, {}).values():
                 if session.watched[key] and key not in self._keys:

@@ -1,4 +1,4 @@
-"""Clients that wait: for a write to a key, or for replicas."""
+"""Blocked clients: in a blocking command, until a key is written, or in WAIT, for replicas."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Waiting:
 
 class BlockedClients:
     """Clients whose commands are executed again when one of their keys was written. `ready`: keys
-    that were written and are waited for. `by_key`: those who wait for each key, in order."""
+    that were written and have blocked clients. `by_key`: the clients blocked on each key."""
 
     def __init__(self) -> None:
         self.ready: dict[bytes, None] = {}
         self._waiting: dict[int, Waiting] = {}  # by session
-        self.by_key: dict[bytes, dict[int, Connection]] = {}  # those that came first, first
+        self.by_key: dict[bytes, dict[int, Connection]] = {}  # in order of arrival
 
     def add(
         self, session: Connection, blocked: Blocked, time_out: Callable[[Connection], None]
@@ -43,7 +43,7 @@ class BlockedClients:
             )
 
     def remove(self, session: Connection) -> Blocked | None:
-        """Return what a session waited for, or None; it waits no longer."""
+        """Remove a session; return what it was blocked on, or None if it was not blocked."""
         waiting = self._waiting.pop(session.number, None)
         if waiting is None:
             return None
@@ -61,7 +61,7 @@ class BlockedClients:
         return session.number in self._waiting
 
     def of(self, key: bytes) -> list[tuple[Connection, Blocked]]:
-        """Return who waits for a key, and with what command; those that came first, first."""
+        """Return the sessions blocked on a key, each with its command, in order of arrival."""
         sessions = self.by_key.get(key, {}).values()
         return [(session, self._waiting[session.number].blocked) for session in sessions]
 
@@ -73,7 +73,7 @@ class BlockedClients:
 
 
 class Log(Protocol):
-    """What WAIT needs to know of the log."""
+    """The log, as WAIT uses it."""
 
     committed: int
 
@@ -83,7 +83,7 @@ class Log(Protocol):
 
 
 class Wait:
-    """A client in WAIT: `wanted` replicas shall have applied the entry at a position."""
+    """A client in WAIT, until `wanted` replicas have applied the entry at `position`."""
 
     def __init__(self, session: Connection, position: int, wanted: int) -> None:
         self.session = session
@@ -93,9 +93,9 @@ class Wait:
 
 
 class Waits:
-    """Clients in WAIT. `positions`: up to where each replica has applied the log.
+    """Clients in WAIT. `positions`: the last position that each replica has applied.
 
-    WAIT begins when the client's last write is committed; its time-out is counted from then.
+    The time-out of WAIT begins when the client's last write is committed.
     """
 
     def __init__(self, log: Log) -> None:
@@ -111,7 +111,7 @@ class Waits:
         return sum(applied >= position for applied in self.positions.values())
 
     def add(self, session: Connection, wanted: int, timeout_ms: int) -> None:
-        """Block a session until enough replicas have applied its last write, or the time is up."""
+        """Block a session until enough replicas have applied its last write, or its time-out."""
         wait = self._waits[session.number] = Wait(session, session.written, wanted)
         session.block()
 
@@ -141,7 +141,7 @@ class Waits:
             wait.timer.cancel()
 
     def moved(self, positions: Mapping[str, int]) -> None:
-        """Note up to where replicas have applied the log."""
+        """Set the positions that replicas have applied; end each WAIT that is satisfied now."""
         self.positions = positions
         for wait in list(self._waits.values()):
             if wait.position <= self._log.committed and self.reached(wait.position) >= wait.wanted:

@@ -18,7 +18,7 @@ Listeners = dict[bytes, dict[int, Connection]]
 
 
 def refused_to_listener(name: str) -> Error | None:
-    """Why a client of RESP2 that listens can't do this."""
+    """Return the error for a command that a subscribed RESP2 client can't send, or None."""
     if name in OF_LISTENERS:
         return None
     return Error(
@@ -28,7 +28,8 @@ def refused_to_listener(name: str) -> Error | None:
 
 
 class Channels:
-    """By kind (`subscribe`, `psubscribe`, `ssubscribe`), by name."""
+    """`listeners`: the subscribed sessions, by kind (b"" of SUBSCRIBE, b"p" of PSUBSCRIBE, b"s" of
+    SSUBSCRIBE), by channel or pattern, and by number."""
 
     def __init__(self) -> None:
         self.listeners: dict[bytes, Listeners] = {b"": {}, b"p": {}, b"s": {}}
@@ -49,7 +50,7 @@ class Channels:
             self.remove(session, kind, name)
 
     def audience(self, sharded: bool, channel: bytes) -> int:
-        """How many would get a message."""
+        """Return how many subscriptions match a channel, or a shard channel."""
         if sharded:
             return len(self.listeners[b"s"].get(channel, ()))
         fitting = (s for p, s in self.listeners[b"p"].items() if matches(channel, p))

@@ -1,4 +1,4 @@
-"""A client's connection, with what CLIENT, HELLO and SUBSCRIBE say about it."""
+"""A client's connection, with the state that CLIENT, HELLO and SUBSCRIBE set."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from targets.servers.session import Server, Session
 class Connection(Session):
     """A connection to a node.
 
-    `replies_wanted`: what CLIENT REPLY set: "on", "off" or "skip". `subscriptions`: (kind, name),
-    see `channels`.
+    `replies_wanted`: the mode of CLIENT REPLY: "on", "off" or "skip". `subscriptions`: pairs of
+    kind and name, see `channels`.
     """
 
     def __init__(self, server: Server[Any], number: int, *, trusted: bool) -> None:
@@ -37,7 +37,7 @@ class Connection(Session):
 
     @property
     def direct(self) -> bool:
-        """Whether an encoded reply that waits for nothing may be appended to `out`."""
+        """Whether an encoded reply that waits for no commit may be appended to `out`."""
         return (
             self.queued is None
             and self._requests.trusted
@@ -48,7 +48,7 @@ class Connection(Session):
 
     @property
     def listens_only(self) -> bool:
-        """Whether it may only listen: in RESP2, replies are not distinct from messages."""
+        """Whether only subscribers' commands are allowed: RESP2 replies look like messages."""
         return bool(self.subscriptions) and self.protocol == 2
 
     def reply(self, reply: Any, position: int = 0) -> None:

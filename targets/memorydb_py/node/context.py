@@ -1,4 +1,4 @@
-"""What a node knows of its surroundings."""
+"""The environment of a node: addresses, the object store, resource usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from targets.memorydb_py.snapshots.objects import ObjectStore
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process uses: bytes of memory, now and at most, and seconds of processors."""
+    """The resource usage of a process: bytes of memory, now and at its peak, and CPU seconds."""
 
     process_id: int = 0
     memory: int = 0
@@ -23,7 +23,7 @@ class Usage:
 @dataclass(frozen=True, kw_only=True)
 class NodeContext:
     """`nodes`: the addresses of the shard's nodes, as clients reach them. `objects`: the store of
-    snapshots, if there is one. `usage`: asks the operating system, where there is one."""
+    snapshots, or None. `usage`: returns the resource usage of the process, by default zeros."""
 
     nodes: Mapping[str, Address]
     objects: ObjectStore | None = None

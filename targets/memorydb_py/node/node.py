@@ -1,4 +1,4 @@
-"""A node: what happens to a command before and after the engine executes it."""
+"""A node: how it handles a command before and after the engine executes it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ OwnCommands = Mapping[bytes, CommandSpec[Run]]
 
 
 class Node:
-    """Executes commands and sends each reply when what it shows is committed. It is also the
-    `Owner` of its shard and the `Server` of its sessions."""
+    """Executes commands and sends each reply when the data that it shows are committed. It is also
+    the `Owner` of its shard and the `Server` of its sessions."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Node:
         settings: Settings,
         context: NodeContext,
     ) -> None:
-        """`commands`: the node's own, beside those of the engine."""
+        """`commands`: the node's own, in addition to the engine's."""
         self.host = host
         self.engine = engine
         self.settings = settings
@@ -71,12 +71,12 @@ class Node:
         self.parked = 0
         self.channels = Channels()
         self.statistics = Statistics()
-        self.since = 0.0  # by the loop's clock
+        self.since = 0.0  # the start, by the loop's clock
         self.shard = Shard(host, engine, log, tracker, settings, self, context.objects)
         self.transactions = Transactions(engine.keys)
         self.blocked = BlockedClients()
         self.waits = Waits(self)
-        # Looked at for every command, so not by way of their owners.
+        # Read for every command, so without attribute look-ups on their owners.
         self._watchers, self._blockers = self.transactions.watchers, self.blocked.by_key
         self._ready = self.blocked.ready
         self.table: Mapping[bytes, CommandSpec[Any]] = merged([engine.commands, commands])
@@ -86,8 +86,8 @@ class Node:
         self._strings = engine if isinstance(engine, PlainStrings) else None
         self._tracker = tracker
         self._lane = Lane(self._failed)
-        # On a replica nothing is written, and keys that have expired are shown until a DEL of the
-        # primary arrives.
+        # A replica refuses writes, and shows keys that have expired until a DEL of the primary
+        # arrives.
         self._circumstances = Context(
             0, host.rng, READONLY, mask=False, audience=self.channels.audience
         )
@@ -131,8 +131,8 @@ class Node:
         self.channels.deliver(messages)
 
     def demoted(self) -> None:
-        """Disconnect clients that wait for what was not committed: its outcome is unknown. Clients
-        that wait for a key get an error, as nothing was executed for them."""
+        """Disconnect clients in WAIT, and those whose replies wait for a commit: their outcome is
+        unknown. Clients blocked on a key get an error, as their commands were not executed."""
         self._serving = False
         self.waits.positions = {}
         self._waiters.clear()
@@ -166,13 +166,13 @@ class Node:
         return self._serving
 
     def hand_over(self, successor: str | None) -> None:
-        """Stop serving, and let another node lead."""
+        """Stop serving, and hand the lease over; `successor`: None for any node."""
         self._serving = False
         self._ending = asyncio.get_running_loop().create_task(self.shard.hand_over(successor))
 
     def shut_down(self) -> None:
-        """End the process in order: reply to what waits for the log, then let another node lead at
-        once."""
+        """End the process gracefully: send the replies that wait for the log, then hand the lease
+        over to the replica that has applied most."""
         positions = self.waits.positions
 
         async def end() -> None:
@@ -190,7 +190,7 @@ class Node:
             session.block()
             self._lane.when_free(session.unblock)
             return
-        # The lease is checked after the request arrived: it may have waited in a buffer meanwhile.
+        # Check the lease now, after the request arrived, which may have waited in a buffer.
         self._serving = self.shard.serves()
         try:
             self._handle_all(session, todo)
@@ -199,7 +199,7 @@ class Node:
             raise
 
     def _failed(self, error: BaseException | None = None) -> None:
-        """Forget the data: it may differ from the log."""
+        """Demote the node after an unexpected error: its data may differ from the log."""
         self.shard.demote()
 
     def _handle_all(self, session: Connection, todo: deque[Command]) -> None:
@@ -227,8 +227,8 @@ class Node:
         self.host.charge(done)
 
     def _read_strings(self, session: Connection, todo: deque[Command]) -> int:
-        """Answer GETs of committed strings without a time to live and of absent keys, the most
-        frequent commands of a primary: as many as come first. Return how many."""
+        """Answer the GETs at the head of `todo` that read committed strings without a time to live,
+        or absent keys: a primary's most frequent commands. Return their number."""
         if self._strings is None:
             return 0
         out, dirty, plain = session.out, self._tracker.dirty, self._strings.plain
@@ -253,7 +253,7 @@ class Node:
         return done
 
     def _handle_any(self, session: Connection, command: Command) -> None:
-        """Handle any command: one of the node's own, an unknown one, one within MULTI."""
+        """Handle any command, also one of the node's own, an unknown one, or one in MULTI."""
         spec = find(self.table, command)
         error = self._refuse(session, command, spec)
         if session.queued is not None and not (
@@ -279,7 +279,7 @@ class Node:
     def _refuse(
         self, session: Connection, command: Command, spec: CommandSpec[Any] | None
     ) -> Error | None:
-        """Return why a command can't be executed, whatever the role of this node."""
+        """Return the error for a command that can't be executed in any role, or None."""
         if spec is None:
             return unknown(self.table, command)
         if not spec.fits(command):
@@ -314,7 +314,7 @@ class Node:
     def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
         reply = outcome.reply
         if type(reply) is Blocked:
-            self._settle(session, outcome)  # a key that had expired was deleted
+            self._settle(session, outcome)  # deletions of keys that had expired
             self.blocked.add(session, reply, self.time_out)
             return
         session.reply(reply, self._settle(session, outcome))
@@ -330,7 +330,7 @@ class Node:
         generation = self.shard.generation
         outcome = yield coming
         if self.shard.generation != generation:
-            session.abort()  # the engine has forgotten it, or will
+            session.abort()  # its effects are lost: the data are rebuilt
             return
         self._answer(session, spec, outcome)
         if not self.blocked.waits(session):
@@ -340,7 +340,7 @@ class Node:
     def redirect(
         self, session: Connection, command: Command, spec: CommandSpec[Any]
     ) -> Error | None:
-        """Return why this node can't execute a command now, and which node can; None if it can."""
+        """Return None if this node can execute a command now, or an error, such as MOVED."""
         if spec.name.encode() in self._own and not spec.keys[0]:
             return None
         keys = spec.keys_of(command)
@@ -387,7 +387,7 @@ class Node:
         return Error(f"ERR a record of {size} bytes is more than max-record-bytes {most}")
 
     def _now(self, *, may_block: bool = False, room: int | None = None) -> Context:
-        """Return the circumstances in which a command is executed now."""
+        """Return the context in which a command is executed now."""
         context = self._circumstances
         context.time_ms = self.time_ms()
         context.deny = None if self._serving else READONLY
@@ -396,7 +396,7 @@ class Node:
         return context
 
     def _settle(self, session: Connection | None, outcome: Outcome) -> int:
-        """Append the effects of a command to the log; return what its reply has to wait for."""
+        """Append a command's effects to the log; return the position its reply waits for."""
         if outcome.effects:
             effects: Sequence[Command] = outcome.effects
             if len(effects) > 1:
@@ -414,7 +414,7 @@ class Node:
         return self._tracker.position(outcome.reads)
 
     def _touch(self, keys: Iterable[bytes]) -> None:
-        """Tell clients that watch keys or wait for them that they were written."""
+        """Notify the clients that watch keys, or are blocked on them, of a write."""
         if self._watchers:
             self.transactions.touch(keys)
         if self._blockers:
@@ -470,7 +470,7 @@ class Node:
             session.diverted_position,
         )
         session.reply(replies, max(self._settle(session, whole), position))
-        if session.blocked:  # the engine has answered later
+        if session.blocked:  # the engine answered asynchronously
             session.unblock()
         yield from self._serve_all_blocked()
 
@@ -490,7 +490,7 @@ class Node:
     # --- blocking commands
 
     def time_out(self, session: Connection, error: Error | None = None) -> None:
-        """End a blocking command; that its keys are empty must be committed too."""
+        """End a blocking command with nil or an error, once its keys' changes are committed."""
         blocked = self.blocked.remove(session)
         if blocked is not None:
             position = self._tracker.position(blocked.keys)
@@ -501,8 +501,8 @@ class Node:
         self._lane.when_free(lambda: self._lane.do(self._serve_all_blocked()))
 
     def _serve_all_blocked(self) -> Steps:
-        """Execute the commands of clients that wait for keys which were written, in the order in
-        which they came."""
+        """Execute the commands of clients blocked on keys that were written, for each key in order
+        of their arrival."""
         served: list[Connection] = []
         ready = self.blocked.ready
         while ready:
@@ -528,7 +528,7 @@ class Node:
     # --- expiry
 
     async def _expire(self) -> None:
-        """Delete keys whose time to live has passed, on a primary."""
+        """While the node is the primary, delete keys whose time to live has passed."""
         while True:
             await asyncio.sleep(EXPIRE_EVERY_S)
             self.statistics.tick(asyncio.get_running_loop().time())
@@ -542,6 +542,6 @@ class Node:
                 self.statistics.expired += 1
 
     def _delete(self, key: bytes) -> Steps:
-        """Delete a key that has expired, by looking at it."""
+        """Delete a key that has expired, by a command that reads it."""
         outcome = yield self.engine.execute((b"EXISTS", key), self._now())
         self._settle(None, outcome)

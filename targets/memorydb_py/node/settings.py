@@ -42,11 +42,11 @@ class Settings:
         given: dict[str, int | str] = {}
         for name, text in options.items():
             if name not in known:
-                raise ValueError(f"{name}: a node knows {', '.join(known)}")
+                raise ValueError(f"{name}: unknown; a node has {', '.join(known)}")
             given[known[name].name] = text if name == "requirepass" else _number(name, text)
-        made = cls(**given)  # type: ignore[arg-type]
-        made.check()
-        return made
+        settings = cls(**given)  # type: ignore[arg-type]
+        settings.check()
+        return settings
 
     def check(self) -> None:
         """Raise ValueError if two leases could overlap: one that a slow clock measures, and the
@@ -56,8 +56,8 @@ class Settings:
         least = math.ceil(longest * (1 + drift))
         if self.backoff_ms < least:
             raise ValueError(
-                f"backoff-ms={self.backoff_ms}: with lease-ms={self.lease_ms} and clocks that err "
-                f"by {self.drift_percent} % it must be at least {least}"
+                f"backoff-ms={self.backoff_ms}: with lease-ms={self.lease_ms} and clocks that "
+                f"drift by {self.drift_percent} % it must be at least {least}"
             )
 
 

@@ -1,4 +1,4 @@
-"""A node's part in its shard: what it has applied of the log, whether it leads, and until when.
+"""A node's role in its shard: the position that it has applied, its lease, and elections.
 
 As in section 4.1 of the MemoryDB paper (SIGMOD 2024), a node becomes the primary by a conditional
 append, and renews its lease by appending. docs/memorydb.md has the rules.
@@ -29,14 +29,14 @@ WATCH_S = 0.02
 JITTER_MS = 60
 HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
-GATHER_S = 0.001  # while a batch is on its way, what is written soon after goes with the next
-UNACKNOWLEDGED_BATCHES = 4  # more wait and go together
+GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
+UNACKNOWLEDGED_BATCHES = 4  # beyond it entries wait and form one batch
 
 Role = Literal["replica", "primary", "releasing"]
 
 
 class Owner(Protocol):
-    """What a shard notifies its node of."""
+    """The node, as its shard notifies it."""
 
     def commit(self, position: int) -> None:
         """All entries up to a position are committed: send the replies that waited for them."""
@@ -55,13 +55,13 @@ class Owner(Protocol):
         ...
 
     def demoted(self) -> None:
-        """The node is not the primary any more. The outcome of what was not committed is unknown;
+        """The node is not, or no longer, the primary. The outcome of uncommitted writes is unknown;
         the data will be deleted."""
         ...
 
 
 class Shard:
-    """A node's part in its shard.
+    """A node's role in its shard.
 
     `leader`: the primary, as far as this node knows. `applied`: the last entry whose effects the
     engine has; on a primary also entries that are not committed yet. `ready`: the replica has
@@ -110,18 +110,18 @@ class Shard:
     def _draw_jitter(self) -> int:
         return self._host.rng.randrange(JITTER_MS) * MS
 
-    # --- questions
+    # --- queries
 
     def serves(self) -> bool:
         """Return whether it holds the lease now."""
         return self.role == "primary" and self._host.lease_ns() < self._lease_until
 
     def knows_leader(self) -> bool:
-        """Return whether another node was the primary within the backoff."""
+        """Return whether another node was observed as the primary within the backoff."""
         age = self._host.lease_ns() - self._observed
         return self.leader not in (None, self._host.name) and age < self._settings.backoff_ms * MS
 
-    # --- life
+    # --- the main loop
 
     async def run(self) -> None:
         """Follow the log, campaign and renew, until the process ends."""
@@ -170,13 +170,13 @@ class Shard:
         self._check_ready(known=True)
 
     def _on_trimmed(self, upto: int) -> None:
-        """Handle that the entries which this node needs next were trimmed from the log."""
+        """Start anew: the entries that this node needs next were trimmed from the log."""
         if self._restored is not None:
             self._reject_snapshot(f"the log begins after {upto}")
             return
         self._host.log(f"log: it begins after {upto}, this node is at {self.applied}")
         if self._objects is None:
-            self._host.log("log: a snapshot is needed to begin with: give --snapshots")
+            self._host.log("log: the node needs a snapshot to start from: give --snapshots")
             raise SystemExit(1)
         self._owner.demoted()
         self._start_anew(RETRY_S)
@@ -188,11 +188,11 @@ class Shard:
         self._start(self._rebuild(after_s))
 
     async def _begin_with(self, found: Snapshot | None) -> bool:
-        """Restore a snapshot, if there is one; return whether to go on from there."""
+        """Restore a snapshot, if there is one; return whether to continue from there."""
         self._restored = None
         if found is None:
             return True
-        assert isinstance(self._engine, Restorable), "an engine without snapshots gets no store"
+        assert isinstance(self._engine, Restorable), "only an engine that loads snapshots gets one"
         generation = self.generation
         self._restored = name_of(found.id)
         try:
@@ -210,8 +210,8 @@ class Shard:
     def _check_ready(self, *, known: bool = False) -> None:
         if self.ready or not (known or self._catch_up) or self.applied.n < self._catch_up:
             return
-        if self._restored is not None:  # it was not offered before the log had confirmed it
-            self._reject_snapshot(f"nothing in the log confirms it, which is at {self.applied}")
+        if self._restored is not None:  # it was stored after a checksum of the log had confirmed it
+            self._reject_snapshot(f"no checksum in the log up to {self.applied} confirms it")
         else:
             self.ready = True
             self._host.log(f"role: replica, has applied the log up to {self.applied}")
@@ -262,7 +262,7 @@ class Shard:
             raise SystemExit(f"log: at {batch.id} {e}") from e
 
     def _observe(self, batch: Batch, entry: entries.Control) -> bool:
-        """Note an entry about leadership; return whether this copy may go on."""
+        """Apply an entry about leadership; return whether this node may continue."""
         self._observed, self._backoff_waived = self._host.lease_ns(), False
         self._jitter = self._draw_jitter()
         match entry:
@@ -290,7 +290,7 @@ class Shard:
 
     def _check(self, batch: Batch, wanted: int) -> bool:
         """Compare the running checksum with the primary's before a batch; return whether it is the
-        same. If it differs, and this copy began with a snapshot that no checksum has confirmed yet,
+        same. If it differs, and this node started from a snapshot that no checksum has confirmed,
         the snapshot is rejected; otherwise the process ends."""
         if wanted == self._checksum:
             self._restored = None
@@ -306,7 +306,7 @@ class Shard:
         return False
 
     def _reject_snapshot(self, why: str) -> None:
-        """Begin anew, without the snapshot that this copy began with."""
+        """Start anew, without the snapshot that this node started from."""
         assert self._restored is not None
         self._host.log(f"snapshots: {self._restored} is wrong: {why}")
         self._distrusted[self._restored] = None

@@ -1,4 +1,4 @@
-"""An object store: named objects, each put once, as a whole."""
+"""An object store: named objects, each stored once and as a whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ObjectStore(Protocol):
 
 
 class Directory:
-    """An object store in a folder that every process of the shard can access."""
+    """An object store in a folder that all processes of the shard can access."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Recovery: find the newest usable snapshot, with which a copy of a shard begins."""
+"""Recovery: find the newest usable snapshot, from which a copy of a shard starts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ RETRY_S = 0.5
 async def recover(
     host: Host, objects: ObjectStore, version: int, distrusted: Container[str] = ()
 ) -> Snapshot | None:
-    """Return the newest usable snapshot, or None: then a copy begins empty.
+    """Return the newest usable snapshot, or None: then a copy starts empty.
 
-    `version`: that of the engine, which reads no snapshots of later ones. `distrusted`: names of
+    `version`: the engine version, which can't read snapshots of later ones. `distrusted`: names of
     snapshots not to use. Waits until the object store is available.
     """
     while True:

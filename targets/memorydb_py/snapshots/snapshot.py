@@ -27,7 +27,7 @@ KEYS_AT_ONCE = 2000
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """`id`: the last entry that it contains. `checksum`: the log's, up to `id`. `leader`: the
-    primary by then. `version`: the engine version of its writer. `file`: the RDB file."""
+    primary at `id`. `version`: the engine version of its writer. `file`: the RDB file."""
 
     id: Id
     checksum: int
@@ -67,7 +67,7 @@ def assemble(body: bytes, id: Id, checksum: int, leader: str | None, version: in
 
 
 def read(file: bytes) -> Snapshot:
-    """Return the snapshot in a file; raises `Malformed` if any part is not as it was written."""
+    """Return the snapshot in a file; raises `Malformed` if it is not an intact snapshot."""
     loader = rdb_file.Loader(file)
     fields = loader.auxiliary
     try:
@@ -86,8 +86,8 @@ def read(file: bytes) -> Snapshot:
 async def restore(
     engine: Restorable, snapshot: Snapshot, go_on: Callable[[], bool] = lambda: True
 ) -> None:
-    """Load a snapshot into an empty engine, while `go_on`; other tasks run meanwhile. Raises
-    `Malformed`."""
+    """Load a snapshot into an empty engine, as long as `go_on` returns true; other tasks run
+    meanwhile. Raises `Malformed`."""
     for _ in engine.load(snapshot.file, KEYS_AT_ONCE):
         await asyncio.sleep(0)
         if not go_on():

@@ -34,8 +34,8 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotSettings:
-    """`every`: a snapshot is taken when the newest is so many entries behind the log. `version`:
-    the oldest engine version of the nodes that are to read it."""
+    """`every`: by how many entries the newest snapshot is behind the log when another is taken.
+    `version`: the oldest engine version of the nodes that are to read it."""
 
     every: int
     version: int
@@ -69,8 +69,8 @@ async def take(
     version: int,
     distrusted: dict[str, None],
 ) -> str | None:
-    """Take and store a snapshot of the log as it is now; return its name, or None if something is
-    wrong. `distrusted`: names of snapshots that the log has contradicted."""
+    """Take and store a snapshot of the log as it is now; return its name, or None if the copy
+    or the snapshot is wrong. `distrusted`: names of snapshots that the log has contradicted."""
     tail = await log.tail()
     start = await recover(host, objects, version, distrusted)
     copy = Copy(host, version)
@@ -112,8 +112,8 @@ async def trim(
 
 
 async def verify(host: Host, log: TransactionLog, file: bytes, version: int) -> str | None:
-    """Return what is wrong with a snapshot, or None: it is restored, and the log is replayed from
-    its position to the next checksum that a primary has appended."""
+    """Verify a snapshot: restore it, and replay the log from its position to the next checksum
+    that a primary has appended. Return what is wrong with it, or None."""
     try:
         restored = read(file)
     except Malformed as e:
@@ -125,8 +125,8 @@ async def verify(host: Host, log: TransactionLog, file: bytes, version: int) -> 
 
 
 class Copy:
-    """A copy of the shard that serves no clients. `wrong`: why it stopped. `contradicted`: the log
-    does not fit to the snapshot that it began with."""
+    """A copy of the shard that serves no clients. `wrong`: why it stopped. `contradicted`: the
+    snapshot that it started from is malformed, or does not agree with the log."""
 
     def __init__(self, host: Host, version: int) -> None:
         self.engine = PythonEngine(sharded=True)
@@ -142,7 +142,7 @@ class Copy:
         self._done = asyncio.Event()
 
     async def begin(self, start: Snapshot | None) -> None:
-        """Restore a snapshot; without one it begins empty."""
+        """Restore a snapshot, or start empty if it is None."""
         if start is None:
             return
         self.id, self.checksum, self.leader = start.id, start.checksum, start.leader
@@ -153,7 +153,7 @@ class Copy:
             self.wrong, self.contradicted = str(e), True
 
     async def follow(self, log: TransactionLog, upto: int | None) -> None:
-        """Apply the log up to an entry; None: up to the next checksum."""
+        """Apply the log up to a position, or, for None, up to the next checksum."""
         self._upto = upto
         if self.wrong is None and (upto is None or self.id.n < upto):
             log.follow(self.id.n, self._apply, self._on_trimmed)
@@ -192,7 +192,7 @@ class Copy:
             self._done.set()
 
     def _observe(self, entry: entries.Control) -> str | None:
-        """Note an entry about leadership; return why the copy can't go on, or None."""
+        """Apply an entry about leadership; return why the copy can't continue, or None."""
         match entry:
             case entries.Leader(node, _, version):
                 if version > self._version:

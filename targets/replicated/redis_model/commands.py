@@ -1,4 +1,4 @@
-"""The node's own commands: transactions, replication, what it reports about itself."""
+"""The node's own commands: transactions, replication, INFO and CLIENT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node of the model: its role, and what happens to a command before and after its execution."""
+"""A node of the model: its role, and how it handles commands before and after execution."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Node:
     """
 
     def __init__(self, host: Host, settings: Settings, commands: OwnCommands) -> None:
-        """`commands`: the node's own, beside those of the engine."""
+        """`commands`: the node's own, in addition to the engine's."""
         self.host = host
         self.engine = PythonEngine()
         self.stream = Stream(lambda: f"{host.rng.getrandbits(160):040x}")
@@ -63,7 +63,7 @@ class Node:
         if settings.appendonly:
             self._file = AppendOnlyFile(host, settings.appendfsync, self._synced)
         self._circumstances = Context(0, host.rng)
-        self._holds = settings.appendonly and settings.appendfsync == "always"
+        self._replies_wait = settings.appendonly and settings.appendfsync == "always"
         self._unsent = bytearray()
         self._unlogged = bytearray()
         self._accepted = 0
@@ -107,8 +107,8 @@ class Node:
     # --- the append-only file
 
     def position(self) -> int:
-        """Return the position that a reply has to wait for which shows what is stored now."""
-        if self._file is None or not self._holds:
+        """Return the position that a reply which shows the present data has to wait for."""
+        if self._file is None or not self._replies_wait:
             return 0
         return self._file.appended + len(self._unlogged)
 
@@ -133,7 +133,7 @@ class Node:
                 self._unlogged += data
 
     def flush(self) -> None:
-        """Send what was executed to the file, then to replicas."""
+        """Append the propagated entries to the file, then send them to replicas."""
         if not self._unsent:
             return
         data, lasting = bytes(self._unsent), bytes(self._unlogged)
@@ -146,13 +146,13 @@ class Node:
             feed.session.send(data, position)
 
     def snapshot(self) -> bytes:
-        """Return the data as commands that a replica executes first."""
+        """Return the data as commands that recreate them in an empty replica."""
         return b"".join(pack(command) for command in self.engine.rewritten())
 
     # --- as a replica
 
     def apply(self, entries: Sequence[Command]) -> None:
-        """Apply entries of the primary's stream that take effect together; they are passed on under
+        """Apply entries of the primary's stream that take effect together, and propagate them with
         the same offsets."""
         for entry in entries:
             self.host.charge(1)
@@ -169,7 +169,7 @@ class Node:
         return outcome.writes
 
     def replace(self, payload: bytes, stream_id: str, offset: int) -> None:
-        """Replace all data by the primary's."""
+        """Replace all data by the primary's. `payload`: commands that recreate them."""
         self.flush()
         changed = dict.fromkeys(self.engine.keys)
         self.engine.clear()

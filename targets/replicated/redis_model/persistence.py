@@ -1,4 +1,4 @@
-"""The append-only file: effects in the order of execution, synced as `appendfsync` says."""
+"""The append-only file: effects in the order of execution, synced according to `appendfsync`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Policy = Literal["always", "everysec", "no"]
 
 
 class Units:
-    """Puts the commands of a stream together that take effect together: transactions."""
+    """Groups the commands of a stream into units: transactions and single commands."""
 
     def __init__(self) -> None:
         self._open: list[Command] | None = None
 
     def take(self, command: Command) -> list[Command] | None:
-        """The unit that ends with this command, if one does."""
+        """Return the unit that this command completes, or None."""
         name = command[0].upper()
         if name == b"MULTI":
             self._open = [command]
@@ -37,12 +37,12 @@ class Units:
 
 
 class AppendOnlyFile:
-    """With `always`, what is sent waits for the fsync of what was executed before it: a server of
-    one thread would stand still meanwhile, which to its clients is the same. What can't be written
-    is kept and tried again; `error` says so."""
+    """With `always`, replies and the replication stream wait for the fsync of all earlier effects:
+    Redis, in one thread, blocks meanwhile, which looks the same to its clients. Data that can't be
+    written are kept and retried; `error` is the reason. `appended`: bytes so far."""
 
     def __init__(self, host: Host, policy: Policy, synced: Callable[[int], None]) -> None:
-        """`synced`: called with how much of `appended` is synced, with `always`."""
+        """`synced`: called, with `always`, with the number of bytes that are synced."""
         self.error: str | None = None
         self.appended = 0
         self._synced = synced
@@ -55,9 +55,10 @@ class AppendOnlyFile:
         self._rewriting: asyncio.Task[None] | None = None
 
     async def open(self) -> list[Command]:
-        """What the file says; a torn end is cut off. Creates the file where there is none.
+        """Return the commands in the file, without an incomplete end, which is truncated. Create
+        the file if there is none.
 
-        Raises ValueError for a file that is broken elsewhere than at its end.
+        Raises ValueError if the file is malformed elsewhere than at its end.
         """
         disk = self._host.disk
         if NAME not in disk.names():
@@ -81,7 +82,7 @@ class AppendOnlyFile:
         return commands
 
     def rewrite(self, commands: bytes) -> None:
-        """Begin to replace the whole file; what is appended from now on goes to the new one."""
+        """Start to replace the file by these commands; later appends go to the new file."""
         self._unwritten.clear()
         before = self._rewriting
         self._rewriting = asyncio.get_running_loop().create_task(self._rewrite(commands, before))
@@ -90,7 +91,7 @@ class AppendOnlyFile:
         disk = self._host.disk
         if before is not None:
             await before
-        with self._told():
+        with self._handling_errors():
             if _REWRITTEN in disk.names():
                 disk.remove(_REWRITTEN)
             disk.append(_REWRITTEN, commands)
@@ -102,7 +103,8 @@ class AppendOnlyFile:
             self._write()
 
     def append(self, data: bytes) -> None:
-        """With `always` an error ends the process, as Redis does; else writes are refused."""
+        """Append data. An error ends the process with `always`, as in Redis; else it sets `error`,
+        because of which the node refuses writes."""
         self._unwritten += data
         self.appended += len(data)
         self._write()
@@ -113,7 +115,7 @@ class AppendOnlyFile:
         if self._rewriting is not None or not self._unwritten:
             return
         disk = self._host.disk
-        with self._told():
+        with self._handling_errors():
             size = disk.size(NAME)
             try:
                 disk.append(NAME, bytes(self._unwritten))
@@ -138,11 +140,11 @@ class AppendOnlyFile:
     async def _fsync(self) -> None:
         if self._dirty:
             self._dirty = False
-            with self._told():
+            with self._handling_errors():
                 await self._host.disk.fsync(NAME)
 
     async def every_second(self) -> None:
-        """Background work: the fsync of `everysec`, and another try of what failed; for ever."""
+        """Each second, sync the file (with `everysec`) and retry failed writes; never return."""
         while True:
             await asyncio.sleep(1.0)
             if self._policy == "always":
@@ -154,7 +156,7 @@ class AppendOnlyFile:
                 await self._fsync()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _handling_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as e:

@@ -1,8 +1,8 @@
-"""Asynchronous replication: one stream of effects, counted in bytes.
+"""Asynchronous replication, as in replication.c of Redis 7.0: one stream, counted in bytes.
 
-A primary executes and answers at once, and ships afterwards. A replica asks to continue (PSYNC)
-from where it is; if the primary does not have that any more, or the replica went another way after
-a failover, it is sent everything. As in Redis 7.0: replication.c.
+A primary executes and replies at once, and sends the effects afterwards. A replica asks to continue
+from its offset (PSYNC); if that is no longer in the primary's backlog, or their streams diverged at
+a failover, it gets a full resynchronization.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ReplicaSession(Session):
 
 
 class Owner(Protocol):
-    """What replication needs of its node."""
+    """A node, as its replication uses it."""
 
     host: Host
     stream: Stream
@@ -58,24 +58,24 @@ class Owner(Protocol):
         ...
 
     def propagate(self, entries: Sequence[Command], *, lasting: bool = True) -> None:
-        """Append entries to the stream; `lasting`: and to the file."""
+        """Append entries to the stream, and to the file if they are `lasting`."""
         ...
 
     def flush(self) -> None:
-        """Send what was appended."""
+        """Append to the file, and send to replicas, what was propagated."""
         ...
 
 
 class Stream:
-    """The bytes of the replication stream that a node still has, and under which name."""
+    """A node's replication stream: its id and offset, and a backlog of its last bytes."""
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
         self.id = new_id()
         self.offset = 0
-        self._before = ("", -1)  # the name it had until an offset
+        self._before = ("", -1)  # the previous id, and the offset up to which it is valid
         self._kept = bytearray()
-        self._first = 1  # offset of the first byte kept
+        self._first = 1  # offset of the first byte in the backlog
 
     def add(self, data: bytes) -> None:
         self.offset += len(data)
@@ -86,7 +86,7 @@ class Stream:
             self._first += drop
 
     def since(self, stream_id: str, offset: int) -> bytes | None:
-        """What follows, from `offset` on; None if that can't be said."""
+        """Return the stream from `offset` on; None if a full resynchronization is needed."""
         name, until = self._before
         if stream_id != self.id and (stream_id != name or offset > until):
             return None
@@ -95,29 +95,29 @@ class Stream:
         return bytes(self._kept[offset - self._first :])
 
     def fork(self, new_id: str | None = None) -> None:
-        """From here on it is another stream; what came before is shared."""
+        """Give the stream a new id from here on; before, it is the same as under the old id."""
         self._before = (self.id, self.offset + 1)
         self.id = new_id or self._new_id()
 
     def restart(self, stream_id: str, offset: int) -> None:
-        """It is another stream from the beginning, of which nothing is kept."""
+        """Replace the stream by another one, at an offset, with an empty backlog."""
         self.id, self.offset, self._before = stream_id, offset, ("", -1)
         self._kept.clear()
         self._first = offset + 1
 
 
 class Feed:
-    """A replica, as its primary sees it."""
+    """A replica of this node, with the offset that it has acknowledged."""
 
     def __init__(self, session: ReplicaSession, address: Address, now: float) -> None:
         self.session = session
         self.address = address
         self.acknowledged = 0
-        self.heard = now  # seconds, of the loop's clock
+        self.heard = now  # last acknowledgement, by the loop's clock
 
 
 class Link:
-    """A replica's connection to its primary: made, lost and made again until it is closed."""
+    """A replica's connection to its primary, reopened whenever it is lost, until `close`."""
 
     def __init__(self, node: Owner, address: Address) -> None:
         self.address = address
@@ -128,10 +128,10 @@ class Link:
 
     def close(self) -> None:
         self._task.cancel()
-        self._hang_up()
+        self._disconnect()
 
     def acknowledge(self) -> None:
-        """Tell the primary how far this node is."""
+        """Send this node's offset to the primary."""
         if self._writer is not None and self.state == "connected":
             offset = b"%d" % self._node.stream.offset
             self._writer.write(pack((b"REPLCONF", b"ACK", offset)))
@@ -142,20 +142,20 @@ class Link:
                 await self._once()
             except (OSError, EOFError, TimeoutError) as e:
                 self._node.host.log(f"replication: {type(e).__name__}: {e}")
-            except Exception:  # what the primary sent makes no sense: not to be lived with
+            except Exception:  # what the primary sent can't be applied: end the process
                 self._node.host.log(traceback.format_exc())
                 raise SystemExit(1) from None
-            self._hang_up()
+            self._disconnect()
             await asyncio.sleep(RETRY_S)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         self.state = "connect"
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     async def _once(self) -> None:
-        """Until the connection ends."""
+        """Connect, synchronize, and apply the stream until the connection ends."""
         node = self._node
         self.state = "connecting"
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -174,7 +174,7 @@ class Link:
                 node.replace(await reader.readexactly(size), rest[0], int(rest[1]))
             elif rest and rest[0] != stream.id:
                 stream.fork(rest[0])
-                node.primary.drop()  # its replicas have to hear of the other name
+                node.primary.drop()  # its replicas have to learn the new id
         node.host.log(f"role: replica of {self.address[0]}, {verdict} at {stream.offset}")
         self.state = "connected"
         self.acknowledge()
@@ -184,7 +184,7 @@ class Link:
     async def _status(reader: asyncio.StreamReader) -> str:
         line = (await reader.readline()).decode()
         if line[:1] != "+":
-            raise ConnectionError(f"the primary said {line.strip() or 'nothing'}")
+            raise ConnectionError(f"the primary replied {line.strip() or 'nothing'}")
         return line[1:].strip()
 
     async def _stream(self, reader: asyncio.StreamReader) -> None:
@@ -193,7 +193,7 @@ class Link:
             async with asyncio.timeout(STREAM_TIMEOUT_S):
                 data = await reader.read(65536)
             if not data:
-                raise ConnectionError("the primary hung up")
+                raise ConnectionError("the primary closed the connection")
             for command in parser.feed(data):
                 unit = units.take(command)
                 if unit is not None:
@@ -218,7 +218,7 @@ class Waiting:
 
 
 class Primary:
-    """The replicas of a node, and who waits for them."""
+    """The replicas of a node, and the clients in WAIT."""
 
     def __init__(self, node: Owner) -> None:
         self._node = node
@@ -226,15 +226,15 @@ class Primary:
         self.waiting: dict[int, Waiting] = {}
 
     def reached(self, offset: int) -> int:
-        """How many replicas have acknowledged this much."""
+        """Return how many replicas have acknowledged an offset."""
         return sum(feed.acknowledged >= offset for feed in self.feeds.values())
 
     def healthy(self, max_lag_s: float, now: float) -> int:
-        """How many were heard of lately."""
+        """Return how many replicas were heard from in the last `max_lag_s` seconds."""
         return sum(now - feed.heard <= max_lag_s for feed in self.feeds.values())
 
     def attach(self, session: ReplicaSession, stream_id: str, offset: int) -> bytes:
-        """PSYNC: returns what is to be sent first; the stream follows from now on."""
+        """Add a replica after its PSYNC; return what to send first, before the stream."""
         node = self._node
         now = asyncio.get_running_loop().time()
         host = session.transport.get_extra_info("peername")[0]
@@ -256,12 +256,12 @@ class Primary:
         feed.acknowledged = max(feed.acknowledged, offset)
         feed.heard = asyncio.get_running_loop().time()
         for number in list(self.waiting):
-            waiting = self.waiting.get(number)  # answering one may end another
+            waiting = self.waiting.get(number)  # replying to one may end another
             if waiting is not None:
                 self._check(waiting)
 
     def wait(self, session: ReplicaSession, wanted: int, timeout_ms: int) -> int | None:
-        """The reply to WAIT, or None: it comes later, when replicas have acknowledged it."""
+        """Return the reply to WAIT, or None if it is sent when replicas have acknowledged."""
         reached = self.reached(session.written)
         if reached >= wanted:
             return reached
@@ -288,13 +288,13 @@ class Primary:
         waiting.session.unblock()
 
     def forget(self, session: ReplicaSession) -> None:
-        """A session waits no longer, or is gone."""
+        """End a session's WAIT, if it is in one, without a reply."""
         waiting = self.waiting.pop(session.number, None)
         if waiting is not None and waiting.timer is not None:
             waiting.timer.cancel()
 
     def drop(self) -> None:
-        """The node's role has changed: replicas have to ask again, who waits is told so."""
+        """Disconnect replicas and, with an error, clients in WAIT: the role or stream changes."""
         for feed in list(self.feeds.values()):
             feed.session.transport.close()
         self.feeds.clear()
@@ -304,7 +304,8 @@ class Primary:
             waiting.session.close()
 
     async def keep(self, ping_s: float) -> None:
-        """Pings in the stream, so that silence means something; for ever."""
+        """Every `ping_s` seconds, send PING to replicas, or an acknowledgement to the primary, and
+        disconnect replicas that are silent; never return."""
         while True:
             await asyncio.sleep(ping_s)
             node = self._node

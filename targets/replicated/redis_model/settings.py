@@ -1,4 +1,4 @@
-"""Options of the model, by the names of redis.conf."""
+"""Options of the model, named as in redis.conf."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from targets.servers.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Each option means what it means to Redis."""
+    """Each option has the meaning that it has in Redis."""
 
     appendonly: bool = option(False, "whether effects are appended to a file")
     appendfsync: Policy = option("everysec", "when that file is synced: always, everysec or no")
@@ -36,7 +36,7 @@ class Settings:
         given = {}
         for name, text in options.items():
             if name not in parsers:
-                raise ValueError(f"{name}: the model knows {', '.join(parsers)}")
+                raise ValueError(f"{name}: unknown; the model has {', '.join(parsers)}")
             try:
                 given[name.replace("-", "_")] = parsers[name](text)
             except ValueError as e:

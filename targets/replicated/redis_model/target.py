@@ -15,7 +15,7 @@ from targets.replicated.redis_model.node import Node
 from targets.replicated.redis_model.settings import Settings
 from targets.servers.options import described
 
-# As for vanilla servers: replicas attach and notice at once.
+# For runs of seconds, as for vanilla servers.
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
 
 
@@ -35,7 +35,7 @@ class RedisModel(OperatorFailover):
             )
         for flag, value in (("binary", options.binary), ("password", options.credentials.password)):
             if value:
-                raise UsageError(f"--{flag}: the model has no use for it")
+                raise UsageError(f"--{flag}: redis-model does not support it")
         self._given = {**SHORT_RUNS, **options.options}
         try:
             self._settings = Settings.parse(self._given)

@@ -1,7 +1,7 @@
-"""The node's own commands, beside those of the engine.
+"""The node's own commands, in addition to the engine's.
 
-`connection` is the client's connection, `transactions` MULTI and WATCH, `replication` replicas and
-the lease; the other modules are named after their commands.
+`connection` has AUTH, HELLO and other commands of a connection, `transactions` MULTI and WATCH,
+`replication` WAIT, ROLE and FAILOVER; the other modules are named after their commands.
 """
 
 from __future__ import annotations

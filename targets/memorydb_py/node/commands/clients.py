@@ -1,4 +1,4 @@
-"""CLIENT: connections, seen by one of them."""
+"""CLIENT: the connections of clients."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _setname(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("CLIENT|SETINFO", 4, _FLAGS)
 def _setinfo(node: Node, session: Connection, command: Command) -> None:
-    """(LIB-NAME|LIB-VER) <value>: say what library this client uses."""
+    """(LIB-NAME|LIB-VER) <value>: set name or version of the client's library."""
     if command[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
         session.reply(Error("ERR Unrecognized option for CLIENT SETINFO"))
         return
@@ -57,13 +57,13 @@ def _setinfo(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("CLIENT|INFO", 2, _FLAGS)
 def _info(node: Node, session: Connection, command: Command) -> None:
-    """Return what is known of this connection."""
+    """Return the state of this connection."""
     session.reply(_described(session).encode())
 
 
 @COMMANDS.command("CLIENT|LIST", -2, _ADMIN)
 def _list(node: Node, session: Connection, command: Command) -> None:
-    """[TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <id> ...]: return what is known of connections."""
+    """[TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <id> ...]: return the state of connections."""
     words = command[2:]
     fits: Filter = lambda each: True  # noqa: E731
     try:
@@ -82,7 +82,8 @@ def _list(node: Node, session: Connection, command: Command) -> None:
 
 
 def _of_type(word: bytes) -> Filter:
-    """Raises `Error`. Nodes have no connections to each other: everybody is a client."""
+    """Return the filter of a TYPE. Raises `Error`. Nodes don't connect to each other, so there are
+    no connections of type `master` or `replica`."""
     wanted = word.lower()
     if wanted not in _TYPES:
         raise Error(f"ERR Unknown client type '{word.decode('latin-1')}'")
@@ -112,7 +113,7 @@ def _described(session: Connection) -> str:
 
 @COMMANDS.command("CLIENT|KILL", -3, _ADMIN)
 def _kill(node: Node, session: Connection, command: Command) -> None:
-    """<ip:port> | (ID|ADDR|TYPE|USER|SKIPME) <value> ...: end connections."""
+    """<ip:port> | (ID|ADDR|TYPE|USER|SKIPME) <value> ...: close connections."""
     words = command[2:]
     old_form = len(words) == 1
     try:
@@ -141,7 +142,7 @@ def _at(word: bytes) -> Filter:
 
 
 def _filters(words: Command) -> tuple[list[Filter], bool]:
-    """Raises `Error`."""
+    """Return the filters, and whether to skip the calling connection. Raises `Error`."""
     filters: list[Filter] = []
     skips_me = True
     if len(words) % 2:
@@ -167,7 +168,7 @@ def _filters(words: Command) -> tuple[list[Filter], bool]:
 
 @COMMANDS.command("CLIENT|UNBLOCK", -3, _ADMIN)
 def _unblock(node: Node, session: Connection, command: Command) -> None:
-    """<id> [TIMEOUT|ERROR]: answer a blocked connection as if its time was up, or with an error."""
+    """<id> [TIMEOUT|ERROR]: unblock a client with its reply at the time-out, or with an error."""
     how = command[3].upper() if len(command) > 3 else b"TIMEOUT"
     if len(command) > 4:
         session.reply(wrong_words(command))
@@ -190,7 +191,7 @@ def _unblock(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("CLIENT|REPLY", 3, _FLAGS)
 def _reply(node: Node, session: Connection, command: Command) -> None:
-    """(ON|OFF|SKIP): whether this connection gets replies."""
+    """(ON|OFF|SKIP): set whether this connection gets replies."""
     what = command[2].upper()
     if what == b"ON":
         session.replies_wanted = "on"
@@ -205,5 +206,5 @@ def _reply(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("CLIENT|NO-EVICT", 3, _ADMIN)
 def _no_evict(node: Node, session: Connection, command: Command) -> None:
-    """(ON|OFF): nothing is ever evicted."""
+    """(ON|OFF): do nothing, as clients are never evicted."""
     session.reply(OK if command[2].upper() in (b"ON", b"OFF") else BadSyntax())

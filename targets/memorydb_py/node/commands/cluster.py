@@ -1,4 +1,4 @@
-"""CLUSTER: what cluster clients ask to find their way, for a shard that holds every slot."""
+"""CLUSTER: the topology, as cluster clients query it: one shard has every slot."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ add_container(COMMANDS, "CLUSTER")
 
 
 def node_id(name: str) -> bytes:
-    """40 digits, the same in every life of a node."""
+    """Return the id of a node: 40 hexadecimal digits, unchanged by restarts."""
     return hashlib.sha1(f"memorydb_py/{name}".encode()).hexdigest().encode()
 
 
-def _tells(name: str) -> Callable[[Callable[[Node], Any]], Callable[[Node], Any]]:
-    """Registers a subcommand without arguments."""
+def _subcommand(name: str) -> Callable[[Callable[[Node], Any]], Callable[[Node], Any]]:
+    """Register a subcommand without arguments, by the function that returns its reply."""
 
-    def register(told: Callable[[Node], Any]) -> Callable[[Node], Any]:
+    def register(reply_of: Callable[[Node], Any]) -> Callable[[Node], Any]:
         @COMMANDS.command(f"CLUSTER|{name}", 2, _FLAGS)
-        @wraps(told)
+        @wraps(reply_of)
         def answer(node: Node, session: Connection, command: Command) -> None:
-            session.reply(told(node))
+            session.reply(reply_of(node))
 
-        return told
+        return reply_of
 
     return register
 
@@ -50,13 +50,13 @@ def _keyslot(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("CLUSTER|COUNTKEYSINSLOT", 3, _FLAGS)
 def _countkeysinslot(node: Node, session: Connection, command: Command) -> None:
-    """<slot>: return how many keys a slot has."""
-    _of_keys(node, session, command, lambda keys: sum(1 for _ in keys))
+    """<slot>: return the number of keys in a slot."""
+    _reply_of_keys(node, session, command, lambda keys: sum(1 for _ in keys))
 
 
 @COMMANDS.command("CLUSTER|GETKEYSINSLOT", 4, _FLAGS)
 def _getkeysinslot(node: Node, session: Connection, command: Command) -> None:
-    """<slot> <count>: return keys of a slot."""
+    """<slot> <count>: return at most <count> keys of a slot."""
 
     def some(keys: Iterator[bytes]) -> list[bytes]:
         most = integer(command[3])
@@ -64,18 +64,17 @@ def _getkeysinslot(node: Node, session: Connection, command: Command) -> None:
             raise Error(NO_SLOT_OR_NUMBER)
         return list(islice(keys, most))
 
-    _of_keys(node, session, command, some, NO_SLOT_OR_NUMBER)
+    _reply_of_keys(node, session, command, some, NO_SLOT_OR_NUMBER)
 
 
-def _of_keys(
+def _reply_of_keys(
     node: Node,
     session: Connection,
     command: Command,
-    told: Callable[[Iterator[bytes]], Any],
+    reply_of: Callable[[Iterator[bytes]], Any],
     no_slot: str = "ERR Invalid slot",
 ) -> None:
-    """What the keys of a slot are, when that is committed."""
-    node = node
+    """Reply with a function of the keys of a slot, once all keys are committed."""
     if not node.serving:
         session.reply(Error("CLUSTERDOWN The cluster is down"))
         return
@@ -83,38 +82,38 @@ def _of_keys(
         slot = integer(command[2])
         if not 0 <= slot < SLOTS:
             raise Error(no_slot)
-        reply = told(key for key in node.engine.keys if slot_of(key) == slot)
+        reply = reply_of(key for key in node.engine.keys if slot_of(key) == slot)
     except Error as e:
         reply = e
     session.reply(reply, node.shard.tracker.last)
 
 
 def _leader(node: Node) -> str | None:
-    """Who leads, as far as this node knows."""
+    """Return the primary, as far as this node knows, or None."""
     if node.serving:
         return node.host.name
     return node.shard.leader if node.shard.knows_leader() else None
 
 
 def _members(node: Node) -> list[str]:
-    """The leader first."""
+    """Return the names of all nodes, the primary first."""
     leader = _leader(node)
     return sorted(node.context.nodes, key=lambda name: (name != leader, name))
 
 
-@_tells("SLOTS")
+@_subcommand("SLOTS")
 def _slots(node: Node) -> Any:
-    """Return who serves which slots."""
+    """Return the ranges of slots, each with its nodes."""
     if _leader(node) is None:
         return []
-    places = []
+    nodes = []
     for name in _members(node):
         host, port = node.context.nodes[name]
-        places.append([host.encode(), port, node_id(name), []])
-    return [[0, SLOTS - 1, *places]]
+        nodes.append([host.encode(), port, node_id(name), []])
+    return [[0, SLOTS - 1, *nodes]]
 
 
-@_tells("SHARDS")
+@_subcommand("SHARDS")
 def _shards(node: Node) -> Any:
     """Return the shards, with their nodes."""
     leader = _leader(node)
@@ -137,9 +136,9 @@ def _shards(node: Node) -> Any:
     return [Map([(b"slots", [0, SLOTS - 1]), (b"nodes", nodes)])]
 
 
-@_tells("NODES")
+@_subcommand("NODES")
 def _nodes(node: Node) -> Any:
-    """Return what this node knows of the others."""
+    """Return the nodes, with their roles and slots, one per line."""
     leader = _leader(node)
     epoch = node.shard.applied.epoch
     lines = []
@@ -147,20 +146,20 @@ def _nodes(node: Node) -> Any:
         host, port = node.context.nodes[name]
         flags = "master" if name == leader else "slave"
         flags = f"myself,{flags}" if name == node.host.name else flags
-        of = "-" if name == leader or leader is None else node_id(leader).decode()
+        primary = "-" if name == leader or leader is None else node_id(leader).decode()
         slots = f" 0-{SLOTS - 1}" if name == leader else ""
         lines.append(
-            f"{node_id(name).decode()} {host}:{port}@{port} {flags} {of} 0 0 {epoch} connected"
+            f"{node_id(name).decode()} {host}:{port}@{port} {flags} {primary} 0 0 {epoch} connected"
             f"{slots}\n"
         )
     return "".join(lines).encode()
 
 
-@_tells("INFO")
+@_subcommand("INFO")
 def _info(node: Node) -> Any:
     """Return the state of the cluster."""
     up = _leader(node) is not None
-    told = {
+    fields = {
         "cluster_state": "ok" if up else "fail",
         "cluster_slots_assigned": SLOTS,
         "cluster_slots_ok": SLOTS if up else 0,
@@ -171,10 +170,10 @@ def _info(node: Node) -> Any:
         "cluster_current_epoch": node.shard.applied.epoch,
         "cluster_my_epoch": node.shard.applied.epoch,
     }
-    return "".join(f"{key}:{value}\r\n" for key, value in told.items()).encode()
+    return "".join(f"{key}:{value}\r\n" for key, value in fields.items()).encode()
 
 
-@_tells("MYID")
+@_subcommand("MYID")
 def _my_id(node: Node) -> Any:
     """Return the id of this node."""
     return node_id(node.host.name)

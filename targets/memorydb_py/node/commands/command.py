@@ -1,4 +1,4 @@
-"""COMMAND: what the server says of its commands."""
+"""COMMAND: the commands of the server, with their arity, flags, keys and documentation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _names(table: Table) -> list[bytes]:
 
 
 def information(table: Table, names: Sequence[bytes]) -> list[Any]:
-    """The reply to COMMAND INFO."""
+    """Return the reply to COMMAND INFO."""
     return [_info(table, name.upper()) for name in names]
 
 
 def documentation(table: Table, names: Sequence[bytes]) -> Map:
-    """The reply to COMMAND DOCS."""
+    """Return the reply to COMMAND DOCS."""
     wanted = [name.upper() for name in names]
     return Map((name.lower(), _docs(table, name)) for name in wanted if name in table)
 
@@ -44,19 +44,19 @@ def _all(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("COMMAND|INFO", -2, _FLAGS)
 def _command_info(node: Node, session: Connection, command: Command) -> None:
-    """[<name> ...]: return arity, flags and places of keys."""
+    """[<name> ...]: return arity, flags and positions of keys."""
     session.reply(information(node.table, command[2:] or _names(node.table)))
 
 
 @COMMANDS.command("COMMAND|COUNT", 2, _FLAGS)
 def _count(node: Node, session: Connection, command: Command) -> None:
-    """Return how many commands there are."""
+    """Return the number of commands."""
     session.reply(len(_names(node.table)))
 
 
 @COMMANDS.command("COMMAND|LIST", -2, _FLAGS)
 def _list(node: Node, session: Connection, command: Command) -> None:
-    """[FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]: return names."""
+    """[FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]: return names of commands."""
     words = command[2:]
     names = [name.lower() for name in _names(node.table)]
     if words:
@@ -76,18 +76,18 @@ def _list(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("COMMAND|DOCS", -2, _FLAGS)
 def _command_docs(node: Node, session: Connection, command: Command) -> None:
-    """[<name> ...]: return what arguments commands take."""
+    """[<name> ...]: return the documentation of commands."""
     session.reply(documentation(node.table, command[2:] or _names(node.table)))
 
 
 @COMMANDS.command("COMMAND|GETKEYS", -4, _FLAGS)
 def _getkeys(node: Node, session: Connection, command: Command) -> None:
-    """<command>: return its keys."""
+    """<command> <arg> ...: return the keys of a command."""
     session.reply(_keys_of(node.table, command[2:]))
 
 
 def _parts(table: Table, name: bytes) -> list[bytes]:
-    """The subcommands of a command."""
+    """Return the names of a command's subcommands."""
     return [each for each in table if each.startswith(name + b"|")]
 
 

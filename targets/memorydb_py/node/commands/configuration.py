@@ -1,4 +1,4 @@
-"""CONFIG: what a node goes by, and what of it can be changed while it runs."""
+"""CONFIG: the parameters of a node, some of which can be changed at run time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from targets.memorydb_py.node.settings import Settings
 COMMANDS: Commands = Commands()
 
 _FLAGS = "admin noscript loading stale"
-# Leases are the shard's matter, not a node's, and may not change under whoever waits for one.
+# Not the lease and the backoff: all nodes of a shard have to agree on them.
 CHANGEABLE = ("max-waiting", "max-record-bytes", "requirepass")
-# What clients and tools ask Redis for, and that is so here.
+# Parameters of Redis that clients and tools query, with the values that hold here.
 FIXED = {
     "appendonly": "no", "cluster-enabled": "yes", "databases": "1", "maxmemory": "0",
     "maxmemory-policy": "noeviction", "notify-keyspace-events": "",
@@ -36,7 +36,7 @@ def _given(settings: Settings) -> dict[str, str]:
 
 
 def parameters(node: Node) -> dict[str, str]:
-    """All of them, by name."""
+    """Return the values of all parameters, by name."""
     port = node.context.nodes.get(node.host.name, ("", 0))[1]
     return {**FIXED, "port": str(port), **_given(node.settings)}
 
@@ -69,7 +69,7 @@ def _set(node: Node, session: Connection, command: Command) -> None:
 
 
 def changed(node: Node, words: Command) -> Settings:
-    """The settings after a change. Raises `Error`."""
+    """Return the settings after CONFIG SET with these names and values. Raises `Error`."""
     now, given = parameters(node), _given(node.settings)
     seen: dict[str, None] = {}
     for word, value in zip(words[::2], words[1::2], strict=True):
@@ -99,12 +99,12 @@ def _failed(name: str, why: str) -> Error:
 
 @COMMANDS.command("CONFIG|RESETSTAT", 2, _FLAGS)
 def _resetstat(node: Node, session: Connection, command: Command) -> None:
-    """Begin to count anew what INFO counts."""
+    """Reset the statistics of INFO."""
     node.statistics.reset()
     session.reply(OK)
 
 
 @COMMANDS.command("CONFIG|REWRITE", 2, _FLAGS)
 def _rewrite(node: Node, session: Connection, command: Command) -> None:
-    """There is no file of parameters to write them to."""
+    """Return an error: there is no configuration file."""
     session.reply(Error("ERR The server is running without a config file"))

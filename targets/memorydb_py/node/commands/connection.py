@@ -1,4 +1,4 @@
-"""AUTH, HELLO, RESET and the like: the connection itself."""
+"""AUTH, HELLO, RESET, READONLY and other commands of a connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DEBUG: for tests, and for the harness."""
+"""DEBUG, for tests and for the harness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ add_container(COMMANDS, "DEBUG")
 
 @COMMANDS.command("DEBUG|DIGEST", 2, "admin noscript loading stale")
 def _digest(node: Node, session: Connection, command: Command) -> None:
-    """Return a checksum of all that is there, when it is committed."""
+    """Return a checksum of all data, once they are committed."""
     shard = node.shard
     if isinstance(node.engine, Digestible):
         session.reply(Simple(node.engine.digest()), shard.tracker.last)

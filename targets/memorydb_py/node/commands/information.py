@@ -1,4 +1,4 @@
-"""INFO."""
+"""INFO: the state and the statistics of a node."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ VERSION = "0.1.0"
 
 
 def information(node: Node, sections: Sequence[str]) -> str:
-    """The sections that are asked for; all without any."""
+    """Return the text of these sections of INFO, or of all if none is given."""
     everything = not sections or set(sections) & {"all", "everything", "default"}
     parts = []
     for name, lines in _SECTIONS.items():
         if everything or name in sections:
-            told = [f"{key}:{value}" for key, value in lines(node).items()]
-            parts.append("\r\n".join([f"# {name.capitalize()}", *told, ""]))
+            fields = [f"{key}:{value}" for key, value in lines(node).items()]
+            parts.append("\r\n".join([f"# {name.capitalize()}", *fields, ""]))
     return "\r\n".join(parts)
 
 
@@ -55,7 +55,7 @@ def _clients(node: Node) -> dict[str, Any]:
 
 
 def _memory(node: Node) -> dict[str, Any]:
-    """Of the whole process: what the data alone takes is not known."""
+    """Return the memory of the whole process: that of the data alone is not known."""
     usage = node.context.usage()
     return {
         "used_memory": usage.memory,
@@ -78,7 +78,7 @@ def _human(size: int) -> str:
 
 
 def _persistence(node: Node) -> dict[str, Any]:
-    """What Redis' own persistence would say: it has nothing to do."""
+    """Return the fields of RDB and AOF persistence, which the node does not use."""
     return {
         "loading": int(node.shard.role == "replica" and not node.shard.ready),
         "async_loading": 0,
@@ -122,21 +122,21 @@ def _errorstats(node: Node) -> dict[str, Any]:
 
 def _replication(node: Node) -> dict[str, Any]:
     shard = node.shard
-    told: dict[str, Any] = {"role": "master" if node.serving else "slave"}
+    fields: dict[str, Any] = {"role": "master" if node.serving else "slave"}
     if node.serving:
-        told["connected_slaves"] = len(node.waits.positions)
+        fields["connected_slaves"] = len(node.waits.positions)
         for i, (name, n) in enumerate(sorted(node.waits.positions.items())):
             host, port = node.context.nodes.get(name, ("", 0))
-            told[f"slave{i}"] = f"ip={host},port={port},state=online,offset={n},lag=0"
+            fields[f"slave{i}"] = f"ip={host},port={port},state=online,offset={n},lag=0"
     else:
         host, port = node.context.nodes.get(shard.leader or "", ("", 0))
-        told |= {
+        fields |= {
             "master_host": host,
             "master_port": port,
             "master_link_status": "up" if shard.ready else "down",
             "slave_read_only": 1,
         }
-    return told | {
+    return fields | {
         "master_repl_offset": shard.applied.n,
         "log_epoch": shard.applied.epoch,
         "log_committed": shard.tracker.committed,

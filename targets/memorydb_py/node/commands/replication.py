@@ -1,4 +1,4 @@
-"""WAIT, ROLE, FAILOVER and SHUTDOWN: replicas and the lease."""
+"""WAIT, ROLE, FAILOVER and SHUTDOWN: the commands about replicas and the lease."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SUBSCRIBE and its kin, PUBSUB."""
+"""SUBSCRIBE and its variants, and PUBSUB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVERY = (1, -1, 1)
 
 
 def _count(session: Connection, kind: bytes) -> int:
-    """Channels and patterns count together."""
+    """Return the number of shard channels, or of channels and patterns together."""
     return sum((k == b"s") == (kind == b"s") for k, _ in session.subscriptions)
 
 
@@ -54,14 +54,14 @@ add_container(COMMANDS, "PUBSUB")
 
 
 def _listeners(node: Node, command: Command) -> Listeners:
-    """Of channels, or of shard channels, as a subcommand is called."""
+    """Return the subscribers of channels, or of shard channels for `SHARD...`."""
     return node.channels.listeners[b"s" if command[1].upper()[:5] == b"SHARD" else b""]
 
 
 @COMMANDS.command("PUBSUB|CHANNELS", -2, _PUBSUB)
 @COMMANDS.command("PUBSUB|SHARDCHANNELS", -2, _PUBSUB)
 def _channels(node: Node, session: Connection, command: Command) -> None:
-    """[<pattern>]: return the channels that somebody has subscribed to."""
+    """[<pattern>]: return the channels that have subscribers."""
     if len(command) > 3:
         session.reply(wrong_words(command))
         return
@@ -72,7 +72,7 @@ def _channels(node: Node, session: Connection, command: Command) -> None:
 @COMMANDS.command("PUBSUB|NUMSUB", -2, _PUBSUB)
 @COMMANDS.command("PUBSUB|SHARDNUMSUB", -2, _PUBSUB)
 def _numsub(node: Node, session: Connection, command: Command) -> None:
-    """[<channel> ...]: return how many have subscribed to each."""
+    """[<channel> ...]: return the number of subscribers of each."""
     listeners = _listeners(node, command)
     counts = [(name, len(listeners.get(name, ()))) for name in command[2:]]
     session.reply([word for pair in counts for word in pair])
@@ -80,5 +80,5 @@ def _numsub(node: Node, session: Connection, command: Command) -> None:
 
 @COMMANDS.command("PUBSUB|NUMPAT", 2, _PUBSUB)
 def _numpat(node: Node, session: Connection, command: Command) -> None:
-    """Return how many patterns there are."""
+    """Return the number of patterns with subscribers."""
     session.reply(len(node.channels.listeners[b"p"]))
