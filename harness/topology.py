@@ -61,7 +61,7 @@ class Topology:
         """Return the shard of a node."""
         return next((shard for shard in self.shards if node in shard.nodes), None)
 
-    def named(self, name: str) -> Shard | None:
+    def shard_named(self, name: str) -> Shard | None:
         """Return the shard with a name."""
         return next((shard for shard in self.shards if shard.name == name), None)
 
@@ -74,7 +74,7 @@ class Topology:
         """Return whether a node is the primary of its shard."""
         return node in self.primaries
 
-    def assuming(self, node: str) -> Topology:
+    def with_primary(self, node: str) -> Topology:
         """Return the topology with a node as the primary of its shard; another shard whose primary
         is not known gets its first node."""
         return Topology(

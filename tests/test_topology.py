@@ -23,7 +23,7 @@ TWO = Topology(
 
 def key_of(shard: str, number: int = 0) -> str:
     """Return a key whose slot is in a shard of `TWO`."""
-    found = TWO.named(shard)
+    found = TWO.shard_named(shard)
     assert found is not None
     keys = (f"k{number}.{i}" for i in range(1000))
     return next(key for key in keys if found.serves(slot_of(key)))
@@ -51,9 +51,9 @@ def test_keys_of_several_shards_have_no_common_shard() -> None:
 
 def test_an_assumed_primary_is_that_of_its_shard() -> None:
     assert TWO.primaries == ["n1"]
-    assert TWO.assuming("n4").primaries == ["n1", "n4"]
-    assert TWO.assuming("n2").primaries == ["n2", "n3"]
-    assert TWO.assuming("n2").shards[0].replicas == ["n1"]
+    assert TWO.with_primary("n4").primaries == ["n1", "n4"]
+    assert TWO.with_primary("n2").primaries == ["n2", "n3"]
+    assert TWO.with_primary("n2").shards[0].replicas == ["n1"]
 
 
 class Connection:
@@ -93,7 +93,7 @@ def client_of(router: Router) -> DatabaseClient:
 
 
 def test_an_operation_goes_to_the_primary_of_its_shard() -> None:
-    router = Router(TWO.assuming("n4"))
+    router = Router(TWO.with_primary("n4"))
     client = client_of(router)
     assert invoke(client, key_of("s1")).node == "n1"
     assert invoke(client, key_of("s2")).node == "n4"
@@ -106,7 +106,7 @@ def test_without_a_primary_a_client_uses_the_last_one_that_it_knew() -> None:
     client = client_of(router)
     done = invoke(client, key_of("s2"))
     assert (done.type, done.error) == ("fail", "connect: no node claims to be the primary")
-    router.now = TWO.assuming("n3")
+    router.now = TWO.with_primary("n3")
     assert invoke(client, key_of("s2")).node == "n3"
     router.now = TWO
     assert invoke(client, key_of("s2")).node == "n3"

@@ -120,7 +120,7 @@ class Partition:
             kind = chance.rng.choice(kinds)
             draw = LOG_KINDS[kind] if kind in LOG_KINDS else KINDS[kind][1]
             grudge = draw(hosts, system, chance.rng)
-            assumed = [topology.assuming(node) for node in system.env.nodes]
+            assumed = [topology.with_primary(node) for node in system.env.nodes]
             if all(_fits(system, kind, grudge, each, chance) for each in assumed):
                 return {"kind": kind, "grudge": grudges.as_json(grudge)}
         raise UsageError(

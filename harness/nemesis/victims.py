@@ -85,7 +85,7 @@ def shard_of(role: str, system: System[Any, Any]) -> Shard:
     topology: Topology = system.target.topology()
     found = _ROLE.fullmatch(role)
     name = found[4] if found is not None else None
-    shard = topology.shards[0] if name is None else topology.named(name)
+    shard = topology.shards[0] if name is None else topology.shard_named(name)
     if shard is None:
         raise Skipped(f"there is no shard {name}")
     return shard
@@ -115,7 +115,7 @@ def check(victim: str, system: System[Any, Any]) -> None:
             f"{victim!r} is not a process: give primary, `replica 1`, `helper 1`, or one of "
             f"{', '.join(system.env.processes)}"
         )
-    if found is not None and found[4] and system.target.topology().named(found[4]) is None:
+    if found is not None and found[4] and system.target.topology().shard_named(found[4]) is None:
         shards = ", ".join(shard.name for shard in system.target.topology().shards)
         raise UsageError(f"{victim!r}: there is no shard {found[4]}, only {shards}")
 

@@ -42,7 +42,7 @@ class Blocked(NamedTuple):
 NO_MESSAGES: list[Message] = []  # never changed
 
 
-def nobody(sharded: bool, channel: bytes) -> int:
+def no_audience(sharded: bool, channel: bytes) -> int:
     """Return 0, the number of subscribers in a server without any."""
     return 0
 
@@ -69,7 +69,7 @@ class Context:
         mask: bool = True,
         may_block: bool = False,
         room: int | None = None,
-        audience: Callable[[bool, bytes], int] = nobody,
+        audience: Callable[[bool, bytes], int] = no_audience,
     ) -> None:
         self.time_ms = time_ms
         self.rng = rng

@@ -15,12 +15,12 @@ from targets.engine.parsing import integer, printable
 from targets.engine.resp import Command, Error
 
 R = TypeVar("R", bound=Callable[..., object])
-Places = tuple[int, int, int]
+KeyPositions = tuple[int, int, int]
 FindKeys = Callable[[Command], Sequence[bytes]]
 
-NO_KEYS: Final[Places] = (0, 0, 0)
-ONE: Final[Places] = (1, 1, 1)
-ALL: Final[Places] = (1, -1, 1)
+NO_KEYS: Final[KeyPositions] = (0, 0, 0)
+ONE: Final[KeyPositions] = (1, 1, 1)
+ALL: Final[KeyPositions] = (1, -1, 1)
 SCRIPTS: Final = ("EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO")
 
 
@@ -37,7 +37,7 @@ class CommandSpec(Generic[R]):
     run: R
     arity: int
     flags: tuple[str, ...]
-    keys: Places
+    keys: KeyPositions
     movable: FindKeys | None
     write: bool
     noscript: bool
@@ -75,7 +75,7 @@ class Table(dict[bytes, CommandSpec[R]], Generic[R]):
         name: str,
         arity: int,
         flags: str = "",
-        keys: Places = NO_KEYS,
+        keys: KeyPositions = NO_KEYS,
         movable: FindKeys | None = None,
     ) -> Callable[[R], R]:
         """Add the decorated function. `flags`: those of COMMAND INFO, separated by spaces."""
@@ -98,7 +98,7 @@ class Table(dict[bytes, CommandSpec[R]], Generic[R]):
         run: R,
         arity: int,
         flags: str = "",
-        keys: Places = NO_KEYS,
+        keys: KeyPositions = NO_KEYS,
         movable: FindKeys | None = None,
         *,
         container: bool = False,

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness.runner", "harness.report.", "harness.judge", "harness.parts"),
     ("harness.interpreter", "harness.plan", "harness.world", "harness.workloads.",
      "harness.recorder", "harness.progress", "harness.versions"),
-    ("harness.checkers.", "harness.nemesis.", "harness.generators", "harness.clients",
+    ("harness.checkers.", "harness.nemesis.", "harness.generators", "harness.clients.",
      "harness.targets"),
     ("harness.models.", "harness.formats.", "harness.environments.", "harness.native."),
     ("harness.history.", "harness.simulation.", "harness.results"),

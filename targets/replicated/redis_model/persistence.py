@@ -15,7 +15,7 @@ _REWRITTEN = "temp-rewrite.aof"
 Policy = Literal["always", "everysec", "no"]
 
 
-class Units:
+class TransactionGrouper:
     """Groups the commands of a stream into units: transactions and single commands."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class AppendOnlyFile:
             await disk.fsync(NAME)
             await disk.fsync_dir()
         data = disk.read(NAME)
-        parser, units = RequestParser(), Units()
+        parser, units = RequestParser(), TransactionGrouper()
         commands: list[Command] = []
         whole = 0
         parsed = parser.feed(data)

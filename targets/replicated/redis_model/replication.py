@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from harness.host import Address, Host
 from targets.engine.resp import Command, Error, RequestParser, pack
-from targets.replicated.redis_model.persistence import Units
+from targets.replicated.redis_model.persistence import TransactionGrouper
 from targets.servers.session import Server, Session
 
 BACKLOG_BYTES = 16 * 1024 * 1024
@@ -106,7 +106,7 @@ class Stream:
         self._first = offset + 1
 
 
-class Feed:
+class ReplicaState:
     """A replica of this node, with the offset that it has acknowledged."""
 
     def __init__(self, session: ReplicaSession, address: Address, now: float) -> None:
@@ -188,7 +188,7 @@ class Link:
         return line[1:].strip()
 
     async def _stream(self, reader: asyncio.StreamReader) -> None:
-        parser, units = RequestParser(), Units()
+        parser, units = RequestParser(), TransactionGrouper()
         while True:
             async with asyncio.timeout(STREAM_TIMEOUT_S):
                 data = await reader.read(65536)
@@ -222,7 +222,7 @@ class Primary:
 
     def __init__(self, node: Owner) -> None:
         self._node = node
-        self.feeds: dict[int, Feed] = {}
+        self.feeds: dict[int, ReplicaState] = {}
         self.waiting: dict[int, Waiting] = {}
 
     def reached(self, offset: int) -> int:
@@ -238,7 +238,7 @@ class Primary:
         node = self._node
         now = asyncio.get_running_loop().time()
         host = session.transport.get_extra_info("peername")[0]
-        feed = Feed(session, (host, session.listening_port), now)
+        feed = ReplicaState(session, (host, session.listening_port), now)
         kept = node.stream.since(stream_id, offset)
         self.feeds[session.number] = feed
         if kept is not None:
