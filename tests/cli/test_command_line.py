@@ -147,7 +147,7 @@ BAD = {
     "check pairs.jsonl --model register": "every value is a pair",
     "run --option appendonly": "--option appendonly: give name=value, as in appendonly=yes",
     "run --option save='": "--option save=': No closing quotation",
-    "run --option port=1": "--option port: the harness sets that itself",
+    "run --option port=1": "--option port: the harness sets this option itself",
     "run --option no-such-option=1": "did not start: n1 ended:",
     "run --nodes 0": "--nodes must be between 1",
     "run --nodes three": "--nodes three: give a number",
