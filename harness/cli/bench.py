@@ -59,9 +59,10 @@ def command(
     spike_mb: int,
     results_dir: Path,
 ) -> int:
-    """Benchmark the reference beside Redis and Valkey, compared with the paper.
+    """Compare the reference MemoryDB with Redis, Valkey and the MemoryDB paper.
 
-    Measures rates and latencies on this machine; the paper is "Amazon MemoryDB", SIGMOD 2024.
+    Measures rates and latencies on this machine. The paper is "Amazon MemoryDB: A Fast and Durable
+    Memory-First Cloud Database", SIGMOD 2024.
     """
     plan = Plan(
         servers=choose(servers),

@@ -22,7 +22,12 @@ from harness.results import find_run
     help="Check linearizability against this model, or transactions against this isolation level, "
     "see `harness list`.  [default: all claims of the run that the file belongs to]",
 )
-@click.option("--independent/--no-independent", default=None, help="Values are [key, value].")
+@click.option(
+    "--independent/--no-independent",
+    default=None,
+    help="Whether values are [key, value], with keys that are checked separately.  [default: "
+    "detected; an error if ambiguous]",
+)
 @click.option(
     "--format",
     "format_name",
@@ -33,27 +38,27 @@ from harness.results import find_run
 @click.option(
     "--nil-is-a-value",
     is_flag=True,
-    help="EDN, JSON: a read of nil observed nil.  [default: such a read is ignored]",
+    help="In EDN and JSON, a read of nil observed nil.  [default: such a read is ignored]",
 )
 @click.option(
     "--differed",
     type=click.Choice(["observe", "ignore"]),
     default="ignore",
     show_default=True,
-    help="A cas that failed without an error: observed another value, or is ignored.",
+    help="Whether a cas that failed without an error observed another value, or is ignored.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
-    help="Time budget, with --model.  [default: a budget of search steps]",
+    help="Time budget of a check against a model.  [default: a number of configurations]",
 )
 @click.option(
     "--memory",
     "memory_mb",
     type=click.IntRange(min=1),
     default=None,
-    help="Memory budget in MB, with --model.  [default: 1024]",
+    help="Memory budget in MB of a check against a model.  [default: 1024]",
 )
 @click.option(
     "--explain",
@@ -73,8 +78,8 @@ def command(
 ) -> int:
     """Judge histories again and print a line for each FILE.
 
-    A FILE is a history, or the folder of a run. With --model it may be of another tool: Jepsen's
-    EDN and JSON, Porcupine's logs and texts. The exit code is that of the worst verdict.
+    A FILE is a history, or the folder of a run. With --model it may be a file of another tool,
+    such as Jepsen or Porcupine; see --format. The exit code is that of the worst verdict.
     """
     codes = []
     for path in files:

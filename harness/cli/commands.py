@@ -19,10 +19,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "report": ("report", "Write the report of a RUN again, from its history."),
     "replay": ("replay", "Repeat a simulated RUN and compare: identical, or the first difference."),
-    "export": ("export", "Print a history in a format of Jepsen."),
+    "export": ("export", "Print a history in one of Jepsen's formats."),
     "list": ("list_", "List targets, environments, workloads, faults, models, isolation levels."),
     "doctor": ("doctor", "Show which servers and tools this machine has."),
-    "bench": ("bench", "Benchmark the reference beside Redis and Valkey, compared with the paper."),
+    "bench": ("bench", "Compare the reference MemoryDB with Redis, Valkey and the MemoryDB paper."),
     "demo": ("demo", "Run the lost-read example on a real redis-server and on the reference."),
 }
 
@@ -51,7 +51,7 @@ class Commands(click.Group):
 )
 @click.version_option(package_name="consistency-harness", prog_name="harness")
 def cli() -> None:
-    """Test the consistency promises of Redis-like databases under faults.
+    """Test the consistency guarantees of Redis-like databases under faults.
 
     Exit codes: 0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 harness
     failed.

@@ -93,7 +93,7 @@ from harness.spec import Spec, parse_concurrency, parse_options
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Runs, with seed, seed + 1, …",
+    help="Number of runs, with seed, seed + 1, …",
 )
 @click.option(
     "--option",
@@ -103,14 +103,19 @@ from harness.spec import Spec, parse_concurrency, parse_options
     help="Passed to the server, as in appendonly=yes; may be repeated.",
 )
 @click.option("--binary", default=None, help="Server binary to run.")
-@click.option("--port", type=int, default=None, help="Port of the first node.  [default: any]")
-@click.option("--user", "username", default=None, help="ACL user.")
+@click.option(
+    "--port",
+    type=int,
+    default=None,
+    help="Port of the first node; the others use the ports after it.  [default: any]",
+)
+@click.option("--user", "username", default=None, help="ACL user to log in as.")
 @click.option(
     "--password",
     envvar="HARNESS_PASSWORD",
     default=None,
     show_envvar=True,
-    help="Never written to the results.",
+    help="Password of the servers; it is never written to the results.",
 )
 @click.option("--tls", is_flag=True, help="Connect with TLS.")
 @click.option("--tls-ca", default=None, help="CA certificates to trust (a file).")

@@ -56,8 +56,8 @@ class Register:
 
 class CasRegister(Register):
     """A register with `cas` (and `cas-watch`): invoked with (old, new), completed with (old, new)
-    or (old, new, seen). It swaps if seen is old; else it only observes seen, or, where seen is
-    DIFFERED, that the value was not old.
+    or (old, new, seen). It writes new if seen equals old; else it only observes seen, or, if seen
+    is DIFFERED (of `harness.history.columns`), that the value was not old.
     """
 
     roles: Mapping[str, int] = {

@@ -21,9 +21,9 @@ class To(TypedDict):
 class PromoteReplica:
     """An operator promotes a replica (REPLICAOF NO ONE, or memorydb's hand-over by the primary).
 
-    The operator's control path is outside the links that faults act on; clients follow. A replica
-    that active faults separate from the primary is preferred. Nodes that can reach the new primary,
-    the old one among them, are re-pointed at once, the others on healing.
+    Faults do not affect the operator's control path, and clients use the new primary at once. A
+    replica that active faults separate from the primary is preferred. Nodes that can reach the new
+    primary, including the old one, are made its replicas at once, the others on healing.
     """
 
     name = "failover"

@@ -307,7 +307,7 @@ class PartitionLog(Partition):
 
 
 class PartitionAcks(Partition):
-    """The links from the log to the primary are cut, but not those to the log."""
+    """The links from the log to the primary are cut, but not those from the primary to the log."""
 
     name = "partition-acks"
     kind = "acks"

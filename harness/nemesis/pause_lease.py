@@ -27,7 +27,7 @@ class Pauses(TypedDict):
 
 
 class PauseAtLease:
-    """SIGSTOP of the primary for about as long as its lease, a few times.
+    """SIGSTOP of the primary, three times, each for about as long as its lease.
 
     Requests queued on its sockets meanwhile must not be answered from stale state.
     """

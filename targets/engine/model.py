@@ -36,8 +36,9 @@ _PAIRS: Final = ("HGETALL",)
 
 
 class CommandModel:
-    """Its operations are `read` and `write` with the value [words, reply], the reply as `reply_of`
-    returns it. Time stands still: histories may only contain commands that `understands` accepts.
+    """Operations `read` and `write` with the value [words, reply], the reply in the form that
+    `targets.engine.model.reply_of` returns. Time does not advance: histories may only contain
+    commands that the method `understands` accepts.
     """
 
     recurs = True

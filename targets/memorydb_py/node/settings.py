@@ -20,14 +20,16 @@ class Settings:
     backoff_ms: int = option(
         1000, "how long a replica waits after the last renewal before it campaigns, in ms"
     )
-    drift_percent: int = option(20, "by how much a clock may run too fast or too slow")
+    drift_percent: int = option(20, "by how much a clock may run too fast or too slow, in %")
     max_waiting: int = option(
-        100_000, "replies, and uncommitted entries, above which commands get TRYAGAIN"
+        100_000, "waiting replies, or uncommitted entries, from which on commands get TRYAGAIN"
     )
-    max_record_bytes: int = option(32 << 20, "the largest entry of a command, script, transaction")
+    max_record_bytes: int = option(
+        32 << 20, "the largest entry of a command, script or transaction, in bytes"
+    )
     requirepass: str = option("", "the password of clients")
     engine_version: int = option(
-        ENGINE_VERSION, "of the entries that the node appends, and the newest that it applies"
+        ENGINE_VERSION, "the version of the entries that it appends, and the newest it applies"
     )
 
     @property

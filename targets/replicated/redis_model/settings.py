@@ -17,11 +17,11 @@ class Settings:
 
     appendonly: bool = option(False, "whether effects are appended to a file")
     appendfsync: Policy = option("everysec", "when that file is synced: always, everysec or no")
-    min_replicas_to_write: int = option(0, "replicas without which writes get NOREPLICAS")
+    min_replicas_to_write: int = option(0, "connected replicas below which writes get NOREPLICAS")
     min_replicas_max_lag: float = option(
         10.0, "seconds after which a silent replica is not counted"
     )
-    repl_ping_replica_period: float = option(1.0, "seconds between pings in the stream")
+    repl_ping_replica_period: float = option(1.0, "seconds between pings to replicas")
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> Settings:
