@@ -268,13 +268,25 @@ class Runner:
         """Delete the keys of this run from servers that the harness did not start."""
         if isinstance(self._env, CanStart):
             return
-        for shard in self._target.topology().shards:
-            keys = [key for key in self._keys if shard.serves(slot_of(key))]
+        for each in self._target.topology().shards:
+            keys = [key for key in self._keys if each.serves(slot_of(key))]
+            if not keys:
+                continue
+            shard = await self._with_primary(each)
             try:
                 await self._ask_primary(shard, CLEAN_UP_TIMEOUT_S, lambda c: _unlink(c, keys))  # noqa: B023
             except EnvironmentFailed as e:
                 prefix = key_prefix(self._env, self.run.path)
                 self._say(f"could not remove {len(keys)} keys {prefix}*: {e}\n")
+
+    async def _with_primary(self, shard: Shard) -> Shard:
+        """Wait for a shard to have a primary; return it as it is then, or after a time-out."""
+        deadline = self._env.now() + int(CLEAN_UP_TIMEOUT_S * 1e9)
+        while True:
+            now = self._target.topology().shard_named(shard.name) or shard
+            if now.primary is not None or self._env.now() > deadline:
+                return now
+            await asyncio.sleep(0.1)
 
 
 async def _unlink(connection: RedisConnection, keys: Sequence[str]) -> None:

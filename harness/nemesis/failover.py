@@ -44,6 +44,8 @@ class PromoteReplica:
         target = system.target
         named = target.topology().of_node(arguments["to"])
         shard = named or victims.shard_of(arguments["to"], system)
+        if shard.primary is None and not target.hands_over:
+            raise Skipped("no node is known to be the primary")
         cut = grudges.flows(system.grudge())
         able = [n for n in shard.replicas if n in system.up]
         separated = [n for n in able if (shard.primary, n) in cut]

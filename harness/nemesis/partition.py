@@ -76,11 +76,17 @@ NAMED = Traits(layer=Layer.LINKS, disturbs=frozenset({"links"}), in_all=False)
 
 
 def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None:
-    """Raise `UsageError` for unknown names."""
+    """Raise `UsageError` for names that are neither a host, a process nor a role of a node."""
+    shards = system.target.topology().shards
+    roles = [role for shard in shards for role in _names(shard, of_several=len(shards) > 1)]
+    known = (*roles, *system.hosts, *system.env.processes, *system.env.client_hosts)
     for sink, sources in grudge.items():
         for name in (sink, *sources):
-            if name not in (*system.hosts, *system.env.client_hosts):
-                victims.check(name, system)
+            if name not in known:
+                raise UsageError(
+                    f"{name!r} is neither a host nor a role: give one of "
+                    f"{', '.join(dict.fromkeys(known))}"
+                )
 
 
 class Grudges(TypedDict):

@@ -62,9 +62,18 @@ def decode(payload: bytes) -> list[Entry]:
     """Return the entries of a batch; raises `Undecodable`."""
     try:
         found: list[Any] = _decoder.decode(payload)
-        return [e if not e or type(e[0]) is list else _control(e) for e in found]
+        return [_entry(fields) for fields in found]
     except (msgspec.MsgspecError, ValueError, TypeError, IndexError) as e:
         raise Undecodable(f"an entry can't be decoded: {e}") from e
+
+
+def _entry(fields: list[Any]) -> Entry:
+    if not fields or type(fields[0]) is list:
+        for command in fields:
+            if type(command) is not list or not command:
+                raise ValueError(f"an effect is {command!r}")
+        return fields
+    return _control(fields)
 
 
 def _control(fields: list[Any]) -> Control:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 from targets.engine.protocol import Outcome
@@ -38,6 +39,19 @@ class Lane:
         else:
             work()
 
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Wait until the lane is free, and keep it busy within the context."""
+        while self.busy:
+            free: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(lambda free=free: free.done() or free.set_result(None))  # type: ignore[misc]
+            await free
+        self.busy = True
+        try:
+            yield
+        finally:
+            self._release()
+
     async def _finish(self, steps: Steps, step: Awaitable[Outcome] | None) -> None:
         try:
             while step is not None:
@@ -45,6 +59,9 @@ class Lane:
         except Exception as e:
             self._failed(e)
             raise
+        self._release()
+
+    def _release(self) -> None:
         self.busy = False
         waiting, self._waiting = self._waiting, []
         for work in waiting:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from targets.engine.protocol import Blocked
+from targets.engine.resp import Error
 from targets.memorydb_py.node.connection import Connection
 
 
@@ -22,10 +23,14 @@ class Waiting:
 
 class BlockedClients:
     """Clients whose commands are executed again when one of their keys was written. `ready`: keys
-    that were written and have blocked clients. `by_key`: the clients blocked on each key."""
+    that were written and have blocked clients. `by_key`: the clients blocked on each key.
+    `serving`: the client whose command the engine is executing again. `late`: that client and the
+    error to reply, if its time ran out meanwhile."""
 
     def __init__(self) -> None:
         self.ready: dict[bytes, None] = {}
+        self.serving: Connection | None = None
+        self.late: tuple[Connection, Error | None] | None = None
         self._waiting: dict[int, Waiting] = {}  # by session
         self.by_key: dict[bytes, dict[int, Connection]] = {}  # in order of arrival
 
@@ -55,6 +60,11 @@ class BlockedClients:
             if not sessions:
                 self.by_key.pop(key, None)
         return waiting.blocked
+
+    def on(self, session: Connection) -> Blocked | None:
+        """Return what a session is blocked on, or None."""
+        waiting = self._waiting.get(session.number)
+        return None if waiting is None else waiting.blocked
 
     def waits(self, session: Connection) -> bool:
         """Return whether a session is in a blocking command."""

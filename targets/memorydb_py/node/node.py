@@ -35,7 +35,7 @@ UNBLOCKED = Error(
 )
 GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
 STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
-EXPIRE_EVERY_S = 0.05
+EXPIRE_EVERY_S = 0.1
 EXPIRED_AT_ONCE = 200
 
 _WITHOUT_AUTH = ("AUTH", "HELLO", "QUIT", "RESET")
@@ -72,7 +72,8 @@ class Node:
         self.channels = Channels()
         self.statistics = Statistics()
         self.since = 0.0  # the start, by the loop's clock
-        self.shard = Shard(host, engine, log, tracker, settings, self, context.objects)
+        self._lane = Lane(self._engine_failed)
+        self.shard = Shard(host, engine, log, tracker, settings, self, self._lane, context.objects)
         self.transactions = Transactions(engine.keys)
         self.blocked = BlockedClients()
         self.waits = Waits(self)
@@ -85,7 +86,6 @@ class Node:
         self._plain = plain | {name.lower(): spec for name, spec in plain.items()}
         self._strings = engine if isinstance(engine, PlainStrings) else None
         self._tracker = tracker
-        self._lane = Lane(self._failed)
         # A replica refuses writes, and shows keys that have expired until a DEL of the primary
         # arrives.
         self._circumstances = Context(
@@ -195,12 +195,13 @@ class Node:
         try:
             self._handle_all(session, todo)
         except Exception:
-            self._failed()
+            self.shard.demote()  # the data may differ from the log
             raise
 
-    def _failed(self, error: BaseException | None = None) -> None:
-        """Demote the node after an unexpected error: its data may differ from the log."""
-        self.shard.demote()
+    @staticmethod
+    def _engine_failed(error: BaseException) -> None:
+        """End the process: an engine whose answer is missing may have executed the command."""
+        raise SystemExit(f"engine: {type(error).__name__}: {error}") from error
 
     def _handle_all(self, session: Connection, todo: deque[Command]) -> None:
         plain, done = self._plain, 0
@@ -458,11 +459,11 @@ class Node:
                 replies.append(session.divert(own.run, self, command))
                 continue
             outcome = yield self.engine.execute(command, context)
+            if self.shard.generation != generation:
+                session.abort()  # its effects are lost: the data are rebuilt
+                return
             replies.append(outcome.reply)
             whole.add(outcome)
-        if self.shard.generation != generation:
-            session.abort()
-            return
         whole.reads.update(dict.fromkeys(watched))
         position = max(
             self._tracker.position(whole.reads),
@@ -491,6 +492,9 @@ class Node:
 
     def time_out(self, session: Connection, error: Error | None = None) -> None:
         """End a blocking command with nil or an error, once its keys' changes are committed."""
+        if self.blocked.serving is session:  # its command is being executed: see what it returns
+            self.blocked.late = (session, error)
+            return
         blocked = self.blocked.remove(session)
         if blocked is not None:
             position = self._tracker.position(blocked.keys)
@@ -504,12 +508,19 @@ class Node:
         """Execute the commands of clients blocked on keys that were written, for each key in order
         of their arrival."""
         served: list[Connection] = []
-        ready = self.blocked.ready
+        ready, generation = self.blocked.ready, self.shard.generation
         while ready:
             key = next(iter(ready))
             del ready[key]
             for session, blocked in self.blocked.of(key):
+                if self.blocked.on(session) is not blocked:
+                    continue  # it has gone, or timed out, while others were served
+                self.blocked.serving = session
                 outcome = yield self.engine.execute(blocked.again, self._now(may_block=True))
+                self.blocked.serving = None
+                late, self.blocked.late = self.blocked.late, None
+                if self.shard.generation != generation:
+                    return  # no client is blocked any more, and the data are rebuilt
                 reply = outcome.reply
                 if isinstance(reply, Error) and reply.code == "NOGROUP":
                     reply = GROUP_GONE if key in self.engine.keys else STREAM_GONE
@@ -517,11 +528,14 @@ class Node:
                     if outcome.effects:
                         self._settle(session, outcome)
                     if reply is not GROUP_GONE and reply is not STREAM_GONE:
+                        if late is not None:
+                            self.time_out(*late)
                         continue
-                self.blocked.remove(session)
                 read = self._tracker.position(outcome.reads)
-                session.reply(reply, max(self._settle(session, outcome), read))
-                served.append(session)
+                position = max(self._settle(session, outcome), read)
+                if self.blocked.remove(session) is not None:  # else it was disconnected meanwhile
+                    session.reply(reply, position)
+                    served.append(session)
         for session in served:
             session.unblock()
 
@@ -535,13 +549,15 @@ class Node:
             if self._lane.busy:
                 continue
             self._serving = self.shard.serves()
-            if not self._serving:
-                continue
-            for key in self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE):
-                self._lane.do(self._delete(key))
-                self.statistics.expired += 1
+            if self._serving:
+                self._lane.do(self._delete_expired())
 
-    def _delete(self, key: bytes) -> Steps:
-        """Delete a key that has expired, by a command that reads it."""
-        outcome = yield self.engine.execute((b"EXISTS", key), self._now())
-        self._settle(None, outcome)
+    def _delete_expired(self) -> Steps:
+        """Delete keys that have expired, by a command that reads them."""
+        generation = self.shard.generation
+        for key in self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE):
+            outcome = yield self.engine.execute((b"EXISTS", key), self._now())
+            if self.shard.generation != generation:
+                return
+            self._settle(None, outcome)
+            self.statistics.expired += 1

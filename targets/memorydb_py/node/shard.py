@@ -76,8 +76,10 @@ class Shard:
         tracker: Tracker,
         settings: Settings,
         owner: Owner,
+        lane: Lane,
         objects: ObjectStore | None = None,
     ) -> None:
+        """`lane`: in which the engine is asked, by the node too."""
         self.tracker = tracker
         self.role: Role = "replica"
         self.leader: str | None = None
@@ -86,7 +88,7 @@ class Shard:
         self.generation = 0
         self.log = log
         self._engine = engine
-        self._lane = Lane(self._failed)
+        self._lane = lane
         self._host = host
         self._settings = settings
         self._owner = owner
@@ -150,9 +152,10 @@ class Shard:
         self._unsent.clear()
         generation = self.generation
         self.log.unfollow()
-        cleared = self._engine.clear()
-        if cleared is not None:
-            await cleared
+        async with self._lane.alone():
+            cleared = self._engine.clear()
+            if cleared is not None:
+                await cleared
         found = None
         if self._objects is not None:
             version = self._settings.engine_version
@@ -218,15 +221,14 @@ class Shard:
 
     def _apply(self, batch: Batch) -> None:
         """Apply committed entries, after those that are being applied."""
-        self._lane.when_free(lambda: self._lane.do(self._apply_all(batch)))
-
-    def _failed(self, error: BaseException) -> None:
-        raise SystemExit(f"engine: {error}") from error
-
-    def _apply_all(self, batch: Batch) -> Steps:
-        if self.role != "replica" or batch.last <= self.applied.n:
-            return
         generation = self.generation
+        self._lane.when_free(lambda: self._lane.do(self._apply_all(batch, generation)))
+
+    def _apply_all(self, batch: Batch, generation: int) -> Steps:
+        if self.generation != generation or self.role != "replica":
+            return  # it was delivered before the data were cleared
+        if batch.last <= self.applied.n:
+            return
         for entry in self._decoded(batch):
             if isinstance(entry, entries.Control):
                 if not self._observe(batch, entry):
@@ -454,6 +456,7 @@ class Shard:
         """Stop being the primary, and rebuild the data from the log: they may contain writes that
         will never be committed."""
         if self.role != "replica":
+            self.generation += 1
             self._unacknowledged = 0
             self.log.positions(None)
             self._owner.demoted()

@@ -238,7 +238,7 @@ class Node:
     def execute(self, session: ReplicaSession, commands: Sequence[Command]) -> list[Any]:
         """Execute commands; their effects are propagated as one. Return the replies."""
         context = self._circumstances
-        context.time_ms, context.deny = self.time_ms(), self.denied()
+        context.time_ms = self.time_ms()
         replies: list[Any] = []
         effects: list[Command] = []
         for command in commands:
@@ -247,6 +247,7 @@ class Node:
             if own is not None:  # in a transaction
                 replies.append(session.divert(own.run, self, command))
                 continue
+            context.deny = self.denied()  # REPLICAOF may be among them
             outcome = self.engine.execute(command, context)
             replies.append(outcome.reply)
             effects += [e for e in outcome.effects if e[0] not in (b"MULTI", b"EXEC")]

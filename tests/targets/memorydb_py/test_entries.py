@@ -27,10 +27,19 @@ def test_a_later_version_may_add_fields() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xff", msgspec.msgpack.encode([[9, "of a kind that is not known"]]),
-     msgspec.msgpack.encode([[0, 1, 1, 1]]), msgspec.msgpack.encode([[1]]),
-     msgspec.msgpack.encode([[["SET", "a", "1"]]]), msgspec.msgpack.encode({"a": 1})],
-)  # fmt: skip
+    [
+        b"",
+        b"\xff",
+        msgspec.msgpack.encode([[9, "of a kind that is not known"]]),
+        msgspec.msgpack.encode([[0, 1, 1, 1]]),
+        msgspec.msgpack.encode([[1]]),
+        msgspec.msgpack.encode([[["SET", "a", "1"]]]),
+        msgspec.msgpack.encode([[[b"SET", b"a", b"1"], 5]]),
+        msgspec.msgpack.encode([[[b"SET", b"a", b"1"], None]]),
+        msgspec.msgpack.encode([[[]]]),
+        msgspec.msgpack.encode({"a": 1}),
+    ],
+)
 def test_what_is_no_entry_is_not_decoded(payload: bytes) -> None:
     with pytest.raises(entries.Undecodable, match="an entry can't be decoded"):
         entries.decode(payload)
