@@ -31,8 +31,8 @@ FIVE = {"values": 5, "writes": 0.3, "swaps": 0.3}
 
 @dataclass
 class Case:
-    """`goal_ms`: the time to reach. `porcupine_s`: recorded; None: did not finish within 20 s and
-    8 GB."""
+    """One history to check. `goal_ms`: the time to stay within. `porcupine_s`: Porcupine's recorded
+    time; None if it did not finish within 20 s and 8 GB."""
 
     name: str
     make: Callable[[], Columns | Contents]
@@ -90,7 +90,8 @@ DISCIPLINES = {"first": 0, "last": 1, "least": 2}
 
 @dataclass
 class Measured:
-    """`verdict`: 1 linearizable, 0 not, -1 undecided. `mb`: peak growth of the process."""
+    """Result of one check. `verdict`: 1 linearizable, 0 not, -1 undecided. `mb`: peak growth of
+    the process."""
 
     verdict: int
     how: str

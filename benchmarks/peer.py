@@ -24,8 +24,8 @@ SECONDS, MB = 20, 8000  # limits of one history
 
 
 @dataclass(frozen=True)
-class Took:
-    """`verdict`: Ok, Illegal or Unknown; `seconds` None: not finished within the limits."""
+class Result:
+    """Porcupine's result. `verdict`: Ok, Illegal or Unknown. `seconds`: None beyond the limits."""
 
     verdict: str
     seconds: float | None
@@ -57,7 +57,7 @@ class Porcupine:
             raise SystemExit(f"can't build Porcupine's driver: {built.stderr}")
         self._driver = work / "driver"
 
-    def check(self, made: Columns, threads: int = 1) -> Took:
+    def check(self, made: Columns, threads: int = 1) -> Result:
         path = self._driver.with_name("history")
         ret = np.where(made.ret == OPEN, -1, made.ret)
         np.savetxt(path, np.column_stack([made.call, ret, made.key, made.f, made.a, made.b,
@@ -72,14 +72,14 @@ class Porcupine:
             if most > MB or time.monotonic() > until:
                 running.kill()
                 running.wait()
-                return Took("Unknown", None, most)
+                return Result("Unknown", None, most)
             time.sleep(0.01)
         assert running.stdout is not None
         words = running.stdout.read().split()
         if running.returncode or len(words) != 3:
-            return Took("Unknown", None, most)
+            return Result("Unknown", None, most)
         verdict, seconds, kb = words
-        return Took(verdict, None if verdict == "Unknown" else float(seconds), int(kb) / 1000)
+        return Result(verdict, None if verdict == "Unknown" else float(seconds), int(kb) / 1000)
 
 
 def _resident_mb(pid: int) -> float:

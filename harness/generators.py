@@ -40,7 +40,7 @@ PENDING: Final = Pending()
 
 
 class Later(msgspec.Struct, frozen=True):
-    """No operation before `time`. `everyone`: for all workers, not only the context's."""
+    """There is no operation before `time`. `everyone`: for any worker, not only the context's."""
 
     time: int
     everyone: bool = False
@@ -224,7 +224,7 @@ class _Around(msgspec.Struct, frozen=True):
 
 
 class Limit(_Around, frozen=True):
-    """At most `count` operations of the inner generator."""
+    """Ends the inner generator after `count` operations."""
 
     count: int
 

@@ -167,8 +167,8 @@ def take_kinds(left: Sequence[Fault], rng: random.Random) -> tuple[list[Fault], 
 
 
 def incompatible(one: Fault, other: Fault) -> bool:
-    """Whether two faults must not share a cycle: both act on processes, or one moves the primary
-    while the other stops all nodes."""
+    """Return whether two faults must not share a cycle: both act on processes, or one moves the
+    primary while the other stops all nodes."""
     a, b = one.traits, other.traits
     if a.layer is b.layer is Layer.PROCESSES:
         return True

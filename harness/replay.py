@@ -40,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """`first`, `second`: the hashes of the run and of its repetition."""
+    """The result of a replay. `first`, `second`: the hashes of the run and of its repetition."""
 
     first: Hashes
     second: Hashes

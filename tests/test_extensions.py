@@ -32,7 +32,7 @@ def command(results: Path, *words: str) -> int:
 # Servers are written to be killed: when their tasks are cancelled, they close nothing.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_environment_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(tmp_path, "--env", ENVIRONMENT, "--workload", "set") == 0
     record = Run(tmp_path / "latest").read_record()
     assert record.environment.environment == "in-process"
@@ -41,10 +41,10 @@ def test_an_environment_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "the in-process environment injects no faults" in capsys.readouterr().err
     assert command(tmp_path, "--env", ENVIRONMENT, "--nemesis", "kill") == 254
     assert "the in-process environment can't kill processes" in capsys.readouterr().err
-    gc.collect()  # otherwise their warnings appear in the next test
+    gc.collect()  # otherwise the servers' warnings appear in the next test
 
 
-def test_a_fault_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulated = ("--env", "simulated", "--seed", "5", "--workload", "set")
     assert command(tmp_path, *simulated, "--nemesis", f"{FAULT},partition-client") == 0
     run = Run((tmp_path / "latest").resolve())
@@ -100,8 +100,8 @@ def nodes_by_shard(run: Run) -> dict[str, set[str]]:
 
 
 def test_two_shards_in_the_simulation(tmp_path: Path) -> None:
-    """Operations go to the shard of their keys, and follow the failover of one shard alone; roles
-    name their shard."""
+    """Operations go to the shard of their keys, and to its new primary after a failover of that
+    shard alone; a victim's role names the shard."""
     plan = tmp_path / "plan.json"
     plan.write_text(
         '[{"at_s": 1, "fault": "failover", "arguments": {"to": "replica 1 of s2"}, "until_s": 2},'
@@ -125,18 +125,18 @@ def test_two_shards_in_the_simulation(tmp_path: Path) -> None:
 def test_partitions_of_two_shards_name_the_roles_of_each(tmp_path: Path) -> None:
     spec = Spec(target="tests.extensions.two_shards:TwoModels", environment="simulated", nodes=4,
                 nemesis="partition,kill", workload="set", time_limit_s=60.0)  # fmt: skip
-    words: set[str] = set()
+    victims: set[str] = set()
     for seed in range(10):
         for fault in assemble(msgspec.structs.replace(spec, seed=seed), tmp_path).plan.faults:
-            words |= {str(fault.arguments.get("victim"))} | set(fault.arguments.get("grudge", ()))
+            victims |= {str(fault.arguments.get("victim"))} | set(fault.arguments.get("grudge", ()))
     roles = {f"{role} of {s}" for role in ("primary", "replica 1") for s in ("s1", "s2")}
-    assert roles <= words
-    assert not words & {"primary", "replica 1"}
+    assert roles <= victims
+    assert not victims & {"primary", "replica 1"}
 
 
 @pytest.mark.real
 def test_two_redis_servers_with_half_of_the_slots_each(tmp_path: Path) -> None:
-    """No write is lost while replicas are stopped, and each server has only its own keys."""
+    """No write is lost while replicas are paused; each server answers for its own slots only."""
     server("redis-7.0")
     code = run_command(
         ["run", "--target", "tests.extensions.two_shards:TwoServers", "--nodes", "4",
@@ -149,7 +149,7 @@ def test_two_redis_servers_with_half_of_the_slots_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nemesis", ["kill", "pause", "partition-client,pause-lease"])
 def test_the_reference_on_another_log(tmp_path: Path, nemesis: str) -> None:
-    """It fails over and recovers, and its audit agrees, on a log that it knows by its interface."""
+    """With another implementation of the log's interface it fails over and passes its audit."""
     words = ("run", "--target", "tests.extensions.memory_log:MemoryLogDB", "--env", "simulated",
              "--option", "snapshots=0", "--workload", "register", "--nemesis", nemesis,
              "--seed", "4", "--time-limit", "20", "--rate", "200",
@@ -167,7 +167,7 @@ def test_the_reference_on_another_log(tmp_path: Path, nemesis: str) -> None:
 def test_the_reference_with_an_engine_in_another_process(
     nothing_left: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node whose commands a redis-server executes fails over, and stays linearizable."""
+    """A shard whose nodes execute commands in a redis-server fails over and is linearizable."""
     server("redis-7.0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
     code = run_command(
@@ -180,6 +180,6 @@ def test_the_reference_with_an_engine_in_another_process(
     assert code == 0, judged.results.why
     ended = [e.what for e in judged.recorded.events.of(FaultEnded)]
     assert any(what.effective for what in ended)
-    roles = (Run(nothing_left / "latest").path / "logs").glob("n*/*")
-    leaders = sum(log.read_text().count("role: primary from") for log in roles)
-    assert leaders > 1, "another node took over"
+    logs = (Run(nothing_left / "latest").path / "logs").glob("n*/*")
+    promotions = sum(log.read_text().count("role: primary from") for log in logs)
+    assert promotions > 1, "another node took over"

@@ -40,8 +40,11 @@ Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`keys`: their number with values of 100 bytes; with longer ones, as many as have the same
-    total size. `spike_mb`: data added before a snapshot is taken under load; 0: take none."""
+    """The options of a benchmark.
+
+    `keys`: their number with values of 100 bytes; with longer ones, as many as have the same total
+    size. `spike_mb`: data added before a snapshot is taken under load; 0: take none.
+    """
 
     servers: list[str]
     clients: list[int]

@@ -1,4 +1,4 @@
-"""The page of a benchmark, and its numbers as JSON."""
+"""Writes the results of a benchmark as a page, bench.html, and as JSON, bench.json."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from harness.bench.shapes import Shape, shapes
 from harness.report.template import rendered
 from harness.results import Run, write_json, write_whole
 
-SMALL, WIDE = (340, 240), (960, 230)
-WORDS = {True: "yes", False: "no"}
-MARKS = {True: "valid", False: "invalid"}
+SMALL, WIDE = (340, 240), (960, 230)  # width and height of plots
+YES_NO = {True: "yes", False: "no"}
+MARKS = {True: "valid", False: "invalid"}  # CSS classes
 
 
 def write(folder: Run, results: Results) -> Path:
@@ -32,8 +32,8 @@ def render(results: Results) -> str:
         Path(__file__).with_name("bench.html.j2"),
         results=results,
         plan=plan,
-        shapes=[_shown(shape) for shape in shapes(results)],
-        sizes=[_of_size(results, size) for size in plan.sizes],
+        shapes=[_shape_row(shape) for shape in shapes(results)],
+        sizes=[_size_section(results, size) for size in plan.sizes],
         spikes=[_spike(spike) for spike in results.spikes],
         away=_away(results),
         away_lines=[{"name": n, "colour": colour(n, i)} for i, n in enumerate(AWAY_LINES)],
@@ -41,22 +41,22 @@ def render(results: Results) -> str:
     )
 
 
-def _shown(shape: Shape) -> dict[str, Any]:
-    return {**shape._asdict(), "word": WORDS[shape.holds], "mark": MARKS[shape.holds]}
+def _shape_row(shape: Shape) -> dict[str, Any]:
+    return {**shape._asdict(), "word": YES_NO[shape.holds], "mark": MARKS[shape.holds]}
 
 
-def _of_size(results: Results, size: int) -> dict[str, Any]:
+def _size_section(results: Results, size: int) -> dict[str, Any]:
     points = [p for p in results.points if p.size == size]
     return {
         "size": size,
-        "amount": results.plan.keys_of(size),
+        "key_count": results.plan.keys_of(size),
         "mixes": {mix: _plots(results, [p for p in points if p.mix == mix]) for mix in MIXES},
         "points": points,
     }
 
 
-def _all(point: Point) -> Latency:
-    """Return the latency of a mix: the worse of reads and writes."""
+def _slower(point: Point) -> Latency:
+    """Return, for each quantile, the longer one of reads and writes."""
     r, w = point.reads, point.writes
     if not r.count or not w.count:
         return r if r.count else w
@@ -75,15 +75,15 @@ def _plots(results: Results, points: list[Point]) -> list[Markup]:
     return [
         plot("requests a second", lines(lambda p: p.rate), size=SMALL, x_label="clients",
              logarithmic=False, x_ticks=clients),
-        plot("p50, ms", lines(lambda p: _all(p).p50), size=SMALL, x_label="clients",
+        plot("p50, ms", lines(lambda p: _slower(p).p50), size=SMALL, x_label="clients",
              logarithmic=True, x_ticks=clients),
-        plot("p99, ms", lines(lambda p: _all(p).p99), size=SMALL, x_label="clients",
+        plot("p99, ms", lines(lambda p: _slower(p).p99), size=SMALL, x_label="clients",
              logarithmic=True, x_ticks=clients),
     ]  # fmt: skip
 
 
 def _spike(spike: Spike) -> Markup:
-    title = f"{spike.server}: the longest request of each 50 ms, in ms"
+    title = f"{spike.server}: the longest latency in each 50 ms, in ms"
     return plot(
         title, {spike.server: spike.longest}, size=WIDE, x_label="seconds", logarithmic=True,
         band=(spike.begins_s, spike.ends_s), dots=False,

@@ -1,4 +1,4 @@
-"""Starts servers side by side on this machine, without a proxy before them."""
+"""Starts servers side by side on this machine, without a proxy in front of them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ START_S = 20.0
 
 @dataclass
 class Server:
-    """`commands`: command lines of its processes, by name. `folder`: their data and logs. `azs`:
-    options that name the log of the reference. `processes`: those that were started."""
+    """One server under test, with its processes.
+
+    `commands`: their command lines, by name. `folder`: their data and logs. `azs`: the options by
+    which the reference's processes find the AZs. `processes`: those that were started.
+    """
 
     name: str
     version: str
@@ -92,7 +95,8 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def running(names: Sequence[str], where: Path) -> Iterator[list[Server]]:
-    """Run these servers, empty, until the end. Raises `UsageError` and `EnvironmentFailed`."""
+    """Run servers without data, and kill them when the block ends. Raises `UsageError` and
+    `EnvironmentFailed`."""
     servers: list[Server] = []
     try:
         for name in names:
@@ -127,7 +131,7 @@ def _vanilla(name: str, folder: Path) -> Server:
     return Server(name, version_of(binary), port, folder, {name: argv})
 
 
-def _program(role: str, name: str, port: int, azs: Sequence[str]) -> list[str]:
+def _command_line(role: str, name: str, port: int, azs: Sequence[str]) -> list[str]:
     program = [sys.executable, "-m", "targets.memorydb_py", role, "--name", name]
     return [*program, "--listen", f"127.0.0.1:{port}", "--dir", name, *azs]
 
@@ -135,19 +139,19 @@ def _program(role: str, name: str, port: int, azs: Sequence[str]) -> list[str]:
 def _memorydb(folder: Path) -> Server:
     port, *ports = free_ports(4)
     names = [f"az{i + 1}" for i in range(3)]
-    at = [f"{name}=127.0.0.1:{p}" for name, p in zip(names, ports, strict=True)]
-    azs = [word for one in at for word in ("--az", one)]
+    addresses = [f"{name}=127.0.0.1:{p}" for name, p in zip(names, ports, strict=True)]
+    azs = [word for address in addresses for word in ("--az", address)]
     commands = {
-        name: [*_program("az", name, p, azs), "--create"]
+        name: [*_command_line("az", name, p, azs), "--create"]
         for name, p in zip(names, ports, strict=True)
     }
-    commands["n1"] = [*_program("node", "n1", port, azs), "--node", f"n1=127.0.0.1:{port}"]
+    commands["n1"] = [*_command_line("node", "n1", port, azs), "--node", f"n1=127.0.0.1:{port}"]
     version = load("harness.targets", REFERENCE).version
     return Server(REFERENCE, version, port, folder, commands, azs)
 
 
 def serves(port: int) -> bool:
-    """Whether a primary serves at this port."""
+    """Return whether a primary serves at this port."""
     with contextlib.suppress(rx.RedisError, OSError), redis.Redis(port=port) as client:
         return bool(client.role()[0] == b"master")
     return False
@@ -165,19 +169,22 @@ def _await_primary(server: Server) -> None:
 
 @contextlib.contextmanager
 def snapshot(server: Server) -> Iterator[None]:
-    """Start a snapshot in the server's own way: Redis forks; the reference's is made by a process
-    that would run on another machine, here at the lowest priority, and with its object store in
-    memory where that is possible, as the disk is the log's."""
+    """Start a snapshot, and clean up when the block ends.
+
+    Redis forks (BGSAVE). For the reference a snapshotter is started. It would run on another
+    machine, so here it has the lowest priority, and its object store is in memory if possible, so
+    that it does not compete with the log for the disk.
+    """
     if server.name != REFERENCE:
         with server.client() as client:
             client.bgsave()
         yield
         return
     (port,) = free_ports(1)
-    # Reversed, so that its nearest AZ is not the node's.
+    # Reversed: each process follows the first AZ, so the snapshotter follows another than the node.
     azs = [w for az in reversed(server.azs[1::2]) for w in ("--az", az)]
     store = _store(server)
-    argv = _program("snapshotter", "s1", port, azs)
+    argv = _command_line("snapshotter", "s1", port, azs)
     process = server.run("s1", [*argv, "--snapshots", str(store), "--every", "1"])
     server.processes.append(process)
     try:
@@ -199,7 +206,7 @@ def _store(server: Server) -> Path:
 
 
 def snapshot_done(server: Server) -> bool:
-    """Whether the snapshot is complete. Raises `EnvironmentFailed` if a process has ended."""
+    """Return whether the snapshot is complete. Raises `EnvironmentFailed` if a process ended."""
     server.check()
     if server.name != REFERENCE:
         with server.client() as client:

@@ -1,6 +1,7 @@
 """Compares with the paper: "Amazon MemoryDB", SIGMOD 2024, doi 10.1145/3626246.3653380, section 6.
 
-Its numbers are of other machines; its shapes are those that an implementation of the design has.
+The paper's numbers depend on its machines. A shape is a property of its measurements that every
+implementation of the design should have, such as a ratio.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from typing import NamedTuple
 from harness.bench.measure import AWAY_CLIENTS, Away, Latency, Point, Results
 from harness.bench.servers import REFERENCE
 
-COMPARABLE = 0.75  # least share of the other server's rate
-HALF = (0.35, 0.85)  # "about half", "62 %"
+COMPARABLE = 0.75  # reads: least rate, as a share of the other server's
+HALF = (0.35, 0.85)  # writes: least and greatest share; the paper has "about half" and "62 %"
 NEAR_PERCENT = 25  # tolerance where values should be equal
-STEADY = 2.0  # off-box: most that the longest latency may be, relative to before and after
-SPIKE, FORK = 2.0, 0.8  # BGSAVE: least that it must be, relative to the usual, to the fork's time
+# The longest latency during a snapshot: off-box, it is below STEADY times that before and after;
+# with BGSAVE, it exceeds SPIKE times the usual one and FORK times the duration of the fork.
+STEADY = 2.0
+SPIKE, FORK = 2.0, 0.8
 
 
 class Shape(NamedTuple):
-    """`holds`: whether the measurement here agrees with the paper."""
+    """A property, as the paper reports it and as measured here. `holds`: whether they agree."""
 
     what: str
     paper: str
@@ -44,8 +47,8 @@ def _best(points: Sequence[Point], server: str, mix: str) -> float:
 
 
 def _beside(points: Sequence[Point], other: str) -> Iterator[Shape]:
-    named = {p.server for p in points}
-    if not {REFERENCE, other} <= named:
+    servers = {p.server for p in points}
+    if not {REFERENCE, other} <= servers:
         return
     for mix, what, paper, low, high in (
         ("GET", "Most reads a second", "comparable, or up to 1.5 times", COMPARABLE, 9.9),
@@ -61,20 +64,20 @@ def _beside(points: Sequence[Point], other: str) -> Iterator[Shape]:
         )
     few = min({p.clients for p in points} - {1} or {1})
     size = min(p.size for p in points)
-    at = {
+    least_loaded = {
         (p.server, p.mix): p for p in points if (p.clients, p.size) == (few, size)
     }  # the least load, as the paper's latencies are of servers that are not saturated
-    ours_l, theirs_l = at[REFERENCE, "GET"].reads, at[other, "GET"].reads
+    ours_l, theirs_l = least_loaded[REFERENCE, "GET"].reads, least_loaded[other, "GET"].reads
     yield Shape(
         f"Read latency, {few} clients, beside {other}",
         "both: p50 under 1 ms, p99 under 2 ms",
         _latencies(ours_l, theirs_l),
         max(ours_l.p50, theirs_l.p50) < 1 and max(ours_l.p99, theirs_l.p99) < 2,
     )
-    ours_l, theirs_l = at[REFERENCE, "SET"].writes, at[other, "SET"].writes
+    ours_l, theirs_l = least_loaded[REFERENCE, "SET"].writes, least_loaded[other, "SET"].writes
     yield Shape(
         f"Write latency, {few} clients, beside {other}",
-        "p50 3 ms, p99 up to 6 ms, where Redis has under 1 and up to 3 ms",
+        "p50 3 ms, p99 up to 6 ms; of Redis under 1 ms and up to 3 ms",
         _latencies(ours_l, theirs_l),
         ours_l.p50 > theirs_l.p50 and ours_l.p99 > theirs_l.p99,
     )
@@ -102,16 +105,16 @@ def _far_from_the_log(away: Sequence[Away]) -> Iterator[Shape]:
             _near(more, d),
         )
         yield Shape(
-            f"A read of a clean key does not: log {d:g} ms away",
+            f"A read of a clean key takes no round trip: log {d:g} ms away",
             "read latency as that of Redis",
             f"p50 {near.reads.p50:.2f} ms, then {far.reads.p50:.2f} ms",
             far.reads.p50 < 0.25 * d,
         )
         wanted = AWAY_CLIENTS / (far.writes.p50 / 1000)
         yield Shape(
-            f"Writes a second are clients by round trip: log {d:g} ms away",
+            f"The write rate is clients divided by latency: log {d:g} ms away",
             "closed loop, until a node saturates",
-            f"{far.rate:,.0f} by {AWAY_CLIENTS} clients, expected {wanted:,.0f}",
+            f"{far.rate:,.0f} with {AWAY_CLIENTS} clients, expected {wanted:,.0f}",
             _near(far.rate, wanted),
         )
         yield Shape(
@@ -135,7 +138,7 @@ def _while_a_snapshot_is_taken(results: Results) -> Iterator[Shape]:
             )
         else:
             yield Shape(
-                f"BGSAVE makes a spike ({spike.server}, {spike.memory_mb:,.0f} MB)",
+                f"BGSAVE causes a latency spike ({spike.server}, {spike.memory_mb:,.0f} MB)",
                 "67 ms at the fork: 12 ms a GB",
                 f"{seen}; the fork took {spike.fork_ms:.1f} ms",
                 within > max(SPIKE * spike.usual(), FORK * spike.fork_ms),

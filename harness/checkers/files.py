@@ -17,7 +17,7 @@ from harness.history.recorded import Recorded
 from harness.registry import load
 
 UNBOUNDED = 1 << 60  # configurations
-KEPT_FROM = 100_000  # operations; the columns of shorter histories are rebuilt fast enough
+KEPT_FROM = 100_000  # operations from which columns are cached; shorter histories need no cache
 
 
 def check_file(

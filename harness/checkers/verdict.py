@@ -18,8 +18,8 @@ class Checker(Protocol):
 
 
 def worst(verdicts: Iterable[Valid]) -> Valid:
-    """Return the worst of the verdicts: false > unknown > true. Without any: unknown, since nothing
-    was checked."""
+    """Return the worst of the verdicts, where false is worse than unknown, and unknown worse
+    than true; unknown if there are none, since then nothing was checked."""
     seen = list(verdicts)
     if any(v is False for v in seen):
         return False

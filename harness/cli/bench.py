@@ -1,4 +1,4 @@
-"""`harness bench`: benchmarks of the reference beside Redis and Valkey."""
+"""`harness bench`: benchmarks of the reference, Redis and Valkey, side by side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from harness.bench.measure import Plan, measure
-from harness.bench.page import WORDS
+from harness.bench.page import YES_NO
 from harness.bench.page import write as write_bench
 from harness.bench.servers import choose
 from harness.bench.shapes import shapes
@@ -32,7 +32,7 @@ from harness.spec import parse_counts
     type=click.IntRange(min=1),
     default=1_000_000,
     show_default=True,
-    help="Number of keys with 100-byte values; fewer of longer ones, for the same total size.",
+    help="Number of keys; fewer if values exceed 100 bytes, so that the total size is the same.",
 )
 @click.option(
     "--seconds",
@@ -78,6 +78,6 @@ def command(
     for results in measure(plan, click.echo):
         page = write_bench(folder, results)
     for shape in shapes(results):
-        click.echo(f"{WORDS[shape.holds]:4} {shape.what}: {shape.here}")
+        click.echo(f"{YES_NO[shape.holds]:4} {shape.what}: {shape.here}")
     click.echo(f"page  {shown(page)}")
     return 0

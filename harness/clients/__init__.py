@@ -1,6 +1,6 @@
 """Clients of a Redis-like server.
 
-`connection` is one connection, `outcomes` the table from errors to fail or info, `client` the
+`connection` is one connection, `outcomes` the table that maps errors to fail or info, `client` the
 client of a worker.
 """
 

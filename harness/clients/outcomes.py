@@ -1,4 +1,4 @@
-"""The one table from an error of a server to fail or info."""
+"""The one table that maps an error of a server to fail or info."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class TargetInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where nodes ran. `addresses`: by node, if they have addresses on a real network."""
+    """The environment of a run. `addresses`: of nodes that have one on a real network, by name."""
 
     environment: str
     simulated: bool = False

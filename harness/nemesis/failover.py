@@ -12,8 +12,8 @@ from harness.nemesis.system import System
 from harness.targets import Failover, Target
 
 
-class To(TypedDict):
-    """`to`: the replica to promote, as a role or by name."""
+class FailoverArguments(TypedDict):
+    """Arguments of `failover`. `to`: the replica to promote, as a role or by name."""
 
     to: victims.Name
 
@@ -28,7 +28,7 @@ class PromoteReplica:
 
     name = "failover"
     traits = Traits(layer=Layer.ROLES, disturbs=frozenset({"roles"}), moves_primary=True)
-    takes = To
+    takes = FailoverArguments
 
     def available(self, target: Target, env: Environment) -> str | None:
         if not isinstance(env, CanKill | CanPause | CanPartition):

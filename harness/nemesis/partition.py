@@ -90,8 +90,8 @@ def check_grudge(grudge: dict[str, list[str]], system: System[Any, Any]) -> None
 
 
 class Grudges(TypedDict):
-    """`kind`: those of `LOG_KINDS` have a grudge among processes, the others among hosts.
-    `grudge`: {name: names whose packets it drops}."""
+    """Arguments of a partition. `kind`: those of `LOG_KINDS` have a grudge among processes, the
+    others among hosts. `grudge`: {name: names whose packets it drops}."""
 
     kind: Literal[
         "one", "primary", "halves", "minority", "ring", "bridge", "one-way", "client", "log",

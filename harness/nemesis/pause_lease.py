@@ -20,8 +20,9 @@ PAUSE_MS_MAX, BETWEEN_MS_MAX = 7000, 2000
 PauseMs = Annotated[int, Meta(ge=1, le=PAUSE_MS_MAX)]
 
 
-class Pauses(TypedDict):
-    """`pauses_ms`: the length of each pause; all of them fit into the time limit of a fault."""
+class PauseLeaseArguments(TypedDict):
+    """Arguments of `pause-lease`. `pauses_ms`: the length of each pause; all fit into the time
+    limit of a fault."""
 
     pauses_ms: Annotated[list[PauseMs], Meta(min_length=1, max_length=PAUSE_COUNT)]
 
@@ -34,7 +35,7 @@ class PauseAtLease:
 
     name = "pause-lease"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
-    takes = Pauses
+    takes = PauseLeaseArguments
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=PAUSES, capability=(HasLease, "has no leases"))

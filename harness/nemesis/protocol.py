@@ -33,9 +33,12 @@ class Layer(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """`disturbs`: what it acts on; it can't cause a violation on a target that depends on none of
-    it. `in_all`: whether `--nemesis all` includes it. `stops_everything`: no process runs while it
-    lasts. `moves_primary`: it makes another node the primary."""
+    """Properties of a kind of fault.
+
+    `disturbs`: what it acts on; it can't cause a violation on a target that depends on none of it.
+    `in_all`: whether `--nemesis all` includes it. `stops_everything`: no process runs while it
+    lasts. `moves_primary`: it makes another node the primary.
+    """
 
     layer: Layer
     disturbs: frozenset[Disturbance]

@@ -27,8 +27,8 @@ READMITTED_NS = 20 * 10**9
 LOG = (HasLog, "has no log of its own")
 
 
-class Which(TypedDict):
-    """`number`: from 1, among the processes whose loss is tolerated on injection."""
+class WipeArguments(TypedDict):
+    """Arguments of `wipe`. `number`: from 1, among the AZs whose loss is tolerated on injection."""
 
     number: Annotated[int, Meta(ge=1)]
 
@@ -39,7 +39,7 @@ class Wipe:
 
     name = "wipe"
     traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
-    takes = Which
+    takes = WipeArguments
 
     def available(self, target: Target, env: Environment) -> str | None:
         return lacking(target, env, environment=KILLS, capability=LOG)

@@ -55,9 +55,12 @@ class Mark(msgspec.Struct, kw_only=True):
 
 
 class Document(msgspec.Struct, kw_only=True):
-    """`record`: test.json. `operations`: their number; `counts`: by kind and outcome. `series`:
+    """All that the report of a run shows.
+
+    `record`: test.json. `operations`: their number; `counts`: by kind and outcome. `series`:
     latency and rate over time, see `performance.series`. `witnesses`: those in the evidence of the
-    checkers, each with the name of its `claim`."""
+    checkers, each with the name of its `claim`.
+    """
 
     record: RunRecord
     verdict: str

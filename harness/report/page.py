@@ -42,7 +42,7 @@ def render(shown: Document) -> str:
         rate=charts.rate(shown.series, bands),
         latency_legend=charts.legend(list(shown.series["latency"]), charts.COLOURS),
         rate_legend=charts.legend(list(shown.series["rate"]), charts.BY_TYPE),
-        most=picture.MOST,
+        most=picture.OPERATIONS_MAX,
         where=_where(record),
     )
 

@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 LANE, BAR, LEFT, TOP = 46, 28, 96, 46
 PAGE, NARROW, WIDE = 1010, 80, 132  # the page's width; least and largest width of an event
 LETTER = 6.5  # approximate width of a character
-MARKS = 4  # of the nemesis, between two events
-MOST = 40  # operations drawn; the text lists them all
+MARKS_MAX = 4  # marks of the nemesis between two events
+OPERATIONS_MAX = 40  # operations drawn; the text lists them all
 
 
 def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
@@ -68,7 +68,7 @@ def draw(witness: dict[str, Any], faults: Sequence[dict[str, Any]]) -> Markup:
 def _few(
     marks: Sequence[dict[str, Any]], operations: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Replace more than `MARKS` marks between the same two events by one with their number."""
+    """Replace more than `MARKS_MAX` marks between the same two events by one with their number."""
     events = sorted({t for o in operations for t in (o["call"], o["ret"]) if t is not None})
     between: dict[int, list[dict[str, Any]]] = {}
     for m in marks:
@@ -76,18 +76,18 @@ def _few(
     few = []
     for group in between.values():
         label = f"{len(group)} faults begin or end"
-        few += group if len(group) <= MARKS else [{"label": label, "time": group[0]["time"]}]
+        few += group if len(group) <= MARKS_MAX else [{"label": label, "time": group[0]["time"]}]
     return few
 
 
 def _chosen(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return at most `MOST` operations: those that returned, then the last of the others."""
-    if len(operations) <= MOST:
+    """Return at most `OPERATIONS_MAX` operations: the returned ones, then the last of the rest."""
+    if len(operations) <= OPERATIONS_MAX:
         return operations
     returned = [o for o in operations if o["ret"] is not None]
     opened = [o for o in operations if o["ret"] is None]
-    room = max(0, MOST - len(returned))
-    kept = returned[-MOST:] + (opened[-room:] if room else [])
+    room = max(0, OPERATIONS_MAX - len(returned))
+    kept = returned[-OPERATIONS_MAX:] + (opened[-room:] if room else [])
     return sorted(kept, key=lambda o: o["call"])
 
 

@@ -32,9 +32,12 @@ Change = bytes | int
 
 
 class _File:
-    """`durable`: the synced contents; `cached`: the contents that reads return; `pending`: the
-    changes between them. `synced`: the number of changes no longer pending. `failures`: the number
-    of failed fsyncs."""
+    """A simulated file.
+
+    `durable`: the synced contents; `cached`: the contents that reads return; `pending`: the changes
+    between them. `synced`: the number of changes no longer pending. `failures`: the number of
+    failed fsyncs.
+    """
 
     def __init__(self) -> None:
         self.durable = bytearray()

@@ -18,7 +18,7 @@ from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_rea
 ELEMENTS_A_KEY = 200  # so that a final read fits into a line of the history
 POPS_PERCENT = 50
 POP_TIMEOUT_S = 0.2
-LATE_KEYS = 2  # pops use the newest so many keys
+LATE_KEYS = 2  # how many of the newest keys pops use
 
 
 class PushesAndPops(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_rea
 from harness.workloads.register import number
 
 READS_PERCENT = 80
-LIVE_KEYS = 150  # reads use the newest so many keys
+LIVE_KEYS = 150  # how many of the newest keys reads use
 TTL_MS = (50, 1000)
 FINAL_KEYS = 60
 

@@ -1,4 +1,4 @@
-"""Replaying a log: applying an entry to an engine, and the running checksum."""
+"""Checks while replaying a log: that each entry can be applied, and the running checksum."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Inapplicable(Exception):
 
 
 def check(outcome: Outcome) -> Outcome:
-    """Return what applying an entry did; raises `Inapplicable` if it failed."""
+    """Return the outcome of applying an entry; raises `Inapplicable` if its reply is an error."""
     if isinstance(outcome.reply, Error):
         raise Inapplicable(f"an effect can't be applied: {outcome.reply}")
     return outcome
 
 
 def checksum(batch: Batch, before: int) -> int:
-    """Return the running checksum, a CRC-32, after a batch."""
+    """Return the running checksum, a CRC-32, after a batch. `before`: that of all earlier ones."""
     head = b"%d %d %d " % (batch.epoch, batch.first, batch.last)
     return zlib.crc32(batch.payload, zlib.crc32(head, before))

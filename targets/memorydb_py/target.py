@@ -36,7 +36,7 @@ ASK_EVERY_NS = 50_000_000
 ASK_TIMEOUT_S = 0.3
 AUDIT_TRIES = 20
 SNAPSHOTTER = "snapshotter"
-SNAPSHOTS = 1000  # one every so many entries
+SNAPSHOTS = 1000  # entries from one snapshot to the next
 HAND_OVER_NS = 3 * 10**9
 
 

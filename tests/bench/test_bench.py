@@ -63,7 +63,7 @@ def test_every_request_is_sent_answered_and_counted(port: int) -> None:
 
 
 def test_latency_at_a_fixed_rate_includes_a_stall_of_the_server(tmp_path: Path) -> None:
-    """No coordinated omission: the latency of a request counts from when it was due."""
+    """There is no coordinated omission: latency is measured from when a request was due."""
     with redis_server(tmp_path) as port:
         redis = Redis(port)
         pid = int(redis.call("INFO", "server").split(b"process_id:")[1].split(b"\r\n")[0])
@@ -168,7 +168,7 @@ def test_the_shapes_of_the_memorydb_paper_are_found() -> None:
         ({"spikes": [spike("memorydb", 30.0, None)]}, "off-box"),
         ({"spikes": [spike("redis", 3.0, 28.0)]}, "BGSAVE"),
         ({"away": [away(0, 2.0, 0.1, 2.0), away(20, 2.5, 0.1, 21.0)]}, "takes a round trip"),
-        ({"away": [away(0, 2.0, 0.1, 2.0), away(20, 22.0, 20.0, 21.0)]}, "clean key does not"),
+        ({"away": [away(0, 2.0, 0.1, 2.0), away(20, 22.0, 20.0, 21.0)]}, "clean key takes no"),
         ({"away": [away(0, 2.0, 0.1, 2.0), away(20, 22.0, 0.1, 0.2)]}, "being written waits"),
         ({"points": [point("memorydb", m, 20_000, 0.05) for m in ("GET", "SET")]
           + [point("redis", m, 100_000, 0.1) for m in ("GET", "SET")]}, "Most reads"),

@@ -1,4 +1,4 @@
-"""The table from errors to fail or info, and the two phases of an invocation."""
+"""The table that maps errors to fail or info, and the two phases of an invocation."""
 
 from __future__ import annotations
 
@@ -83,35 +83,35 @@ def test_error_codes_that_redis_py_strips_are_recovered() -> None:
 
 
 class FakeConnection:
-    def __init__(self, world: World, node: str) -> None:
-        self.world, self.node, self.is_open = world, node, False
+    def __init__(self, router: FakeRouter, node: str) -> None:
+        self.router, self.node, self.is_open = router, node, False
 
     async def open(self) -> None:
-        self.world.log.append(f"open {self.node}")
-        if self.node in self.world.down:
+        self.router.log.append(f"open {self.node}")
+        if self.node in self.router.down:
             raise ConnectFailed("refused")
         self.is_open = True
 
     async def close(self) -> None:
-        self.world.log.append(f"close {self.node}")
+        self.router.log.append(f"close {self.node}")
         self.is_open = False
 
 
-class World:
+class FakeRouter:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.down: set[str] = set()
-        self.at = "n1"
+        self.primary = "n1"
 
     def topology(self) -> Topology:
-        return Topology((Shard(nodes=("n1", "n2"), primary=self.at),))
+        return Topology((Shard(nodes=("n1", "n2"), primary=self.primary),))
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> Any:
         return FakeConnection(self, node)
 
 
-def client(world: World, apply, **options) -> DatabaseClient:
-    return DatabaseClient(world, "c1", apply, keys_of=lambda op: [f"k{op.value[0]}"],
+def client(router: FakeRouter, apply, **options) -> DatabaseClient:
+    return DatabaseClient(router, "c1", apply, keys_of=lambda op: [f"k{op.value[0]}"],
                           reads=frozenset({"read"}), forms={},
                           timeout_s=options.get("timeout_s", 0.1))  # fmt: skip
 
@@ -125,55 +125,55 @@ async def accept(connection, op: Op) -> Op:
 
 
 def test_a_failure_to_connect_is_fail_even_for_writes() -> None:
-    world = World()
-    world.down.add("n1")
-    done = invoke(client(world, accept))
+    router = FakeRouter()
+    router.down.add("n1")
+    done = invoke(client(router, accept))
     assert (done.type, done.error) == ("fail", "connect: refused")
 
 
 def test_an_answer_carries_the_node_that_gave_it() -> None:
-    assert invoke(client(World(), accept)).node == "n1"
-    assert invoke(client(World(), accept), "read", "n3").node == "n3"
+    assert invoke(client(FakeRouter(), accept)).node == "n1"
+    assert invoke(client(FakeRouter(), accept), "read", "n3").node == "n3"
 
 
 def test_clients_follow_the_primary_and_disconnect_from_the_old_one() -> None:
-    world = World()
-    c = client(world, accept)
+    router = FakeRouter()
+    c = client(router, accept)
     invoke(c)
-    world.at = "n2"
+    router.primary = "n2"
     assert invoke(c).node == "n2"
-    assert world.log == ["open n1", "close n1", "open n2"]
+    assert router.log == ["open n1", "close n1", "open n2"]
 
 
 def test_a_time_out_closes_the_connection_and_nothing_is_sent_again() -> None:
-    world, sent = World(), []
+    router, sent = FakeRouter(), []
 
     async def hang(connection, op: Op) -> Op:
         sent.append(op)
         await asyncio.sleep(5)
         return op
 
-    done = invoke(client(world, hang, timeout_s=0.05))
+    done = invoke(client(router, hang, timeout_s=0.05))
     assert (done.type, done.error, len(sent)) == ("info", "timeout", 1)
-    assert world.log == ["open n1", "close n1"]
+    assert router.log == ["open n1", "close n1"]
 
 
 def test_an_error_reply_keeps_the_connection() -> None:
     async def refuse(connection, op: Op) -> Op:
         raise response("OOM command not allowed")
 
-    world = World()
-    c = client(world, refuse)
+    router = FakeRouter()
+    c = client(router, refuse)
     assert [invoke(c).type, invoke(c).type] == ["fail", "fail"]
-    assert world.log == ["open n1"]
+    assert router.log == ["open n1"]
 
 
 def test_a_reply_too_long_for_a_line_is_not_recorded_as_success() -> None:
     async def long(connection, op: Op) -> Op:
         return op.completed("ok", value=[0, list(range(5000))])
 
-    assert invoke(client(World(), long), "read").type == "fail"
-    assert invoke(client(World(), long), "append").type == "info"
+    assert invoke(client(FakeRouter(), long), "read").type == "fail"
+    assert invoke(client(FakeRouter(), long), "append").type == "info"
 
 
 def test_a_closed_connection_is_never_reopened_by_an_invocation() -> None:
@@ -203,5 +203,5 @@ def test_a_wait_that_fails_after_the_set_is_unknown() -> None:
 
     workload = Wait(WorkloadOptions(nodes=("n1",), concurrency=2))
     op = Op(0, 0, "invoke", 0, "write", [0, 1])
-    done = asyncio.run(workload.apply(Refuses(World(), "n1"), op))  # type: ignore[arg-type]
+    done = asyncio.run(workload.apply(Refuses(FakeRouter(), "n1"), op))  # type: ignore[arg-type]
     assert done.type == "info"

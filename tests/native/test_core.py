@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_the_core(tmp_path: Path, sanitizers: str) -> None:
-    """Memory errors, undefined behaviour and data races fail the test, like a wrong verdict."""
+    """Memory errors, undefined behaviour and data races fail the test, as wrong verdicts do."""
     compiler = shutil.which("g++") or shutil.which("c++")
     require(compiler, "no C++ compiler on PATH")
     assert compiler is not None

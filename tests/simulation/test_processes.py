@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.worlds import Echo, Sink, connect, seconds, server, start, world
 
 
-def cleaning_process(seen: list[str]):
+def process_with_cleanup(seen: list[str]):
     class Guard:
         async def __aenter__(self) -> None:
             return None
@@ -46,7 +46,7 @@ def test_a_killed_process_runs_no_cleanup(death: str) -> None:
     seen: list[str] = []
 
     async def main() -> list[str]:
-        process = start(w, "a", cleaning_process(seen))
+        process = start(w, "a", process_with_cleanup(seen))
         await asyncio.sleep(1.05)
         if death == "kill":
             w.kill(process)
@@ -63,11 +63,11 @@ def test_a_killed_process_runs_no_cleanup(death: str) -> None:
 
 def test_a_restarted_process_has_the_same_disk_and_another_stream() -> None:
     w = world()
-    lives: list[tuple[int, float]] = []
+    starts: list[tuple[int, float]] = []
 
     async def process(host) -> None:
-        host.disk.append("lives", b"x")
-        lives.append((host.disk.size("lives"), host.rng.random()))
+        host.disk.append("starts", b"x")
+        starts.append((host.disk.size("starts"), host.rng.random()))
         await asyncio.sleep(1000)
 
     async def main() -> None:
@@ -77,8 +77,8 @@ def test_a_restarted_process_has_the_same_disk_and_another_stream() -> None:
             w.kill(started)
 
     w.run(main())
-    assert [size for size, _ in lives] == [1, 2, 3]
-    assert len({drawn for _, drawn in lives}) == 3
+    assert [size for size, _ in starts] == [1, 2, 3]
+    assert len({drawn for _, drawn in starts}) == 3
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_paused_process_does_nothing_until_it_is_resumed() -> None:
         await asyncio.sleep(2)
         assert made[0].data == b"", "not a byte is read"
         assert ticks == []
-        assert late.done(), "the kernel accepts for a stopped process"
+        assert late.done(), "the kernel accepts connections for a stopped process"
         assert len(made) == 1
         w.resume(a)
         w.resume(b)
@@ -206,8 +206,8 @@ def test_commands_take_time_so_that_queues_form() -> None:
         await asyncio.sleep(1)
         times = [round(t - sent, 3) for t in answered]
         assert times == [0.012, 0.022, 0.032, 0.042, 0.052]
-        turns = [round(t - sent, 3) for t in executed]
-        assert turns == [0.001, 0.011, 0.021, 0.031, 0.041], "one after the other"
+        begun = [round(t - sent, 3) for t in executed]
+        assert begun == [0.001, 0.011, 0.021, 0.031, 0.041], "one after the other"
         answered.clear()
         sent = seconds(w)
         clients[0].transport.write(b"12345")
@@ -322,7 +322,7 @@ def test_the_garbage_collector_runs_at_fixed_times_only() -> None:
 
     w.run(main())
     during = sorted(set(seen))
-    assert 2 <= len([t for t in during if t < 2]) <= 5, "every half second"
+    assert 2 <= len([t for t in during if t < 2]) <= 5, "one collection every half second"
 
 
 def test_events_are_traced(tmp_path) -> None:

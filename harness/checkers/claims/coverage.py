@@ -1,4 +1,4 @@
-"""Whether a run tested enough for a verdict of valid to mean anything.
+"""Decides whether a run tested enough for a verdict of valid to mean anything.
 
 The verdict is never false. It is unknown where a kind of operation hardly ever succeeded, an
 announced kind of fault had no effect, final reads are missing, or a node crashed by itself.

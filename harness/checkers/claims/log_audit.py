@@ -13,7 +13,7 @@ from harness.history.events import Digests, LogRead
 from harness.history.operations import Op
 from harness.history.recorded import Recorded, is_primary_operation
 
-WORDS = 3  # of an effect, which identify it: command, key, value
+ID_WORDS = 3  # first words of an effect, which identify it: command, key, value
 
 
 class Traced(Protocol):
@@ -49,7 +49,9 @@ class LogAudit:
         if digests.error is not None:
             return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests.error}")
         logged = Counter(
-            tuple(str(word) for word in effect[:WORDS]) for _, effects in log for effect in effects
+            tuple(str(word) for word in effect[:ID_WORDS])
+            for _, effects in log
+            for effect in effects
         )
         wrong = self._wrong(recorded, logged)
         differing = self._differing(digests)

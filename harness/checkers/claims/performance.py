@@ -1,4 +1,4 @@
-"""Latency and rate by kind of operation. Measured, not judged; drawn in the report."""
+"""Measures latencies by kind of operation, and rates, for the report; they are not judged."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ class Performance:
 
 
 def series(pairs: Sequence[Pair], buckets: int = 200) -> dict[str, Any]:
-    """Return the data of plots over time, in `buckets` of `width_s` seconds: by kind of operation
-    {bucket: (p50, p95 latency in ms of successful operations)}, and by outcome {bucket: completions
-    per second}."""
+    """Return the data of plots over time, in about `buckets` intervals of equal length.
+
+    `width_s`: their length. `buckets`: their number. `latency`: by kind of operation, {interval:
+    (p50, p95) in ms of those that succeeded}. `rate`: by outcome, {interval: completions per
+    second}.
+    """
     done = [p for p in pairs if p.done is not None]
     end = max((p.done.time for p in done if p.done is not None), default=1)
     width = max(1, -(-end // buckets))

@@ -21,12 +21,12 @@ PAST: Final = {
 }  # fmt: skip
 LISTED_MAX: Final = 4  # operations of a prefix that are listed
 LINES_MAX: Final = 60
-OPEN_MAX: Final = 8  # operations of unknown outcome that are all listed
+OPEN_MAX: Final = 8  # operations of unknown outcome; of more, all but four are left out
 
 
 class Explanation:
-    """Describes a core in lines and in a sentence. Times are positions in the history where it has
-    no timestamps."""
+    """Describes a core in lines and in a sentence. If the history has no timestamps, times are
+    positions in it."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -37,7 +37,7 @@ class Explanation:
         core = self._core.entries
         lines = []
         if self._core.initial is not None:
-            lines.append(f"before {self._called(core[0])}: any initial state")
+            lines.append(f"before {self._call_time(core[0])}: any initial state")
         unknown = [e for e in core if e.ret == OPEN]
         left_out = unknown[3:-1] if len(unknown) > OPEN_MAX else []
         if len(core) > LINES_MAX:
@@ -47,16 +47,16 @@ class Explanation:
             if left_out and e is left_out[0]:
                 lines.append(
                     f"… {len(left_out)} more operations, from "
-                    f"{self._called(left_out[0])} to {self._called(left_out[-1])} …"
+                    f"{self._call_time(left_out[0])} to {self._call_time(left_out[-1])} …"
                 )
             if id(e) not in hidden:
                 lines.append(self._line(e))
         return lines
 
     def sentence(self, stuck: Entry, model: Model, where: str) -> str:
-        """Return why `stuck` can't be linearized, after the prefix `where`."""
+        """Return why `stuck` can't be linearized, as a text that begins with `where` (the key)."""
         core = self._core.entries
-        head = f"{where}{clause(stuck)} at {self._called(stuck)}"
+        head = f"{where}{clause(stuck)} at {self._call_time(stuck)}"
         before = sorted((e for e in core if e.ret < stuck.call), key=lambda e: e.ret)
         if stuck.f == "read" and isinstance(model, Growing) and isinstance(model, Projectable):
             for e in reversed(before):
@@ -66,43 +66,43 @@ class Explanation:
                     what = "a value that was read" if e.f == "read" else "an acknowledged write"
                     return (
                         f"{head}, without {min(missing, key=repr)}, although "
-                        f"{clause(e)} by {self._returned(e)}: {what} is lost"
+                        f"{clause(e)} by {self._return_time(e)}: {what} is lost"
                     )
         seen = [e for e in before if e.f in READING and not _may_lead_to(e, stuck, model)]
         if stuck.f in READING and seen:
             last = seen[-1]
             return (
                 f"{head}, after {process_text(last)} had {action_text(last)}{node_suffix(last)} by "
-                f"{self._returned(last)}: a value that was read is lost"
+                f"{self._return_time(last)}: a value that was read is lost"
             )
         acknowledged = [e for e in before if e.f not in READING]
         if acknowledged:
             last = acknowledged[-1]
             return (
                 f"{head}, after {clause(last)}, acknowledged by "
-                f"{self._returned(last)}: no linearization explains both"
+                f"{self._return_time(last)}: no linearization explains both"
             )
         if (
             stuck.f in ("read", "get")
             and not isinstance(stuck.value, tuple)
-            and not any(e.f not in READING and _brings(e, stuck.value) for e in core)
+            and not any(e.f not in READING and _contains(e, stuck.value) for e in core)
         ):
             return f"{head}, a value that was never written"
         return f"{head}: no linearization of these {len(core)} operations explains it"
 
     def _line(self, e: Entry) -> str:
         if e.ret == OPEN:
-            return f"from {self._called(e)}: {clause(e)}, any time later or never"
-        return f"{self._called(e)} to {self._returned(e)}: {clause(e)}"
+            return f"from {self._call_time(e)}: {clause(e)}, any time later or never"
+        return f"{self._call_time(e)} to {self._return_time(e)}: {clause(e)}"
 
-    def _called(self, e: Entry) -> str:
-        return self._at(e.pair.invoke.time if e.pair is not None else 0, e.call)
+    def _call_time(self, e: Entry) -> str:
+        return self._time(e.pair.invoke.time if e.pair is not None else 0, e.call)
 
-    def _returned(self, e: Entry) -> str:
+    def _return_time(self, e: Entry) -> str:
         done = e.pair.done if e.pair is not None else None
-        return self._at(done.time if done is not None else 0, e.ret)
+        return self._time(done.time if done is not None else 0, e.ret)
 
-    def _at(self, nanos: int, position: int) -> str:
+    def _time(self, nanos: int, position: int) -> str:
         return f"{nanos / 1e9:.3f} s" if self._timed else f"event {position}"
 
 
@@ -119,7 +119,7 @@ def prefix_words(prefix: Prefix) -> str:
 
 
 def recorded_value(e: Entry) -> Any:
-    """Return the value recorded in the history, without the key of an independent one."""
+    """Return the value recorded in the history, without the key if keys are independent."""
     assert e.pair is not None
     value = e.pair.value
     return value[1] if e.keyed else value
@@ -130,7 +130,7 @@ def process_text(e: Entry) -> str:
 
 
 def clause(e: Entry) -> str:
-    """Return who did what, at which node."""
+    """Return what an operation did, with its process and node: `process 1 wrote 3 at n1`."""
     return f"{process_text(e)} {action_text(e)}{node_suffix(e)}"
 
 
@@ -173,6 +173,6 @@ def _may_lead_to(e: Entry, later: Entry, model: Model) -> bool:
     return e.value == later.value
 
 
-def _brings(e: Entry, value: Hashable) -> bool:
-    mine: Any = e.value
-    return bool(mine == value or (isinstance(mine, tuple) and value in mine))
+def _contains(e: Entry, value: Hashable) -> bool:
+    own: Any = e.value
+    return bool(own == value or (isinstance(own, tuple) and value in own))

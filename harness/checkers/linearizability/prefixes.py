@@ -13,14 +13,15 @@ from harness.history.columns import OPEN
 from harness.models.base import ANY, INCONSISTENT, KEEP, AllBut, Model, Versioned
 
 CONFIGURATIONS_MAX: Final = 20_000
-KEPT: Final = 3
-ENTRIES_MAX: Final = 64  # of a core; a longer prefix would not be readable
+KEPT: Final = 3  # prefixes that are returned
+ENTRIES_MAX: Final = 64  # of a core; longer prefixes would not be readable
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """An order of operations that no completed operation can extend. `leaves`: the state after it.
-    `rejected`: the completed operations that real time allows next, and why the model does not."""
+    """An order of operations that no completed operation can extend. `leaves`: the state after it,
+    as text. `rejected`: the completed operations that real time allows next, each with the reason
+    why the model does not allow it."""
 
     order: list[Entry]
     leaves: str
@@ -28,8 +29,8 @@ class Prefix:
 
 
 def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
-    """Return at most three prefixes with the most completed operations; none for a large core.
-    Beyond CONFIGURATIONS_MAX other orders are not tried."""
+    """Return at most three prefixes with the most completed operations; none for a large core. At
+    most CONFIGURATIONS_MAX configurations are tried."""
     entries = core.entries
     if len(entries) > ENTRIES_MAX:
         return []
@@ -45,14 +46,14 @@ def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
                 continue
             seen.add((done, state))
             tried += 1
-            placed = False
+            extended = False
             for i in reversed(_next(entries, done)):
                 e = entries[i]
                 after = _step(model, state, e)
                 if after is not INCONSISTENT:
-                    placed = placed or e.ret != OPEN
+                    extended = extended or e.ret != OPEN
                     stack.append((done | 1 << i, after, [*order, i]))
-            if not placed:
+            if not extended:
                 ends.append(((done & completed).bit_count(), -len(order), order, state))
     ends.sort(key=lambda end: end[:2], reverse=True)
     kept: list[Prefix] = []
@@ -60,11 +61,11 @@ def longest_prefixes(core: Core, model: Model) -> list[Prefix]:
     for count, _, order, state in ends:
         if count < most or len(kept) == KEPT:
             break
-        left = [i for i in _next(entries, sum(1 << i for i in order)) if entries[i].ret != OPEN]
+        rejected = [i for i in _next(entries, sum(1 << i for i in order)) if entries[i].ret != OPEN]
         prefix = Prefix(
             [entries[i] for i in order],
             brief(state),
-            [(entries[i], _why(model, state, entries[i])) for i in left],
+            [(entries[i], _why(model, state, entries[i])) for i in rejected],
         )
         if all(other.order != prefix.order or other.leaves != prefix.leaves for other in kept):
             kept.append(prefix)

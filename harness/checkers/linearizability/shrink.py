@@ -35,12 +35,12 @@ from harness.models.base import (
     Versioned,
 )
 
-# Limits of one re-check: a core that is harder to refute is not easier to read.
+# Limits of one re-check: a core that takes more work to refute would not be easier to understand.
 CONFIGURATIONS_MAX = 50_000
 BYTES_MAX = 1 << 28
-COST_OF_ASKING = 20  # steps of a Versioned model that one of another model costs
+STEP_COST = 20  # of a model that is not Versioned, relative to one that is
 OTHER = Marker("OTHER")  # a state that no operation requires
-WINDOWS = (32, 128, 512, 2048)  # operations; sizes in which a core is searched for first
+WINDOWS = (32, 128, 512, 2048)  # sizes, in operations, of the windows tried first in a long history
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def shrunk(
 ) -> Core:
     """Return a core of a refuted partition. `entries`: in order of invocation.
 
-    `of_reads`: prefer a core in which reads contradict each other to one with an acknowledged
+    `of_reads`: prefer a core in which reads contradict each other over one with an acknowledged
     write. `work`: the limit of all re-checks together, in entries plus configurations.
     """
     if isinstance(model, Suited):
@@ -83,39 +83,39 @@ def shrunk(
 
 
 class _Shrinker:
-    """Tries relaxations of a violation and keeps those that are violations, too."""
+    """Tries relaxations of a violation and keeps those that are still violations."""
 
     def __init__(self, core: list[Entry], model: Model, work: int) -> None:
         self.core = core
         self.model = model
         self.initial: Sequence[Hashable] | None = None
-        asked = 1 if isinstance(model, Versioned) else COST_OF_ASKING
-        self.left = work // (getattr(model, "cost", 1) * asked)
-        self.patience = CONFIGURATIONS_MAX  # configurations of one re-check
+        step_cost = 1 if isinstance(model, Versioned) else STEP_COST
+        self.work_left = work // (getattr(model, "cost", 1) * step_cost)
+        self.recheck_max = CONFIGURATIONS_MAX  # configurations of one re-check
         self.undecided = False  # whether a re-check reached its limit
-        self.hardest = CONFIGURATIONS_MAX  # configurations that refuted the present core
+        self.core_cost = CONFIGURATIONS_MAX  # configurations it took to refute the core
 
     @property
     def spent(self) -> bool:
-        return self.left <= 0
+        return self.work_left <= 0
 
     def refuted(self, candidate: list[Entry], initial: Sequence[Hashable] | None) -> bool:
         """Return whether the candidate is a violation from each of the initial states."""
         models = [self.model]
         if initial is not None:
             models = [beginning_with(self.model, state) for state in initial]
-        hardest = 0
+        cost = 0
         for model in models:
             if self.spent:
                 return False
-            budget = Budget(min(self.patience, self.left), BYTES_MAX)
+            budget = Budget(min(self.recheck_max, self.work_left), BYTES_MAX)
             (outcome,) = decide_keys([candidate], model, budget, zones=True, orders=False)
-            self.left -= len(candidate) + outcome.configurations
+            self.work_left -= len(candidate) + outcome.configurations
             self.undecided = self.undecided or outcome.valid is None
             if outcome.valid is not False:
                 return False
-            hardest = max(hardest, outcome.configurations)
-        self.hardest = hardest
+            cost = max(cost, outcome.configurations)
+        self.core_cost = cost
         return True
 
     def attempt(self, candidate: list[Entry] | None) -> bool:
@@ -129,7 +129,7 @@ class _Shrinker:
 
     def start(self, entries: Sequence[Entry], outcome: Outcome) -> None:
         """Begin with the core that the algorithm named, or with all operations up to the return
-        that can't be linearized; in a long history with the last ones only, where they suffice."""
+        that can't be linearized; in a long history with only the last of these, if they suffice."""
         named = sorted((entries[i] for i in outcome.core), key=lambda e: e.call)
         if named and len(named) <= WINDOWS[0] and self.attempt(named):
             return
@@ -138,11 +138,11 @@ class _Shrinker:
             end = stuck.ret
         else:
             end = max((e.ret for e in named or entries if e.ret != OPEN), default=OPEN)
-        many = bisect_right(range(len(entries)), end, key=lambda i: entries[i].call)
-        if self._is_in_a_window(entries, many, end) or (named and self.attempt(named)):
+        stop = bisect_right(range(len(entries)), end, key=lambda i: entries[i].call)
+        if self._find_window(entries, stop, end) or (named and self.attempt(named)):
             return
         self.core = list(entries)
-        self.attempt(self._until(self.core[:many], end))
+        self.attempt(self._until(self.core[:stop], end))
 
     def _until(self, entries: Sequence[Entry], end: int) -> list[Entry]:
         """Return the entries that had returned by `end`, and the other writing ones, as open."""
@@ -152,38 +152,38 @@ class _Shrinker:
             if e.ret <= end or not self._reads(e)
         ]
 
-    def _is_in_a_window(self, entries: Sequence[Entry], many: int, end: int) -> bool:
-        """Find the fewest of the last of `entries[:many]` that suffice from any initial state;
-        return whether there are such."""
+    def _find_window(self, entries: Sequence[Entry], stop: int, end: int) -> bool:
+        """Find the shortest suffix of `entries[:stop]`, within the largest window, that suffices,
+        and make it the core; return whether there is one."""
         fewest = 1
         for size in WINDOWS:
-            if size >= many:
+            if size >= stop:
                 return False
-            if self._suffices(entries, many - size, many, end):
+            if self._suffices(entries, stop - size, stop, end):
                 break
             fewest = size + 1
         else:
             return False
-        while fewest < size:  # a window that suffices still does when enlarged
+        while fewest < size:  # if a window suffices, so does every larger one
             half = (fewest + size) // 2
-            if self._suffices(entries, many - half, many, end):
+            if self._suffices(entries, stop - half, stop, end):
                 size = half
             else:
                 fewest = half + 1
         return True
 
-    def _suffices(self, entries: Sequence[Entry], begin: int, many: int, end: int) -> bool:
-        """Make `entries[begin:many]` the core if it is a violation from any initial state; return
-        whether it is. Operations that were open at `begin` may take effect later, or have. Not
-        applicable to collections, whose states depend on everything inserted before."""
+    def _suffices(self, entries: Sequence[Entry], begin: int, stop: int, end: int) -> bool:
+        """Make `entries[begin:stop]` the core if it is a violation from any initial state; return
+        whether it is. Writing operations that were open at `begin` are added, as open. Return
+        False for collections, whose states depend on everything inserted before."""
         if not isinstance(self.model, Versioned) or isinstance(self.model, (Growing, Parted)):
             return False
         since = entries[begin].call
         straddling = [e for e in (entries[i] for i in range(begin)) if e.ret >= since]
         opened = [replace(e, ret=OPEN) for e in straddling if not self._reads(e)]
         candidate = [
-            *_few_of_each(opened, many - begin),
-            *self._until(entries[begin:many], end),
+            *_few_of_each(opened, stop - begin),
+            *self._until(entries[begin:stop], end),
         ]
         states = _required(candidate, self.model)
         if states is None or not self.refuted(candidate, states):
@@ -192,17 +192,17 @@ class _Shrinker:
         return True
 
     def shrink(self) -> None:
-        """Relax as far as possible: first with re-checks limited to about what refutes the core
-        itself, then with the full limit."""
+        """Relax as far as possible: first with re-checks limited to about twice the work that
+        refutes the core itself, then with the full limit."""
         self.refuted(self.core, self.initial)
         quickly = True
         while not self.spent:
             before = self.core
             self.undecided = False
             if quickly:
-                self.patience = min(CONFIGURATIONS_MAX, 2 * self.hardest + 1000)
+                self.recheck_max = min(CONFIGURATIONS_MAX, 2 * self.core_cost + 1000)
             else:
-                self.patience = CONFIGURATIONS_MAX
+                self.recheck_max = CONFIGURATIONS_MAX
             self._drop_reads()
             self._forget_answers()
             self._drop_values()
@@ -225,7 +225,8 @@ class _Shrinker:
         return self.attempt([e if self._reads(e) else replace(e, ret=OPEN) for e in self.core])
 
     def _relax_all(self, items: Sequence[Any], relax: Callable[[Any], list[Entry] | None]) -> None:
-        """Relax by all items at once, by halves, quarters, … and one by one (delta debugging)."""
+        """Try to relax all items at once, then halves, quarters, … and single items (delta
+        debugging)."""
         pending = list(items)
         size = len(pending)
         while pending:
@@ -247,10 +248,10 @@ class _Shrinker:
         return versions is not None and versions[1] is KEEP
 
     def _drop_reads(self) -> None:
-        joins = _joins(self.core, self.model)
+        versions_of = _versions_of(self.core, self.model)
         reads = [
             e for e in self.core
-            if self._reads(e) or ((joined := joins(e)) and joined[1] is KEEP)
+            if self._reads(e) or ((versions := versions_of(e)) and versions[1] is KEEP)
         ]  # fmt: skip
 
         self._relax_all(reads, self._without)
@@ -309,8 +310,8 @@ def beginning_with(model: Model, state: Hashable) -> Model:
 
 
 def _few_of_each(opened: list[Entry], most: int) -> list[Entry]:
-    """Return at most `most` of each set of identical operations. More make no difference: between
-    two operations that require a state none needs to take effect twice."""
+    """Return at most `most` of each set of identical operations, where `most` is the number of the
+    core's other operations: before each of them, at most one of a set has to take effect."""
     kept: list[Entry] = []
     count: dict[Any, int] = {}
     for e in opened:
@@ -322,8 +323,8 @@ def _few_of_each(opened: list[Entry], most: int) -> list[Entry]:
 
 
 def _required(entries: Sequence[Entry], model: Versioned) -> list[Hashable] | None:
-    """Return the states that operations require, and OTHER in place of all the rest; None where the
-    model can't name that of an operation."""
+    """Return the states that operations require, and OTHER in place of all other states; None if
+    the model can't name the state that some operation requires."""
     required: dict[Hashable, None] = {}
     for e in entries:
         versions = model.versions(e.f, e.value, e.known)
@@ -335,12 +336,12 @@ def _required(entries: Sequence[Entry], model: Versioned) -> list[Hashable] | No
     return [*required, OTHER]
 
 
-Joined = tuple[Any, Any]
+Versions = tuple[Any, Any]  # (required state, installed state), as of `Versioned.versions`
 
 
-def _joins(core: Sequence[Entry], model: Model) -> Callable[[Entry], Joined | None]:
-    """Return a function from an entry to its (requires, installs), as named by the model or found
-    by exploring its states."""
+def _versions_of(core: Sequence[Entry], model: Model) -> Callable[[Entry], Versions | None]:
+    """Return a function that returns an entry's versions, as named by the model or found by
+    exploring its states, or None if they are not known."""
     if isinstance(model, Versioned):
         versioned = model
         return lambda e: versioned.versions(e.f, e.value, e.known)
@@ -349,7 +350,7 @@ def _joins(core: Sequence[Entry], model: Model) -> Callable[[Entry], Joined | No
         letters = Letters(model, distinct, len(core), BYTES_MAX)
     except OutOfMemory:
         return lambda e: None
-    found: dict[Any, Joined | None] = {}
+    found: dict[Any, Versions | None] = {}
     for letter, requires, installs in zip(
         distinct, letters.requires, letters.installs, strict=True
     ):
@@ -374,45 +375,45 @@ def _project(
 def _needed(core: Sequence[Entry], model: Model) -> Callable[[Entry], bool]:
     """Return a predicate: whether an open operation can make the history linearizable.
 
-    It can't where no other operation requires the state that it installs; in a collection, where
-    no other operation mentions its element and no other result is known; in a string, where no
-    reader sees what it puts or appends.
+    It can't if no other operation requires the state that it installs; in a collection, if no
+    other operation mentions its element and no other result is known; in a string, if no read
+    returned what it puts or appends.
     """
     if isinstance(model, Projectable) and not isinstance(model, Registers):
         return _needed_in_a_collection(core, model)
     if isinstance(model, Texts):
         return _needed_in_a_text(core, model)
-    joins = _joins(core, model)
+    versions_of = _versions_of(core, model)
     required: dict[Any, int] = {}
     for e in core:
-        joined = joins(e)
-        if joined is None or isinstance(joined[0], AllBut):
+        versions = versions_of(e)
+        if versions is None or isinstance(versions[0], AllBut):
             return lambda e: True
-        if joined[0] is not ANY:
-            required[joined[0]] = required.get(joined[0], 0) + 1
+        if versions[0] is not ANY:
+            required[versions[0]] = required.get(versions[0], 0) + 1
 
     def needed(e: Entry) -> bool:
-        joined = joins(e)
-        assert joined is not None
-        requires, installs = joined
-        mine = 1 if requires is not ANY and requires == installs else 0
-        return installs is not KEEP and required.get(installs, 0) > mine
+        versions = versions_of(e)
+        assert versions is not None
+        requires, installs = versions
+        own = 1 if requires is not ANY and requires == installs else 0
+        return installs is not KEEP and required.get(installs, 0) > own
 
     return needed
 
 
 def _needed_in_a_collection(core: Sequence[Entry], model: Any) -> Callable[[Entry], bool]:
     mentioned: dict[Hashable, int] = {}
-    counted = 0
+    with_result = 0
     for e in core:
         for v in model.mentions(e.f, e.value, e.known):
             mentioned[v] = mentioned.get(v, 0) + 1
-        counted += model.forget(e.f, e.value, e.known) != e.value
+        with_result += model.forget(e.f, e.value, e.known) != e.value
 
     def needed(e: Entry) -> bool:
-        mine = model.mentions(e.f, e.value, e.known)
-        own = int(model.forget(e.f, e.value, e.known) != e.value)
-        return not mine or counted > own or any(mentioned[v] > 1 for v in mine)
+        own = model.mentions(e.f, e.value, e.known)
+        own_result = int(model.forget(e.f, e.value, e.known) != e.value)
+        return not own or with_result > own_result or any(mentioned[v] > 1 for v in own)
 
     return needed
 

@@ -98,7 +98,7 @@ async def read_from(
 
 
 class AzCopies:
-    """`LogCopies` of the AZs of a log. `address`: returns the address of one."""
+    """The `LogCopies` of a log's AZs. `address`: returns the address of an AZ."""
 
     def __init__(self, names: Sequence[str], address: Callable[[str], Address]) -> None:
         self.names = names

@@ -30,7 +30,8 @@ class Damaged(Exception):
 
 
 class Meta(msgspec.Struct, array_like=True, frozen=True):
-    """`agreed`: the index of the last members record that is known to be committed."""
+    """The contents of the file `meta`. `agreed`: the index of the last members record that is known
+    to be committed."""
 
     incarnation: int
     term: int

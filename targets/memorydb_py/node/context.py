@@ -22,8 +22,9 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeContext:
-    """`nodes`: the addresses of the shard's nodes, as clients reach them. `objects`: the store of
-    snapshots, or None. `usage`: returns the resource usage of the process, by default zeros."""
+    """What a process provides to its node. `nodes`: the addresses of the shard's nodes, as clients
+    reach them. `objects`: the store of snapshots, or None. `usage`: returns the resource usage of
+    the process, by default zeros."""
 
     nodes: Mapping[str, Address]
     objects: ObjectStore | None = None

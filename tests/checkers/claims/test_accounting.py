@@ -10,12 +10,12 @@ from harness.history.recorded import Recorded
 
 
 def history(*rows: tuple, final: list[tuple] | None = None) -> Recorded:
-    """Build a history from rows of (f, type, asked, result); a mark precedes the final reads."""
+    """Build a history from rows of (f, type, invoked value, result[, error]) and final reads."""
     ops: list[Op] = []
 
-    def add(process: int, f: str, type: str, asked, result, error=None) -> None:
+    def add(process: int, f: str, type: str, invoked, result, error=None) -> None:
         time = len(ops)
-        ops.append(Op(time, time, "invoke", process, f, asked))
+        ops.append(Op(time, time, "invoke", process, f, invoked))
         ops.append(Op(time + 1, time + 1, type, process, f, result, error))
 
     for i, row in enumerate(rows):
@@ -100,11 +100,11 @@ def test_a_set_without_successful_additions_is_unknown() -> None:
     assert judge(added(1, "fail"), final=[(0, [])]).valid == "unknown"
 
 
-def count(amount, type="ok"):
+def increment(amount, type="ok"):
     return "add", type, [0, amount], [0, amount]
 
 
-def value(n):
+def total(n):
     return "read", "ok", [0, None], [0, n]
 
 
@@ -114,24 +114,26 @@ def judge_counter(*rows, final):
 
 def test_a_counter_between_its_bounds_is_valid() -> None:
     for final in (3, 8):
-        verdict = judge_counter(count(1), count(2), count(5, "info"), value(3), final=[(0, final)])
+        verdict = judge_counter(
+            increment(1), increment(2), increment(5, "info"), total(3), final=[(0, final)]
+        )
         assert verdict.valid is True
 
 
 @pytest.mark.parametrize(("final", "field", "by"), [(2, "lost", 1), (9, "doubled", 1)])
-def test_a_counter_outside_its_bounds_is_lost_or_doubled(final, field, by) -> None:
-    verdict = judge_counter(count(1), count(2), count(5, "info"), final=[(0, final)])
+def test_adds_to_a_counter_outside_its_bounds_are_lost_or_doubled(final, field, by) -> None:
+    verdict = judge_counter(increment(1), increment(2), increment(5, "info"), final=[(0, final)])
     assert verdict.valid is False
     assert verdict.evidence[field] == by
 
 
 @pytest.mark.parametrize("n", [0, 4])
 def test_a_read_outside_the_bounds_of_a_counter_is_found(n) -> None:
-    verdict = judge_counter(count(1), count(2), value(n), final=[(0, 3)])
+    verdict = judge_counter(increment(1), increment(2), total(n), final=[(0, 3)])
     assert verdict.valid is False
     assert verdict.evidence["reads_out_of_bounds"] == 1
 
 
 def test_failed_additions_do_not_count() -> None:
-    assert judge_counter(count(1), count(5, "fail"), final=[(0, 1)]).valid is True
-    assert judge_counter(count(1), count(5, "fail"), final=[(0, 6)]).valid is False
+    assert judge_counter(increment(1), increment(5, "fail"), final=[(0, 1)]).valid is True
+    assert judge_counter(increment(1), increment(5, "fail"), final=[(0, 6)]).valid is False

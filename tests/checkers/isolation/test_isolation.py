@@ -169,7 +169,7 @@ def is_serial(order: tuple[int, ...], transactions: list[list[tuple]]) -> bool:
 
 
 def is_snapshot(begin: list[int], commit: list[int], transactions: list[list[tuple]]) -> bool:
-    """Whether all read from their snapshot, and no two that overlap write the same key."""
+    """Return whether all read from their snapshot, and no two that overlap write one key."""
     order = sorted(range(len(transactions)), key=commit.__getitem__)
     for i, steps in enumerate(transactions):
         state: dict[str, int] = {}
@@ -218,8 +218,8 @@ def brute_force(level: str, sessions: list[list[list[tuple]]]) -> bool:
 
 
 def follows(level: str, position: dict, before: set, transactions: list, writer: dict) -> bool:
-    """Whether this commit order satisfies the axioms of Biswas and Enea (On the Complexity of
-    Checking Transactional Consistency, OOPSLA 2019); -1 is the writer of the initial state."""
+    """Return whether this commit order satisfies the axioms of Biswas and Enea (On the Complexity
+    of Checking Transactional Consistency, OOPSLA 2019); -1 is the writer of the initial state."""
     position = {**position, -1: -1}
     reads = {i: [(k, writer.get((k, v), -1 if v is None else None)) for k, v in outside(t)]
              for i, t in enumerate(transactions)}  # fmt: skip

@@ -243,7 +243,7 @@ def test_a_linearizable_history_has_no_refuted_window(
         if not ends:
             continue
         shrinker = shrink._Shrinker(entries, model, 100_000)
-        found = shrinker._is_in_a_window(entries, len(entries), max(ends))
+        found = shrinker._find_window(entries, len(entries), max(ends))
         if brute_force(entries, model):
             assert not found, (entries, shrinker.core)
             checked += 1

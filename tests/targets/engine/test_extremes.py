@@ -62,7 +62,7 @@ def test_a_consumers_seen_time_is_replicated_with_its_entries() -> None:
 
 
 def test_sort_by_nosort_desc_reverses_the_natural_order() -> None:
-    """As on Redis: lists and sorted sets are returned in reverse of their own order."""
+    """As on Redis, lists and sorted sets are returned in the reverse of their own order."""
     state, rng = State(), random.Random(0)
     execute(state, (b"RPUSH", b"l", b"b", b"a", b"c"), 0, rng)
     execute(state, (b"ZADD", b"z", b"1", b"b", b"2", b"a"), 0, rng)

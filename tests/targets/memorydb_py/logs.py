@@ -113,12 +113,12 @@ class Logs:
         )
 
 
-def never(n: int) -> None:
-    """Fail: a callback for followers of a log that is not trimmed."""
+def fail_if_trimmed(n: int) -> None:
+    """Fail the test: a `trimmed` callback for a log that is never trimmed."""
     raise AssertionError(f"trimmed up to {n}")
 
 
-def claim(after: Id, payload: bytes) -> Batch:
+def leadership_entry(after: Id, payload: bytes) -> Batch:
     """Return a leadership entry."""
     return Batch(after.n + 1, after.n + 1, after.n + 1, payload)
 
@@ -127,4 +127,4 @@ def entries(after: Id, count: int, payload: bytes = b"x") -> Batch:
     return Batch(after.epoch, after.n + 1, after.n + count, payload)
 
 
-__all__ = ["AZS", "ZERO", "Logs", "claim", "entries", "never"]
+__all__ = ["AZS", "ZERO", "Logs", "entries", "fail_if_trimmed", "leadership_entry"]

@@ -19,7 +19,7 @@ from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
-from tests.targets.memorydb_py.logs import AZS, Logs, never
+from tests.targets.memorydb_py.logs import AZS, Logs, fail_if_trimmed
 
 # LONG: leases that outlast a test's withheld acknowledgements. SHORT: leases that end in a test.
 LONG = {"lease-ms": "3000", "backoff-ms": "3100", "drift-percent": "0"}
@@ -227,7 +227,7 @@ class Shards(Logs):
         made = await self.user("reader", "m1")
         tail = await made.tail()
         got: list[Batch] = []
-        made.follow(0, got.append, never)
+        made.follow(0, got.append, fail_if_trimmed)
         while not got or got[-1].last < tail.n:
             await asyncio.sleep(0.01)
         self.world.kill(self.world.machines["m1"].processes["reader"])

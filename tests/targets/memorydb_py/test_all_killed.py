@@ -1,5 +1,5 @@
-"""Every process of the reference is killed at once, under load, as real processes: no acknowledged
-write is lost or duplicated.
+"""All processes of the reference, run as real processes, are killed at once under load: no
+acknowledged write is lost or duplicated.
 
 `HARNESS_ROUNDS=20 python -m pytest tests/targets/memorydb_py/test_all_killed.py` runs 20 rounds.
 """

@@ -8,14 +8,21 @@ import itertools
 import pytest
 
 from targets.memorydb_py.log.interface import Batch, Id, Refused
-from tests.targets.memorydb_py.logs import AZS, ZERO, Logs, claim, entries, never
+from tests.targets.memorydb_py.logs import (
+    AZS,
+    ZERO,
+    Logs,
+    entries,
+    fail_if_trimmed,
+    leadership_entry,
+)
 
 
 async def lead(log, payload: bytes = b"me") -> Id:
     """Append a leadership entry, retrying until one is accepted; return its id."""
     while True:
         tail = await log.tail()
-        made = claim(tail, payload)
+        made = leadership_entry(tail, payload)
         try:
             await log.append(tail, made)
         except Refused:
@@ -57,7 +64,7 @@ def test_fifty_contenders_make_one_leader(seed: int) -> None:
         tail = await users[0].tail()
         for round in range(5):
             wanted = [
-                users[i % len(users)].append(tail, claim(tail, b"%d/%d" % (round, i)))
+                users[i % len(users)].append(tail, leadership_entry(tail, b"%d/%d" % (round, i)))
                 for i in range(50)
             ]
             if round == 2:
@@ -72,12 +79,12 @@ def test_fifty_contenders_make_one_leader(seed: int) -> None:
 
 
 def test_entries_are_followed_in_order_without_gaps() -> None:
-    """While AZs are killed and restarted."""
+    """A reader gets every entry, in order and once, while AZs are killed and restarted."""
 
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         last = await lead(writer)
         futures = []
         for i in range(300):
@@ -100,7 +107,7 @@ def test_entries_are_followed_in_order_without_gaps() -> None:
 
 
 def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
-    """From an AZ that is a follower, over a link so slow that its socket is full at times."""
+    """The reader follows a follower AZ, over a link so slow that the socket is full at times."""
 
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
@@ -118,7 +125,7 @@ def test_a_big_log_is_followed_to_its_end_though_nothing_is_appended() -> None:
         await asyncio.sleep(1)
         logs.world.network.link("az1", "u2").shape(0, 0, 8_000_000)
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         await asyncio.sleep(20)
         assert got[-1].id == last
 
@@ -131,7 +138,7 @@ def test_what_is_not_committed_is_not_seen() -> None:
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         last = await lead(writer)
         await asyncio.sleep(0.1)
         leader = logs.leader()
@@ -154,7 +161,7 @@ def test_a_lost_acknowledgement_is_resolved_by_the_log() -> None:
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         last = await lead(writer)
         for i in range(20):
             batch = entries(last, 1, b"%d" % i)
@@ -216,7 +223,7 @@ def test_appends_are_pipelined() -> None:
 
 
 def test_the_tail_is_never_stale() -> None:
-    """Even if the AZ that is asked has been deposed and does not know it."""
+    """An AZ that has been deposed without knowing it does not answer with an old tail."""
 
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients.values()
@@ -265,7 +272,7 @@ def test_unfollow_stops_the_delivery_of_entries() -> None:
         reader, writer = logs.clients.values()
         links = [logs.world.network.link(az, "u1") for az in AZS]
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         last = await lead(writer)
         await asyncio.sleep(0.3)
         for count in (1, 1, 0):

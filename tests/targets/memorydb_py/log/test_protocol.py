@@ -12,7 +12,7 @@ import pytest
 from harness.simulation.delays import Delays
 from targets.memorydb_py.log.interface import Batch, Id, Refused
 from tests.targets.memorydb_py.log.test_interface import lead
-from tests.targets.memorydb_py.logs import AZS, Logs, entries, never
+from tests.targets.memorydb_py.logs import AZS, Logs, entries, fail_if_trimmed
 
 RESUME_MS = 300
 
@@ -27,14 +27,14 @@ def everything(logs: Logs) -> list[Batch]:
     """Follow the log from its beginning as a new reader; return the list that its batches are added
     to."""
     got: list[Batch] = []
-    logs.clients["u2"].follow(0, got.append, never)
+    logs.clients["u2"].follow(0, got.append, fail_if_trimmed)
     return got
 
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("how", ["kill", "cut", "power"])
 def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
-    """Within 300 ms; the log's leader in every other round."""
+    """Appends resume within 300 ms. In every other round the lost AZ is the log's leader."""
 
     async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
@@ -60,7 +60,7 @@ def test_appends_resume_after_any_az_is_lost(seed: int, how: str) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
-    """With a round trip of 40 ms a leader must not step down before it can have been answered.
+    """With a round trip of 40 ms a leader must not step down before answers can have arrived.
     Found in the cell `register, all`, seed 1004."""
     far = Delays(low_ns=19_000_000, high_ns=20_000_000, slow_per_1024=0)
 
@@ -78,8 +78,8 @@ def test_azs_that_are_far_apart_keep_their_leader(seed: int) -> None:
 
 
 def test_a_wiped_az_forms_no_quorum_with_one_that_lags() -> None:
-    """Two AZs have e; one of them is wiped and comes back empty, the other is cut off. The wiped
-    one and the third, which lacks e, must not form a quorum."""
+    """Two AZs have the entry e; one of them is wiped and restarts empty, the other is cut off. The
+    wiped one and the third, which lacks e, must not form a quorum."""
 
     async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
@@ -89,7 +89,7 @@ def test_a_wiped_az_forms_no_quorum_with_one_that_lags() -> None:
         last = await appended(logs, last, b"e")
         logs.world.kill(logs.azs[wiped])
         logs.wipe(wiped)
-        logs.cut(leader)  # and the lagging one is back
+        logs.cut(leader)  # this heals the lagging AZ
         logs.start(wiped)
         await asyncio.sleep(3)
         assert logs.leader() == leader  # no other AZ was elected
@@ -127,8 +127,8 @@ def test_a_wiped_az_is_readmitted_and_counts_again(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_second_loss_while_one_is_wiped_blocks(seed: int) -> None:
-    """A wiped AZ is not readmitted, and neither votes nor leads, by a membership record that may
-    not be committed."""
+    """While a second AZ is down, the wiped one is not readmitted, as the members record that would
+    do that can't be committed: it neither votes nor leads, and appends wait."""
 
     async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
@@ -233,7 +233,7 @@ def test_any_faults_one_az_at_a_time(seed: int) -> None:
 
 
 def test_a_flipped_bit_is_detected_logged_and_survived() -> None:
-    """A bit flip on an AZ's disk is detected at its start and logged, and no entry is lost."""
+    """A bit flip on an AZ's disk is detected and logged when the AZ starts; no entry is lost."""
 
     async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
@@ -311,7 +311,7 @@ def test_a_resumed_leader_reports_no_stale_tail() -> None:
     Logs(8).run(scenario)
 
 
-def test_garbage_closes_its_connection_only() -> None:
+def test_garbage_closes_only_its_own_connection() -> None:
     async def scenario(logs: Logs) -> None:
         last = await lead(logs.clients["u1"])
         rng = random.Random(9)
@@ -331,9 +331,9 @@ def test_garbage_closes_its_connection_only() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
-    """Most of what a user sends to the AZs is lost, and nothing in the other direction. After
-    healing it is served at once, without waiting for TCP's retransmissions. Found in the cell
-    `set, all`, seed 62083."""
+    """Most segments from a client to the AZs are lost, and none in the other direction. After
+    healing the client is answered within a second, without waiting for TCP to retransmit. Found in
+    the cell `set, all`, seed 62083."""
 
     async def scenario(logs: Logs) -> None:
         writer, reader = logs.clients["u1"], logs.clients["u2"]
@@ -344,7 +344,7 @@ def test_what_is_lost_one_way_is_not_waited_for(seed: int) -> None:
             link.loss_per_1024 = 1015
         asked = asyncio.ensure_future(reader.tail())
         got: list[Batch] = []
-        reader.follow(0, got.append, never)
+        reader.follow(0, got.append, fail_if_trimmed)
         for _ in range(4):
             last = await appended(logs, last)
             await asyncio.sleep(0.5)

@@ -115,8 +115,8 @@ def test_a_base_that_is_installed_right_after_an_append(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("which", range(5))
 def test_a_segment_that_is_gone_is_damage(monkeypatch: pytest.MonkeyPatch, which: int) -> None:
-    """Also the last but one, when the last has a single record: that must not pass for a torn
-    write."""
+    """A missing segment is damage, also the last but one if the last has a single record: that must
+    not be taken for a torn write."""
 
     async def scenario(logs: Logs, store: Store) -> None:
         await grown(store, 11)

@@ -18,7 +18,7 @@ async def listener(shards: Shards, name: str, *commands: str) -> Talk:
 
 
 def test_messages_come_when_their_entry_is_committed_on_every_node() -> None:
-    """In the order of the log, and with the writes of their transaction."""
+    """Messages arrive in the order of the log, together with the writes of their transaction."""
 
     async def scenario(shards: Shards) -> None:
         primary = await shards.primary()

@@ -313,7 +313,7 @@ def test_sessions() -> None:
 
 
 def test_an_invalid_command_aborts_a_transaction() -> None:
-    """As in Redis: also EXEC with too many arguments; a nested MULTI or WATCH does not abort it."""
+    """As in Redis, EXEC with too many arguments does too, but a nested MULTI or WATCH does not."""
 
     async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()

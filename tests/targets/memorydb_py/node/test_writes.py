@@ -361,7 +361,7 @@ def test_a_key_that_is_written_again_is_dirty_until_the_last_is_committed() -> N
 
 
 def test_exec_waits_for_all_that_it_read_or_wrote() -> None:
-    """Also if it only read, and also the nil of an EXEC aborted by WATCH."""
+    """EXEC waits even if it only read, and even to reply nil when WATCH aborts it."""
 
     async def scenario(shards: Shards) -> None:
         primary = await shards.primary()

@@ -59,7 +59,7 @@ def after(*texts: str) -> State:
     ],
 )
 def test_effects_are_those_of_redis(before, command, effects) -> None:
-    """As measured on the replication stream of redis-server 7.0.15."""
+    """The expected effects were recorded from the replication stream of redis-server 7.0.15."""
     assert run(after(*before), command).effects == [words(e) for e in effects]
 
 
