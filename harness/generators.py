@@ -177,36 +177,43 @@ class Cycle(msgspec.Struct, frozen=True):
 class Mix(msgspec.Struct, frozen=True):
     """Takes each operation from a part drawn uniformly; an exhausted part is removed.
 
-    A worker draws one part per operation, and waits for it if it is slow. A part that has nothing
-    for the worker before another operation completes is passed over: it may be for other workers.
+    A worker draws one part per operation, and waits for it if it is slow. While that part has
+    nothing for the worker before another operation completes, as it may be for other workers, the
+    next parts are asked instead, without drawing again.
     """
 
     parts: tuple[Generator, ...]
-    chosen: Mapping[int, int] = {}  # worker -> index of the part that it waits for
+    chosen: Mapping[int, int] = {}  # worker -> index of the part that it has drawn
 
     def next(self, ctx: Context, /) -> Step:
         parts, chosen = self.parts, dict(self.chosen)
-        left = list(range(len(parts)))  # indices of the parts that were not passed over
-        i = chosen.pop(ctx.worker, None)
+        if not parts:
+            return None
+        i = chosen.get(ctx.worker)
+        if i is None:
+            i = chosen[ctx.worker] = ctx.rng.randrange(len(parts)) if len(parts) > 1 else 0
+        left = len(parts)  # how many parts were not asked
+        waits: Later | None = None
         while left:
-            if i is None:
-                i = left[ctx.rng.randrange(len(left))]
+            left -= 1
             step = parts[i].next(ctx)
             if step is None:
                 parts = parts[:i] + parts[i + 1 :]
-                chosen = {w: part - (part > i) for w, part in chosen.items() if part != i}
-                left = [part - (part > i) for part in left if part != i]
-            else:
-                answer, changed = step
-                parts = (*parts[:i], changed, *parts[i + 1 :])
-                if isinstance(answer, Op):
-                    return answer, Mix(parts, chosen)
-                if isinstance(answer, Later):
-                    later = answer if len(parts) == 1 else Later(answer.time)
-                    return later, Mix(parts, {**chosen, ctx.worker: i})
-                left.remove(i)
-            i = None
-        return (PENDING, Mix(parts, chosen)) if parts else None
+                if not parts:
+                    return None
+                chosen = {w: (p - (p > i)) % len(parts) for w, p in chosen.items()}
+                i %= len(parts)
+                continue
+            answer, changed = step
+            parts = (*parts[:i], changed, *parts[i + 1 :])
+            if isinstance(answer, Op):
+                del chosen[ctx.worker]
+                return answer, Mix(parts, chosen)
+            if isinstance(answer, Later):
+                waits = answer if len(parts) == 1 else Later(answer.time)
+                break
+            i = (i + 1) % len(parts)
+        return waits or PENDING, Mix(parts, chosen)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         parts = _updated(self.parts, ctx, op)

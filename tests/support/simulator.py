@@ -25,16 +25,18 @@ def simulate(
     seed: int = 0,
     limit: int = 10_000,
     nemesis: bool = False,
+    may_draw: bool = False,
 ) -> list[Op]:
     """Return every invocation and completion; raise AssertionError if the generator gets stuck.
-    `nemesis`: the generator is for the nemesis, which is its only worker."""
+    `nemesis`: the generator is for the nemesis, which is its only worker. `may_draw`: a mix is
+    hidden in it, which draws the part to wait for, once per operation."""
     count = 1 if nemesis else workers
     choice = stream(seed, "workers")
     streams = [stream(seed, f"client/{w}") for w in range(count)]
     processes: list[int | str] = [NEMESIS] if nemesis else [*range(workers)]
     everyone = (1 << count) - 1
     free, time, counter = everyone, 0, 0
-    may_draw = "Mix(" in repr(generator)  # a mix draws the part to wait for, once per operation
+    may_draw = may_draw or "Mix(" in repr(generator)
     running: list[tuple[int, int, int, Op, OpType]] = []
     history: list[Op] = []
 
