@@ -79,10 +79,11 @@ def target_options() -> str:
 
 def options() -> str:
     text = ""
+    parent = click.Context(cli, info_name="harness", **cli.context_settings)
     for name in COMMANDS:
-        command = cli.get_command(click.Context(cli), name)
+        command = cli.get_command(parent, name)
         assert command is not None
-        context = click.Context(command, info_name=f"harness {name}", max_content_width=100)
+        context = click.Context(command, parent=parent, info_name=name)
         text += f"## harness {name}\n\n```\n{command.get_help(context).rstrip()}\n```\n\n"
     return text.rstrip() + "\n"
 
