@@ -23,7 +23,9 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     checkers: dict[str, Checker] = {
         **workload.claims(),
         "coverage": Coverage(
-            minimum=workload.minimum, faults=_announced(record), final=workload.final() is not None
+            minimum=workload.minimum,
+            faults=_required_faults(record),
+            final=workload.final() is not None,
         ),
         "availability": Availability(),
         "performance": Performance(),
@@ -44,7 +46,7 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=notes)
 
 
-def _announced(record: RunRecord) -> list[str]:
+def _required_faults(record: RunRecord) -> list[str]:
     """Return the kinds of fault that must have had an effect: those of the plan, and those that
     were named but had no room in it. With `all`, kinds without room don't matter."""
     named = record.no_room if record.spec.nemesis != ALL else []

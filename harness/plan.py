@@ -108,10 +108,10 @@ def _draw(
         planned += cycle
         if one_cycle:
             break
-    announced = {p.fault for p in planned}
+    with_room = {p.fault for p in planned}
     return Plan(
         faults=tuple(planned),
-        no_room=tuple(f.name for f in kinds if f.name not in announced),
+        no_room=tuple(f.name for f in kinds if f.name not in with_room),
     )
 
 

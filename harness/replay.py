@@ -1,4 +1,4 @@
-"""Repeats a simulated run and compares: identical byte for byte, or the first difference.
+"""Repeats a simulated run and finds the first difference, unless the two are identical.
 
 The history is compared line by line with the run's own. The trace is compared by its hash; if it
 differs and the run wrote no trace, the run is repeated once more, in another Python process, and

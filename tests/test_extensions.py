@@ -149,7 +149,7 @@ def test_two_redis_servers_with_half_of_the_slots_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nemesis", ["kill", "pause", "partition-client,pause-lease"])
 def test_the_reference_on_another_log(tmp_path: Path, nemesis: str) -> None:
-    """With another implementation of the log's interface it fails over and passes its audit."""
+    """With another implementation of the log's interface, nodes fail over and the audit passes."""
     words = ("run", "--target", "tests.extensions.memory_log:MemoryLogDB", "--env", "simulated",
              "--option", "snapshots=0", "--workload", "register", "--nemesis", nemesis,
              "--seed", "4", "--time-limit", "20", "--rate", "200",

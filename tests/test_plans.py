@@ -32,7 +32,8 @@ def parts(target: str, seed: int, folder: Path, **given) -> Parts:
 
 
 def check(made: Parts) -> None:
-    """Every announced kind is available, and one at least disturbs what the run depends on."""
+    """Assert that every kind in a plan is available, at least one disturbs what the run depends on,
+    and all faults are within the time limit."""
     plan, limit_s = made.plan, made.spec.time_limit_s
     faults = {name: catalogue.fault(name) for name in plan.kinds}
     assert faults
@@ -47,7 +48,7 @@ def check(made: Parts) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_announced_kind_is_in_the_plan_and_no_plan_is_harmless(
+def test_every_kind_in_a_plan_is_available_and_no_plan_is_harmless(
     target: str, tmp_path: Path
 ) -> None:
     for seed in range(SEEDS):
@@ -59,20 +60,20 @@ def test_every_announced_kind_is_in_the_plan_and_no_plan_is_harmless(
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("target", TARGETS)
 def test_two_thousand_plans(target: str, tmp_path: Path) -> None:
-    announced: dict[str, int] = {}
+    plans_with: dict[str, int] = {}
     for seed in range(2000):
         made = parts(target, seed, tmp_path)
         check(made)
         for kind in made.plan.kinds:
-            announced[kind] = announced.get(kind, 0) + 1
-    print(target, dict(sorted(announced.items())))
+            plans_with[kind] = plans_with.get(kind, 0) + 1
+    print(target, dict(sorted(plans_with.items())))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_faults_of_a_hundred_runs_have_effects(target: str, tmp_path: Path) -> None:
-    """Every announced kind has an effect, or the run is not valid and coverage names the kind;
+    """Every kind in the plan has an effect, or the run is not valid and coverage names the kind;
     fewer than 5 % of the faults are skipped."""
     began = skipped = without = 0
     for seed in range(100):
@@ -149,7 +150,7 @@ def test_all_draws_every_kind_within_30_s_on_real_processes(seed: int, tmp_path:
 # --- a plan by hand
 
 
-def given(tmp_path: Path, plan: object, **spec) -> Plan:
+def plan_from_file(tmp_path: Path, plan: object, **spec) -> Plan:
     path = tmp_path / "plan.json"
     path.write_text(plan if isinstance(plan, str) else json.dumps(plan))
     spec.setdefault("target", "memorydb")
@@ -158,9 +159,9 @@ def given(tmp_path: Path, plan: object, **spec) -> Plan:
 
 
 def test_omitted_arguments_are_drawn(tmp_path: Path) -> None:
-    plan = given(tmp_path, [{"at_s": 2, "fault": "slow", "until_s": 3,
-                             "arguments": {"victim": "az2"}},
-                            {"at_s": 1, "fault": "kill", "until_s": 4}])  # fmt: skip
+    plan = plan_from_file(tmp_path, [{"at_s": 2, "fault": "slow", "until_s": 3,
+                                      "arguments": {"victim": "az2"}},
+                                     {"at_s": 1, "fault": "kill", "until_s": 4}])  # fmt: skip
     kill, slow = plan.faults
     assert (kill.fault, slow.fault) == ("kill", "slow")
     assert kill.arguments["victim"]
@@ -212,13 +213,13 @@ def test_omitted_arguments_are_drawn(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_wrong_plan_is_refused_in_one_line(tmp_path: Path, plan: object, reason: str) -> None:
     with pytest.raises(UsageError) as e:
-        given(tmp_path, plan)
+        plan_from_file(tmp_path, plan)
     assert reason in str(e.value)
 
 
 def test_a_fault_that_is_not_possible_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target redis-model has no log of its own"):
-        given(tmp_path, [{"at_s": 1, "fault": "wipe", "until_s": 2}], target="redis-model")
+        plan_from_file(tmp_path, [{"at_s": 1, "fault": "wipe", "until_s": 2}], target="redis-model")
 
 
 def test_an_edited_plan_is_executed_as_it_is_and_replays(
@@ -336,7 +337,8 @@ def test_arguments_of_a_users_fault_have_its_own_types(tmp_path: Path) -> None:
 @pytest.mark.parametrize("nodes", [None, 1, 2, 3, 6])
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_drawn_plan_is_accepted_unchanged(target: str, nodes: int | None, tmp_path: Path) -> None:
-    """A replay completes a drawn plan; with few nodes memorydb's log is on hosts of its own."""
+    """A replay calls `complete` with the drawn plan, also if AZs have hosts of their own, as
+    memorydb's do with fewer than three nodes."""
     for seed in range(SEEDS // 5):
         for given in ({}, {"interval_s": 0.05, "time_limit_s": 9.0}, {"time_limit_s": 3.0}):
             made = parts(target, seed, tmp_path, nodes=nodes, **given)

@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Judge histories again and print a line for each FILE.",
     ),
     "report": ("report", "Write the report of a RUN again, from its history."),
-    "replay": ("replay", "Repeat a simulated RUN and compare: identical, or the first difference."),
+    "replay": ("replay", "Repeat a simulated RUN and print the first difference, if there is one."),
     "export": ("export", "Print a history in one of Jepsen's formats."),
     "list": ("list_", "List targets, environments, workloads, faults, models, isolation levels."),
     "doctor": ("doctor", "Show which servers and tools this machine has."),

@@ -14,7 +14,7 @@ from harness.history.files import read_history
 @click.command(name="export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "name", type=click.Choice(["edn", "json"]), default="edn",
-              show_default=True, help="Jepsen's format to print.")  # fmt: skip
+              show_default=True, help="Which of Jepsen's formats to print.")  # fmt: skip
 def command(file: Path, name: str) -> int:
     """Print a history in one of Jepsen's formats.
 

@@ -39,7 +39,7 @@ def listing() -> Iterator[str]:
         environments = ", ".join(env.name for _, env in found.get(name, ()))
         text = environments or f"not here: {missing[name]}"
         yield f"  {name:18} {about('targets', name)} ({text})"
-    for group, option in (("environments", "--env"), ("workloads", "--workload, for every target"),
+    for group, option in (("environments", "--env"), ("workloads", "--workload"),
                           ("models", "check --model")):  # fmt: skip
         yield click.style(f"{group} ({option})", bold=True)
         for name in names(f"harness.{group}"):

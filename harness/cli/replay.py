@@ -1,4 +1,4 @@
-"""`harness replay`: repeat a simulated run and compare."""
+"""`harness replay`: repeat a simulated run and compare the two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.results import find_run
 @click.command(name="replay")
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> int:
-    """Repeat a simulated RUN and compare: identical, or the first difference.
+    """Repeat a simulated RUN and print the first difference, if there is one.
 
     The exit code is 0 for identical runs, else 1.
     """

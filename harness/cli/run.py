@@ -124,7 +124,7 @@ from harness.spec import Spec, parse_concurrency, parse_options
     type=click.Choice(["valid", "invalid"]),
     default="valid",
     show_default=True,
-    help="Expected verdict; `invalid` inverts the exit code.",
+    help="Expected verdict: with `invalid`, the exit code is 0 for invalid and 1 for valid.",
 )
 @click.option(
     "--plan",
@@ -141,7 +141,7 @@ from harness.spec import Spec, parse_concurrency, parse_options
     "--junit",
     type=click.Path(path_type=Path),
     default=None,
-    help="Write JUnit XML with a test case for each claim.",
+    help="Write JUnit XML with a test case for each judged claim.",
 )
 @click.option("--trace", is_flag=True, help="Write each event of a simulated run to trace.log.")
 @RESULTS

@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> list[str]:
-        """The announced kinds of fault, each once, in order of time."""
+        """The kinds of fault in the plan, each once, in the order in which they first occur."""
         return list(dict.fromkeys(fault.fault for fault in self.faults))
 
 
@@ -61,7 +61,7 @@ class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of test.json: what a reader, `harness check` and `harness replay` need to know
-    about a run. `faults`: the announced kinds. `no_room`: see `Plan`. `started`: ISO 8601.
+    about a run. `faults`: the kinds in the plan. `no_room`: see `Plan`. `started`: ISO 8601.
     `versions`: of everything that affects the run: Python, libraries, the code."""
 
     format: int = FORMAT

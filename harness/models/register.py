@@ -56,8 +56,9 @@ class Register:
 
 class CasRegister(Register):
     """A register with `cas` (and `cas-watch`): invoked with (old, new), completed with (old, new)
-    or (old, new, seen). It writes new if seen equals old; else it only observes seen, or, if seen
-    is DIFFERED (of `harness.history.columns`), that the value was not old.
+    if it wrote new, or with (old, new, seen). It writes new if seen equals old; else it only
+    observes seen, or, if seen is DIFFERED (of `harness.history.columns`), that the value was not
+    old.
     """
 
     roles: Mapping[str, int] = {

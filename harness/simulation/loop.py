@@ -33,7 +33,7 @@ from harness.simulation.clock import Clock
 from harness.simulation.process import PROCESS, Process
 
 NANOS = 1_000_000_000
-# Not zero, so that no time is falsy.
+# It is not zero, so that no time is falsy.
 START_NS = 1000 * NANOS
 COLLECT_EVERY_NS = NANOS // 2
 # Limits of the livelock checks: steps in one instant, and time without a callback of the harness.

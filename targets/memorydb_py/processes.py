@@ -17,20 +17,20 @@ from targets.memorydb_py.node.tracker import Tracker
 
 
 class Parts:
-    """What a shard is made of. Derive from it to try another engine, or another log."""
+    """Creates the parts of a shard. Derive from it to try another engine, or another log."""
 
     def engine(self, host: Host) -> Engine:
         """Return a new, empty engine for a node."""
         return PythonEngine(sharded=True)
 
     def log(self, host: Host, azs: Sequence[str]) -> TransactionLog:
-        """Return a process' connection to the log. `azs`: the nearest first."""
+        """Return a process' connection to the log. `azs`: their names, the nearest first."""
         return LogClient(host, azs)
 
     def node(
         self, host: Host, azs: Sequence[str], settings: Settings, context: NodeContext
     ) -> Node:
-        """Return a node. To be called within the loop that it will run in."""
+        """Return a node. Call it within the event loop in which the node will run."""
         return Node(
             host,
             self.engine(host),

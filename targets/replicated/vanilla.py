@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.targets import TargetInfo, TargetOptions
 from targets.replicated.operator import OperatorFailover
 
-# For runs of seconds: short delays in replication, no snapshots or AOF unless asked for.
+# Defaults that suit runs of seconds: short delays in replication, no snapshots, no AOF.
 SHORT_RUNS = {
     "save": "",
     "appendonly": "no",

@@ -14,7 +14,7 @@ FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
 
 
 def world(*machines: str, seed: object = 1, **given: Any) -> World:
-    """Return a world of machines and a client host c1, by default with a latency of 1 ms."""
+    """Return a world of machines (default: a and b) and a client host c1; the latency is 1 ms."""
     made = World(seed, delays=given.pop("delays", FIXED), **given)
     for name in machines or ("a", "b"):
         made.add_machine(name)

@@ -26,8 +26,8 @@ class SetAccounting:
 
     Elements are lost: acknowledged, but absent from the final read; doubled: present more than
     once, or already present when they were added; unexpected: present, but their add failed or was
-    never invoked; recovered: present, their add of unknown outcome; stale: acknowledged before a
-    read was invoked and present at the end, but absent from that read.
+    never invoked; recovered: present, although the outcome of their add is unknown; stale:
+    acknowledged before a read was invoked and present at the end, but absent from that read.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:

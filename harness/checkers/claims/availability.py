@@ -1,4 +1,4 @@
-"""Windows without a success, and times to recover. Measured, not judged."""
+"""Windows without a success, and times to recover. They are measured, not judged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Availability:
             if p.type == "ok" and p.done is not None and p.invoke.node is None
         )
         if not times:
-            return Verdict(valid=UNKNOWN, judged=False, why="no operation succeeded")
+            return Verdict(valid=UNKNOWN, judged=False, why="no operation on the primary succeeded")
         begin = recorded.began_at
         end = recorded.ended_at if recorded.healed_at is None else recorded.healed_at
         points = [begin, *(t for t in times if begin < t < end), end]

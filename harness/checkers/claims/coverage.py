@@ -1,7 +1,7 @@
 """Decides whether a run tested enough for a verdict of valid to mean anything.
 
-The verdict is never false. It is unknown where a kind of operation hardly ever succeeded, an
-announced kind of fault had no effect, final reads are missing, or a node crashed by itself.
+The verdict is never false. It is unknown where a kind of operation hardly ever succeeded, a
+required kind of fault had no effect, final reads are missing, or a node crashed by itself.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class FaultCount(msgspec.Struct):
 
 class Coverage:
     """The claim that a run tested enough. `minimum`: by kind of operation, the successes on the
-    primary needed before the final reads. `faults`: the announced kinds. `final`: whether the
-    workload has final reads."""
+    primary needed before the final reads. `faults`: the required kinds of fault, each of
+    which must have had an effect. `final`: whether the workload has final reads."""
 
     def __init__(self, *, minimum: Mapping[str, int], faults: Sequence[str], final: bool) -> None:
         self._minimum = dict(minimum)

@@ -15,9 +15,10 @@ class QueueAccounting:
     """Accounts for `push` of unique elements, `pop` of the first (None: empty) and `read` of the
     remaining ones, by key.
 
-    Elements are lost: acknowledged, but neither popped nor left in the end; in each queue as many
-    are excused as it has pops of unknown outcome; doubled: popped or left more than once in all;
-    unexpected: popped or left, but their push failed or was never invoked.
+    Elements are missing: acknowledged, but neither popped nor left in the end. They are excused if
+    their queue has at least as many pops of unknown outcome, which may have popped them; otherwise
+    all missing elements of the queue are lost. Elements are doubled: popped or left more than once
+    in all; unexpected: popped or left, but their push failed or was never invoked.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:

@@ -253,7 +253,7 @@ class Staleness:
 
     The staleness of a read is the time from the acknowledgement of the first append that it misses
     to its own invocation (a lower bound), or 0. Appends that are absent at the end are lost, not
-    late, and are left out. Measured, never judged.
+    late, and are left out. They are measured, never judged.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:

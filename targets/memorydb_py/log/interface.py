@@ -61,9 +61,10 @@ class TransactionLog(Protocol):
     def follow(
         self, after: int, deliver: Callable[[Batch], None], trimmed: Callable[[int], None]
     ) -> None:
-        """Deliver every committed batch with an entry after n, in order, from now on; replaces an
-        earlier call. The first batch may begin before n. `trimmed` is called with the n up to which
-        the log was trimmed if the next entries are among those; nothing is delivered then."""
+        """Deliver every committed batch with an entry beyond position `after`, in order, from now
+        on; replaces an earlier call. The first batch may begin before that position. If the next
+        entries were trimmed, `trimmed` is called with the position up to which the log was trimmed,
+        and nothing is delivered."""
         ...
 
     def unfollow(self) -> None:

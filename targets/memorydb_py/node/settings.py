@@ -22,7 +22,7 @@ class Settings:
     )
     drift_percent: int = option(20, "by how much a clock may run too fast or too slow, in %")
     max_waiting: int = option(
-        100_000, "waiting replies, or uncommitted entries, from which on commands get TRYAGAIN"
+        100_000, "number of waiting replies, or uncommitted entries, at which commands get TRYAGAIN"
     )
     max_record_bytes: int = option(
         32 << 20, "the largest entry of a command, script or transaction, in bytes"

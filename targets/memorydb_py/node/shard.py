@@ -30,13 +30,13 @@ JITTER_MS = 60
 HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
 GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
-UNACKNOWLEDGED_BATCHES = 4  # beyond it entries wait and form one batch
+UNACKNOWLEDGED_BATCHES = 4  # with so many, later entries wait and form one batch
 
 Role = Literal["replica", "primary", "releasing"]
 
 
 class Owner(Protocol):
-    """The node, as its shard notifies it."""
+    """What a node implements to be notified by its `Shard`."""
 
     def commit(self, position: int) -> None:
         """All entries up to a position are committed: send the replies that waited for them."""
@@ -65,7 +65,7 @@ class Shard:
 
     `leader`: the primary, as far as this node knows. `applied`: the last entry whose effects the
     engine has; on a primary also entries that are not committed yet. `ready`: the replica has
-    caught up. `generation`: grows with every change of role.
+    caught up. `generation`: grows with every change of role and every rebuild of the data.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Shard:
         lane: Lane,
         objects: ObjectStore | None = None,
     ) -> None:
-        """`lane`: in which the engine is asked, by the node too."""
+        """`lane`: serializes the work with the engine; the node uses the same one."""
         self.tracker = tracker
         self.role: Role = "replica"
         self.leader: str | None = None
@@ -93,7 +93,7 @@ class Shard:
         self._settings = settings
         self._owner = owner
         self._objects = objects
-        self._restored: str | None = None  # the snapshot, until a checksum of the log confirms it
+        self._restored: str | None = None  # a snapshot's name, until the log's checksum confirms it
         self._distrusted: dict[str, None] = {}
         self._loop = asyncio.get_running_loop()
         self._lease_until = 0
@@ -101,7 +101,7 @@ class Shard:
         self._observed = host.lease_ns()
         self._jitter = self._draw_jitter()
         self._backoff_waived = False
-        self._catch_up = 0  # n
+        self._catch_up = 0  # the position at which the replica becomes ready; 0: not known yet
         self._unsent: list[Sequence[Command]] = []
         self._unsent_first = 0
         self._unacknowledged = 0  # batches
@@ -115,7 +115,7 @@ class Shard:
     # --- queries
 
     def serves(self) -> bool:
-        """Return whether it holds the lease now."""
+        """Return whether this node is the primary and holds the lease now."""
         return self.role == "primary" and self._host.lease_ns() < self._lease_until
 
     def knows_leader(self) -> bool:
@@ -126,7 +126,7 @@ class Shard:
     # --- the main loop
 
     async def run(self) -> None:
-        """Follow the log, campaign and renew, until the process ends."""
+        """Follow the log, campaign, and renew the lease, until the process ends."""
         self._start(self._rebuild())
         while True:
             await asyncio.sleep(WATCH_S)
@@ -170,7 +170,7 @@ class Shard:
             self._reject_snapshot(f"its position is {self.applied}, the log ends at {tail}")
             return
         self._catch_up = tail.n
-        self._check_ready(known=True)
+        self._check_ready(tail_known=True)
 
     def _on_trimmed(self, upto: int) -> None:
         """Start anew: the entries that this node needs next were trimmed from the log."""
@@ -210,10 +210,11 @@ class Shard:
         self._host.log(f"role: replica, begins with {self._restored}")
         return True
 
-    def _check_ready(self, *, known: bool = False) -> None:
-        if self.ready or not (known or self._catch_up) or self.applied.n < self._catch_up:
+    def _check_ready(self, *, tail_known: bool = False) -> None:
+        if self.ready or not (tail_known or self._catch_up) or self.applied.n < self._catch_up:
             return
-        if self._restored is not None:  # it was stored after a checksum of the log had confirmed it
+        # A snapshot is stored only after a checksum that follows it in the log has confirmed it.
+        if self._restored is not None:
             self._reject_snapshot(f"no checksum in the log up to {self.applied} confirms it")
         else:
             self.ready = True
@@ -256,7 +257,7 @@ class Shard:
 
     @staticmethod
     def _decoded(batch: Batch) -> list[entries.Entry]:
-        """Return the entries of a batch; ends the process if they can't be decoded, as going on
+        """Return the entries of a batch. End the process if they can't be decoded, as to go on
         without them would lose writes."""
         try:
             return entries.decode(batch.payload)
@@ -380,7 +381,7 @@ class Shard:
         batch = Batch(
             self.applied.epoch, first, first, entries.encode_control(entries.Renew(self._checksum))
         )
-        if await self._append(batch) and self.generation == generation:
+        if await self._append_control(batch) and self.generation == generation:
             self._lease_until = max(self._lease_until, asked + self._settings.lease_ms * MS)
 
     def write(self, effects: Sequence[Command], keys: Iterable[bytes]) -> int:
@@ -417,9 +418,9 @@ class Shard:
             self._append_all(unsent[:half], first)
             self._append_all(unsent[half:], first + half)
             return
-        self._appended(Batch(self.applied.epoch, first, first + len(unsent) - 1, payload))
+        self._append_batch(Batch(self.applied.epoch, first, first + len(unsent) - 1, payload))
 
-    def _appended(self, batch: Batch) -> asyncio.Future[None]:
+    def _append_batch(self, batch: Batch) -> asyncio.Future[None]:
         self._checksum = checksum(batch, self._checksum)
         self._unacknowledged += 1
         future = self.log.append(Id(batch.epoch, batch.first - 1), batch)
@@ -443,11 +444,11 @@ class Shard:
             self._host.log(f"log: appending {batch.id} failed: {type(error).__name__}: {error}")
         self.demote()
 
-    async def _append(self, batch: Batch) -> bool:
+    async def _append_control(self, batch: Batch) -> bool:
         """Append an entry about leadership; return whether it was committed."""
         self.applied = batch.id
         try:
-            await self._appended(batch)
+            await self._append_batch(batch)
         except Refused:
             return False
         return True
@@ -465,7 +466,7 @@ class Shard:
             self.role, self.ready = "replica", False
 
     async def hand_over(self, successor: str | None) -> bool:
-        """Stop serving, then append a `Release`; return whether it was committed."""
+        """Stop serving, then append a `Release`; return whether it is known to be committed."""
         if self.role != "primary":
             return False
         self.role = "releasing"
@@ -477,9 +478,9 @@ class Shard:
         batch = Batch(self.applied.epoch, first, first, payload)
         try:
             async with asyncio.timeout(HAND_OVER_S):
-                done = await self._append(batch)
+                done = await self._append_control(batch)
         except TimeoutError:
-            self._host.log("role: the log is not reachable, so the lease was not released")
+            self._host.log("role: the log did not answer: the lease may not have been released")
             done = False
         self.demote()
         return done

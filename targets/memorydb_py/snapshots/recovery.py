@@ -18,8 +18,8 @@ async def recover(
 ) -> Snapshot | None:
     """Return the newest usable snapshot, or None: then a copy starts empty.
 
-    `version`: the engine version, which can't read snapshots of later ones. `distrusted`: names of
-    snapshots not to use. Waits until the object store is available.
+    `version`: the engine version of the copy; snapshots of later versions are not usable.
+    `distrusted`: names of snapshots not to use. Waits until the object store is available.
     """
     while True:
         try:

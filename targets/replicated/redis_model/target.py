@@ -15,7 +15,7 @@ from targets.replicated.redis_model.node import Node
 from targets.replicated.redis_model.settings import Settings
 from targets.servers.options import described
 
-# For runs of seconds, as for vanilla servers.
+# Defaults that suit runs of seconds; vanilla servers get the same two.
 SHORT_RUNS = {"repl-ping-replica-period": "1", "min-replicas-max-lag": "2"}
 
 

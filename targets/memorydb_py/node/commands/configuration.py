@@ -16,7 +16,7 @@ from targets.memorydb_py.node.settings import Settings
 COMMANDS: Commands = Commands()
 
 _FLAGS = "admin noscript loading stale"
-# Not the lease and the backoff: all nodes of a shard have to agree on them.
+# The lease and the backoff are not among them: all nodes of a shard have to agree on them.
 CHANGEABLE = ("max-waiting", "max-record-bytes", "requirepass")
 # Parameters of Redis that clients and tools query, with the values that hold here.
 FIXED = {
