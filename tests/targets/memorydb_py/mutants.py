@@ -188,8 +188,8 @@ MUTANTS = {
     ),
     "woken-early": Mutant(
         "Node._serve_all_blocked",
-        "session.reply(reply, max(self._settle(session, outcome), read))",
-        "self._settle(session, outcome)\nsession.reply(reply)",
+        "session.reply(reply, position)",
+        "session.reply(reply)",
         f"{WRITES}::test_who_is_woken",
     ),
     "stalls": Mutant(
@@ -331,7 +331,7 @@ MUTANTS = {
         f"{REPLICAS}::test_a_replicas_clock",
     ),
     "comes-back": Mutant(
-        "Node._expire",
+        "Node._delete_expired",
         "self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE)",
         "()",
         f"{REPLICAS}::test_a_primary_deletes",
