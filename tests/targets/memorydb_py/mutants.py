@@ -325,9 +325,9 @@ MUTANTS = {
         f"{REPLICAS}::test_a_replica_that_starts",
     ),
     "own-clock": Mutant(
-        "Node._now",
-        "context.may_block = may_block",
-        "context.may_block = may_block\ncontext.mask = True",
+        "Node._execute",
+        "context.may_block = self._serving or not spec.write",
+        "context.may_block = self._serving or not spec.write\ncontext.mask = True",
         f"{REPLICAS}::test_a_replicas_clock",
     ),
     "comes-back": Mutant(
