@@ -7,7 +7,15 @@ from typing import Any, TypedDict
 from harness.environments.protocol import CanKill, CanPartition, CanPause, Environment
 from harness.nemesis import grudges, victims
 from harness.nemesis.availability import lacking
-from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import (
+    Arguments,
+    DrawContext,
+    Effect,
+    Layer,
+    NoPrimary,
+    Skipped,
+    Traits,
+)
 from harness.nemesis.system import System
 from harness.targets import Failover, Target
 
@@ -45,7 +53,7 @@ class PromoteReplica:
         named = target.topology().of_node(arguments["to"])
         shard = named or victims.shard_of(arguments["to"], system)
         if shard.primary is None and not target.hands_over:
-            raise Skipped("no node is known to be the primary")
+            raise NoPrimary
         cut = grudges.flows(system.grudge())
         able = [n for n in shard.replicas if n in system.up]
         separated = [n for n in able if (shard.primary, n) in cut]

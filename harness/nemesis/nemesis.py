@@ -10,11 +10,13 @@ from harness.errors import EnvironmentFailed
 from harness.history import events
 from harness.history.events import FaultBegan, FaultEnded
 from harness.history.operations import Op
-from harness.nemesis.protocol import Fault, Injected, Skipped
+from harness.nemesis.protocol import Fault, Injected, NoPrimary, Skipped
 from harness.nemesis.system import System
 
 # Long enough for a node to start and load its data; a fault that takes longer has failed.
 FAULT_TIMEOUT_S = 30.0
+# How long a fault on a primary waits for an election, and how often it tries.
+ELECTION_S, RETRY_S = 3.0, 0.05
 
 
 class Nemesis:
@@ -47,11 +49,23 @@ class Nemesis:
 
     async def _begin(self, name: str, number: int, arguments: dict[str, Any]) -> FaultBegan:
         try:
-            injected = await self._faults[name].inject(self._system, arguments)
+            injected = await self._inject(name, arguments)
         except Skipped as e:
             return FaultBegan(fault=name, number=number, skipped=str(e))
         self._injected[number] = name, injected
         return FaultBegan(fault=name, number=number, did=injected.did)
+
+    async def _inject(self, name: str, arguments: dict[str, Any]) -> Injected:
+        """Inject a fault; if it needs a primary and none is known, wait for an election."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ELECTION_S
+        while True:
+            try:
+                return await self._faults[name].inject(self._system, arguments)
+            except NoPrimary:
+                if loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(RETRY_S)
 
     async def _end(self, name: str, number: int) -> FaultEnded:
         if number not in self._injected:

@@ -22,6 +22,7 @@ from harness.nemesis.protocol import (
     DrawContext,
     Effect,
     Layer,
+    NoPrimary,
     Skipped,
     Traits,
     rolled_back_on_failure,
@@ -216,7 +217,7 @@ def _resolved(system: System[Any, Any], kind: str, grudge: Grudge, topology: Top
         if shard.primary is not None:
             names |= zip(roles, [shard.primary, *shard.replicas], strict=True)
         elif mentioned & set(roles):
-            raise Skipped("no node is known to be the primary")
+            raise NoPrimary
     named = {
         names.get(sink, sink): frozenset(names.get(source, source) for source in sources)
         for sink, sources in grudge.items()

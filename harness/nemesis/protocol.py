@@ -51,6 +51,13 @@ class Skipped(Exception):
     """A fault could not be injected in the present state; the text is the reason."""
 
 
+class NoPrimary(Skipped):
+    """A fault acts on a primary, and no node is known to be it: an election may be under way."""
+
+    def __init__(self) -> None:
+        super().__init__("no node is known to be the primary")
+
+
 class Effect(NamedTuple):
     """What was measured of a fault on healing. `effective`: whether it had an effect."""
 

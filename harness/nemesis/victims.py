@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from harness.errors import UsageError
-from harness.nemesis.protocol import DrawContext, Skipped
+from harness.nemesis.protocol import DrawContext, NoPrimary, Skipped
 from harness.nemesis.system import System
 from harness.targets import Failover
 from harness.topology import Shard, Topology
@@ -75,7 +75,7 @@ def resolve(victim: str, system: System[Any, Any]) -> str:
     if not victim.startswith("primary"):
         return _nth([n for n in up if n != shard.primary] or up, victim)
     if shard.primary is None:
-        raise Skipped("no node is known to be the primary")
+        raise NoPrimary
     return shard.primary if shard.primary in up else up[0]
 
 

@@ -554,3 +554,20 @@ def test_two_faults_that_stop_processes_are_incompatible() -> None:
     kill, pause, partition = faults("kill", "pause", "partition")
     assert incompatible(kill, pause)
     assert not incompatible(kill, partition)
+
+
+def test_a_fault_on_the_primary_waits_for_an_election(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no node is known to be the primary it tries again, for a while."""
+    monkeypatch.setattr("harness.nemesis.nemesis.ELECTION_S", 0.3)
+
+    async def main() -> None:
+        s = system()
+        nemesis = Nemesis([catalogue.fault("kill")], s)
+        s.target.leads = None
+        done = await nemesis.invoke(start("kill", 0, victim="primary"))
+        assert "no node is known to be the primary" in str(done.value)
+        asyncio.get_running_loop().call_later(0.1, setattr, s.target, "leads", "n2")
+        await nemesis.invoke(start("kill", 1, victim="primary"))
+        assert s.env.dead == {"n2"}
+
+    asyncio.run(main())
