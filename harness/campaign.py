@@ -19,6 +19,7 @@ from harness.history.recorded import Recorded
 from harness.judge import judge as judge_recorded
 from harness.parts import assemble
 from harness.progress import Notify
+from harness.registry import load
 from harness.report.page import write_report
 from harness.results import Run, history_hash
 from harness.runner import Runner
@@ -88,7 +89,8 @@ def judge(folder: Run) -> Judged:
     """Judge a run by the files it left, and write results.json."""
     record = folder.read_record()
     history, warnings = read_history(folder.history)
-    recorded = Recorded(history, record)
+    fenced = "fenced" in load("harness.targets", record.spec.target).promises
+    recorded = Recorded(history, record, fenced=fenced)
     results = judge_recorded(recorded, record, warnings)
     folder.write_results(results)
     return Judged(folder, record, recorded, results)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.checkers.claims.availability import Availability
+from harness.checkers.claims.copies import SameCopies
 from harness.checkers.claims.coverage import Coverage
+from harness.checkers.claims.damage import UnexplainedDamage
 from harness.checkers.claims.performance import Performance
+from harness.checkers.claims.replies import AnsweredByReplica, RepliesOfTheRightKind
 from harness.checkers.verdict import Checker, worst
 from harness.environments.nodes import node_names
 from harness.history.record import Results, RunRecord
 from harness.history.recorded import Recorded
+from harness.nemesis import catalogue
 from harness.nemesis.catalogue import ALL
 from harness.parts import make_workload
+from harness.workloads.base import Scripted
 
 
 def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -> Results:
@@ -22,6 +27,10 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     workload = make_workload(spec, node_names(spec.node_count))
     checkers: dict[str, Checker] = {
         **workload.claims(),
+        "replies": RepliesOfTheRightKind(),
+        "demoted": AnsweredByReplica(),
+        **({} if isinstance(workload, Scripted) else {"copies": SameCopies()}),
+        "damage": UnexplainedDamage(_of_disks(record)),
         "coverage": Coverage(
             minimum=workload.minimum,
             faults=_required_faults(record),
@@ -44,6 +53,11 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
         notes.append("faults may have exceeded the tolerance that the target declares")
         why = f"beyond tolerance: {why}" if valid is False else why
     return Results(valid=valid, why=why, expect=spec.expect, claims=claims, warnings=notes)
+
+
+def _of_disks(record: RunRecord) -> list[str]:
+    """Return the kinds of fault in the plan that act on disks."""
+    return [kind for kind in record.faults if "disks" in catalogue.fault(kind).traits.disturbs]
 
 
 def _required_faults(record: RunRecord) -> list[str]:

@@ -11,22 +11,25 @@ from datetime import UTC, datetime
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, DatabaseClient, RedisConnection
+from harness.copies import compare
 from harness.environments.protocol import CanPartition, CanReplay, CanStart
 from harness.errors import EnvironmentFailed, HistoryError
 from harness.generators import Generator, TimeLimit, rate, seconds
 from harness.history.events import (
     Alarm,
+    Doubt,
     Ended,
     FaultBegan,
     FinalBegan,
     Healed,
+    Primaries,
     ProcessEnded,
     Settled,
     What,
 )
 from harness.history.events import invoked as invocation_of
 from harness.history.operations import NEMESIS, Op
-from harness.history.record import PlannedFault, RunRecord
+from harness.history.record import FORMAT, PlannedFault, RunRecord
 from harness.interpreter import Interpreter
 from harness.nemesis import catalogue
 from harness.nemesis.nemesis import Nemesis
@@ -36,7 +39,7 @@ from harness.progress import Notify, Progress
 from harness.recorder import Recorder
 from harness.results import Run
 from harness.streams import stream
-from harness.targets import Audited
+from harness.targets import Audited, Doubting
 from harness.topology import Shard, slot_of
 from harness.versions import versions
 from harness.workloads.base import Prepared, ScriptContext, Scripted
@@ -44,6 +47,8 @@ from harness.workloads.base import Prepared, ScriptContext, Scripted
 SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
 CLEAN_UP_TIMEOUT_S = 5.0
+CHANGES_A_LINE = 50  # of primaries
+UNSEEN = "?"  # stands for the primary of a shard that was not looked at yet
 
 
 class Runner:
@@ -63,6 +68,8 @@ class Runner:
         self._base = 0
         self._keys: dict[str, None] = {}  # those used so far, in order of first use
         self._recorder: Recorder | None = None
+        self._primaries: dict[str, str | None] = {}  # by shard, as clients are routed now
+        self._changes: list[tuple[int, str, str | None]] = []  # of them, with their times
 
     @property
     def recorder(self) -> Recorder:
@@ -77,6 +84,7 @@ class Runner:
         """Return the content of test.json."""
         spec, plan = self.parts.spec, self.parts.plan
         return RunRecord(
+            format=FORMAT,
             spec=spec,
             command=spec.command(),
             faults=plan.kinds,
@@ -139,6 +147,11 @@ class Runner:
         if final is not None:
             self._note(FinalBegan())
             await self._interpret(final, "final/", processes)
+        await self._compare_copies()
+        self._note_primaries()
+        if isinstance(self._target, Doubting):
+            for what in await self._target.doubts():
+                self._note(Doubt(what=what))
         if isinstance(self._target, Audited):
             self.recorder.note_log(*await self._target.audit(), self.now())
 
@@ -147,6 +160,17 @@ class Runner:
 
     def _tick(self) -> None:
         self._progress.tick(self.recorder, self.now())
+        self._see_primaries()
+
+    def _see_primaries(self) -> None:
+        for shard in self._target.topology().shards:
+            if self._primaries.get(shard.name, UNSEEN) != shard.primary:
+                self._primaries[shard.name] = shard.primary
+                self._changes.append((self.now(), shard.name, shard.primary))
+
+    def _note_primaries(self) -> None:
+        for start in range(0, len(self._changes), CHANGES_A_LINE):
+            self._note(Primaries(changes=self._changes[start : start + CHANGES_A_LINE]))
 
     # --- clients
 
@@ -251,6 +275,23 @@ class Runner:
         else:
             self._note(Settled(ms=round((self.now() - began_at) / 1e6)))
 
+    async def _compare_copies(self) -> None:
+        """Compare what the nodes of each shard with replicas hold of this run's keys."""
+        host = self._env.client_hosts[0]
+        for each in self._target.topology().shards:
+            if len(each.nodes) < 2:
+                continue
+            shard = await self._with_primary(each)
+            keys = [key for key in self._keys if each.serves(slot_of(key))]
+            self._note(
+                await compare(
+                    shard,
+                    keys,
+                    lambda node: self._target.open_to(node, host, readonly=True),
+                    lambda: self._env.now() / 1e9,
+                )
+            )
+
     async def _look_for_crashes(self) -> None:
         for exit in self._env.exits:
             if not exit.expected:
@@ -260,9 +301,10 @@ class Runner:
         for helper in await self._env.helpers_ended():
             self._note(ProcessEnded(process=helper, what="ended during the run"))
         for process, text in sorted((await self._env.logs()).items()):
-            for alarm in self._target.alarms:
+            for alarm in (*self._target.alarms, *self._target.damage):
                 if alarm in text:
-                    self._note(Alarm(process=process, what=f"logged {alarm!r}"))
+                    damage = alarm in self._target.damage
+                    self._note(Alarm(process=process, what=f"logged {alarm!r}", damage=damage))
 
     async def _clean_up(self) -> None:
         """Delete the keys of this run from servers that the harness did not start."""

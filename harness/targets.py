@@ -20,6 +20,7 @@ __all__ = [
     "Audited",
     "Digests",
     "Disturbance",
+    "Doubting",
     "Failover",
     "HasLease",
     "HasLog",
@@ -48,16 +49,21 @@ class TargetOptions:
 class Target(Protocol):
     """The system under test, in an environment.
 
-    `promises`: its guarantees: "replica-prefixes", reads of each replica are growing prefixes, and
-    "log", its log can be audited. `depends_on`: the parts of the environment on which its
-    correctness may depend; faults in other parts can't affect it. `alarms`: texts that indicate a
-    crash if they are in the log of a process.
+    `promises`: its guarantees: "replica-prefixes", reads of each replica are growing prefixes;
+    "fenced", a node that is not the primary refuses operations meant for it; and "log", its log can
+    be audited. `depends_on`: the parts of the environment on which its correctness may depend;
+    faults in other parts can't affect it. `alarms`: texts that indicate a crash if they are in the
+    log of a process; `damage`: those that indicate that it found its data damaged, which only
+    faults of disks explain. `clock_error_ms`: by how much the times of its nodes may be wrong when
+    no fault changes their clocks.
     """
 
     name: str
     promises: frozenset[str]
     depends_on: frozenset[Disturbance]
     alarms: Sequence[str]
+    damage: Sequence[str]
+    clock_error_ms: int
 
     async def start(self) -> None:
         """Start every node and wait until the target serves; raises `UsageError` when a node
@@ -115,6 +121,15 @@ class Failover(Target, Protocol):
     async def repoint(self, nodes: Sequence[str]) -> list[str]:
         """Make these nodes replicas of the present primary of their shard; return those that were
         reached."""
+        ...
+
+
+@runtime_checkable
+class Doubting(Target, Protocol):
+    """A target that may notice reasons why no run against it can be valid."""
+
+    async def doubts(self) -> list[str]:
+        """Return the reasons, in words; called at the end of a run."""
         ...
 
 

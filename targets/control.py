@@ -8,7 +8,7 @@ from typing import Any
 
 import redis.exceptions as rx
 
-from harness.clients import ConnectFailed, Credentials, RedisConnection, role_name
+from harness.clients import ConnectFailed, Credentials, RedisConnection, WrongReply, replies
 from harness.environments.protocol import Environment
 from harness.errors import EnvironmentFailed
 
@@ -48,16 +48,19 @@ class ControlPath:
         return reply
 
     async def role(self, node: str, timeout_s: float = 1.0) -> list[Any] | None:
-        """Return a node's reply to ROLE, or None if there is none in time."""
+        """Return a node's reply to ROLE, or None if there is none in time, or not that of a primary
+        or a replica."""
         try:
-            return list(await self.ask(node, "ROLE", timeout_s=timeout_s))
-        except EnvironmentFailed:
+            role = await self.ask(node, "ROLE", timeout_s=timeout_s)
+            replies.role(role)
+        except (EnvironmentFailed, WrongReply):
             return None
+        return list(role)
 
     async def is_primary(self, node: str, timeout_s: float = 1.0) -> bool | None:
         """Return whether a node claims to be a primary; None if it does not answer in time."""
         role = await self.role(node, timeout_s)
-        return None if role is None else role_name(role) == "primary"
+        return None if role is None else replies.role(role) == "primary"
 
     async def wait(
         self, node: str, condition: Callable[[str], Awaitable[bool]], what: str, timeout_s: float

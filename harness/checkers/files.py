@@ -65,7 +65,7 @@ def check_file(
         if memory_mb is not None:
             budget = replace(budget, bytes=memory_mb << 20)
         verdict = check_columns(
-            columns, load("harness.models", model)(), lambda: recorded.pairs, budget
+            columns, load("harness.models", model)(), lambda: recorded.by_index, budget
         )
     except HistoryError as e:
         raise UsageError(str(e)) from e

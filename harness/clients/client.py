@@ -10,8 +10,9 @@ import redis.exceptions as rx
 
 from harness.clients.connection import ConnectFailed, RedisConnection
 from harness.clients.outcomes import Form, outcome_of
+from harness.clients.replies import WrongReply
 from harness.history.files import LINE_BYTES_MAX, encode
-from harness.history.operations import Op
+from harness.history.operations import Op, wrong_reply
 from harness.topology import Topology
 
 
@@ -69,11 +70,12 @@ class DatabaseClient:
         except ConnectFailed as e:
             # Without a pause a dead primary would fill the history with failures.
             await asyncio.sleep(0.02)
-            return op.completed("fail", error=f"connect: {e}")
+            error = wrong_reply(str(e)) if e.wrong_reply else f"connect: {e}"
+            return op.completed("fail", error=error)
         try:
             async with asyncio.timeout(self._timeout_s):
                 done = await self._apply(connection, op)
-        except (rx.RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError) as e:
+        except (rx.RedisError, OSError, EOFError, TimeoutError, WrongReply) as e:
             if not isinstance(e, rx.ResponseError):
                 await self._drop(node)
             type, error = outcome_of(

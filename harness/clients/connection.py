@@ -17,6 +17,8 @@ from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from harness.clients import replies
+from harness.clients.replies import WrongReply
 from harness.host import Address
 
 _pack: Callable[[tuple[Any, ...]], bytes] | None = None
@@ -37,7 +39,10 @@ class Credentials:
 
 
 class ConnectFailed(Exception):
-    """Connecting or shaking hands failed: the operation was never sent."""
+    """Connecting or shaking hands failed: the operation was never sent. `wrong_reply`: the server
+    answered the handshake, but with a reply that no right server gives."""
+
+    wrong_reply = False
 
 
 class RedisConnection:
@@ -50,10 +55,13 @@ class RedisConnection:
         timeout_s: float,
         *,
         readonly: bool = False,
+        fenced: bool = False,
     ) -> None:
-        """`readonly`: allow reads of a replica (READONLY of Redis Cluster)."""
+        """`readonly`: allow reads of a replica (READONLY of Redis Cluster). `fenced`: replicas must
+        not answer without it, so the role is asked before and after each command, too."""
         self.address = address
         self._readonly = readonly
+        self.fenced = fenced
         self._timeout_s = timeout_s
         kind = SSLConnection if credentials.tls else Connection
         tls: dict[str, Any] = {}
@@ -81,18 +89,31 @@ class RedisConnection:
             async with asyncio.timeout(self._timeout_s):
                 await self._connection.connect()
                 await self._handshake()
-        except (rx.RedisError, OSError, TimeoutError) as e:
+        except (rx.RedisError, OSError, TimeoutError, WrongReply) as e:
             await self.close()
-            raise ConnectFailed(" ".join(f"{type(e).__name__}: {e}".split())[:160]) from e
+            what = str(e) if isinstance(e, WrongReply) else f"{type(e).__name__}: {e}"
+            failed = ConnectFailed(" ".join(what.split())[:160])
+            failed.wrong_reply = isinstance(e, WrongReply)
+            raise failed from e
 
     async def _handshake(self) -> None:
         """Wait until the server answers: a proxy may have accepted the connection, or the kernel on
-        behalf of a stopped process. An error other than LOADING is an answer too."""
+        behalf of a stopped process. An error other than LOADING is an answer too. The text of the
+        ping is this connection's own, so that another client's reply is noticed."""
+        text = self._text()
         with contextlib.suppress(rx.ResponseError):
-            await self.call("PING")
+            reply = await self.call("PING", text)
+            if reply != text:
+                raise WrongReply("PING", reply, repr(text))
         if self._readonly:
             with contextlib.suppress(rx.ResponseError):
-                await self.call("READONLY")
+                replies.ok("READONLY", await self.call("READONLY"))
+
+    def _text(self) -> str:
+        """Return a text that no other open connection to the server sends."""
+        writer = getattr(self._connection, "_writer", None)
+        own = writer.get_extra_info("sockname") if writer is not None else None
+        return f"harness {own[0]}:{own[1]}" if own else f"harness {id(self)}"
 
     @property
     def is_open(self) -> bool:
@@ -132,17 +153,52 @@ class RedisConnection:
 
 
 async def with_role(connection: RedisConnection, *command: Any) -> tuple[Any, str | None]:
-    """Return a command's reply, and the role (`primary`, `replica`) of the node right after it.
-
-    Both commands are sent in one write, so the server executes them one after the other. The role
-    is None if ROLE is not permitted. Raises the command's error, if it is one.
-    """
-    reply, role = await connection.calls(command, ("ROLE",))
+    """Return a command's reply, and the role (`primary`, `replica`) of the node that executed it.
+    Raises the command's error, if it is one."""
+    (reply,), role = await with_roles(connection, command)
     if isinstance(reply, Exception):
         raise reply
-    return reply, None if isinstance(role, Exception) else role_name(role)
+    return reply, role
 
 
-def role_name(reply: Any) -> str:
-    """Return `primary` or `replica`, from the reply to ROLE."""
-    return "primary" if reply[0] == "master" else "replica"
+async def with_roles(
+    connection: RedisConnection, *commands: Sequence[Any]
+) -> tuple[list[Any], str | None]:
+    """Return the replies of commands, error replies as exceptions, and the role of the node right
+    after them, None if ROLE is not permitted.
+
+    All are sent in one write, so the server executes them one after the other. On a fenced
+    connection the role is `replica` only if it was so right before, too: a node may be demoted
+    after it has executed the commands.
+    """
+    if not connection.fenced:
+        *replied, after = await connection.calls(*commands, ("ROLE",))
+        return replied, _role_of(after)
+    before, *replied, after = await connection.calls(("ROLE",), *commands, ("ROLE",))
+    roles = _role_of(before), _role_of(after)
+    return replied, "primary" if "primary" in roles else roles[1]
+
+
+def _role_of(reply: Any) -> str | None:
+    return None if isinstance(reply, Exception) else replies.role(reply)
+
+
+async def transaction(
+    connection: RedisConnection, *commands: Sequence[Any]
+) -> tuple[list[Any] | None, str | None]:
+    """Send commands between MULTI and EXEC in one write; return their replies, None if a WATCH
+    aborted the transaction, and the role, see `with_roles`. Raises the error of EXEC, or the first
+    one among the replies, and `WrongReply`."""
+    (multi, *queued, result), role = await with_roles(connection, ("MULTI",), *commands, ("EXEC",))
+    if isinstance(result, Exception):
+        raise result
+    replies.ok("MULTI", multi)
+    for command, reply in zip(commands, queued, strict=True):
+        if reply != "QUEUED":
+            raise WrongReply(f"{command[0]} in MULTI", reply, "QUEUED")
+    if result is None:
+        return None, role
+    for each in replies.array("EXEC", result, length=len(commands)):
+        if isinstance(each, Exception):
+            raise each
+    return result, role

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import redis.exceptions as rx
 
-from harness.history.operations import OpType, unclassified
+from harness.clients.replies import WrongReply
+from harness.history.operations import OpType, unclassified, wrong_reply
 
 # How an operation reaches the server, and the error codes that mean "not executed" then. A script
 # may fail after it wrote; an error of EXEC is definite only if the whole transaction was refused.
@@ -74,9 +75,11 @@ def outcome_of(error: Exception, *, read: bool, form: Form = "command") -> tuple
     `read`: the operation can't have written.
     """
     code = error_code(error)
-    text = " ".join(str(error).split())[:120]
+    text = " ".join(str(error).split())[:160]
     definite = False
-    if isinstance(error, TimeoutError | rx.TimeoutError):
+    if isinstance(error, WrongReply):
+        label = wrong_reply(text)
+    elif isinstance(error, TimeoutError | rx.TimeoutError):
         label = "timeout"
     elif code is not None:
         label = text if text.startswith(code) else f"{code} {text}"

@@ -76,11 +76,13 @@ class ProcessEnded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """A process logged a text that the target declares an alarm. `what`: a description."""
+    """A process logged a text that the target declares an alarm. `what`: a description. `damage`:
+    it found its data damaged."""
 
     NAME: ClassVar[str] = "alarm"
     process: str
     what: str
+    damage: bool = False
 
 
 # An entry of a log: its number, and the commands that it applies, each a list of words.
@@ -116,11 +118,80 @@ class Digests(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-Noted = Healed | Settled | FinalBegan | Ended | ProcessEnded | Alarm | LogRead | Digests
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that two nodes hold differently. `at_primary`, `at_node`: what they hold, as text."""
+
+    key: str
+    primary: str
+    node: str
+    at_primary: str
+    at_node: str
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """What the nodes of a shard hold of the run's keys was compared, after the last write.
+
+    `keys`: how many were looked for; `held`: how many of them the primary had; `replicas`: those
+    that were compared with the primary; `looks`: how often. `differences`: those that were the same
+    in the last looks, at most as many as fit into a line; `count`: all of them. `error`: why nodes
+    could not be compared.
+    """
+
+    NAME: ClassVar[str] = "compared"
+    keys: int = 0
+    held: int = 0
+    primary: str | None = None
+    replicas: list[str] = []
+    looks: int = 0
+    differences: list[Difference] = []
+    count: int = 0
+    error: str | None = None
+
+
+class Primaries(msgspec.Struct, frozen=True, kw_only=True):
+    """The primaries that clients were routed to during the run, as (since when in ns, shard, node),
+    one entry for each change."""
+
+    NAME: ClassVar[str] = "primaries"
+    changes: list[tuple[int, str, str | None]] = []
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason, in words, why the run can't be valid."""
+
+    NAME: ClassVar[str] = "doubt"
+    what: str
+
+
+Noted = (
+    Healed
+    | Settled
+    | FinalBegan
+    | Ended
+    | ProcessEnded
+    | Alarm
+    | LogRead
+    | Digests
+    | Compared
+    | Primaries
+    | Doubt
+)
 What = FaultBegan | FaultEnded | Noted
 _NOTED: dict[str, type[Noted]] = {
     kind.NAME: kind
-    for kind in (Healed, Settled, FinalBegan, Ended, ProcessEnded, Alarm, LogRead, Digests)
+    for kind in (
+        Healed,
+        Settled,
+        FinalBegan,
+        Ended,
+        ProcessEnded,
+        Alarm,
+        LogRead,
+        Digests,
+        Compared,
+        Primaries,
+        Doubt,
+    )
 }
 T_co = TypeVar("T_co", bound=What, covariant=True)
 T = TypeVar("T")

@@ -39,12 +39,25 @@ class Op(msgspec.Struct, omit_defaults=True, gc=False):
         """Whether it ended in an unclassified error, see `unclassified`."""
         return self.error is not None and self.error.startswith(_UNCLASSIFIED)
 
+    @property
+    def is_wrong_reply(self) -> bool:
+        """Whether it got a reply of a wrong kind, see `wrong_reply`."""
+        return self.error is not None and self.error.startswith(_WRONG_REPLY)
+
     def completed(self, type: OpType, **changes: Any) -> Op:
         """Return this invocation as a completion; recording it sets index and time."""
         return msgspec.structs.replace(self, type=type, **changes)
 
 
 _UNCLASSIFIED = "unclassified: "
+
+
+_WRONG_REPLY = "wrong reply: "
+
+
+def wrong_reply(error: str) -> str:
+    """Return the recorded form of a reply that no right server gives; these are violations."""
+    return _WRONG_REPLY + error
 
 
 def unclassified(error: str) -> str:

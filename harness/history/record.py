@@ -15,7 +15,10 @@ Valid = bool | Literal["unknown"]
 UNKNOWN: Final = "unknown"
 
 
-FORMAT: Final = 2  # of test.json and of events in a history; 1 had no plan and no fault numbers
+# Of test.json and of events in a history. 1 had no plan and no fault numbers; in 2 the nodes were
+# not compared.
+FORMAT: Final = 3
+COMPARED_SINCE: Final = 3
 WORDS: Final[dict[Valid, str]] = {True: "valid", False: "invalid", UNKNOWN: "unknown"}
 
 
@@ -43,12 +46,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The system under test, as described in the results."""
+    """The system under test, as described in the results. `clock_error_ms`: see `Target`."""
 
     target: str
     version: str
     binary: str | None = None
     options: dict[str, str] = {}
+    clock_error_ms: int = 10
 
 
 class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +65,10 @@ class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of test.json: what a reader, `harness check` and `harness replay` need to know
-    about a run. `faults`: the kinds in the plan. `no_room`: see `Plan`. `started`: ISO 8601.
-    `versions`: of everything that affects the run: Python, libraries, the code."""
+    about a run. `format`: see FORMAT. `faults`: the kinds in the plan. `no_room`: see `Plan`.
+    `started`: ISO 8601. `versions`: of all that affects the run: Python, libraries, the code."""
 
-    format: int = FORMAT
+    format: int = 1
     spec: Spec
     command: str
     faults: list[str] = []

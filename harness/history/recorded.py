@@ -41,9 +41,13 @@ class Recorded:
         self,
         history: History | Callable[[], History],
         record: RunRecord | None = None,
+        *,
+        fenced: bool = False,
     ) -> None:
         """`history`: or a function that reads it, called on first access. `record`: of the run, if
-        the history is one of a run."""
+        the history is one of a run. `fenced`: the target promises that replicas refuse operations
+        meant for the primary, so whatever they answered counts as an answer of the primary."""
+        self.fenced = fenced
         self._history = history
         self.record = record
         self._columns: dict[tuple[bool, bool, bool], Columns] = {}
@@ -56,6 +60,11 @@ class Recorded:
     def pairs(self) -> list[Pair]:
         """Client invocations with their completions, in order of invocation."""
         return self.history.pairs()
+
+    @cached_property
+    def by_index(self) -> dict[int, Pair]:
+        """The pairs by the index of their invocation."""
+        return {p.invoke.index: p for p in self.pairs}
 
     @cached_property
     def events(self) -> Events:
@@ -86,8 +95,15 @@ class Recorded:
 
     @cached_property
     def primary_pairs(self) -> list[Pair]:
-        """The operations to which claims on the primary apply, see `is_primary_operation`."""
-        return [p for p in self.pairs if is_primary_operation(p)]
+        """The operations to which claims on the primary apply, see `on_primary`."""
+        return [p for p in self.pairs if self.on_primary(p)]
+
+    def on_primary(self, pair: Pair) -> bool:
+        """Return whether an operation was sent to the primary and, unless the target is fenced, not
+        answered by a known replica."""
+        if pair.invoke.node is not None:
+            return False
+        return self.fenced or pair.done is None or pair.done.role != "replica"
 
     @cached_property
     def final_values(self) -> dict[Hashable, Any] | None:
@@ -129,13 +145,6 @@ class Recorded:
                 observe_differed=observe_differed,
             )
         return self._columns[how]
-
-
-def is_primary_operation(pair: Pair) -> bool:
-    """Return whether an operation was sent to the primary and not answered by a known replica."""
-    if pair.invoke.node is not None:
-        return False
-    return pair.done is None or pair.done.role != "replica"
 
 
 def _reads(pairs: Sequence[Pair], *, of_node: bool) -> list[Read]:

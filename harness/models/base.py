@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from harness.history.columns import Marker
@@ -112,6 +112,31 @@ class Suited(Protocol):
 
     def suited(self, names: Collection[str]) -> Model:
         """Return a model for histories with no other operations than these."""
+        ...
+
+
+class Operation(Protocol):
+    """An operation of one key, as `Constrained` gets it. `call`, `ret`: positions in the history;
+    `ret` is `OPEN` where the outcome is unknown."""
+
+    @property
+    def f(self) -> str: ...
+    @property
+    def value(self) -> Any: ...
+    @property
+    def known(self) -> bool: ...
+    @property
+    def call(self) -> int: ...
+    @property
+    def ret(self) -> int: ...
+
+
+@runtime_checkable
+class Constrained(Protocol):
+    """A model that can tell from a whole history which steps can't be part of a linearization."""
+
+    def constrained(self, operations: Sequence[Operation]) -> Model:
+        """Return a model that decides this history alike, but refuses such steps at once."""
         ...
 
 

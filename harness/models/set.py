@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 from typing import Any
 
+from harness.history.columns import Marker
 from harness.models.base import ANY, INCONSISTENT, KEEP, REMOVED, Model, unknown_operation
+
+NEVER = Marker("NEVER")  # required by a read that returned an element twice: no state is equal
 
 
 def _split(value: Any) -> tuple[Any, Any]:
@@ -23,7 +26,8 @@ class _Elements:
 
     def step(self, state: frozenset[Any], f: str, value: Any, known: bool) -> Any:
         if f == "read":
-            return state if not known or frozenset(value) == state else INCONSISTENT
+            fits = not known or (len(value) == len(state) and frozenset(value) == state)
+            return state if fits else INCONSISTENT
         if f not in ("add", "remove", "contains"):
             raise unknown_operation("set", f, "add, remove, contains and read")
         element, result = _split(value)
@@ -40,7 +44,10 @@ class _Elements:
     def versions(self, f: str, value: Any, known: bool) -> tuple[Any, Any] | None:
         if f == "contains" and not known:
             return ANY, KEEP
-        return (frozenset(value), KEEP) if f == "read" and known else None
+        if f != "read" or not known:
+            return None
+        members = frozenset(value)
+        return (members if len(members) == len(value) else NEVER), KEEP
 
     def mentions(self, f: str, value: Any, known: bool) -> frozenset[Hashable]:
         if f == "read":
@@ -61,8 +68,8 @@ class GrowSet(_Elements):
 
     recurs = False
 
-    def reaches(self, state: frozenset[Any], later: frozenset[Any]) -> bool:
-        return state <= later
+    def reaches(self, state: frozenset[Any], later: Any) -> bool:
+        return later is not NEVER and state <= later
 
 
 class Set(_Elements):

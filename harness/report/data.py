@@ -13,8 +13,7 @@ from harness.checkers.claims.performance import series
 from harness.history.events import Event, FaultBegan, FaultEnded, LogRead
 from harness.history.record import WORDS, Results, RunRecord
 from harness.history.recorded import Recorded
-
-LABELS = {"grudge": "grudge (node: whose packets it drops):"}
+from harness.history.wording import described
 
 
 class ClaimRow(msgspec.Struct, kw_only=True):
@@ -142,21 +141,7 @@ def _details(event: Event[Any]) -> str:
         shown = what.effect
     else:
         shown = msgspec.to_builtins(what)
-    return ", ".join(
-        f"{LABELS.get(k, k.replace('_', ' '))} {_plain(v)}"
-        for k, v in shown.items()
-        if v is not None
-    )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, dict):
-        return "; ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "nothing"
-    if isinstance(value, list):
-        return " ".join(str(v) for v in value) or "none"
-    return str(value)
+    return described(shown)
 
 
 def _events(recorded: Recorded) -> list[EventRow]:

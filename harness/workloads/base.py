@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from harness.checkers.claims.log_audit import LogAudit, Traced
-from harness.checkers.verdict import Checker, Verdict
+from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection
 from harness.environments.protocol import Environment
 from harness.generators import (
@@ -26,7 +26,6 @@ from harness.generators import (
     phases,
 )
 from harness.history.operations import Op
-from harness.history.recorded import Recorded
 from harness.recorder import Recorder
 from harness.targets import Disturbance, Target
 
@@ -111,26 +110,6 @@ class Scripted(Protocol):
     async def play(self, stage: ScriptContext) -> None:
         """Run the script. Raises `EnvironmentFailed` if it can't be completed."""
         ...
-
-
-class AnsweredByReplica:
-    """Counts operations that were routed to the primary but answered by a replica.
-
-    They come from the harness' own routing, so they are measured and not blamed on the server.
-    """
-
-    def check(self, recorded: Recorded, /) -> Verdict:
-        stray = [
-            p
-            for p in recorded.pairs
-            if p.invoke.node is None and p.done is not None and p.done.role == "replica"
-        ]
-        return Verdict(
-            valid=True,
-            judged=False,
-            why=(f"{len(stray)} operations meant for the primary were answered by a replica"),
-            evidence={"count": len(stray), "indices": [p.invoke.index for p in stray[:20]]},
-        )
 
 
 class IndependentKeys(msgspec.Struct, frozen=True):

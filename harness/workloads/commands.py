@@ -15,7 +15,7 @@ import redis.exceptions as rx
 
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, role_name
+from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, with_roles
 from harness.errors import UsageError
 from harness.generators import (
     Context,
@@ -30,7 +30,6 @@ from harness.history.operations import Op
 from harness.registry import load
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    AnsweredByReplica,
     WorkloadOptions,
     in_groups,
     log_claims,
@@ -127,7 +126,6 @@ class CommandsWorkload:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(self._model),
-            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 
@@ -137,10 +135,10 @@ class CommandsWorkload:
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
         group, (words, _) = op.value
         self._used.setdefault(group)
-        reply, role = await connection.calls(words, ("ROLE",))
+        (reply,), role = await with_roles(connection, words)
         if isinstance(reply, Exception) and error_code(reply) in ROUTING:
             raise reply
-        claimed = None if isinstance(role, Exception) or op.f != "read" else role_name(role)
+        claimed = role if op.f == "read" else None
         seen = self._model.reply_of(words, _plain(reply))
         return op.completed("ok", value=[group, [words, seen]], role=claimed)
 

@@ -1,25 +1,48 @@
-"""Counters: increments by positive amounts, read back at the end."""
+"""Counters: increments by positive amounts, whose sums are answered and read."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 
-from harness.checkers.claims.accounting import CounterAccounting
+import msgspec
+from msgspec.structs import replace
+
+from harness.checkers.claims.counter import CounterAccounting
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
-from harness.generators import Generator, Repeat
+from harness.clients import Form, RedisConnection, replies, with_role
+from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
+from harness.models.counter import Counter as CounterModel
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 25
-COUNTERS = 4
+LIVE_COUNTERS = 4
+ADDS_A_COUNTER = 250  # few enough that those of unknown outcome do not make it hard to judge
+
+
+class AddsAndReads(msgspec.Struct, frozen=True):
+    """Increments by 1 to 5 of the live counters, and reads of them."""
+
+    reads_percent: int
+    added: tuple[int, ...] = (0,) * LIVE_COUNTERS  # increments so far, by slot
+
+    def next(self, ctx: Context, /) -> Step:
+        slot = ctx.rng.randrange(LIVE_COUNTERS)
+        key = self.added[slot] // ADDS_A_COUNTER * LIVE_COUNTERS + slot
+        if ctx.rng.randrange(100) < self.reads_percent:
+            return invocation(ctx, "read", [key, None]), self
+        added = (*self.added[:slot], self.added[slot] + 1, *self.added[slot + 1 :])
+        return invocation(ctx, "add", [key, ctx.rng.randint(1, 5)]), replace(self, added=added)
+
+    def update(self, ctx: Context, op: Op, /) -> Generator:
+        return self
 
 
 class Counter:
-    """Claim: every value read, the final one too, lies between the sum of the acknowledged and
-    the sum of the attempted increments."""
+    """Claims: increments and reads are linearizable; every sum lies between that of the
+    acknowledged and that of the attempted increments, and none is answered twice."""
 
     name = "counter"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -32,16 +55,7 @@ class Counter:
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
-        """Return increments by 1 to 5, and reads."""
-        reads = self._options.reads_or(READS_PERCENT)
-
-        def draw(rng: random.Random) -> tuple[str, list[int | None]]:
-            key = rng.randrange(COUNTERS)
-            if rng.randrange(100) < reads:
-                return "read", [key, None]
-            return "add", [key, rng.randint(1, 5)]
-
-        return Repeat(draw)
+        return AddsAndReads(self._options.reads_or(READS_PERCENT))
 
     def final(self) -> Generator | None:
         return final_reads(sorted(self._used))
@@ -49,7 +63,7 @@ class Counter:
     def claims(self) -> dict[str, Checker]:
         return {
             "counter": CounterAccounting(),
-            "demoted": AnsweredByReplica(),
+            "linearizable": Linearizable(CounterModel()),
             **log_claims(self, self._options),
         }
 
@@ -68,7 +82,7 @@ class Counter:
         (name,) = self.keys_of(op)
         if op.f == "add":
             self._used.setdefault(key)
-            after = await connection.call("INCRBY", name, value)
-            return op.completed("ok", value=[key, [value, int(after)]])
+            after = replies.integer("INCRBY", await connection.call("INCRBY", name, value))
+            return op.completed("ok", value=[key, [value, after]])
         reply, role = await with_role(connection, "GET", name)
-        return op.completed("ok", value=[key, int(reply or 0)], role=role)
+        return op.completed("ok", value=[key, replies.number("GET", reply) or 0], role=role)

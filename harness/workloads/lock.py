@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.lock import FencingTokens
+from harness.checkers.claims.lock import Exclusion, FencingTokens, LinearizableLeases
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection
+from harness.clients import Form, RedisConnection, replies, with_role
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
-from harness.workloads.register import number
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 LOCKS = 20
 LEASE_MS = 150
@@ -66,9 +65,11 @@ class AcquiresAndReleases(msgspec.Struct, frozen=True):
 
 
 class Lock:
-    """Claim: the fencing tokens of a lock increase in the real-time order of its grants.
+    """Claims: acquires, releases and expiries are linearizable; a lock is granted to one owner at a
+    time, until it is released or its lease has ended; the fencing tokens of a lock increase in the
+    real-time order of its grants.
 
-    Mutual exclusion is not claimed: a lease can't guarantee it.
+    That an owner still believes in its lease after its end is not the server's doing.
     """
 
     name = "lock"
@@ -90,7 +91,8 @@ class Lock:
     def claims(self) -> dict[str, Checker]:
         return {
             "fencing": FencingTokens(),
-            "demoted": AnsweredByReplica(),
+            "exclusive": Exclusion(LEASE_MS),
+            "linearizable": LinearizableLeases(LEASE_MS),
             **log_claims(self, self._options),
         }
 
@@ -107,11 +109,15 @@ class Lock:
         self._used.setdefault(lock)
         if op.f == "acquire":
             granted = await connection.call("EVAL", _ACQUIRE, 2, name, token, value[0], LEASE_MS)
-            return op.completed("ok", value=[lock, [value[0], number(granted)]])
+            if granted is not None:
+                granted = replies.integer("EVAL", granted, least=1)
+            return op.completed("ok", value=[lock, [value[0], granted]])
         if op.f == "release":
-            await connection.call("EVAL", _RELEASE, 1, name, value)
-            return op.completed("ok")
-        return op.completed("ok", value=[lock, number(await connection.call("GET", token)) or 0])
+            reply = await connection.call("EVAL", _RELEASE, 1, name, value)
+            held = replies.integer("EVAL", reply, least=0, most=1)
+            return op.completed("ok", value=[lock, [value, bool(held)]])
+        reply, role = await with_role(connection, "GET", token)
+        return op.completed("ok", value=[lock, replies.number("GET", reply) or 0], role=role)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
         """Return the SET of an acquire that was, or may have been, granted."""

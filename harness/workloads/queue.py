@@ -8,12 +8,14 @@ import msgspec
 from msgspec.structs import replace
 
 from harness.checkers.claims.queue import QueueAccounting
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, WrongReply, replies, with_role
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
+from harness.models.list_queue import ListQueue
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 ELEMENTS_A_KEY = 200  # so that a final read fits into a line of the history
 POPS_PERCENT = 50
@@ -39,7 +41,8 @@ class PushesAndPops(msgspec.Struct, frozen=True):
 
 
 class Queue:
-    """Claim: every acknowledged element is popped exactly once, or left in the queue at the end."""
+    """Claims: pushes, pops and reads are linearizable; every acknowledged element is popped exactly
+    once, first in, first out, or left in the queue at the end."""
 
     name = "queue"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -60,7 +63,7 @@ class Queue:
     def claims(self) -> dict[str, Checker]:
         return {
             "queue": QueueAccounting(),
-            "demoted": AnsweredByReplica(),
+            "linearizable": Linearizable(ListQueue()),
             **log_claims(self, self._options),
         }
 
@@ -75,17 +78,26 @@ class Queue:
         name = self._name(key)
         self._used.setdefault(key)
         if op.f == "push":
-            await connection.call("RPUSH", name, value)
-            return op.completed("ok")
+            reply = await connection.call("RPUSH", name, value)
+            length = replies.integer("RPUSH", reply, least=1)
+            return op.completed("ok", value=[key, [value, length]])
         if op.f == "pop":
             popped = await connection.call("BLPOP", name, POP_TIMEOUT_S)
-            return op.completed("ok", value=[key, None if popped is None else int(popped[1])])
+            if popped is not None:
+                of, element = replies.array("BLPOP", popped, length=2)
+                if of != name:
+                    raise WrongReply("BLPOP", popped, f"an element of {name}")
+                popped = replies.number("BLPOP", element)
+            return op.completed("ok", value=[key, popped])
         reply, role = await with_role(connection, "LRANGE", name, 0, -1)
-        return op.completed("ok", value=[key, [int(v) for v in reply]], role=role)
+        return op.completed("ok", value=[key, replies.numbers("LRANGE", reply)], role=role)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
+        if op.f != "push":
+            return []
         key, value = op.value
-        return [("RPUSH", self._name(key), str(value))] if op.f == "push" else []
+        element = value[0] if isinstance(value, list) else value
+        return [("RPUSH", self._name(key), str(element))]
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
         key, value = op.value

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, replies, transaction, with_role
 from harness.generators import (
     Context,
     Generator,
@@ -21,7 +20,6 @@ from harness.history.operations import Op
 from harness.models.register import CasRegister
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    AnsweredByReplica,
     WorkloadOptions,
     final_reads,
     in_groups,
@@ -95,7 +93,6 @@ class Register:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(CasRegister()),
-            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 
@@ -120,14 +117,14 @@ class Register:
         (name,) = self.keys_of(op)
         self._used.setdefault(key)
         if op.f == "write":
-            await connection.call("SET", name, value)
+            replies.ok("SET", await connection.call("SET", name, value))
             return op.completed("ok")
         if op.f == "read":
             reply, role = await with_role(connection, "GET", name)
-            return op.completed("ok", value=[key, number(reply)], role=role)
+            return op.completed("ok", value=[key, replies.number("GET", reply)], role=role)
         if op.f == "cas":
             reply, role = await with_role(connection, "EVAL", _CAS, 1, name, *value)
-            seen = number(reply)
+            seen = replies.number("EVAL", reply)
             if seen == value[0]:  # it wrote, so the node was a primary then
                 role = None
             return op.completed("ok", value=[key, [*value, seen]], role=role)
@@ -136,22 +133,14 @@ class Register:
     @staticmethod
     async def _cas_by_watch(connection: RedisConnection, op: Op, name: str) -> Op:
         key, (old, new) = op.value
-        await connection.call("WATCH", name)
+        replies.ok("WATCH", await connection.call("WATCH", name))
         reply, role = await with_role(connection, "GET", name)
-        seen = number(reply)
+        seen = replies.number("GET", reply)
         if seen != old:
-            await connection.call("UNWATCH")
+            replies.ok("UNWATCH", await connection.call("UNWATCH"))
             return op.completed("ok", value=[key, [old, new, seen]], role=role)
-        *_, result = await connection.calls(("MULTI",), ("SET", name, new), ("EXEC",))
+        result, _ = await transaction(connection, ("SET", name, new))
         if result is None:
             return op.completed("fail", error="WATCH abort")
-        if isinstance(result, Exception):
-            raise result
-        if isinstance(result[0], Exception):
-            raise result[0]
+        replies.ok("SET", result[0])
         return op.completed("ok", value=[key, [old, new, old]])
-
-
-def number(reply: Any) -> int | None:
-    """Convert a stored number; None stays None. Raises ValueError for anything else."""
-    return None if reply is None else int(reply)

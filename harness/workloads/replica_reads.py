@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from harness.checkers.claims.replicas import Converged, GrowingPrefixes, LostReads, Staleness
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, replies, with_role
 from harness.generators import NANOS, PENDING, Context, Generator, Later, Step, invocation, phases
 from harness.history.operations import Op
 from harness.models.list_append import ListAppend
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 APPENDS_A_KEY = 200
 READS_PERCENT = 67
@@ -123,7 +123,6 @@ class ReplicaReads:
             "replica-prefixes": GrowingPrefixes(judged=promised),
             "seen-then-gone": LostReads(),
             "staleness": Staleness(),
-            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 
@@ -153,7 +152,8 @@ class ReplicaReads:
         (name,) = self.keys_of(op)
         if op.f == "append":
             self._last_key = max(self._last_key, key)
-            length = await connection.call("RPUSH", name, value)
-            return op.completed("ok", value=[key, [value, int(length)]])
+            reply = await connection.call("RPUSH", name, value)
+            length = replies.integer("RPUSH", reply, least=1)
+            return op.completed("ok", value=[key, [value, length]])
         reply, role = await with_role(connection, "LRANGE", name, 0, -1)
-        return op.completed("ok", value=[key, [int(v) for v in reply]], role=role)
+        return op.completed("ok", value=[key, replies.numbers("LRANGE", reply)], role=role)

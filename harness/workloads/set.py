@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.accounting import SetAccounting
+from harness.checkers.claims.set import SetAccounting
+from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, replies, with_role
 from harness.generators import (
     Context,
     Generator,
@@ -17,8 +18,9 @@ from harness.generators import (
     invocation,
 )
 from harness.history.operations import Op
+from harness.models.set import GrowSet
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 20
 ELEMENTS_A_KEY = 256  # so that a read of a whole key fits into a line of the history
@@ -41,7 +43,8 @@ class Adds(msgspec.Struct, frozen=True):
 
 
 class Set:
-    """Claim: an acknowledged element is in every later read, and exactly once in the final one."""
+    """Claims: adds and reads are linearizable; an element that was acknowledged or read is in every
+    later read, once, and nothing else is."""
 
     name = "set"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -62,13 +65,16 @@ class Set:
     def claims(self) -> dict[str, Checker]:
         return {
             "set": SetAccounting(),
-            "demoted": AnsweredByReplica(),
+            "linearizable": Linearizable(GrowSet()),
             **log_claims(self, self._options),
         }
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
+        if op.f != "add":
+            return []
         key, value = op.value
-        return [("SADD", f"{self._options.prefix}s{key}", str(value))] if op.f == "add" else []
+        element = value[0] if isinstance(value, list) else value
+        return [("SADD", f"{self._options.prefix}s{key}", str(element))]
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
         key, value = op.value
@@ -83,7 +89,10 @@ class Set:
         (name,) = self.keys_of(op)
         if op.f == "add":
             self._used.setdefault(key)
-            added = await connection.call("SADD", name, value)
-            return op.completed("ok", error=None if int(added) else "already a member")
+            reply = await connection.call("SADD", name, value)
+            added = replies.integer("SADD", reply, least=0, most=1)
+            return op.completed("ok", value=[key, [value, bool(added)]])
         reply, role = await with_role(connection, "SMEMBERS", name)
-        return op.completed("ok", value=[key, sorted(int(v) for v in reply)], role=role)
+        return op.completed(
+            "ok", value=[key, sorted(replies.numbers("SMEMBERS", reply))], role=role
+        )

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, role_name
+from harness.clients import Form, RedisConnection, WrongReply, replies, transaction
 from harness.generators import (
     Context,
     Generator,
@@ -24,13 +24,11 @@ from harness.history.operations import Op
 from harness.models.multi_register import MultiRegister
 from harness.targets import Disturbance
 from harness.workloads.base import (
-    AnsweredByReplica,
     WorkloadOptions,
     in_groups,
     log_claims,
     try_again,
 )
-from harness.workloads.register import number
 
 KEYS = 3
 GROUP = 5  # workers per group of keys
@@ -95,7 +93,6 @@ class TransactionsWorkload:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(MultiRegister(KEYS)),
-            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 
@@ -113,17 +110,15 @@ class TransactionsWorkload:
         for what, k, value in steps:
             name = self._name(group, k)
             commands.append(("GET", name) if what == "r" else ("SET", name, value))
-        *_, result, role = await connection.calls(("MULTI",), *commands, ("EXEC",), ("ROLE",))
-        if isinstance(result, Exception):
-            raise result
-        for each in result:
-            if isinstance(each, Exception):
-                raise each
-        seen = [
-            [what, k, number(got) if what == "r" else value]
-            for (what, k, value), got in zip(steps, result, strict=True)
-        ]
-        claimed = None if isinstance(role, Exception) or op.f != "read" else role_name(role)
+        result, role = await transaction(connection, *commands)
+        if result is None:
+            raise WrongReply("EXEC", None, "an array: no key was watched")
+        seen = []
+        for (what, k, value), reply in zip(steps, result, strict=True):
+            if what == "w":
+                replies.ok("SET", reply)
+            seen.append([what, k, replies.number("GET", reply) if what == "r" else value])
+        claimed = role if op.f == "read" else None
         return op.completed("ok", value=[group, seen], role=claimed)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:

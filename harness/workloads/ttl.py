@@ -1,4 +1,4 @@
-"""Keys that expire: an expired key must not reappear."""
+"""Keys that expire: present until their deadline, absent after it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.ttl import NeverReappears
+from harness.checkers.claims.ttl import LinearizableExpiry, TimesToLive
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, replies, with_role
 from harness.generators import Context, Generator, Step, invocation
 from harness.history.operations import Op
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
-from harness.workloads.register import number
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 READS_PERCENT = 80
 LIVE_KEYS = 150  # how many of the newest keys reads use
 TTL_MS = (50, 1000)
+LONG_PERCENT = 10  # of the keys: they outlive the run
+LONG_TTL_MS = (1_000_000, 2_000_000)
 FINAL_KEYS = 60
 
 
@@ -32,7 +33,8 @@ class SetsAndReads(msgspec.Struct, frozen=True):
         if ctx.rng.randrange(100) < self.reads_percent:
             key = max(0, self.count - 1 - ctx.rng.randrange(LIVE_KEYS))
             return invocation(ctx, "read", [key, None]), self
-        value = [self.count, ctx.rng.randint(*TTL_MS)]
+        long = ctx.rng.randrange(100) < LONG_PERCENT
+        value = [self.count, ctx.rng.randint(*(LONG_TTL_MS if long else TTL_MS))]
         return invocation(ctx, "set", value), replace(self, count=self.count + 1)
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
@@ -40,7 +42,8 @@ class SetsAndReads(msgspec.Struct, frozen=True):
 
 
 class Ttl:
-    """Claim: a key that existed and was then read as absent does not reappear."""
+    """Claims: sets, reads and expiries are linearizable; a key has its value from its set to its
+    deadline, as far as the clocks allow, and none after it; it does not reappear."""
 
     name = "ttl"
     depends_on: frozenset[Disturbance] = frozenset({"wall-clock"})
@@ -61,8 +64,8 @@ class Ttl:
 
     def claims(self) -> dict[str, Checker]:
         return {
-            "absent-for-ever": NeverReappears(),
-            "demoted": AnsweredByReplica(),
+            "ttl": TimesToLive(),
+            "linearizable": LinearizableExpiry(),
             **log_claims(self, self._options),
         }
 
@@ -76,11 +79,11 @@ class Ttl:
         key, value = op.value
         name = self._name(key)
         if op.f == "set":
-            await connection.call("SET", name, key, "PX", value)
+            replies.ok("SET", await connection.call("SET", name, key, "PX", value))
             self._acknowledged.append(key)
             return op.completed("ok")
         reply, role = await with_role(connection, "GET", name)
-        return op.completed("ok", value=[key, number(reply)], role=role)
+        return op.completed("ok", value=[key, replies.number("GET", reply)], role=role)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
         key = op.value[0]

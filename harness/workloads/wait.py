@@ -15,14 +15,13 @@ from msgspec.structs import replace
 
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
-from harness.clients import Form, RedisConnection, with_role
+from harness.clients import Form, RedisConnection, replies, with_role
 from harness.errors import UsageError
 from harness.generators import NANOS, AnyOf, Context, Generator, On, Step, invocation, shares
 from harness.history.operations import Op
 from harness.models.register import Register as RegisterModel
 from harness.targets import Disturbance
-from harness.workloads.base import AnsweredByReplica, WorkloadOptions, final_reads, log_claims
-from harness.workloads.register import number
+from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 REPLICAS = 1
 WAIT_MS = 500  # shorter than the client's time-out, so that WAIT is answered
@@ -93,7 +92,6 @@ class Wait:
     def claims(self) -> dict[str, Checker]:
         return {
             "linearizable": Linearizable(RegisterModel(), of_reads=True),
-            "demoted": AnsweredByReplica(),
             **log_claims(self, self._options),
         }
 
@@ -116,14 +114,14 @@ class Wait:
         self._used.setdefault(key)
         if op.f == "read":
             reply, role = await with_role(connection, "GET", name)
-            return op.completed("ok", value=[key, number(reply)], role=role)
-        await connection.call("SET", name, value)
+            return op.completed("ok", value=[key, replies.number("GET", reply)], role=role)
+        replies.ok("SET", await connection.call("SET", name, value))
         try:
             reached = await connection.call("WAIT", REPLICAS, WAIT_MS)
         except rx.RedisError as e:  # whatever the error, SET was executed
             if not isinstance(e, rx.ResponseError):
                 await connection.close()
             return op.completed("info", error=f"WAIT: {e}"[:160])
-        if int(reached) >= REPLICAS:
+        if replies.integer("WAIT", reached, least=0) >= REPLICAS:
             return op.completed("ok")
         return op.completed("info", error=f"WAIT reached {reached} of {REPLICAS} replicas")

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from harness.clients import RedisConnection, role_name
+from harness.clients import RedisConnection
+from harness.clients.replies import role as role_name
 from harness.environments.protocol import CanStart, Environment, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.host import Address, Host
@@ -52,13 +53,15 @@ class MemoryDB:
 
     name = "memorydb"
     version = f"memorydb_py {VERSION}"
-    promises = frozenset({"replica-prefixes", "log"})
+    promises = frozenset({"replica-prefixes", "log", "fenced"})
     depends_on: frozenset[Disturbance] = frozenset(
         {"links", "processes", "disks", "roles", "clock-rate"}
     )
     hands_over = True
     azs: Sequence[str] = AZS
-    alarms: Sequence[str] = ("Traceback (most recent call last)", "the checksum before")
+    alarms: Sequence[str] = ("Traceback (most recent call last)",)
+    damage: Sequence[str] = ("the checksum before",)
+    clock_error_ms = 10
 
     settings: Mapping[str, str] = {
         **{name: text for name, text in described(Settings).items() if name != "requirepass"},
@@ -273,6 +276,7 @@ class MemoryDB:
             self.options.credentials,
             self.options.timeout_s,
             readonly=readonly,
+            fenced=not readonly,
         )
 
     # --- faults
@@ -390,7 +394,10 @@ class MemoryDB:
 
     def describe(self) -> TargetInfo:
         return TargetInfo(
-            target=self.name, version=self.version, options=dict(self.options.options)
+            target=self.name,
+            version=self.version,
+            options=dict(self.options.options),
+            clock_error_ms=self.clock_error_ms,
         )
 
 

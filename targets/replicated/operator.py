@@ -31,6 +31,8 @@ class OperatorFailover:
     promises: frozenset[str] = frozenset()
     depends_on: frozenset[Disturbance] = frozenset({"links", "processes", "disks", "roles"})
     alarms: Sequence[str] = ()
+    damage: Sequence[str] = ()
+    clock_error_ms = 10
     hands_over = False
 
     def __init__(self, env: Environment, options: TargetOptions) -> None:

@@ -58,6 +58,15 @@ class Vanilla(OperatorFailover):
         "Out Of Memory allocating",
     )
 
+    # Of RDB and AOF files. A file that ends too early is none: a killed server leaves such files.
+    damage = (
+        "Bad file format reading the append only file",
+        "Wrong RDB checksum",
+        "RDB CRC error",
+        "Internal error in RDB reading",
+        "Corrupt payload",
+    )
+
     def __init__(self, env: Environment, options: TargetOptions) -> None:
         super().__init__(env, options)
         if env.simulated:
@@ -112,6 +121,7 @@ class Vanilla(OperatorFailover):
             version=self.version,
             binary=self.binary.name if self.binary else None,
             options=dict(self.options.options),
+            clock_error_ms=self.clock_error_ms,
         )
 
 

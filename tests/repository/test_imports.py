@@ -50,8 +50,9 @@ def test_an_engine_is_reached_through_its_protocol(drawn: nx.DiGraph) -> None:
 def test_servers_import_only_the_host_from_the_harness(drawn: nx.DiGraph) -> None:
     """Servers import only `harness.host`; modules that face the harness import its protocols."""
     protocols = (
-        "harness.targets", "harness.environments.protocol", "harness.clients", "harness.errors",
-        "harness.host", "harness.binaries", "harness.topology",
+        "harness.targets", "harness.environments.protocol", "harness.clients",
+        "harness.clients.replies", "harness.errors", "harness.host",
+        "harness.binaries", "harness.topology",
     )  # fmt: skip
     faces_the_harness = {
         "targets.control", "targets.replicated.operator", "targets.replicated.vanilla",

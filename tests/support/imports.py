@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness.campaign",),
     ("harness.runner", "harness.report.", "harness.judge", "harness.parts"),
     ("harness.interpreter", "harness.plan", "harness.world", "harness.workloads.",
-     "harness.recorder", "harness.progress", "harness.versions"),
+     "harness.recorder", "harness.progress", "harness.versions", "harness.copies"),
     ("harness.checkers.", "harness.nemesis.", "harness.generators", "harness.clients.",
      "harness.targets"),
     ("harness.models.", "harness.formats.", "harness.environments.", "harness.native."),

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history.events import Alarm, Ended, ProcessEnded, Settled
+from harness.history.events import Alarm, Doubt, Ended, ProcessEnded, Settled
 from harness.history.operations import Pair
-from harness.history.recorded import Recorded, is_primary_operation
+from harness.history.recorded import Recorded
 
 
 class FaultCount(msgspec.Struct):
@@ -102,6 +102,20 @@ def _what_went_wrong(recorded: Recorded) -> Iterator[str]:
     for event in recorded.events:
         if isinstance(event.what, ProcessEnded | Alarm):
             yield f"{event.what.process} {event.what.what}"
+        elif isinstance(event.what, Doubt):
+            yield event.what.what
+    yield from missing_operations(recorded)
+
+
+def missing_operations(recorded: Recorded) -> Iterator[str]:
+    """Yield what is missing from a history whose lines are numbered from 0 without a gap."""
+    expected = 0
+    for op in recorded.history:
+        if op.index != expected:
+            last = op.index - 1
+            which = f"line {expected} is" if last == expected else f"lines {expected} to {last} are"
+            yield f"{which} missing from the history"
+        expected = op.index + 1
 
 
 def _unread(recorded: Recorded, final: int) -> set[Hashable]:
@@ -111,7 +125,7 @@ def _unread(recorded: Recorded, final: int) -> set[Hashable]:
         for p in recorded.pairs
         if p.invoke.index >= final and p.invoke.f == "read" and p.invoke.node is None
     ]
-    answered = {p.invoke.value[0] for p in reads if p.type == "ok" and is_primary_operation(p)}
+    answered = {p.invoke.value[0] for p in reads if p.type == "ok" and recorded.on_primary(p)}
     return {p.invoke.value[0] for p in reads} - answered
 
 

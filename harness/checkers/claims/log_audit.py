@@ -11,7 +11,7 @@ import msgspec
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.events import Digests, LogRead
 from harness.history.operations import Op
-from harness.history.recorded import Recorded, is_primary_operation
+from harness.history.recorded import Recorded
 
 ID_WORDS = 3  # first words of an effect, which identify it: command, key, value
 
@@ -98,7 +98,7 @@ class LogAudit:
                     note("failed writes are in the log", op, effect)
                 elif count > 1:
                     note("writes are in the log more than once", op, effect)
-            if p.type == "ok" and (p.invoke.node is not None or is_primary_operation(p)):
+            if p.type == "ok" and (p.invoke.node is not None or recorded.on_primary(p)):
                 shown = self._workload.shown(op)
                 for effect in () if committed.issuperset(shown) else shown:
                     if effect not in committed:

@@ -1,110 +1,208 @@
-"""Keys that expire."""
+"""Keys that expire: every read against the deadlines that the clocks allow."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Any
 
+from msgspec.structs import replace
+
+from harness.checkers.claims.expiry import (
+    ClockErrors,
+    Deadline,
+    check_expiring,
+    deadline_of,
+)
+from harness.checkers.claims.findings import Findings, answered_by, ended, process_of, seconds
 from harness.checkers.verdict import UNKNOWN, Verdict
-from harness.history.operations import Pair
-from harness.history.recorded import Recorded, is_primary_operation
+from harness.history.operations import Op, Pair
+from harness.history.recorded import Recorded
+from harness.models.expiring import Expiring
+
+EARLY = "keys were absent before their earliest deadline"
+LATE = "keys were present after their latest deadline"
+BACK = "keys reappeared after they had been absent"
+WRONG = "reads returned a value that nobody had set"
+EXPIRED_MIN = 5  # keys that must be seen absent after they were present
 
 
-class NeverReappears:
-    """Checks `set` of a key (once, with its time to live in ms) and `read` of its value or None.
+class TimesToLive:
+    """Checks `set` of a key to its own name (once, with its time to live in ms) and `read` of its
+    value or None, on the primary.
 
-    An expired key must not reappear: no read returns its value after an earlier read returned None,
-    which itself came after the set was acknowledged or the value was read. Reads that found a key
-    absent early, or present late, by the clients' clocks are only counted: servers' clocks may err.
+    A read that is invoked after the set was acknowledged, or after another read saw the value,
+    returns the value if it ends before the earliest deadline: the call of the set, plus the time to
+    live, less the clock error. A read that is invoked after the latest deadline returns None, and
+    so does one that is invoked after another read found the key absent after it had existed.
     """
 
     def check(self, recorded: Recorded, /) -> Verdict:
+        findings = Findings(recorded)
+        clocks = ClockErrors(recorded)
         sets: dict[Hashable, Pair] = {}
         reads: dict[Hashable, list[Pair]] = {}
-        for p in recorded.pairs:
+        for p in recorded.primary_pairs:
             if p.invoke.f == "set":
                 sets[p.invoke.value[0]] = p
-            elif p.invoke.f == "read" and p.type == "ok" and is_primary_operation(p):
+            elif p.invoke.f == "read" and p.type == "ok":
                 reads.setdefault(p.invoke.value[0], []).append(p)
-        back: list[dict[str, Any]] = []
-        expired = early = late = 0
+        present = expired = 0
         for key, of_key in reads.items():
+            present += sum(_value(p) is not None for p in of_key)
             written = sets.get(key)
-            if written is None:
-                continue
-            absent = self._absent(written, of_key)
-            expired += bool(absent)
-            back += [self._example(key, *found) for found in self._returned(absent, of_key)]
-            early += sum(self._age_ms(written, p, late=True) < written.invoke.value[1]
-                         for p in absent)  # fmt: skip
-            late += sum(
-                self._value(p) is not None
-                and self._age_ms(written, p, late=False) > written.invoke.value[1]
-                for p in of_key
-            )
-        evidence = {
-            "keys": len(sets), "seen_absent": expired, "came_back": len(back),
-            "examples": back[:20], "absent_early": early, "present_late": late,
-        }  # fmt: skip
-        if back:
-            first = back[0]
-            return Verdict(
-                valid=False,
-                evidence=evidence,
-                why=f"key {first['key']} was absent at {first['absent_at'] / 1e9:.3f} s and "
-                f"present at {first['present_at'] / 1e9:.3f} s; {len(back)} such reads",
-            )
-        if expired < 5:
+            for read in of_key:
+                self._check_value(key, written, read, findings)
+            if written is not None and written.type != "fail":
+                deadline = deadline_of(written, written.invoke.value[1], clocks)
+                expired += self._check_times(key, written, deadline, of_key, findings)
+        evidence: dict[str, Any] = {"keys": len(sets), "seen_present": present,
+                                    "seen_absent": expired}  # fmt: skip
+        if findings:
+            return findings.verdict(evidence)
+        if not present:
+            return Verdict(valid=UNKNOWN, why="no read saw a value", evidence=evidence)
+        if expired < EXPIRED_MIN:
             why = f"only {expired} keys were read as absent"
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
-        why = f"{expired} keys expired, and none reappeared"
+        why = f"{present} reads saw a value in time, {expired} keys were seen to expire"
         return Verdict(valid=True, why=why, evidence=evidence)
 
     @staticmethod
-    def _value(p: Pair) -> Any:
-        assert p.done is not None
-        return p.done.value[1]
-
-    def _absent(self, written: Pair, reads: list[Pair]) -> list[Pair]:
-        """Return the reads that found the key absent after it must have been present."""
-        present = [p.done.index for p in reads if p.done is not None and self._value(p) is not None]
-        if written.type == "ok" and written.done is not None:
-            present.append(written.done.index)
-        if not present:
-            return []
-        since = min(present)
-        return [p for p in reads if self._value(p) is None and p.invoke.index > since]
-
-    def _returned(self, absent: list[Pair], reads: list[Pair]) -> list[tuple[Pair, Pair]]:
-        """Return (first read that found the key absent, later read that found it) pairs."""
-        if not absent:
-            return []
-        first = min(absent, key=lambda p: p.done.index if p.done is not None else 0)
-        assert first.done is not None
-        return [
-            (first, p)
-            for p in reads
-            if self._value(p) is not None and p.invoke.index > first.done.index
-        ]
-
-    @staticmethod
-    def _example(key: Hashable, absent: Pair, present: Pair) -> dict[str, Any]:
-        assert absent.done is not None
-        assert present.done is not None
-        return {
-            "key": key,
-            "absent_at": absent.done.time,
-            "present_at": present.done.time,
-            "absent_node": absent.done.node,
-            "present_node": present.done.node,
-            "process": present.invoke.process,
-        }
-
-    @staticmethod
-    def _age_ms(written: Pair, read: Pair, *, late: bool) -> float:
-        """Return the least possible age of the key in ms when it was read; `late`: the greatest."""
+    def _check_value(key: Hashable, written: Pair | None, read: Pair, findings: Findings) -> None:
+        value = _value(read)
         assert read.done is not None
-        if late:
-            return (read.done.time - written.invoke.time) / 1e6
-        ended = written.done.time if written.done is not None else written.invoke.time
-        return (read.invoke.time - ended) / 1e6
+        if value is None:
+            return
+        never = (
+            "whose set failed"
+            if written is not None and written.type == "fail"
+            else "which nobody had set by then"
+        )
+        if (
+            value == key
+            and written is not None
+            and written.type != "fail"
+            and (written.invoke.index < read.done.index)
+        ):
+            return
+        findings.add(
+            WRONG,
+            f"key {key}: {process_of(read)} read {value}{answered_by(read)} at {ended(read)}, "
+            f"{never if value == key else f'although only {key} is ever set there'}",
+            [*_set_row(written), (read, f"read {value}")],
+        )
+
+    def _check_times(
+        self,
+        key: Hashable,
+        written: Pair,
+        deadline: Deadline,
+        reads: list[Pair],
+        findings: Findings,
+    ) -> int:
+        """Report reads at the wrong time; return 1 if the key was seen absent after it existed."""
+        existed = _first_presence(written, reads)
+        absent: Pair | None = None  # the first read to end that found it absent after it existed
+        for read in reads:
+            assert read.done is not None
+            if _value(read) is not None:
+                if deadline.latest is not None and read.invoke.time > deadline.latest:
+                    self._tell(
+                        LATE,
+                        key,
+                        written,
+                        read,
+                        existed,
+                        findings,
+                        f"after its latest deadline at {seconds(deadline.latest)}",
+                    )
+                continue
+            if existed is None or read.invoke.index < _end(existed):
+                continue
+            if read.done.time < deadline.earliest:
+                self._tell(
+                    EARLY,
+                    key,
+                    written,
+                    read,
+                    existed,
+                    findings,
+                    f"before its earliest deadline at {seconds(deadline.earliest)}",
+                )
+            if absent is None or read.done.index < _end(absent):
+                absent = read
+        if absent is None:
+            return 0
+        for read in reads:
+            if _value(read) is not None and read.invoke.index > _end(absent):
+                self._tell(BACK, key, written, read, absent, findings,
+                           f"after {process_of(absent)} had found it absent{answered_by(absent)} "
+                           f"at {ended(absent)}")  # fmt: skip
+                break
+        return 1
+
+    @staticmethod
+    def _tell(
+        kind: str,
+        key: Hashable,
+        written: Pair,
+        read: Pair,
+        other: Pair | None,
+        findings: Findings,
+        when: str,
+    ) -> None:
+        value = _value(read)
+        saw = "found it absent" if value is None else f"read {value}"
+        others = (
+            []
+            if other is None or other is written
+            else [(other, "read nothing" if _value(other) is None else f"read {_value(other)}")]
+        )
+        findings.add(
+            kind,
+            f"key {key}: {process_of(read)} {saw}{answered_by(read)} at {ended(read)}, {when}; it "
+            f"was set for {written.invoke.value[1]} ms from {seconds(written.invoke.time)} to "
+            f"{ended(written)}",
+            [*_set_row(written), *others, (read, "read nothing" if value is None else saw)],
+        )
+
+
+class LinearizableExpiry:
+    """The claim that sets, reads and expiries of each key are linearizable."""
+
+    def check(self, recorded: Recorded, /) -> Verdict:
+        def time_to_live(p: Pair) -> tuple[Any, int] | None:
+            return (None, p.invoke.value[1]) if p.invoke.f == "set" else None
+
+        return check_expiring(recorded, Expiring(), time_to_live, _as_write)
+
+
+def _as_write(op: Op) -> Op:
+    """Return a set as a write of the key's own name."""
+    if op.f != "set":
+        return op
+    return replace(op, f="write", value=[op.value[0], op.value[0]])
+
+
+def _value(p: Pair) -> Any:
+    return p.done.value[1] if p.done is not None and p.invoke.f == "read" else None
+
+
+def _end(p: Pair) -> int:
+    assert p.done is not None
+    return p.done.index
+
+
+def _first_presence(written: Pair, reads: list[Pair]) -> Pair | None:
+    """Return the first operation to end that shows that the key existed."""
+    showing = [p for p in reads if _value(p) is not None]
+    if written.type == "ok":
+        showing.append(written)
+    return min(showing, key=_end, default=None)
+
+
+def _set_row(written: Pair | None) -> list[tuple[Pair, str]]:
+    if written is None:
+        return []
+    key, ttl_ms = written.invoke.value
+    return [(written, f"set key {key} to {key} for {ttl_ms} ms")]

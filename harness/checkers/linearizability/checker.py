@@ -8,7 +8,7 @@ them, in rounds of growing budget, so that one hard key does not hide an easy vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +33,16 @@ from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.columns import OPEN, Columns, rows_by_key
 from harness.history.operations import History, Pair
 from harness.history.recorded import Recorded
-from harness.models.base import Container, Growing, Model, Parted, Projectable, Registers
+from harness.models.base import (
+    INCONSISTENT,
+    Constrained,
+    Container,
+    Growing,
+    Model,
+    Parted,
+    Projectable,
+    Registers,
+)
 from harness.models.counter import Counter
 from harness.native import _core
 
@@ -51,6 +60,7 @@ __all__ = [
     "decide_by_key",
     "decide_columns",
     "decide_entries",
+    "if_observed",
 ]
 
 BUDGETS: Final = ("configurations", "memory", "time")
@@ -93,7 +103,7 @@ def decide_columns(
     key = columns.key if columns.keys else None
     model = suited(model, columns.names)
     if (
-        isinstance(model, Parted)
+        isinstance(model, Parted | Constrained)
         or (isinstance(model, Growing) and isinstance(model, Projectable))
         or (isinstance(model, Counter) and OPEN in columns.ret)
     ):
@@ -151,7 +161,30 @@ class Linearizable:
 
     def check(self, recorded: Recorded, /) -> Verdict:
         columns = recorded.columns(independent=True, primary=True)
-        return check_columns(columns, self._model, lambda: recorded.pairs, of_reads=self._of_reads)
+        verdict = check_columns(
+            columns, self._model, lambda: recorded.by_index, of_reads=self._of_reads
+        )
+        return if_observed(verdict, columns, self._model)
+
+
+def if_observed(
+    verdict: Verdict, columns: Columns, model: Model, *, besides: str | None = None
+) -> Verdict:
+    """Return a verdict of a run, unknown in place of valid if no operation returned anything that
+    the initial state would not: such a run can't have shown a violation. `besides`: the kind of
+    operations that no client made."""
+    model = suited(model, columns.names)
+    initial = model.init()
+    if verdict.valid is not True or any(
+        columns.ret[row] != OPEN
+        and columns.names[columns.f[row]] != besides
+        and model.step(initial, columns.names[columns.f[row]], columns.value(row), True)
+        is INCONSISTENT
+        for row in range(len(columns))
+    ):
+        return verdict
+    why = "no operation returned anything that another one had written"
+    return Verdict(valid=UNKNOWN, why=why, evidence=verdict.evidence)
 
 
 def check(
@@ -174,20 +207,21 @@ def check(
     recorded = Recorded(history)
     columns = recorded.columns(independent=independent, observe_differed=observe_differed)
     return check_columns(
-        columns, model, lambda: recorded.pairs, budget, witnesses, of_reads=of_reads
+        columns, model, lambda: recorded.by_index, budget, witnesses, of_reads=of_reads
     )
 
 
 def check_columns(
     columns: Columns,
     model: Model,
-    pairs: Callable[[], Sequence[Pair]],
+    pairs: Callable[[], Mapping[int, Pair]],
     budget: Budget | None = None,
     witnesses: int = 3,
     *,
     of_reads: bool = False,
 ) -> Verdict:
-    """Return the verdict on columns; `pairs` is called only to describe witnesses."""
+    """Return the verdict on columns; `pairs`, called only to describe witnesses, returns them by
+    the position of their invocation."""
     model = suited(model, columns.names)
     budget = budget or budget_of(len(columns))
     operations, outcomes = decide_columns(columns, model, budget)
@@ -244,7 +278,7 @@ def _witnesses(
     model: Model,
     outcomes: Sequence[Outcome],
     bad: Sequence[int],
-    pairs: Callable[[], Sequence[Pair]],
+    pairs: Callable[[], Mapping[int, Pair]],
     *,
     of_reads: bool,
 ) -> list[Witness]:
@@ -258,8 +292,7 @@ def _witnesses(
         place = {row: i for i, row in enumerate(rows[k])}
         outcome = with_indices_mapped(outcomes[k], place.__getitem__)
         cores.append(shrunk(_Rows(columns, rows[k]), model, outcome, of_reads=of_reads))
-    wanted = {e.call for core in cores for e in core.entries}
-    by_call = {p.invoke.index: p for p in pairs() if p.invoke.index in wanted}
+    by_call = pairs()
     found = []
     for k, core in zip(bad, cores, strict=True):
         entries = [replace(e, pair=by_call[e.call]) for e in core.entries]

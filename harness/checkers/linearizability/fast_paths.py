@@ -12,7 +12,7 @@ from harness.checkers.linearizability.counters import Tally, as_register
 from harness.checkers.linearizability.entries import Budget, Entry, Outcome, with_indices_mapped
 from harness.checkers.linearizability.search import outcome_of, search_keys
 from harness.history.columns import WHOLE, Columns, rows_by_key
-from harness.models.base import LEAST, Container, Model, Parted, Suited
+from harness.models.base import LEAST, Constrained, Container, Model, Parted, Suited
 from harness.models.counter import Counter
 from harness.native import _core
 
@@ -32,6 +32,8 @@ def decide_keys(
         outcomes = _by_parts(keys, model, budget)
         if outcomes is not None:
             return outcomes
+    if isinstance(model, Constrained):
+        return _constrained(keys, model, budget, zones=zones, orders=orders)
     if zones and not orders and type(model) is Counter and model.init() == 0:
         return _by_gaps(keys, model, budget)
     if not zones or not isinstance(model, Container):
@@ -48,6 +50,31 @@ def decide_keys(
         )
         if outcome.valid is None or (outcome.valid and orders):
             (outcome,) = search_keys([entries], model, budget, zones=False, orders=orders)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _constrained(
+    keys: Sequence[Sequence[Entry]],
+    model: Constrained,
+    budget: Budget,
+    *,
+    zones: bool,
+    orders: bool,
+) -> list[Outcome]:
+    """Return the outcome of each key, by a search with a model made for it. The keys share the
+    budget of configurations."""
+    outcomes: list[Outcome] = []
+    left = budget.configurations
+    for entries in keys:
+        (outcome,) = search_keys(
+            [entries],
+            model.constrained(entries),
+            replace(budget, configurations=max(0, left)),
+            zones=zones,
+            orders=orders,
+        )
+        left -= outcome.configurations
         outcomes.append(outcome)
     return outcomes
 

@@ -63,5 +63,8 @@ class RedisModel(OperatorFailover):
 
     def describe(self) -> TargetInfo:
         return TargetInfo(
-            target=self.name, version=self.version, options=dict(self.options.options)
+            target=self.name,
+            version=self.version,
+            options=dict(self.options.options),
+            clock_error_ms=self.clock_error_ms,
         )

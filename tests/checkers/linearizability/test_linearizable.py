@@ -394,11 +394,25 @@ def test_answers_of_a_demoted_node_are_left_out_of_the_claim() -> None:
 
     ops = [
         ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
+        ("invoke", 0, "read", ["k", None]), ("ok", 0, "read", ["k", 1]),
         ("invoke", 0, "read", ["k", None]), ("ok", 0, "read", ["k", None], None, "n2", "replica"),
     ]  # fmt: skip
     assert Linearizable(Register()).check(Recorded(history(*ops))).valid is True
+    fenced = Recorded(history(*ops), fenced=True)
+    assert Linearizable(Register()).check(fenced).valid is False
     ops[-1] = (*ops[-1][:-1], "primary")
     assert Linearizable(Register()).check(Recorded(history(*ops))).valid is False
+
+
+def test_a_run_whose_operations_saw_nothing_that_was_written_is_unknown() -> None:
+    from harness.checkers.linearizability import Linearizable
+
+    ops = [
+        ("invoke", 0, "read", ["k", None]), ("ok", 0, "read", ["k", None]),
+        ("invoke", 0, "write", ["k", 1]), ("ok", 0, "write", ["k", 1]),
+    ]  # fmt: skip
+    assert Linearizable(Register()).check(Recorded(history(*ops))).valid == "unknown"
+    assert check(history(*ops), Register(), independent=True).valid is True
 
 
 def test_a_violation_outranks_keys_that_were_not_decided() -> None:
