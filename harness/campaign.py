@@ -9,10 +9,11 @@ The steps communicate through files, so each can be repeated alone.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from harness.environments.protocol import CanReplay
-from harness.errors import EnvironmentFailed, HistoryError, UsageError
+from harness.errors import EnvironmentFailed, HarnessError, HistoryError, UsageError
 from harness.history.files import read_history
 from harness.history.record import Hashes, Plan, Results, RunRecord
 from harness.history.recorded import Recorded
@@ -46,8 +47,14 @@ def run(
     trace: bool = False,
 ) -> Results:
     """Execute, judge and report. Raises `HarnessError`; raises `KeyboardInterrupt` only after
-    everything was stopped."""
-    execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
+    everything was stopped, and what had been recorded was judged and reported."""
+    try:
+        execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
+    except KeyboardInterrupt:
+        if folder.history.exists():
+            with contextlib.suppress(HarnessError, ValueError, LookupError):
+                report(judge(folder))
+        raise
     judged = judge(folder)
     report(judged)
     return judged.results

@@ -4,6 +4,7 @@
     ├── UsageError          the user's mistake: exit code 254
     ├── HistoryError        a history that can't be written or read
     └── EnvironmentFailed   a server or the proxy did not do what the run needs: exit code 255
+        └── Unreachable     the system could not be reached or started: exit code 253
 
 What the system under test does wrong is never an exception: it is a verdict.
 """
@@ -25,3 +26,7 @@ class HistoryError(HarnessError):
 
 class EnvironmentFailed(HarnessError):
     """A process of the run could not be started, reached or controlled."""
+
+
+class Unreachable(EnvironmentFailed):
+    """The system under test could not be reached, or could not be started."""

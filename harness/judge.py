@@ -49,6 +49,9 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
             f"no room for {', '.join(record.no_room)} in a run of {spec.time_limit_s:g} s: give "
             "more --time-limit, or less --interval"
         )
+    if record.volatile is not None:
+        notes.append(record.volatile)
+        why = f"without persistence: {why}" if valid is False else why
     if spec.beyond_tolerance:
         notes.append("faults may have exceeded the tolerance that the target declares")
         why = f"beyond tolerance: {why}" if valid is False else why

@@ -13,7 +13,7 @@ import redis.exceptions as rx
 from harness.clients import ConnectFailed, DatabaseClient, RedisConnection
 from harness.copies import compare
 from harness.environments.protocol import CanPartition, CanReplay, CanStart
-from harness.errors import EnvironmentFailed, HistoryError
+from harness.errors import EnvironmentFailed, HistoryError, Unreachable
 from harness.generators import Generator, TimeLimit, rate, seconds
 from harness.history.events import (
     Alarm,
@@ -39,7 +39,7 @@ from harness.progress import Notify, Progress
 from harness.recorder import Recorder
 from harness.results import Run
 from harness.streams import stream
-from harness.targets import Audited, Doubting
+from harness.targets import Audited, Doubting, Volatile
 from harness.topology import Shard, slot_of
 from harness.versions import versions
 from harness.workloads.base import Prepared, ScriptContext, Scripted
@@ -47,6 +47,7 @@ from harness.workloads.base import Prepared, ScriptContext, Scripted
 SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
 CLEAN_UP_TIMEOUT_S = 5.0
+UNLINKED_AT_ONCE = 500  # keys whose removal is sent in one write
 CHANGES_A_LINE = 50  # of primaries
 UNSEEN = "?"  # stands for the primary of a shard that was not looked at yet
 
@@ -94,15 +95,32 @@ class Runner:
             target=self._target.describe(),
             environment=self._env.describe(),
             versions=self._versions,
+            volatile=self._volatile,
         )
+
+    @property
+    def _volatile(self) -> str | None:
+        """Why the target loses what it holds when its processes end, if faults of the plan end
+        them."""
+        target = self._target
+        if not isinstance(target, Volatile) or not any(
+            f.traits.ends_processes for f in self._faults
+        ):
+            return None
+        return target.volatile
 
     async def execute(self) -> None:
         """Execute the run; raises `HarnessError`. In any case, stop everything that was started."""
         self.run.create()
+        if self._volatile is not None:
+            self._say(f"{self._volatile}\n")
         try:
             await self._env.open()
             self.run.write_record(self.record())
-            await self._target.start()
+            try:
+                await self._target.start()
+            except EnvironmentFailed as e:
+                raise Unreachable(str(e)) from e
             self.run.write_record(self.record())  # with the version that the target reports
             self.run.link_latest()
             self._recorder = Recorder(self.run.history, self._tick)
@@ -301,6 +319,9 @@ class Runner:
         for helper in await self._env.helpers_ended():
             self._note(ProcessEnded(process=helper, what="ended during the run"))
         for process, text in sorted((await self._env.logs()).items()):
+            if text is None:
+                self._note(Doubt(what=f"the log of {process} vanished or was cut short"))
+                continue
             for alarm in (*self._target.alarms, *self._target.damage):
                 if alarm in text:
                     damage = alarm in self._target.damage
@@ -332,8 +353,12 @@ class Runner:
 
 
 async def _unlink(connection: RedisConnection, keys: Sequence[str]) -> None:
-    for start in range(0, len(keys), 500):
-        await connection.call("UNLINK", *keys[start : start + 500])
+    """Remove keys, each by a command of its own: they may be in any slots."""
+    for start in range(0, len(keys), UNLINKED_AT_ONCE):
+        batch = keys[start : start + UNLINKED_AT_ONCE]
+        for reply in await connection.calls(*(("UNLINK", key) for key in batch)):
+            if isinstance(reply, Exception):
+                raise reply
 
 
 def _never_begun(faults: Generator) -> list[tuple[int, PlannedFault]]:

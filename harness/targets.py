@@ -28,6 +28,7 @@ __all__ = [
     "Target",
     "TargetInfo",
     "TargetOptions",
+    "Volatile",
 ]
 
 # What a fault disturbs, and a target or a workload depends on. `clock-rate`: the rate of monotonic
@@ -131,6 +132,15 @@ class Doubting(Target, Protocol):
     async def doubts(self) -> list[str]:
         """Return the reasons, in words; called at the end of a run."""
         ...
+
+
+@runtime_checkable
+class Volatile(Target, Protocol):
+    """A target that may run without persistence. `volatile`: that it does, and what to give
+    instead, in words; None if it keeps its data when its processes end."""
+
+    @property
+    def volatile(self) -> str | None: ...
 
 
 @runtime_checkable

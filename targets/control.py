@@ -83,3 +83,9 @@ class ControlPath:
         for connection in self._connections.values():
             await connection.close()
         self._connections.clear()
+
+
+def fields(info: Any) -> dict[str, str]:
+    """Return the fields of a reply to INFO."""
+    lines = (line.partition(":") for line in str(info).splitlines())
+    return {name: value.strip() for name, colon, value in lines if colon}

@@ -12,9 +12,10 @@ import pytest
 
 from harness import campaign
 from harness.campaign import execute
-from harness.environments.local import LocalEnvironment, reserve
+from harness.environments.local import LocalEnvironment
+from harness.environments.ports import Ports
 from harness.environments.protocol import EnvironmentOptions
-from harness.errors import UsageError
+from harness.errors import Unreachable
 from harness.history import read_history
 from harness.history.events import FaultBegan
 from harness.history.record import Plan, PlannedFault, Results
@@ -189,8 +190,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def test_external_servers_are_reached_over_tls(nothing_left: Path) -> None:
     cert, key = certificate(nothing_left)
-    with reserve(0) as s:
-        port = s.getsockname()[1]
+    port = Ports().take()
     options = {"tls-port": str(port), "tls-cert-file": str(cert), "tls-key-file": str(key),
                "tls-auth-clients": "no"}  # fmt: skip
 
@@ -209,7 +209,7 @@ def test_external_servers_are_reached_over_tls(nothing_left: Path) -> None:
             assert campaign.judge(made).results.valid is True
             wary = Spec(**given)
             made = plan_run(nothing_left / "results", wary.directory_name)
-            with pytest.raises(UsageError, match="certificate verify failed"):
+            with pytest.raises(Unreachable, match="certificate verify failed"):
                 await asyncio.to_thread(execute, wary, made)
         finally:
             await env.close()

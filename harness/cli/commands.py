@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import click
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, Unreachable, UsageError
 
 # Name -> module of this package, and the first line of its help, equal to that of its docstring.
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -53,14 +53,14 @@ class Commands(click.Group):
 def cli() -> None:
     """Test the consistency guarantees of Redis-like databases under faults.
 
-    Exit codes: 0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 harness
-    failed.
+    Exit codes: 0 valid, 1 invalid, 2 unknown, 130 interrupted, 253 system not reached or not
+    started, 254 wrong usage, 255 harness failed.
     """
 
 
 def run_command(args: list[str]) -> int:
     """Run a command line and return its exit code."""
-    from harness.cli.exits import CRASH, INTERRUPTED, USAGE, Interrupted
+    from harness.cli.exits import CRASH, INTERRUPTED, UNREACHABLE, USAGE, Interrupted
 
     try:
         code = cli.main(args=args, prog_name="harness", standalone_mode=False)
@@ -77,6 +77,8 @@ def run_command(args: list[str]) -> int:
         return _failed(INTERRUPTED, str(e))
     except (click.Abort, KeyboardInterrupt):
         return _failed(INTERRUPTED, "interrupted")
+    except Unreachable as e:
+        return _failed(UNREACHABLE, str(e))
     except HarnessError as e:
         return _failed(CRASH, str(e))
     except BrokenPipeError:

@@ -1,13 +1,14 @@
 """Exit codes.
 
-0 valid, 1 invalid, 2 unknown, 130 interrupted, 254 wrong usage, 255 the harness failed.
+0 valid, 1 invalid, 2 unknown, 130 interrupted, 253 the system could not be reached or started,
+254 wrong usage, 255 the harness failed.
 """
 
 from __future__ import annotations
 
 from harness.history.record import UNKNOWN, Valid
 
-USAGE, CRASH, INTERRUPTED = 254, 255, 130
+UNREACHABLE, USAGE, CRASH, INTERRUPTED = 253, 254, 255, 130
 OF_VERDICT: dict[Valid, int] = {True: 0, False: 1, UNKNOWN: 2}
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from harness import campaign
 from harness.cli.exits import Interrupted, worst_code
-from harness.cli.text import RESULTS, LiveLine, print_verdict, summarize
+from harness.cli.text import RESULTS, LiveLine, print_verdict, shown, summarize
 from harness.errors import UsageError
 from harness.history.record import Results
 from harness.parts import resolved
@@ -201,7 +201,11 @@ def _run_one(spec: Spec, folder: Run, password: str | None, *, trace: bool) -> R
     try:
         results = campaign.run(spec, folder, password=password, say=line, trace=trace)
     except KeyboardInterrupt as e:
-        kept = f"; the history is kept in {folder.history}" if folder.history.exists() else ""
+        kept = ""
+        if folder.report.exists():
+            kept = f"; what was recorded until then is in {shown(folder.report)}"
+        elif folder.history.exists():
+            kept = f"; the history is kept in {shown(folder.history)}"
         raise Interrupted(f"interrupted{kept}") from e
     finally:
         line.clear()

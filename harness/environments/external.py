@@ -63,7 +63,7 @@ class ExternalEnvironment:
     async def log_tail(self, process: str, lines: int = 2) -> str:
         return "its log is not available"
 
-    async def logs(self) -> dict[str, str]:
+    async def logs(self) -> dict[str, str | None]:
         return {}
 
     async def close(self) -> None:

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,13 +22,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from harness.environments import listeners
 from harness.environments.nodes import node_names
+from harness.environments.ports import LOOPBACK, Ports
 from harness.environments.protocol import EnvironmentOptions, Exit, Grudge, ProcessSpec
 from harness.errors import EnvironmentFailed, UsageError
 from harness.history.record import EnvironmentInfo
 from harness.host import Address
 
-LOOPBACK = "127.0.0.1"
 CLIENT_HOSTS = 3
 _PR_SET_PDEATHSIG = 1
 
@@ -45,18 +45,6 @@ def _dies_with(parent: int) -> Callable[[], None]:
                 os._exit(1)
 
     return ask_the_kernel
-
-
-def reserve(port: int) -> socket.socket:
-    """Return a socket bound to a port (0: any free one); raises OSError if the port is taken."""
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        s.bind((LOOPBACK, port))
-    except OSError:
-        s.close()
-        raise
-    return s
 
 
 class ProxyControl:
@@ -175,6 +163,7 @@ class _Node:
         self.spec = spec
         self.process = process
         self.killed = False
+        self.survives = False  # whether its server still listens, although it was killed
         self.watcher: asyncio.Task[None] | None = None
 
 
@@ -193,9 +182,11 @@ class LocalEnvironment:
         self._run_dir = options.run_dir
         self._first_port = options.first_port
         self._started = time.monotonic_ns()
+        self._reserved = Ports()
         self._ports: dict[str, int] = {}
         self._links: dict[tuple[str, str], int] = {}
         self._running: dict[str, _Node] = {}
+        self._logged: dict[str, tuple[int, int]] = {}  # inode and size of each log, when last read
         self._proxy = ProxyControl(options.run_dir / "logs" / "proxy.log", options.seed)
 
     @property
@@ -213,25 +204,23 @@ class LocalEnvironment:
 
     async def open(self) -> None:
         (self._run_dir / "logs").mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as reserved:  # until the proxy's own ports are bound
-            for i, node in enumerate(self.processes):
-                given = self._first_port is not None and i < len(self.nodes)
-                port = self._first_port + i if given and self._first_port is not None else 0
-                try:
-                    s = reserved.enter_context(reserve(port))
-                except OSError as e:
-                    raise UsageError(
-                        f"port {port}, meant for {node}, is taken: choose another --port, "
-                        "or leave it out"
-                    ) from e
-                self._ports[node] = s.getsockname()[1]
-            await self._proxy.open()
-            for source in (*self.processes, *self.client_hosts):
-                for sink in self.processes:
-                    if source != sink:
-                        self._links[source, sink] = await self._proxy.ask(
-                            "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
-                        )
+        for i, node in enumerate(self.processes):
+            given = self._first_port is not None and i < len(self.nodes)
+            port = self._first_port + i if given and self._first_port is not None else None
+            try:
+                self._ports[node] = self._reserved.take(port)
+            except OSError as e:
+                raise UsageError(
+                    f"port {port}, meant for {node}, is taken: choose another --port, or leave it "
+                    "out"
+                ) from e
+        await self._proxy.open()
+        for source in (*self.processes, *self.client_hosts):
+            for sink in self.processes:
+                if source != sink:
+                    self._links[source, sink] = await self._proxy.ask(
+                        "link", source=source, sink=sink, host=LOOPBACK, port=self._ports[sink]
+                    )
 
     def address(self, process: str, *, seen_from: str) -> Address:
         return LOOPBACK, self._links[seen_from, process]
@@ -266,10 +255,15 @@ class LocalEnvironment:
                 )
         except OSError as e:
             raise EnvironmentFailed(f"{spec.name}: can't run {spec.argv[0]}: {e.strerror}") from e
+        self._log_began(spec.name, logs / f"{spec.name}.log")
         node = self._running[spec.name] = _Node(spec, process)
         node.watcher = asyncio.create_task(self._watch(node))
         await self._proxy.ask("guard", pid=process.pid, guard=True)
         await self._proxy.ask("refuse", sink=spec.name, refuse=False)
+
+    def _log_began(self, process: str, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            self._logged.setdefault(process, (path.stat().st_ino, 0))
 
     async def _watch(self, node: _Node) -> None:
         code = await node.process.wait()
@@ -278,15 +272,27 @@ class LocalEnvironment:
         )
 
     async def log_tail(self, process: str, lines: int = 2) -> str:
-        shown = [line for line in self._log(process).strip().splitlines() if "WARNING" not in line]
+        text = self._log(process) or ""
+        shown = [line for line in text.strip().splitlines() if "WARNING" not in line]
         return " | ".join(line.partition("# ")[2] or line for line in shown[-lines:])
 
-    async def logs(self) -> dict[str, str]:
+    async def logs(self) -> dict[str, str | None]:
         return {process: self._log(process) for process in self._running}
 
-    def _log(self, process: str) -> str:
-        node = self._running[process].spec.node
-        return (self._run_dir / "logs" / node / f"{process}.log").read_text(errors="replace")
+    def _log(self, process: str) -> str | None:
+        """Return what a process has logged; None if its file is gone, or was cut short."""
+        node = self._running[process]
+        path = self._run_dir / "logs" / node.spec.node / f"{process}.log"
+        try:
+            found = path.stat()
+            text = path.read_text(errors="replace")
+        except OSError:
+            return None
+        before = self._logged.get(process, (found.st_ino, 0))
+        if found.st_ino != before[0] or found.st_size < before[1]:
+            return None
+        self._logged[process] = found.st_ino, found.st_size
+        return text
 
     async def kill(self, process: str, *, drop_held: bool = False) -> None:
         node = self._running[process]
@@ -295,6 +301,9 @@ class LocalEnvironment:
         if node.watcher is not None:
             await node.watcher
         await self._proxy.ask("guard", pid=node.process.pid, guard=False)
+        node.survives = await listeners.answers(self._ports[process])
+        if node.survives:  # its launcher put it into a process group of its own
+            return
         await self._proxy.ask("refuse", sink=process, refuse=True)
         if drop_held:
             await self._proxy.ask("drop", source=process)
@@ -316,6 +325,8 @@ class LocalEnvironment:
 
     async def state(self, process: str) -> str:
         node = self._running.get(process)
+        if node is not None and node.survives:
+            return "running"
         if node is None or node.process.returncode is not None:
             return "dead"
         state = _process_state(node.process.pid)
@@ -329,10 +340,13 @@ class LocalEnvironment:
             self._signal(node, signal.SIGKILL)  # the group: a dead server may have left a child
         watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
         await asyncio.gather(*watchers, return_exceptions=True)
+        for name in self._running:  # also where a launcher's end was no end of its server
+            await listeners.kill(self._ports[name])
         with contextlib.suppress(EnvironmentFailed):
             for node in self._running.values():
                 await self._proxy.ask("guard", pid=node.process.pid, guard=False)
         await self._proxy.close()
+        self._reserved.close()
 
     async def helpers_ended(self) -> list[str]:
         return ["the fault proxy"] if self._proxy.ended else []
@@ -349,7 +363,7 @@ def _process_state(pid: int) -> str:
     if Path("/proc/self/stat").exists():
         try:
             return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except FileNotFoundError:
+        except OSError:  # it ended before or while it was read
             return ""
     ps = ["ps", "-o", "stat=", "-p", str(pid)]
     return subprocess.run(ps, capture_output=True, text=True, check=False).stdout.strip()[:1]

@@ -123,9 +123,9 @@ class Environment(Protocol):
         """Return the last lines that a process printed, for an error message."""
         ...
 
-    async def logs(self) -> Mapping[str, str]:
+    async def logs(self) -> Mapping[str, str | None]:
         """Return the output of the target's processes by name, where it is available; it is also
-        in `logs/` of the run's folder."""
+        in `logs/` of the run's folder. None for output that is lost."""
         ...
 
     async def helpers_ended(self) -> list[str]:

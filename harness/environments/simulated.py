@@ -171,7 +171,7 @@ class SimulatedEnvironment:
         printed = [line for line in self._log(process).strip().splitlines() if line.strip()]
         return " | ".join(printed[-lines:])
 
-    async def logs(self) -> dict[str, str]:
+    async def logs(self) -> dict[str, str | None]:
         return {process: self._log(process) for process in self._logs}
 
     def _log(self, process: str) -> str:

@@ -66,7 +66,8 @@ class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of test.json: what a reader, `harness check` and `harness replay` need to know
     about a run. `format`: see FORMAT. `faults`: the kinds in the plan. `no_room`: see `Plan`.
-    `started`: ISO 8601. `versions`: of all that affects the run: Python, libraries, the code."""
+    `started`: ISO 8601. `versions`: of all that affects the run: Python, libraries, the code.
+    `volatile`: why the target loses its data when its processes end, if faults end them."""
 
     format: int = 1
     spec: Spec
@@ -78,6 +79,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     target: TargetInfo
     environment: EnvironmentInfo
     versions: dict[str, str] = {}
+    volatile: str | None = None
 
 
 class Hashes(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ class Kill:
     """SIGKILL of a node, or of another process of the target; healing restarts it."""
 
     name = "kill"
-    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}), ends_processes=True)
     takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
@@ -54,4 +54,7 @@ class Killed:
         if effective:
             await system.target.restart(node)
         system.down.discard(node)
-        return Effect(effective, {"node": node, "exit_code": codes[-1] if codes else None})
+        measured = {"node": node, "exit_code": codes[-1] if codes else None}
+        if not effective:
+            measured["outlived"] = "its server still answers"
+        return Effect(effective, measured)

@@ -25,7 +25,9 @@ class PowerLoss:
     """The host of a node loses power, which healing restores."""
 
     name = "power"
-    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
+    traits = Traits(
+        layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}), ends_processes=True
+    )
     takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
@@ -52,6 +54,7 @@ class PowerLossOfAll:
         layer=Layer.PROCESSES,
         disturbs=frozenset({"processes", "disks"}),
         stops_everything=True,
+        ends_processes=True,
     )
     takes = dict
 

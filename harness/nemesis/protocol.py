@@ -37,7 +37,8 @@ class Traits:
 
     `disturbs`: what it acts on; it can't cause a violation on a target that depends on none of it.
     `in_all`: whether `--nemesis all` includes it. `stops_everything`: no process runs while it
-    lasts. `moves_primary`: it makes another node the primary.
+    lasts. `moves_primary`: it makes another node the primary. `ends_processes`: processes lose what
+    they hold in memory.
     """
 
     layer: Layer
@@ -45,6 +46,7 @@ class Traits:
     in_all: bool = True
     stops_everything: bool = False
     moves_primary: bool = False
+    ends_processes: bool = False
 
 
 class Skipped(Exception):

@@ -17,7 +17,7 @@ class Restart:
     """SIGKILL of a node, or of another process of the target, which is restarted at once."""
 
     name = "restart"
-    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}))
+    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes"}), ends_processes=True)
     takes = victims.Victim
 
     def available(self, target: Target, env: Environment) -> str | None:
@@ -32,7 +32,8 @@ class Restart:
         await system.env.kill(node)
         effective = await system.env.state(node) == "dead"
         began = system.env.now()
-        await system.target.restart(node)
+        if effective:
+            await system.target.restart(node)
         away_ms = round((system.env.now() - began) / 1e6)
         return Done(
             {"node": node, "was_primary": was_primary},

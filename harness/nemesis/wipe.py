@@ -38,7 +38,9 @@ class Wipe:
     is readmitted as a voting member."""
 
     name = "wipe"
-    traits = Traits(layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}))
+    traits = Traits(
+        layer=Layer.PROCESSES, disturbs=frozenset({"processes", "disks"}), ends_processes=True
+    )
     takes = WipeArguments
 
     def available(self, target: Target, env: Environment) -> str | None:

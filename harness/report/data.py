@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from harness.checkers.claims.findings import Finding
 from harness.checkers.claims.performance import series
 from harness.history.events import Event, FaultBegan, FaultEnded, LogRead
 from harness.history.record import WORDS, Results, RunRecord
@@ -24,6 +25,13 @@ class ClaimRow(msgspec.Struct, kw_only=True):
     judged: bool
     why: str
     evidence: list[tuple[str, str]]
+
+
+class ViolationRow(msgspec.Struct, kw_only=True):
+    """A violation of a claim: a sentence, and the operations and faults that belong to it."""
+
+    claim: str
+    finding: Finding
 
 
 class FaultRow(msgspec.Struct, kw_only=True):
@@ -57,8 +65,9 @@ class Document(msgspec.Struct, kw_only=True):
     """All that the report of a run shows.
 
     `record`: test.json. `operations`: their number; `counts`: by kind and outcome. `series`:
-    latency and rate over time, see `performance.series`. `witnesses`: those in the evidence of the
-    checkers, each with the name of its `claim`.
+    latency and rate over time, see `performance.series`. `violations`: those that the claims tell;
+    `more_violations`: how many are not told. `witnesses`: those in the evidence of the checkers,
+    each with the name of its `claim`.
     """
 
     record: RunRecord
@@ -67,6 +76,8 @@ class Document(msgspec.Struct, kw_only=True):
     expect: str
     warnings: list[str]
     claims: list[ClaimRow]
+    violations: list[ViolationRow]
+    more_violations: int
     witnesses: list[dict[str, Any]]
     marks: list[Mark]
     operations: int
@@ -94,6 +105,12 @@ def document(record: RunRecord, results: Results, recorded: Recorded) -> Documen
             )
             for name, claim in results.claims.items()
         ],
+        violations=_violations(results),
+        more_violations=sum(
+            sum(claim.evidence["violations"].values()) - len(claim.evidence["findings"])
+            for claim in results.claims.values()
+            if "findings" in claim.evidence
+        ),
         witnesses=[
             {**witness, "claim": name}
             for name, claim in results.claims.items()
@@ -106,6 +123,19 @@ def document(record: RunRecord, results: Results, recorded: Recorded) -> Documen
         faults=_faults(recorded),
         events=_events(recorded),
     )
+
+
+def _violations(results: Results) -> list[ViolationRow]:
+    """Return what the claims tell, the first of each kind before all others."""
+    rows = [
+        ViolationRow(claim=name, finding=msgspec.convert(finding, Finding))
+        for name, claim in results.claims.items()
+        for finding in claim.evidence.get("findings", ())
+    ]
+    first: dict[tuple[str, str], ViolationRow] = {}
+    for row in rows:
+        first.setdefault((row.claim, row.finding.kind), row)
+    return [*first.values(), *(row for row in rows if row not in first.values())]
 
 
 def _faults(recorded: Recorded) -> list[FaultRow]:
@@ -172,7 +202,7 @@ def _evidence(evidence: dict[str, Any]) -> list[tuple[str, str]]:
     """Return evidence as (name, text), without the parts that the report shows elsewhere."""
     rows = []
     for name, value in evidence.items():
-        if name in ("witnesses", "operations") and not isinstance(value, int):
+        if name in ("witnesses", "operations", "findings") and not isinstance(value, int):
             continue
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         rows.append((name.replace("_", " "), text))

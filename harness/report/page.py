@@ -18,6 +18,8 @@ SENTENCES = {
     "invalid": "The database broke a promise.",
     "unknown": "This run is inconclusive.",
 }
+VOLATILE = "Run without persistence, the database lost what it had in memory, or broke a promise."
+UNFOLDED = 5  # violations that are shown at once, the others on a click
 
 
 def write_report(path: Path, record: RunRecord, results: Results, recorded: Recorded) -> None:
@@ -36,13 +38,16 @@ def render(shown: Document) -> str:
         spec=record.spec,
         world=record.spec.world,
         kinds=list(dict.fromkeys(fault.fault for fault in shown.faults)),
-        sentence=SENTENCES[shown.verdict],
+        sentence=VOLATILE
+        if shown.verdict == "invalid" and record.volatile is not None
+        else SENTENCES[shown.verdict],
         witnesses=[{**w, "svg": picture.draw(w, marks)} for w in shown.witnesses],
         latency=charts.latency(shown.series, bands),
         rate=charts.rate(shown.series, bands),
         latency_legend=charts.legend(list(shown.series["latency"]), charts.COLOURS),
         rate_legend=charts.legend(list(shown.series["rate"]), charts.BY_TYPE),
         most=picture.OPERATIONS_MAX,
+        unfolded=UNFOLDED,
         where=_where(record),
     )
 

@@ -125,5 +125,9 @@ class Lock:
             return []
         return [("SET", self._name(op.value[0]), str(op.value[1][0]))]
 
+    def beside(self, op: Op) -> list[tuple[str, ...]]:
+        """Return the token's increment: the script of an acquire is atomic."""
+        return [("INCR", f"{self._name(op.value[0])}token")]
+
     def shown(self, op: Op) -> list[tuple[str, ...]]:
         return []

@@ -11,7 +11,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from harness.checkers.claims.replicas import Converged, GrowingPrefixes, LostReads, Staleness
+from harness.checkers.claims.replicas import (
+    Converged,
+    GrowingPrefixes,
+    LostReads,
+    Staleness,
+    ValuesOfNodes,
+)
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, replies, with_role
@@ -94,7 +100,8 @@ class UntilConverged(msgspec.Struct, frozen=True):
 
 class ReplicaReads:
     """Claims: operations on the primary are linearizable; the reads of each node are growing
-    prefixes; all nodes converge after healing. The staleness of replicas is measured."""
+    prefixes, of values that were appended; all nodes converge after healing. The staleness of
+    replicas is measured."""
 
     name = "replica-reads"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -121,6 +128,7 @@ class ReplicaReads:
             "linearizable": Linearizable(ListAppend()),
             "converged": Converged(self._options.nodes),
             "replica-prefixes": GrowingPrefixes(judged=promised),
+            "node-values": ValuesOfNodes(),
             "seen-then-gone": LostReads(),
             "staleness": Staleness(),
             **log_claims(self, self._options),

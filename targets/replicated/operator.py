@@ -13,10 +13,11 @@ from typing import Any
 
 from harness.clients import RedisConnection
 from harness.environments.protocol import CanStart, Environment, ProcessSpec
-from harness.errors import EnvironmentFailed, UsageError
+from harness.errors import EnvironmentFailed, Unreachable, UsageError
 from harness.targets import Disturbance, TargetOptions
 from harness.topology import Shard, Topology
-from targets.control import ControlPath
+from targets.control import ControlPath, fields
+from targets.replicated.lineage import Claim, Lineage
 
 START_TIMEOUT_S = 20.0
 ASK_EVERY_NS = 10**9
@@ -42,6 +43,9 @@ class OperatorFailover:
         self.control = ControlPath(env, options.credentials)
         self._now = Topology(self.shards())
         self._asked: int | None = None  # last query; None for nodes that it starts
+        self._lineages: dict[str, Lineage] = {}  # by shard
+        self._reached: dict[str, None] = {}  # external nodes that ever answered
+        self._doubts: dict[str, None] = {}
         self._asking: asyncio.Task[None] | None = None
 
     def spec(self, node: str) -> ProcessSpec:
@@ -61,13 +65,7 @@ class OperatorFailover:
 
     async def start(self) -> None:
         if self.starter is None:
-            try:
-                self.version = await self._version_of_running()
-            except EnvironmentFailed as e:
-                raise UsageError(f"--nodes: {e}") from e
-            await self._ask_all()
-            if not self._now.primaries:
-                raise UsageError("none of the given nodes claims to be a primary")
+            await self._begin_with_running()
             return
         for shard in self._now.shards:
             self._announce(shard, shard.nodes[0])
@@ -100,14 +98,41 @@ class OperatorFailover:
             await asyncio.gather(self._asking, return_exceptions=True)
         await self.control.close()
 
-    async def _version_of_running(self) -> str:
+    async def _begin_with_running(self) -> None:
+        """Identify the servers that already run, and find the primaries among them."""
+        servers: dict[str, str] = {}  # node by run id
+        error: EnvironmentFailed | None = None
         for node in self.env.nodes:
-            info = await self.control.ask(node, "INFO", "server")
-            for line in str(info).splitlines():
-                if line.startswith(("valkey_version:", "redis_version:")):
-                    name, _, version = line.partition(":")
-                    return f"{name.removesuffix('_version').capitalize()} {version.strip()}"
-        return "unknown"
+            try:
+                info = fields(await self.control.ask(node, "INFO", "server"))
+            except EnvironmentFailed as e:
+                error = e
+                continue
+            self._reached.setdefault(node)
+            for name in ("valkey_version", "redis_version"):
+                if name in info and self.version == "unknown":
+                    self.version = f"{name.removesuffix('_version').capitalize()} {info[name]}"
+            run_id = info.get("run_id", "")
+            if run_id and run_id in servers:
+                raise UsageError(
+                    f"--nodes: {servers[run_id]} and {node} are the same server (run id {run_id})"
+                )
+            servers[run_id] = node
+        if not self._reached:
+            raise Unreachable(f"--nodes: {error}")
+        await self._ask_all()
+        if not self._now.primaries:
+            raise UsageError("none of the given nodes claims to be a primary")
+
+    async def doubts(self) -> list[str]:
+        """Return what external servers do that no valid run shows: two of them claim to be the
+        primary of one shard, or one never answered."""
+        if self.starter is None:
+            await self._ask_all(at_the_end=True)
+            for node in self.env.nodes:
+                if node not in self._reached:
+                    self._doubts.setdefault(f"{node} was never reached")
+        return list(self._doubts)
 
     async def _linked(self, node: str) -> bool:
         role = await self.control.role(node)
@@ -144,14 +169,38 @@ class OperatorFailover:
             tuple(replace(s, primary=primary) if s.name == shard.name else s for s in shards)
         )
 
-    async def _ask_all(self) -> None:
-        """Ask external servers which of them are primaries."""
+    async def _ask_all(self, *, at_the_end: bool = False) -> None:
+        """Ask external servers which of them are primaries, and follow the newest of each shard."""
+        first = not self._now.primaries
         self._asked = self.env.now()
         nodes = self.env.nodes
-        claims = await asyncio.gather(*(self.control.is_primary(node) for node in nodes))
-        claimed = [node for node, claim in zip(nodes, claims, strict=True) if claim]
+        asked = await asyncio.gather(*map(self._claim, nodes))
+        claims = {claim.node: claim for claim in asked if claim is not None}
         for shard in self._now.shards:
-            self._announce(shard, next((n for n in claimed if n in shard.nodes), None))
+            of_shard = [claims[node] for node in shard.nodes if node in claims]
+            lineage = self._lineages.setdefault(shard.name, Lineage())
+            self._announce(shard, lineage.newest(of_shard))
+            if len(of_shard) > 1 and (first or at_the_end):
+                when = "at the beginning" if first else "at the end"
+                both = " and ".join(claim.node for claim in of_shard)
+                self._doubts.setdefault(f"{both} all claim to be the primary {when}")
+
+    async def _claim(self, node: str) -> Claim | None:
+        """Return a node's claim to be a primary; None if it does not answer or is a replica."""
+        try:
+            info = fields(await self.control.ask(node, "INFO", "replication", timeout_s=1.0))
+        except EnvironmentFailed:
+            return None
+        self._reached.setdefault(node)
+        if info.get("role") != "master":
+            return None
+        offset = info.get("master_repl_offset", "0")
+        return Claim(
+            node,
+            info.get("master_replid", ""),
+            info.get("master_replid2", ""),
+            int(offset) if offset.isdecimal() else 0,
+        )
 
     def open_to(self, node: str, client_host: str, *, readonly: bool = False) -> RedisConnection:
         return RedisConnection(

@@ -24,6 +24,7 @@ SHORT_RUNS = {
     "repl-backlog-size": "16mb",
     "min-replicas-max-lag": "2",
 }
+HOSTS_CLOCK_ERROR_MS = 1000  # of servers on hosts whose clocks nobody has checked
 OURS = frozenset(
     {
         "port",
@@ -89,6 +90,8 @@ class Vanilla(OperatorFailover):
             self.version = version_of(self.binary)
         elif options.options or options.binary:
             raise UsageError("--option and --binary are for servers that the harness starts")
+        else:
+            self.clock_error_ms = HOSTS_CLOCK_ERROR_MS
 
     def spec(self, node: str) -> ProcessSpec:
         """Return how to start a node now: as its shard's primary, or as a replica of that."""
@@ -115,13 +118,27 @@ class Vanilla(OperatorFailover):
             argv += [f"--{name}", *words]
         return ProcessSpec(name=node, node=node, argv=argv)
 
+    @property
+    def volatile(self) -> str | None:
+        """Why a server that ends loses its data, and what to give instead; None if it does not."""
+        settings = {name: [value] for name, value in SHORT_RUNS.items()} | self._given
+        if self.starter is None or settings["appendonly"] != ["no"] or settings["save"] != [""]:
+            return None
+        return (
+            f'{self.name} runs without persistence (save "", appendonly no), so a node that is '
+            "killed comes back empty: give --option appendonly=yes --option appendfsync=always to "
+            "test what it keeps"
+        )
+
     def describe(self) -> TargetInfo:
         return TargetInfo(
             target=self.name,
             version=self.version,
             binary=self.binary.name if self.binary else None,
             options=dict(self.options.options),
-            clock_error_ms=self.clock_error_ms,
+            clock_error_ms=self.clock_error_ms
+            if self.starter is not None
+            else HOSTS_CLOCK_ERROR_MS,
         )
 
 

@@ -152,7 +152,6 @@ BAD = {
     "run --nodes 0": "--nodes must be between 1",
     "run --nodes three": "--nodes three: give a number",
     "run --nodes localhost:x": "'localhost:x' is not host:port",
-    "run --nodes 127.0.0.1:1": "--nodes: n1 did not answer INFO",
     "run --nodes 127.0.0.1:1 --nemesis kill": "the external environment can't kill processes",
     "run --nodes 127.0.0.1:1 --nemesis all": "injects no faults",
     "run --env external": "--env external: give --nodes host:port",
@@ -182,6 +181,19 @@ BAD = {
     "demo --binary /no/such/server": "is not an executable file",
     "demo --results /proc/nowhere": "can't create /proc/nowhere/",
 }
+
+
+def test_a_system_that_can_not_be_reached_or_started_exits_253(nothing_left: Path) -> None:
+    code, out, err = harness(nothing_left, "run", "--nodes", "127.0.0.1:1")
+    assert (code, out) == (253, "")
+    assert "--nodes: n1 did not answer INFO" in err
+    assert len(err.splitlines()) == 1
+    mute = nothing_left / "mute"
+    mute.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Redis server v=7.0.15" && exit\n'
+                    "exec sleep 100\n")  # fmt: skip
+    mute.chmod(0o755)
+    code, out, err = harness(nothing_left, *SHORT, "--binary", str(mute))
+    assert (code, out) == (253, ""), err
 
 
 @pytest.mark.parametrize("command", BAD)
@@ -237,8 +249,15 @@ def wait_until(holds: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("phase", ["start", "run", "nemesis", "end"])
-def test_ctrl_c_stops_everything_and_keeps_the_history(nothing_left: Path, phase: str) -> None:
+@pytest.mark.parametrize(
+    ("phase", "number"),
+    [("start", signal.SIGINT), ("run", signal.SIGINT), ("nemesis", signal.SIGINT),
+     ("end", signal.SIGINT), ("start", signal.SIGTERM), ("nemesis", signal.SIGTERM),
+     ("nemesis", signal.SIGHUP)],
+)  # fmt: skip
+def test_a_signal_stops_everything_and_what_was_recorded_is_reported(
+    nothing_left: Path, phase: str, number: signal.Signals
+) -> None:
     process = start(nothing_left, "run", "--workload", "set", "--nemesis", "pause,failover",
                     "--time-limit", "4", "--interval", "0.3")  # fmt: skip
     results = nothing_left / "results"
@@ -247,7 +266,7 @@ def test_ctrl_c_stops_everything_and_keeps_the_history(nothing_left: Path, phase
     else:
         wait_until(lambda: list(results.glob("*/2*/history.jsonl")))
         time.sleep({"run": 0.2, "nemesis": 1.2, "end": 4.1}[phase])
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     if phase == "end" and process.returncode != 130:
         assert out  # the run had finished already
@@ -256,6 +275,8 @@ def test_ctrl_c_stops_everything_and_keeps_the_history(nothing_left: Path, phase
     assert err.strip().splitlines()[-1].startswith("harness: interrupted")
     assert "Traceback" not in err
     if phase != "start":
+        assert (newest(nothing_left) / "report.html").exists()
+        assert not (newest(nothing_left) / "data").exists()
         code, out, _ = harness(nothing_left, "check", str(newest(nothing_left)))
         assert code in (1, 2), out
         assert "Traceback" not in out

@@ -66,7 +66,7 @@ class InProcess:
     async def log_tail(self, process: str, lines: int = 2) -> str:
         return ""
 
-    async def logs(self) -> dict[str, str]:
+    async def logs(self) -> dict[str, str | None]:
         return {}
 
     async def helpers_ended(self) -> list[str]:

@@ -42,21 +42,23 @@ def history(value) -> History:
     return History(Op(i, i * SECOND // 3, *row, node="n1") for i, row in enumerate(rows))
 
 
+RECORD = RunRecord(
+    spec=Spec(),
+    command="harness run --seed 1",
+    started="today",
+    target=TargetInfo(target="redis", version="Redis 7.0.15"),
+    environment=EnvironmentInfo(environment="local"),
+    versions={"python": "3.11"},
+)
+
+
 def page(value=2) -> str:
     made = history(value)
     verdict = check(made, Register(), independent=True)
     coverage = Verdict(valid=True, why="x", evidence={"operations": {"read": {"ok": 2}}})
     results = Results(valid=False, why=verdict.why, expect="valid",
                       claims={"linearizable": verdict, "coverage": coverage})  # fmt: skip
-    record = RunRecord(
-        spec=Spec(),
-        command="harness run --seed 1",
-        started="today",
-        target=TargetInfo(target="redis", version="Redis 7.0.15"),
-        environment=EnvironmentInfo(environment="local"),
-        versions={"python": "3.11"},
-    )
-    return render(document(record, results, Recorded(made)))
+    return render(document(RECORD, results, Recorded(made)))
 
 
 def text_of(html: str) -> str:
@@ -69,6 +71,23 @@ def test_the_page_begins_with_the_verdict_and_has_every_part() -> None:
     for part in ("n2 promoted", "partition begins", "Latency and rate", "bytes held 9",
                  "harness run --seed 1", "Redis 7.0.15", "read → 2"):  # fmt: skip
         assert part in text, part
+
+
+def test_violations_are_told_with_a_table_the_first_of_each_kind_first() -> None:
+    row = {"begin_s": 1.5, "end_s": None, "who": "process 3 at n1 (primary)", "what": "add <7>",
+           "outcome": "outcome unknown"}  # fmt: skip
+    findings = [{"kind": kind, "sentence": f"7 is {kind}", "rows": [row]}
+                for kind in ("lost", "lost", "read twice")]  # fmt: skip
+    claim = Verdict(valid=False, why="lost", evidence={
+        "findings": findings, "violations": {"lost": 5, "read twice": 1}})  # fmt: skip
+    results = Results(valid=False, why="lost", expect="valid", claims={"set": claim,
+                      "coverage": Verdict(valid=True, why="x")})  # fmt: skip
+    html = render(document(RECORD, results, Recorded(history(2))))
+    text = text_of(html)
+    assert text.index("set : 7 is read twice") < text.rindex("set : 7 is lost")
+    assert "1.500 s – process 3 at n1 (primary) add &lt;7&gt; outcome unknown" in text
+    assert "3 more are not shown." in text
+    assert "findings" not in text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.environments.local import reserve
+from harness.environments.ports import Ports
 from harness.host import Host, RealDisk, RealHost, run_real
 from tests.simulation.worlds import world
 
@@ -50,8 +50,7 @@ def simulated(main: Main) -> None:
 
 
 def real(folder: Path, main: Main) -> None:
-    with reserve(0) as mine:
-        port = mine.getsockname()[1]
+    port = Ports().take()
     peers = {"self": ("127.0.0.1", port), "other": ("127.0.0.1", 1)}
     host = RealHost("self", peers["self"], peers, folder)
     try:

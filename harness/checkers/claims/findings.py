@@ -16,7 +16,7 @@ from harness.history.wording import described
 
 TOLD_MAX = 20  # violations that are told; of more, only their number
 FAULTS_MAX = 6  # in the table of one violation
-OUTCOMES = {"ok": "acknowledged", "fail": "failed", "info": "outcome unknown"}
+OUTCOMES = {"ok": "answered", "fail": "failed", "info": "outcome unknown"}
 
 
 class Row(msgspec.Struct, kw_only=True):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -29,10 +29,20 @@ class Traced(Protocol):
         ...
 
 
+@runtime_checkable
+class Atomic(Protocol):
+    """A workload whose operations leave effects that are not distinct, beside one that is."""
+
+    def beside(self, op: Op) -> list[tuple[str, ...]]:
+        """Return the effects that must be in the entry that has the first of `effects`."""
+        ...
+
+
 class LogAudit:
     """Every acknowledged write is in the log once, no failed one is, one of unknown outcome is at
-    most once; every value that was read had been committed; every node and every snapshot has the
-    digest of a replay of the log; entries that were read from several copies of the log are equal.
+    most once; the effects of one operation are in one entry; every value that was read had been
+    committed; every node and every snapshot has the digest of a replay of the log; entries that
+    were read from several copies of the log are equal.
 
     Needs the events `LogRead` and `Digests`, at the end.
     """
@@ -48,12 +58,12 @@ class LogAudit:
         digests = found[0].what
         if digests.error is not None:
             return Verdict(valid=UNKNOWN, why=f"the log was not read: {digests.error}")
-        logged = Counter(
-            tuple(str(word) for word in effect[:ID_WORDS])
+        entries = [
+            [tuple(str(word) for word in effect[:ID_WORDS]) for effect in effects]
             for _, effects in log
-            for effect in effects
-        )
-        wrong = self._wrong(recorded, logged)
+        ]
+        logged = Counter(effect for effects in entries for effect in effects)
+        wrong = [*self._wrong(recorded, logged), *self._split(recorded, entries)]
         differing = self._differing(digests)
         evidence: dict[str, Any] = {
             "entries": digests.entries or len(log),
@@ -104,6 +114,27 @@ class LogAudit:
                     if effect not in committed:
                         note("values were read that were never committed", op, effect)
         return wrong
+
+    def _split(
+        self, recorded: Recorded, entries: Sequence[Sequence[tuple[str, ...]]]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the operations whose effects are not all in one entry."""
+        place = {effect: n for n, effects in enumerate(entries) for effect in effects}
+        members = [set(effects) for effects in entries]
+        for p in recorded.pairs:
+            op = p.done if p.type == "ok" and p.done is not None else p.invoke
+            effects = self._workload.effects(op)
+            if isinstance(self._workload, Atomic) and effects:
+                effects = [*effects, *self._workload.beside(op)]
+            if len(effects) < 2 or p.type == "fail":
+                continue
+            found = [place[effect] for effect in effects if effect in place]
+            if found and not any(members[n].issuperset(effects) for n in found):
+                yield {
+                    "what": "operations have their effects in several entries",
+                    "index": op.index,
+                    "effect": [" ".join(effect) for effect in effects],
+                }
 
     @staticmethod
     def _differing(digests: Digests) -> list[str]:

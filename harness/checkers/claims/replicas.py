@@ -9,25 +9,44 @@ set on the invocation of a read that was sent to a certain node.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from harness.checkers.claims.findings import Findings, seconds
 from harness.checkers.claims.quantiles import quantiles
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.events import Settled
+from harness.history.operations import Pair
 from harness.history.recorded import Read, Recorded
+
+DIFFER = "keys still differ between nodes"
+NO_PREFIX = "reads do not extend an earlier read of the same node"
+TWICE = "reads returned a value more than once"
+FAILED = "reads returned a value whose append failed"
+NEVER = "reads returned a value that nobody had appended"
 
 
 def is_prefix(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return len(a) <= len(b) and a == b[: len(a)]
 
 
-def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
+class Violation(NamedTuple):
+    """Two reads of one node and key, of which the later one does not extend the earlier. `lost`:
+    the values that it lacks."""
+
+    node: str
+    key: Hashable
+    earlier: Read
+    later: Read
+    lost: list[Any]
+
+
+def growing_prefixes(reads: Iterable[Read]) -> list[Violation]:
     """Return pairs of reads of one node and key where the later one does not extend the earlier.
 
     Later means: called after the earlier one returned. Of concurrent reads one must be a prefix of
-    the other. Each violation is {node, key, earlier, later, lost, lost_count}.
+    the other.
     """
-    violations = []
+    violations: list[Violation] = []
     by_node_and_key: dict[tuple[str, Hashable], list[Read]] = {}
     for r in reads:
         by_node_and_key.setdefault((r.node, r.key), []).append(r)
@@ -52,28 +71,8 @@ def growing_prefixes(reads: Iterable[Read]) -> list[dict[str, Any]]:
     return violations
 
 
-def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> dict[str, Any]:
-    lost = [v for v in earlier.value if v not in later.value]
-    return {
-        "node": node,
-        "key": key,
-        "lost": lost[:20],
-        "lost_count": len(lost),
-        "earlier": {
-            "process": earlier.process,
-            "time": earlier.time,
-            "length": len(earlier.value),
-            "last": list(earlier.value[-3:]),
-            "role": earlier.role,
-        },
-        "later": {
-            "process": later.process,
-            "time": later.time,
-            "length": len(later.value),
-            "last": list(later.value[-3:]),
-            "role": later.role,
-        },
-    }
+def _violation(node: str, key: Hashable, earlier: Read, later: Read) -> Violation:
+    return Violation(node, key, earlier, later, [v for v in earlier.value if v not in later.value])
 
 
 class GrowingPrefixes:
@@ -87,30 +86,97 @@ class GrowingPrefixes:
         reads = recorded.node_reads
         if not reads:
             return Verdict(valid=UNKNOWN, why="no node was read", judged=self._judged)
-        violations = growing_prefixes(reads)
-        nodes = sorted({r.node for r in reads})
-        evidence = {
-            "reads": len(reads),
-            "nodes": nodes,
-            "violations": violations[:20],
-            "violation_count": len(violations),
-        }
-        if violations:
-            first = violations[0]
-            earlier, later = first["earlier"], first["later"]
-            why = (
-                f"{len(violations)} reads do not extend an earlier read of the same node: "
-                f"{first['node']} returned {earlier['length']} values of key {first['key']} at "
-                f"{earlier['time'] / 1e9:.3f} s, then {later['length']} at "
-                f"{later['time'] / 1e9:.3f} s, without {first['lost_count']} of them"
+        findings = Findings(recorded)
+        for each in growing_prefixes(reads):
+            earlier, later = each.earlier, each.later
+            lacks = f"without {len(each.lost)} of them" if each.lost else "in another order"
+            findings.add(
+                NO_PREFIX,
+                f"key {each.key}: {each.node} returned {len(earlier.value)} values to "
+                f"process {earlier.process} at {seconds(earlier.time)}, and {len(later.value)} to "
+                f"process {later.process} at {seconds(later.time)}, {lacks}",
+                [_told(recorded, earlier), _told(recorded, later)],
             )
-            return Verdict(valid=False, judged=self._judged, evidence=evidence, why=why)
+        replicas = sorted({r.node for r in reads if r.role == "replica" and r.value})
+        nodes = sorted({r.node for r in reads})
+        evidence: dict[str, Any] = {"reads": len(reads), "nodes": nodes}
+        if findings:
+            verdict = findings.verdict(evidence)
+            verdict.judged = self._judged
+            return verdict
+        if not replicas:
+            why = "no read of a replica returned a value"
+            return Verdict(valid=UNKNOWN, why=why, judged=self._judged, evidence=evidence)
         return Verdict(
             valid=True,
             judged=self._judged,
             evidence=evidence,
             why=f"{len(reads)} reads of {len(nodes)} nodes are growing prefixes",
         )
+
+
+class ValuesOfNodes:
+    """The claim that no read of any node returns a value twice, a value whose append failed, or one
+    that nobody had appended by then."""
+
+    def check(self, recorded: Recorded, /) -> Verdict:
+        appends: dict[tuple[Hashable, Any], Pair] = {}
+        for p in recorded.pairs:
+            if p.invoke.f == "append":
+                appends[p.invoke.value[0], p.invoke.value[1]] = p
+        findings = Findings(recorded)
+        known: dict[Hashable, set[Any]] = {}  # values that were found to be right
+        seen = 0
+        for r in recorded.node_reads:
+            seen += bool(r.value)
+            unique = set(r.value)
+            if len(unique) != len(r.value):
+                twice = next(v for v in r.value if r.value.count(v) > 1)
+                self._tell(findings, TWICE, recorded, r, twice, "more than once", None)
+            right = known.setdefault(r.key, set())
+            for value in sorted(unique - right):
+                append = appends.get((r.key, value))
+                if append is None or append.invoke.index > r.ret:
+                    what = "which nobody had appended by then"
+                    self._tell(findings, NEVER, recorded, r, value, what, append)
+                elif append.type == "fail":
+                    self._tell(findings, FAILED, recorded, r, value, "whose append failed", append)
+                else:
+                    right.add(value)
+        evidence: dict[str, Any] = {"reads": len(recorded.node_reads), "with_values": seen}
+        if findings:
+            return findings.verdict(evidence)
+        if not seen:
+            return Verdict(valid=UNKNOWN, why="no read of a node returned a value",
+                           evidence=evidence)  # fmt: skip
+        why = f"{seen} reads of nodes returned only values that had been appended, once"
+        return Verdict(valid=True, why=why, evidence=evidence)
+
+    @staticmethod
+    def _tell(
+        findings: Findings,
+        kind: str,
+        recorded: Recorded,
+        r: Read,
+        value: Any,
+        how: str,
+        append: Pair | None,
+    ) -> None:
+        findings.add(
+            kind,
+            f"key {r.key}: {r.node} returned {value} to process {r.process} at "
+            f"{seconds(r.time)}, {how}",
+            [
+                *([] if append is None else [(append, f"append {value}")]),
+                _told(recorded, r),
+            ],
+        )
+
+
+def _told(recorded: Recorded, r: Read) -> tuple[Pair, str]:
+    """Return a read as a row of the table of a violation."""
+    last = f", the last ones {' '.join(str(v) for v in r.value[-3:])}" if r.value else ""
+    return recorded.by_index[r.call], f"read {len(r.value)} values{last}"
 
 
 class LostReads:
@@ -185,8 +251,9 @@ def _last_by_node_and_key(reads: Iterable[Read]) -> dict[tuple[str, Hashable], R
 
 
 class Converged:
-    """The claim that within `bound_s` of healing every node returns the same list for every key of
-    the final reads."""
+    """The claim that every node returns the same list for every key of the final reads, in the end.
+    Nodes that agree have converged, however late they were asked; nodes that differ have not if
+    they were asked `bound_s` after healing or later."""
 
     def __init__(self, nodes: Sequence[str], bound_s: float = 30.0) -> None:
         self._nodes = list(nodes)
@@ -220,19 +287,22 @@ class Converged:
             )
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         if differing:
-            lengths = {n: len(last[n, differing[0]].value) for n, k in last if k == differing[0]}
-            why = (
-                f"{len(differing)} of {len(keys)} keys still differ between nodes "
-                f"{took_s:.1f} s after healing: key {differing[0]} has lengths {lengths}"
-            )
-            return Verdict(valid=False, evidence=evidence, why=why)
+            findings = Findings(recorded)
+            for key in differing:
+                reads = [last[n, key] for n in self._nodes if (n, key) in last]
+                lengths = ", ".join(f"{r.node} {len(r.value)}" for r in reads)
+                findings.add(
+                    DIFFER,
+                    f"key {key}: {took_s:.1f} s after healing the lists have lengths {lengths}",
+                    [_told(recorded, r) for r in reads],
+                )
+            return findings.verdict(evidence, f"of {len(keys)} keys ")
         if missing or not keys:
             why = f"{len(missing)} final reads were not answered" if keys else "no key was read"
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
+        if not any(r.value for r in last.values()):
+            return Verdict(valid=UNKNOWN, why="all final reads were empty", evidence=evidence)
         agree = f"{len(self._nodes)} nodes agree on {len(keys)} keys {took_s:.1f} s after healing"
-        if took_s > self._bound_s:
-            why = f"{agree}, later than the bound of {self._bound_s:g} s"
-            return Verdict(valid=False, evidence=evidence, why=why)
         return Verdict(valid=True, evidence=evidence, why=agree)
 
 

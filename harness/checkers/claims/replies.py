@@ -74,7 +74,8 @@ class AnsweredByReplica:
         if findings:
             return findings.verdict(evidence)
         if not asked:
-            return Verdict(valid=UNKNOWN, why="no node was asked for its role", evidence=evidence)
+            why = "no node was asked for its role"
+            return Verdict(valid=UNKNOWN, judged=False, why=why, evidence=evidence)
         why = f"{asked} operations were answered by a node that was the primary"
         return Verdict(valid=True, why=why, evidence=evidence)
 

@@ -42,6 +42,17 @@ class RedisModel(OperatorFailover):
         except ValueError as e:
             raise UsageError(f"--option {e}") from e
 
+    @property
+    def volatile(self) -> str | None:
+        """Why a node that ends loses its data, and what to give instead; None if it does not."""
+        if self._settings.appendonly:
+            return None
+        return (
+            "redis-model runs without persistence (appendonly no), so a node that is killed comes "
+            "back empty: give --option appendonly=yes --option appendfsync=always to test what it "
+            "keeps"
+        )
+
     def spec(self, node: str) -> ProcessSpec:
         primary = self.primary_of(node)
         if primary == node:

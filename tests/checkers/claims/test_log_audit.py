@@ -79,3 +79,41 @@ def test_a_log_that_was_not_read_proves_nothing() -> None:
     assert audit([("set", "ok", 1)], ["1"], {"error": "refused"}).valid == "unknown"
     for nothing in ({"compared": 0}, {"copies": {"az1": 3, "az2": 0}}):
         assert audit([("set", "ok", 1)], ["1"], SAME | nothing).valid == "unknown"
+
+
+class Pairs:
+    """`set` of a value at two keys."""
+
+    def effects(self, op: Op) -> list[tuple[str, ...]]:
+        return [("SET", "a", str(op.value)), ("SET", "b", str(op.value))]
+
+    def shown(self, op: Op) -> list[tuple[str, ...]]:
+        return []
+
+
+class Counted(Strings):
+    """`set` of a value, and of how many there are."""
+
+    def beside(self, op: Op) -> list[tuple[str, ...]]:
+        return [("INCR", "n")]
+
+
+@pytest.mark.parametrize(
+    ("workload", "entries", "type", "valid"),
+    [
+        (Pairs(), [[["SET", "a", "1"], ["SET", "b", "1"]]], "ok", True),
+        (Pairs(), [[["SET", "a", "1"]], [["SET", "b", "1"]]], "ok", False),
+        (Pairs(), [[["SET", "a", "1"]]], "info", False),
+        (Pairs(), [], "info", True),
+        (Counted(), [[["SET", "k", "1"], ["INCR", "n"]]], "ok", True),
+        (Counted(), [[["SET", "k", "1"]], [["INCR", "n"]]], "ok", False),
+    ],
+)
+def test_the_effects_of_one_operation_are_in_one_entry(
+    workload: Any, entries: Any, type: Any, valid: bool
+) -> None:
+    ops = [Op(0, 0, "invoke", 0, "set", 1), Op(1, 1, type, 0, "set", 1, None, "n1")]
+    log = LogRead(entries=[(i + 1, effects) for i, effects in enumerate(entries)])
+    for what in (log, Digests(**SAME)):
+        ops += operations(what, None, len(ops), len(ops))
+    assert LogAudit(workload).check(Recorded(History(ops))).valid is valid
