@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 class _Format(msgspec.Struct):
     format: int = 1  # format 1 had no such field
+    faults: list[str] = []
 
 
 class Run:
@@ -66,8 +67,10 @@ class Run:
 
     def read_record(self) -> RunRecord:
         """Raises `UsageError`, as the other readers do, also for a run in another format."""
-        found = self._read(self.test, _Format, "does not describe a run").format
-        if found != FORMAT:
+        about = self._read(self.test, _Format, "does not describe a run")
+        found = about.format
+        # Format 1 wrote other events of faults; without faults it is the same.
+        if found != FORMAT and (found != 1 or about.faults):
             raise UsageError(
                 f"{self.test} was written by another version of harness (format {found}, this one "
                 f"reads {FORMAT}): judge its history alone, with --model"

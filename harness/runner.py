@@ -29,7 +29,7 @@ from harness.history.events import (
 )
 from harness.history.events import invoked as invocation_of
 from harness.history.operations import NEMESIS, Op
-from harness.history.record import FORMAT, PlannedFault, RunRecord
+from harness.history.record import PlannedFault, RunRecord
 from harness.interpreter import Interpreter
 from harness.nemesis import catalogue
 from harness.nemesis.nemesis import Nemesis
@@ -85,7 +85,6 @@ class Runner:
         """Return the content of test.json."""
         spec, plan = self.parts.spec, self.parts.plan
         return RunRecord(
-            format=FORMAT,
             spec=spec,
             command=spec.command(),
             faults=plan.kinds,
@@ -96,7 +95,12 @@ class Runner:
             environment=self._env.describe(),
             versions=self._versions,
             volatile=self._volatile,
+            compares=self._compares,
         )
+
+    @property
+    def _compares(self) -> bool:
+        return len(self._env.nodes) > 1 and not isinstance(self._workload, Scripted)
 
     @property
     def _volatile(self) -> str | None:

@@ -15,10 +15,7 @@ Valid = bool | Literal["unknown"]
 UNKNOWN: Final = "unknown"
 
 
-# Of test.json and of events in a history. 1 had no plan and no fault numbers; in 2 the nodes were
-# not compared.
-FORMAT: Final = 3
-COMPARED_SINCE: Final = 3
+FORMAT: Final = 2  # of test.json and of events in a history; 1 had no plan and no fault numbers
 WORDS: Final[dict[Valid, str]] = {True: "valid", False: "invalid", UNKNOWN: "unknown"}
 
 
@@ -65,11 +62,12 @@ class EnvironmentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of test.json: what a reader, `harness check` and `harness replay` need to know
-    about a run. `format`: see FORMAT. `faults`: the kinds in the plan. `no_room`: see `Plan`.
-    `started`: ISO 8601. `versions`: of all that affects the run: Python, libraries, the code.
-    `volatile`: why the target loses its data when its processes end, if faults end them."""
+    about a run. `faults`: the kinds in the plan. `no_room`: see `Plan`. `started`: ISO 8601.
+    `versions`: of everything that affects the run: Python, libraries, the code. `volatile`: why the
+    target loses its data when its processes end, if faults end them. `compares`: whether the run
+    compares what its nodes hold, at the end."""
 
-    format: int = 1
+    format: int = FORMAT
     spec: Spec
     command: str
     faults: list[str] = []
@@ -80,6 +78,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     environment: EnvironmentInfo
     versions: dict[str, str] = {}
     volatile: str | None = None
+    compares: bool = False
 
 
 class Hashes(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ from typing import Any
 from harness.checkers.claims.findings import Findings, seconds
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.events import Compared
-from harness.history.record import COMPARED_SINCE
 from harness.history.recorded import Recorded
 
 DIFFER = "keys differ between nodes for good"
@@ -18,15 +17,11 @@ class SameCopies:
     reached the offset that the primary had after the last write. See `harness.copies`."""
 
     def check(self, recorded: Recorded, /) -> Verdict:
-        record = recorded.record
         shards = recorded.events.of(Compared)
         if not shards:
-            if record is None or record.format < COMPARED_SINCE:
-                why = "the nodes were not compared when this history was recorded"
-                return Verdict(valid=UNKNOWN, judged=False, why=why)
-            if record.spec.node_count < 2:
-                return Verdict(valid=True, judged=False, why="there are no replicas")
-            return Verdict(valid=UNKNOWN, why="the nodes were not compared")
+            compares = recorded.record is not None and recorded.record.compares
+            why = "the nodes were not compared" if compares else "there was nothing to compare"
+            return Verdict(valid=UNKNOWN, judged=compares, why=why)
         findings = Findings(recorded)
         for event in shards:
             found = event.what
