@@ -23,7 +23,8 @@ class AllBut(NamedTuple):
 class Model(Protocol):
     """A sequential specification. `recurs`: whether a state can come back after it was left. A
     model may have a `cost`: that of a step, as a multiple of a register's; the higher, the less a
-    witness is shrunk.
+    witness is shrunk. One whose every state depends on all operations before it is `cumulative`: a
+    witness without some that were acknowledged would prove nothing to its reader.
 
     An operation is `f`, `value` (lists as tuples) and `known`: whether it completed, so that
     `value` has its result. The value of an unknown operation is that of its invocation.

@@ -12,6 +12,7 @@ class Counter:
     that is not known, and `read` of the value. Initially 0."""
 
     recurs = True
+    cumulative = True
 
     def init(self) -> int:
         return 0

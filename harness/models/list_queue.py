@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.history.columns import OPEN
 from harness.models.base import INCONSISTENT, Model, Operation, unknown_operation
 
 
@@ -52,13 +53,11 @@ def _entered_before(
     operations: Sequence[Operation], bits: dict[Any, int]
 ) -> dict[Any, tuple[int, int]]:
     """Return by element its own bit, and the bits of those that must have been pushed before it."""
-    pops = sorted(
-        (e for e in operations if e.f == "pop" and e.known and e.value is not None),
-        key=lambda e: e.ret,
-    )
+    certain = [e for e in operations if e.known and e.ret != OPEN]
+    pops = sorted((e for e in certain if e.f == "pop" and e.value is not None), key=lambda e: e.ret)
     before = dict.fromkeys(bits, 0)
     popped, i = 0, 0  # those popped by now
-    reads = [e for e in operations if e.f == "read" and e.known]
+    reads = [e for e in certain if e.f == "read"]
     for leaving in sorted((*pops, *reads), key=lambda e: e.call):
         while i < len(pops) and pops[i].ret < leaving.call:
             if pops[i].value in bits:

@@ -11,6 +11,7 @@ from harness.models.counter import Counter
 from harness.models.fields import Hash, SortedSet
 from harness.models.fifo import FifoQueue
 from harness.models.list_append import ListAppend
+from harness.models.list_queue import ListQueue
 from harness.models.multi_register import MultiRegister
 from harness.models.mutex import Mutex, OwnedLock
 from harness.models.priority_queue import PriorityQueue
@@ -78,6 +79,21 @@ def ask_unique_queue(rng: random.Random, i: int) -> tuple[str, Any]:
 
 def answer_queue(f: str, value: Any, before: Any, after: Any) -> Any:
     return (before[0] if before else None) if f == "dequeue" else value
+
+
+def ask_list_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    """Draw a push of a unique value, a pop or a read."""
+    return rng.choice([("pop", None), ("push", i + 1), ("push", i + 1), ("read", None)])
+
+
+def ask_repeating_list_queue(rng: random.Random, i: int) -> tuple[str, Any]:
+    return rng.choice([("pop", None), ("push", rng.randrange(2)), ("read", None)])
+
+
+def answer_list_queue(f: str, value: Any, before: Any, after: Any) -> Any:
+    if f == "push":
+        return (value, len(after))
+    return after if f == "read" else before[0] if before else None
 
 
 def ask_stack(rng: random.Random, i: int) -> tuple[str, Any]:
@@ -246,6 +262,8 @@ CASES = {
     "multi-register": (MultiRegister(2), ask_transaction, answer),
     "fifo-queue": (FifoQueue(), ask_queue, answer_queue),
     "unique-fifo-queue": (FifoQueue(), ask_unique_queue, answer_queue),
+    "list-queue": (ListQueue(), ask_list_queue, answer_list_queue),
+    "repeating-list-queue": (ListQueue(), ask_repeating_list_queue, answer_list_queue),
     "stack": (Stack(), ask_stack, answer_stack),
     "unique-stack": (Stack(), ask_unique_stack, answer_stack),
     "priority-queue": (PriorityQueue(), ask_priority_queue, answer_priority_queue),

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.claims.findings import Findings, answered_by, process_of, seconds
+from harness.checkers.claims.findings import Findings, at_node, process_of, seconds
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.operations import Pair
 from harness.history.recorded import Recorded
@@ -29,7 +29,7 @@ class _Seen:
         did = f"added {self.by} and was answered" if self.by else "read"
         assert self.pair.done is not None
         return (
-            f"{process_of(self.pair)} {did} {self.value}{answered_by(self.pair)} at "
+            f"{process_of(self.pair)} {did} {self.value}{at_node(self.pair)} at "
             f"{seconds(self.pair.done.time)}"
         )
 

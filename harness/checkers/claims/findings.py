@@ -58,6 +58,12 @@ def answered_by(pair: Pair) -> str:
     return f" by {node}" if node else ""
 
 
+def at_node(pair: Pair) -> str:
+    """Return ` at n1`, the node that replied; empty if it is not known."""
+    node = pair.done.node if pair.done is not None else pair.invoke.node
+    return f" at {node}" if node else ""
+
+
 class Findings:
     """The violations of one claim, by kind, in the order in which they were found."""
 

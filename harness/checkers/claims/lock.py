@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 from harness.checkers.claims.expiry import ClockErrors, check_expiring, deadline_of
-from harness.checkers.claims.findings import Findings, answered_by, ended, seconds
+from harness.checkers.claims.findings import Findings, answered_by, at_node, ended, seconds
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.operations import Pair
 from harness.history.recorded import Recorded
@@ -146,7 +146,7 @@ class Exclusion:
                     if lasted(i, second) and (not concurrent or lasted(j, first)):
                         findings.add(
                             HELD,
-                            f"lock {lock}: owner {second.owner} got it{answered_by(second.pair)} "
+                            f"lock {lock}: owner {second.owner} got it{at_node(second.pair)} "
                             f"at {ended(second.pair)}, although owner {first.owner} had acquired "
                             f"it from {seconds(first.pair.invoke.time)} to {ended(first.pair)}"
                             f"{answered_by(first.pair)}, with a lease of {self._lease_ms} ms, and "

@@ -8,7 +8,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.claims.findings import Findings, answered_by, ended, process_of, seconds
+from harness.checkers.claims.findings import (
+    Findings,
+    answered_by,
+    at_node,
+    ended,
+    process_of,
+    seconds,
+)
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.columns import OPEN
 from harness.history.operations import Pair
@@ -139,7 +146,7 @@ class _Queue:
         for read in self._reads:
             for name, times in Counter(_result(read)).items():
                 if times > 1:
-                    what = f"{process_of(read)} read {name} {times} times{answered_by(read)}"
+                    what = f"{process_of(read)} read {name} {times} times{at_node(read)}"
                     self._tell(TWICE, f"{what} at {ended(read)}", (read, "read what is left"))
         for e in self.elements.values():
             if not e.returned:
@@ -150,7 +157,7 @@ class _Queue:
                     and p.invoke.index > e.pops[0].done.index]  # fmt: skip
             rows = [*_pushed(e), *uses, *left]
             first = min((*e.pops, *e.reads), key=lambda p: p.done.index if p.done else OPEN)
-            told = f"{process_of(first)} got {e.name}{answered_by(first)} at {ended(first)}"
+            told = f"{process_of(first)} got {e.name}{at_node(first)} at {ended(first)}"
             if e.push is None or first.done is None or e.push.invoke.index > first.done.index:
                 self._tell(NEVER, f"{told}, which nobody had pushed by then", *rows,
                            *([] if uses else [(first, f"read {e.name}")]))  # fmt: skip
@@ -161,8 +168,8 @@ class _Queue:
                 other = e.pops[1] if len(e.pops) > 1 else left[0][0]
                 self._tell(
                     TWICE,
-                    f"{e.name} was returned to {process_of(e.pops[0])}{answered_by(e.pops[0])} at "
-                    f"{ended(e.pops[0])}, and to {process_of(other)}{answered_by(other)} at "
+                    f"{e.name} was returned to {process_of(e.pops[0])}{at_node(e.pops[0])} at "
+                    f"{ended(e.pops[0])}, and to {process_of(other)}{at_node(other)} at "
                     f"{ended(other)}",
                     *rows,
                 )
@@ -208,8 +215,7 @@ class _Queue:
 
     def _overtook(self, e: _Element, earlier: _Element, read: Pair | None = None) -> None:
         how = (
-            f"{e.name} is before it in what {process_of(read)} read{answered_by(read)} at "
-            f"{ended(read)}"
+            f"{e.name} is before it in what {process_of(read)} read{at_node(read)} at {ended(read)}"
             if read is not None
             else f"{e.name} was popped by {ended(e.pops[0])}, before it"
         )
@@ -248,7 +254,7 @@ class _Queue:
                 might = f"; {opened} pops of unknown outcome may have taken others" * bool(opened)
                 self._tell(
                     EMPTY,
-                    f"{process_of(pop)} popped nothing{answered_by(pop)} from "
+                    f"{process_of(pop)} popped nothing{at_node(pop)} from "
                     f"{seconds(pop.invoke.time)} to {ended(pop)}, although {len(inside)} "
                     f"acknowledged elements were there, {e.name} among them{might}",
                     *_pushed(e),

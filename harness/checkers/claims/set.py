@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from harness.checkers.claims.findings import Findings, answered_by, ended, process_of, seconds
+from harness.checkers.claims.findings import (
+    Findings,
+    answered_by,
+    at_node,
+    ended,
+    process_of,
+    seconds,
+)
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.operations import Pair
 from harness.history.recorded import Recorded
@@ -122,7 +129,7 @@ class _Key:
         assert read.done is not None
         self._findings.add(
             kind,
-            f"key {self._key}: {process_of(read)} read {element}{answered_by(read)} at "
+            f"key {self._key}: {process_of(read)} read {element}{at_node(read)} at "
             f"{seconds(read.done.time)}, {how}",
             [*self._added(element), (read, f"read {_count(read)} with {element}")],
         )
@@ -141,7 +148,7 @@ class _Key:
                 since = (
                     f"added by {process_of(add)} and acknowledged{answered_by(add)} at {ended(add)}"
                     if add is not None and known
-                    else f"read by {process_of(seen)}{answered_by(seen)} at {ended(seen)}"
+                    else f"read by {process_of(seen)}{at_node(seen)} at {ended(seen)}"
                     if seen is not None
                     else ""
                 )

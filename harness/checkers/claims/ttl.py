@@ -13,7 +13,13 @@ from harness.checkers.claims.expiry import (
     check_expiring,
     deadline_of,
 )
-from harness.checkers.claims.findings import Findings, answered_by, ended, process_of, seconds
+from harness.checkers.claims.findings import (
+    Findings,
+    at_node,
+    ended,
+    process_of,
+    seconds,
+)
 from harness.checkers.verdict import UNKNOWN, Verdict
 from harness.history.operations import Op, Pair
 from harness.history.recorded import Recorded
@@ -87,7 +93,7 @@ class TimesToLive:
             return
         findings.add(
             WRONG,
-            f"key {key}: {process_of(read)} read {value}{answered_by(read)} at {ended(read)}, "
+            f"key {key}: {process_of(read)} read {value}{at_node(read)} at {ended(read)}, "
             f"{never if value == key else f'although only {key} is ever set there'}",
             [*_set_row(written), (read, f"read {value}")],
         )
@@ -136,7 +142,7 @@ class TimesToLive:
         for read in reads:
             if _value(read) is not None and read.invoke.index > _end(absent):
                 self._tell(BACK, key, written, read, absent, findings,
-                           f"after {process_of(absent)} had found it absent{answered_by(absent)} "
+                           f"after {process_of(absent)} had found it absent{at_node(absent)} "
                            f"at {ended(absent)}")  # fmt: skip
                 break
         return 1
@@ -160,7 +166,7 @@ class TimesToLive:
         )
         findings.add(
             kind,
-            f"key {key}: {process_of(read)} {saw}{answered_by(read)} at {ended(read)}, {when}; it "
+            f"key {key}: {process_of(read)} {saw}{at_node(read)} at {ended(read)}, {when}; it "
             f"was set for {written.invoke.value[1]} ms from {seconds(written.invoke.time)} to "
             f"{ended(written)}",
             [*_set_row(written), *others, (read, "read nothing" if value is None else saw)],

@@ -75,6 +75,7 @@ def shrunk(
     short = len(entries) <= WINDOWS[-1]
     if short:
         shrinker.core = list(entries)
+    of_reads = of_reads and not shrinker.cumulative
     if not (short and of_reads and shrinker.open_all()) and not (short and shrinker.forget_all()):
         shrinker.start(entries, outcome)
     shrinker.shrink()
@@ -89,6 +90,7 @@ class _Shrinker:
         self.core = core
         self.model = model
         self.initial: Sequence[Hashable] | None = None
+        self.cumulative: bool = getattr(model, "cumulative", False)
         step_cost = 1 if isinstance(model, Versioned) else STEP_COST
         self.work_left = work // (getattr(model, "cost", 1) * step_cost)
         self.recheck_max = CONFIGURATIONS_MAX  # configurations of one re-check
@@ -131,6 +133,8 @@ class _Shrinker:
         """Begin with the core that the algorithm named, or with all operations up to the return
         that can't be linearized; in a long history with only the last of these, if they suffice."""
         named = sorted((entries[i] for i in outcome.core), key=lambda e: e.call)
+        if self.cumulative:
+            named = []
         if named and len(named) <= WINDOWS[0] and self.attempt(named):
             return
         stuck = entries[outcome.stuck] if outcome.stuck >= 0 else None
@@ -206,8 +210,9 @@ class _Shrinker:
             self._drop_reads()
             self._forget_answers()
             self._drop_values()
-            self._open_outcomes()
-            self._drop_unneeded()
+            if not self.cumulative:
+                self._open_outcomes()
+                self._drop_unneeded()
             if self.core == before:
                 if not quickly or not self.undecided:
                     return
