@@ -92,16 +92,35 @@ def _bits_of(value: bytes, span: _Span) -> int:
     return number & ((1 << (span.last - span.first + 1)) - 1)
 
 
+def _check_span(call: Call, words: Command) -> None:
+    """Check the arguments of BITCOUNT after the key, which newer servers do before they look for
+    the key."""
+    fewest = 1 if call.version.since(valkey=(8, 1)) else 2
+    most = 3 if call.version.since((7, 0), (0, 0)) else 2
+    if words and not fewest <= len(words) <= most:
+        raise BadSyntax
+    for word in words[:2]:
+        integer(word)
+    if len(words) == 3 and words[2].upper() not in (b"BIT", b"BYTE"):
+        raise BadSyntax
+
+
 @COMMANDS.command("BITCOUNT", -2, "readonly", ONE)
 def _bitcount(call: Call, cmd: Command) -> Any:
+    if call.version.since((7, 4), (8, 1)):
+        _check_span(call, cmd[2:])
     value = call.look(cmd[1], bytes)
     if value is None:
         return 0
     if len(cmd) == 2:
         return int.from_bytes(value).bit_count()
-    if len(cmd) not in (4, 5):
-        raise BadSyntax
-    if integer(cmd[2]) < 0 and integer(cmd[3]) < 0 and integer(cmd[2]) > integer(cmd[3]):
+    _check_span(call, cmd[2:])
+    if (
+        len(cmd) > 3
+        and integer(cmd[2]) < 0
+        and integer(cmd[3]) < 0
+        and (integer(cmd[2]) > integer(cmd[3]))
+    ):
         return 0
     span = _span(cmd[2:], len(value))
     return 0 if span.first > span.last else _bits_of(value, span).bit_count()
@@ -112,10 +131,15 @@ def _bitpos(call: Call, cmd: Command) -> Any:
     bit = integer(cmd[2])
     if bit not in (0, 1):
         raise Error("ERR The bit argument must be 1 or 0.")
+    if call.version.since((7, 4), (8, 1)):
+        if len(cmd) > 6:
+            raise BadSyntax
+        if len(cmd) > 3:
+            _span(cmd[3:], 0, unit_first=True)
     value = call.look(cmd[1], bytes)
     if value is None:
         return -1 if bit else 0
-    if len(cmd) > 6:
+    if len(cmd) > (6 if call.version.since((7, 0), (0, 0)) else 5):
         raise BadSyntax
     span = (
         _span(cmd[3:], len(value), unit_first=True)
@@ -135,29 +159,55 @@ def _bitpos(call: Call, cmd: Command) -> Any:
 @COMMANDS.command("BITOP", -4, "write denyoom", (2, -1, 1))
 def _bitop(call: Call, cmd: Command) -> Any:
     operation = cmd[1].upper()
-    if operation not in (b"AND", b"OR", b"XOR", b"NOT"):
+    newer = operation in _TWO_OR_MORE or operation == b"ONE"
+    if operation not in (b"AND", b"OR", b"XOR", b"NOT") and not (
+        newer and call.version.since((8, 2))
+    ):
         raise BadSyntax
     if operation == b"NOT" and len(cmd) != 4:
         raise Error("ERR BITOP NOT must be called with a single source key.")
+    if operation in _TWO_OR_MORE and len(cmd) < 5:
+        name = operation.decode()
+        raise Error(f"ERR BITOP {name} must be called with at least two source keys.")
     values = [_string(call, key) for key in cmd[3:]]
     size = max(map(len, values))
     numbers = [int.from_bytes(value.ljust(size, b"\0")) for value in values]
-    made = numbers[0]
-    if operation == b"NOT":
-        made ^= (1 << 8 * size) - 1
-    for number in numbers[1:]:
-        if operation == b"AND":
-            made &= number
-        elif operation == b"OR":
-            made |= number
-        else:
-            made ^= number
     if size:
         call.peek(cmd[2])
+        made = _combined(operation, numbers, (1 << 8 * size) - 1)
         call.put(cmd[2], made.to_bytes(size), keep_ttl=False)
     else:
         call.remove(cmd[2])
     return size
+
+
+_TWO_OR_MORE: Final = (b"DIFF", b"DIFF1", b"ANDOR")
+
+
+def _combined(operation: bytes, numbers: list[int], ones: int) -> int:
+    """Return the result of BITOP on numbers that have as many bits as `ones`."""
+    made, others = numbers[0], 0
+    if operation == b"NOT":
+        return made ^ ones
+    if operation == b"ONE":
+        seen = twice = 0
+        for number in numbers:
+            twice |= seen & number
+            seen |= number
+        return seen & ~twice
+    for number in numbers[1:]:
+        others |= number
+        if operation == b"AND":
+            made &= number
+        elif operation == b"OR":
+            made |= number
+        elif operation == b"XOR":
+            made ^= number
+    if operation == b"DIFF":
+        return made & ~others
+    if operation == b"DIFF1":
+        return others & ~made
+    return made & others if operation == b"ANDOR" else made
 
 
 # --- BITFIELD: integers of any width

@@ -29,7 +29,7 @@ class Call(Outcome):
 
     __slots__ = (
         "_changed", "_instead", "_plain", "context", "deny", "expiring", "in_script", "state",
-        "table", "time_ms",
+        "table", "time_ms", "version",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +38,7 @@ class Call(Outcome):
         super().__init__()
         self.state = state
         self.table = table
+        self.version = state.version
         self._plain = {name: spec for name, spec in table.items() if not spec.compound}
         self.in_script = False
         self._changed = False

@@ -7,22 +7,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from targets.engine import digest, rdb_file
-from targets.engine.commands import COMMANDS
+from targets.engine.commands import commands_of
 from targets.engine.execution import Call, Commands
 from targets.engine.protocol import NEVER_MS, Context, KeySpace, Outcome
 from targets.engine.resp import Command, Error
 from targets.engine.rewrite import rewritten
 from targets.engine.state import State
 from targets.engine.table import CommandSpec
+from targets.engine.version import REFERENCE, Version
 
 
 class PythonEngine:
     """Executes commands at once, on data of its own. `sharded`: keys that a command does not name
-    may be stored elsewhere, so commands must not access them."""
+    may be stored elsewhere, so commands must not access them. `version`: of the server whose
+    answers it gives."""
 
-    def __init__(self, *, sharded: bool = False, commands: Commands = COMMANDS) -> None:
+    def __init__(
+        self,
+        *,
+        sharded: bool = False,
+        commands: Commands | None = None,
+        version: Version = REFERENCE,
+    ) -> None:
+        commands = commands_of(version) if commands is None else commands
         self.commands: Mapping[bytes, CommandSpec[Any]] = commands
-        self._state = State(sharded=sharded)
+        self._state = State(sharded=sharded, version=version)
         self.keys: KeySpace = self._state
         self._values, self._expires = self._state.values, self._state.expires
         self._always = Context(NEVER_MS, random.Random(0))  # effects have no random choices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 Command = tuple[bytes, ...]
@@ -36,6 +37,10 @@ class BadSyntax(Error):
 
 class Double(float):
     """A double: `,1.5`; a bulk string in RESP2."""
+
+
+class Formatted(bytes):
+    """A double that is formatted in a way of its own."""
 
 
 class Map(list[tuple[Any, Any]]):
@@ -108,6 +113,10 @@ def _double(reply: Double, protocol: int) -> bytes:
     return b",%s\r\n" % number_text(reply) if protocol == 3 else _bulk(number_text(reply), 2)
 
 
+def _formatted(reply: Formatted, protocol: int) -> bytes:
+    return b",%s\r\n" % reply if protocol == 3 else _bulk(reply, 2)
+
+
 def _map(reply: Map, protocol: int) -> bytes:
     parts = [encode(each, protocol) for pair in reply for each in pair]
     return b"%c%d\r\n" % ((b"%", len(reply)) if protocol == 3 else (b"*", len(parts))) + b"".join(
@@ -150,6 +159,7 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
     BadSyntax: _error,
     bool: _bool,
     Double: _double,
+    Formatted: _formatted,
     Map: _map,
     ByName: _by_name,
     Pairs: _pairs,
@@ -159,26 +169,51 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
 }
 
 
-def number_text(number: float) -> bytes:
-    """Format a double as Redis 7.0 does: 17 digits, without trailing zeros."""
-    return b"%.17g" % number
+def number_text(number: float, *, shortest: bool = False) -> bytes:
+    """Format a double as Redis 7.0 does: 17 digits, without trailing zeros. `shortest`: as Redis
+    7.2 and Valkey do, with as few digits as identify it."""
+    return _shortest(number) if shortest else b"%.17g" % number
 
 
-def to_resp2(reply: Any) -> Any:
-    """Convert a reply to its RESP2 form: None, int, bytes, `Simple`, `Error` or lists of these."""
+def _shortest(number: float) -> bytes:
+    """Format a double as `d2string` of Redis 7.2 does, by fpconv."""
+    if number != number or abs(number) == float("inf"):
+        return b"%.17g" % number
+    if number == int(number) and abs(number) <= 2**62:
+        return b"-0" if number == 0 and str(number)[0] == "-" else b"%d" % int(number)
+    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text, size = "".join(map(str, digits)), len(digits)
+    magnitude = abs(exponent + size - 1)
+    if exponent >= 0 and magnitude < size + 7:
+        made = text + "0" * exponent
+    elif exponent < 0 and (exponent > -7 or magnitude < 4):
+        point = size + exponent
+        made = f"{text[:point]}.{text[point:]}" if point > 0 else f"0.{'0' * -point}{text}"
+    else:
+        rest = f".{text[1:]}" if size > 1 else ""
+        made = f"{text[0]}{rest}e{'-' if exponent + size - 1 < 0 else '+'}{magnitude}"
+    return (b"-" if sign else b"") + made.encode()
+
+
+def to_resp2(reply: Any, *, shortest: bool = False) -> Any:
+    """Convert a reply to its RESP2 form: None, int, bytes, `Simple`, `Error` or lists of these.
+    `shortest`: see `number_text`."""
     kind = type(reply)
     if kind is Double:
-        return number_text(reply)
+        return number_text(reply, shortest=shortest)
     if kind is bool:
         return int(reply)
     if kind is NilArray:
         return None
+    if kind is Formatted:
+        return bytes(reply)
     if kind is ByName:
-        return [[to_resp2(name), to_resp2(each)] for name, each in reply]
+        return [[to_resp2(each, shortest=shortest) for each in pair] for pair in reply]
     if kind in (Map, Pairs):
-        return [to_resp2(each) for pair in reply for each in pair]
+        return [to_resp2(each, shortest=shortest) for pair in reply for each in pair]
     if kind in (list, Members, Push):
-        return [to_resp2(each) for each in reply]
+        return [to_resp2(each, shortest=shortest) for each in reply]
     return reply
 
 

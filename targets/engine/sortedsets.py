@@ -126,16 +126,25 @@ def _zcard(call: Call, cmd: Command) -> Any:
     return len(_of(call, cmd[1]))
 
 
+def _rank(call: Call, cmd: Command, *, reverse: bool) -> Any:
+    if len(cmd) > 4 or (len(cmd) == 4 and cmd[3].upper() != b"WITHSCORE"):
+        raise BadSyntax
+    value = _of(call, cmd[1])
+    rank = value.rank(cmd[2])
+    if rank is None:
+        return NIL_ARRAY if len(cmd) == 4 else None
+    rank = len(value) - 1 - rank if reverse else rank
+    return [rank, Double(value.scores[cmd[2]])] if len(cmd) == 4 else rank
+
+
 @COMMANDS.command("ZRANK", 3, "readonly fast", ONE)
 def _zrank(call: Call, cmd: Command) -> Any:
-    return _of(call, cmd[1]).rank(cmd[2])
+    return _rank(call, cmd, reverse=False)
 
 
 @COMMANDS.command("ZREVRANK", 3, "readonly fast", ONE)
 def _zrevrank(call: Call, cmd: Command) -> Any:
-    value = _of(call, cmd[1])
-    rank = value.rank(cmd[2])
-    return None if rank is None else len(value) - 1 - rank
+    return _rank(call, cmd, reverse=True)
 
 
 @COMMANDS.command("ZREM", -3, "write fast", ONE)
@@ -422,6 +431,8 @@ def _zpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     count = integer(cmd[2], NOT_POSITIVE) if len(cmd) == 3 else 1
     if count < 0:
         raise Error(NOT_POSITIVE)
+    if count == 0 and not call.version.since((7, 0), (0, 0)):
+        return []
     value = call.look(cmd[1], SortedSet)
     if value is None or count == 0:
         return []

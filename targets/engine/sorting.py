@@ -96,8 +96,10 @@ def _window(o: _Options, size: int) -> slice:
     return slice(first, max(first, min(last, size - 1) + 1))
 
 
-def _number(word: bytes | None) -> float:
+def _number(call: Call, word: bytes | None) -> float:
     """Parse like C's strtod: None or an empty text is 0, and a NUL ends the text."""
+    if word == b"" and call.version.since(valkey=(9, 1)):
+        raise Error(NO_SCORE)
     text = (word or b"").partition(b"\0")[0].lstrip()
     return floating(text, NO_SCORE) if text else 0.0
 
@@ -113,7 +115,7 @@ def _sorted(call: Call, elements: list[bytes], o: _Options) -> list[bytes]:
         # Missing weights sort first.
         weights = elements if by is None else [(w is not None, w or b"") for w in by]
     else:
-        weights = [_number(word) for word in (elements if by is None else by)]
+        weights = [_number(call, word) for word in (elements if by is None else by)]
     order = [(weight, each) for weight, each in zip(weights, elements, strict=True)]
 
     def compare(one: Any, other: Any) -> int:

@@ -10,6 +10,7 @@ from zlib import crc32
 from sortedcontainers import SortedKeyList
 
 from targets.engine.values import Value
+from targets.engine.version import REFERENCE, Version
 
 STALE_ENDS_MAX = 1000
 
@@ -20,12 +21,14 @@ class State:
 
     `expires`: when keys expire, in milliseconds since 1970. `scripts`: sources by SHA-1. `sharded`:
     other keys may be stored elsewhere, so commands must not access keys they do not name.
+    `version`: of the server whose answers commands give.
     """
 
     values: dict[bytes, Value] = field(default_factory=dict)
     expires: dict[bytes, int] = field(default_factory=dict)
     scripts: dict[bytes, bytes] = field(default_factory=dict)
     sharded: bool = False
+    version: Version = REFERENCE
     _hashed: SortedKeyList[bytes] | None = None
     _ends: list[tuple[int, bytes]] = field(default_factory=list)  # a heap, with stale entries
 

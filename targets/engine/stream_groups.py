@@ -27,6 +27,7 @@ from targets.engine.values import (
     Stream,
     StreamId,
 )
+from targets.engine.version import Version
 
 COMMANDS: Commands = Commands()
 
@@ -43,19 +44,25 @@ add_container(COMMANDS, "XGROUP")
 # --- how far a group has read
 
 
-def has_tombstones(stream: Stream, start: StreamId) -> bool:
-    """Return whether an entry at or after both `start` and the first entry was deleted."""
+def has_tombstones(stream: Stream, start: StreamId, version: Version) -> bool:
+    """Return whether an entry at or after `start` was deleted. Redis asks only about those after
+    the first entry that is left, Valkey 8.1 about all."""
     if not len(stream) or stream.max_deleted == FIRST_ID:
         return False
-    return stream.first_id <= stream.max_deleted and start <= stream.max_deleted
+    if not version.since(valkey=(8, 1)) and stream.first_id > stream.max_deleted:
+        return False
+    return start <= stream.max_deleted
 
 
-def entries_up_to(stream: Stream, entry_id: StreamId) -> int:
+def entries_up_to(stream: Stream, entry_id: StreamId, version: Version) -> int:
     """Return how many entries were ever added up to an id, or UNKNOWN."""
     if not stream.added:
         return 0
     if not len(stream) and entry_id <= stream.last_id:
         return stream.added
+    newer = version.since((8, 2), (8, 1))
+    if newer and entry_id != FIRST_ID and entry_id < stream.max_deleted:
+        return ENTRIES_READ_UNKNOWN
     if entry_id == stream.last_id:
         return stream.added
     if entry_id > stream.last_id:
@@ -68,14 +75,32 @@ def entries_up_to(stream: Stream, entry_id: StreamId) -> int:
     return ENTRIES_READ_UNKNOWN
 
 
-def lag(stream: Stream, group: Group) -> int | None:
+def lag(stream: Stream, group: Group, version: Version) -> int | None:
     """Return how many entries a group has yet to read, or None if that is unknown."""
     if not stream.added:
         return 0
-    if group.read != ENTRIES_READ_UNKNOWN and not has_tombstones(stream, group.last_id):
+    if version.since((8, 2)):
+        if not len(stream):
+            return 0
+        if group.last_id < stream.first_id and stream.max_deleted < stream.first_id:
+            return len(stream)
+    if group.read != ENTRIES_READ_UNKNOWN and not has_tombstones(stream, group.last_id, version):
         return stream.added - group.read
-    read = entries_up_to(stream, group.last_id)
+    read = entries_up_to(stream, group.last_id, version)
     return None if read == ENTRIES_READ_UNKNOWN else stream.added - read
+
+
+def read_after(stream: Stream, group: Group, entry_id: StreamId, version: Version) -> int:
+    """Return how many entries a group has read once an entry is delivered to it, or UNKNOWN."""
+    known = group.read != ENTRIES_READ_UNKNOWN
+    if version.since((8, 2), (8, 1)):
+        ahead = group.last_id >= stream.first_id
+        if known and ahead and not has_tombstones(stream, group.last_id, version):
+            return min(group.read + 1, COUNT_MAX)
+        return entries_up_to(stream, entry_id, version)
+    if known and not has_tombstones(stream, entry_id, version):
+        return min(group.read + 1, COUNT_MAX)
+    return entries_up_to(stream, entry_id, version) if stream.added else group.read
 
 
 # --- effects
@@ -157,6 +182,8 @@ def _create(call: Call, cmd: Command) -> Any:
         call.put(cmd[2], stream)
     if cmd[3] in stream.groups:
         raise Error("BUSYGROUP Consumer Group name already exists")
+    if call.version.since((8, 2)):
+        read = min(read, stream.added)
     stream.groups[cmd[3]] = Group(entry_id, read)
     call.touch(cmd[2])
     return OK
@@ -167,6 +194,8 @@ def _setid(call: Call, cmd: Command) -> Any:
     _, read = _group_options(cmd, make=False)
     stream, group = _group(call, cmd, needed=True)
     assert group is not None
+    if call.version.since((8, 2)):
+        read = min(read, stream.added)
     group.last_id = stream.last_id if cmd[4] == b"$" else stream_id(cmd[4], strict=False)
     group.read = read
     call.touch(cmd[2])

@@ -52,7 +52,7 @@ def _xinfo_stream(call: Call, cmd: Command) -> Any:
             (b"entries", [entry(entry_id, stream.entries[entry_id]) for entry_id in found])
         )
         groups = stream.groups.items()
-        shown.append((b"groups", [_full_group(stream, n, g, most) for n, g in groups]))
+        shown.append((b"groups", [_full_group(call, stream, n, g, most) for n, g in groups]))
         return shown
     ends = [stream.entries.peekitem(index) for index in (0, -1)] if len(stream) else []
     first, last = (entry(*end) for end in ends) if ends else (None, None)
@@ -65,7 +65,7 @@ _SUBCOMMAND_SYNTAX = (
 )
 
 
-def _full_group(stream: Stream, name: bytes, group: Group, most: int) -> Map:
+def _full_group(call: Call, stream: Stream, name: bytes, group: Group, most: int) -> Map:
     pending = [
         [id_text(entry_id), p.consumer, p.time_ms, p.count] for entry_id, p in group.pending.items()
     ]
@@ -73,7 +73,7 @@ def _full_group(stream: Stream, name: bytes, group: Group, most: int) -> Map:
         (b"name", name),
         (b"last-delivered-id", id_text(group.last_id)),
         (b"entries-read", None if group.read == ENTRIES_READ_UNKNOWN else group.read),
-        (b"lag", lag(stream, group)),
+        (b"lag", lag(stream, group, call.version)),
         (b"pel-count", len(pending)),
         (b"pending", pending[: most or None]),
         (b"consumers", [_full_consumer(group, consumer, most) for consumer in group.consumers]),
@@ -95,6 +95,7 @@ def _full_consumer(group: Group, consumer: bytes, most: int) -> Map:
 @COMMANDS.command("XINFO|GROUPS", 3, "readonly", AT_TWO)
 def _xinfo_groups(call: Call, cmd: Command) -> Any:
     stream = _stream(call, cmd)
+    counts = 6 if call.version.since((7, 0), (0, 0)) else 4  # pairs: 6.2 has no entries-read, lag
     return [
         Map([
             (b"name", name),
@@ -102,8 +103,8 @@ def _xinfo_groups(call: Call, cmd: Command) -> Any:
             (b"pending", len(group.pending)),
             (b"last-delivered-id", id_text(group.last_id)),
             (b"entries-read", None if group.read == ENTRIES_READ_UNKNOWN else group.read),
-            (b"lag", lag(stream, group)),
-        ])
+            (b"lag", lag(stream, group, call.version)),
+        ][:counts])
         for name, group in stream.groups.items()
     ]  # fmt: skip
 

@@ -10,16 +10,14 @@ from targets.engine.parsing import integer, printable
 from targets.engine.protocol import Blocked
 from targets.engine.resp import NIL_ARRAY, BadSyntax, ByName, Command, Error
 from targets.engine.stream_groups import (
-    entries_up_to,
-    has_tombstones,
     mark_seen,
+    read_after,
     setid_effect,
     xclaim_effect,
 )
-from targets.engine.streams import after, between, entry, id_text, stream_id
+from targets.engine.streams import after, before, between, entry, id_text, stream_id
 from targets.engine.values import (
     COUNT_MAX,
-    ENTRIES_READ_UNKNOWN,
     FIRST_ID,
     LAST_ID,
     Pending,
@@ -113,6 +111,8 @@ def _xread(call: Call, cmd: Command) -> Any:
         stream = call.look(key, Stream)
         if word == b"$":
             starts.append(FIRST_ID if stream is None else stream.last_id)
+        elif word == b"+" and call.version.since((7, 4), (8, 1)):
+            starts.append(_before_the_last(call, stream))
         elif word == b">":
             raise Error(
                 "ERR The > ID can be specified only when calling XREADGROUP using the GROUP "
@@ -131,6 +131,16 @@ def _xread(call: Call, cmd: Command) -> Any:
     if replies:
         return ByName(replies)
     return _wait(call, o, [id_text(start) for start in starts], cmd)
+
+
+def _before_the_last(call: Call, stream: Stream | None) -> StreamId:
+    """Return the id after which XREAD with + begins: it shows the last entry, or, except in Redis
+    8.2, nothing if that was deleted."""
+    if stream is None or not len(stream):
+        return LAST_ID
+    if stream.top_id != stream.last_id and not call.version.since((8, 2)):
+        return stream.last_id
+    return before(stream.top_id) or FIRST_ID
 
 
 def _wait(call: Call, o: _Reading, ids: Sequence[bytes], cmd: Command) -> Any:
@@ -167,9 +177,15 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
     for key, start in zip(o.keys, starts, strict=True):
         stream = call.look(key, Stream)
         group = stream.groups[name]
-        if start is None and stream.top_id <= group.last_id:
+        nothing = start is None and stream.top_id <= group.last_id
+        if nothing and not call.version.since((7, 2), (8, 1)):
             continue
         new = mark_seen(call, group, consumer)
+        if nothing:
+            if new:
+                effects.append((b"XGROUP", b"CREATECONSUMER", key, name, consumer))
+                call.touch(key)
+            continue
         if start is None:
             found, made = _deliver(call, key, stream, o)
         else:
@@ -180,8 +196,9 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
             call.touch(key)
         effects += made
         replies.append((key, found))
-    if replies:
+    if effects:
         call.instead(*effects)
+    if replies:
         return ByName(replies)
     return _wait(call, o, o.ids, cmd)
 
@@ -198,10 +215,7 @@ def _deliver(
     effects: list[Command] = []
     found = between(stream, first, LAST_ID, o.most)
     for entry_id in found:
-        if group.read != ENTRIES_READ_UNKNOWN and not has_tombstones(stream, entry_id):
-            group.read = min(group.read + 1, COUNT_MAX)
-        elif stream.added:
-            group.read = entries_up_to(stream, entry_id)
+        group.read = read_after(stream, group, entry_id, call.version)
         group.last_id = entry_id
         if o.acknowledge:
             pending = group.pending[entry_id] = Pending(consumer, call.time_ms, 1)

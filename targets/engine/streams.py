@@ -167,7 +167,8 @@ def remove(stream: Stream, entry_id: StreamId) -> bool:
 
 
 class _Adding(NamedTuple):
-    """The options of XADD or XTRIM. `at`: index of the id; `bound_at`: index of the bound."""
+    """The options of XADD or XTRIM. `at`: index of the id; `bound_at`: index of the bound.
+    `policy`: what becomes of references to trimmed entries, None without such a word."""
 
     strategy: bytes | None
     approximate: bool
@@ -178,12 +179,14 @@ class _Adding(NamedTuple):
     at: int
     id: _Id | None
     bound_at: int
+    policy: bytes | None = None
 
 
-def _options(cmd: Command, *, adding: bool) -> _Adding:
+def _options(call: Call, cmd: Command, *, adding: bool) -> _Adding:
     strategy: bytes | None = None
     approximate, create, limit = False, True, None
     most, least, bound_at, given = 0, FIRST_ID, 0, None
+    policy: bytes | None = None
     i = 2
     while i < len(cmd):
         word, more = cmd[i].upper(), len(cmd) - 1 - i
@@ -210,6 +213,12 @@ def _options(cmd: Command, *, adding: bool) -> _Adding:
                 raise Error("ERR The LIMIT argument must be >= 0.")
         elif adding and word == b"NOMKSTREAM":
             create = False
+        elif (
+            word in (b"KEEPREF", b"DELREF", b"ACKED")
+            and policy is None
+            and (call.version.since((8, 2)))
+        ):
+            policy = word
         elif adding:
             given = _parsed(cmd[i], 0, strict=True, auto=True)
             break
@@ -225,11 +234,13 @@ def _options(cmd: Command, *, adding: bool) -> _Adding:
     if limit is not None and not approximate:
         raise BadSyntax("ERR syntax error, LIMIT cannot be used without the special ~ option")
     limit = (TRIMMED_AT_ONCE if limit is None else limit) if approximate else 0
-    return _Adding(strategy, approximate, most, least, limit, create, i, given, bound_at)
+    return _Adding(strategy, approximate, most, least, limit, create, i, given, bound_at, policy)
 
 
 def _trim(stream: Stream, o: _Adding) -> int:
     """Remove whole blocks and then, if the bound is exact, entries; return the number removed."""
+    if o.policy in (b"DELREF", b"ACKED") and stream.groups:
+        return _trim_with_references(stream, o)
     removed = 0
 
     def enough(length: int, first: StreamId) -> bool:
@@ -257,6 +268,27 @@ def _trim(stream: Stream, o: _Adding) -> int:
     return removed
 
 
+def _trim_with_references(stream: Stream, o: _Adding) -> int:
+    """Remove entries together with the references of groups to them (DELREF), or only those that
+    no group refers to (ACKED); return the number removed."""
+    removed = 0
+    for entry_id in [] if o.approximate else list(stream.entries):
+        if o.strategy == b"MAXLEN" and len(stream) <= o.most:
+            break
+        if o.strategy == b"MINID" and entry_id >= o.least:
+            break
+        groups = stream.groups.values()
+        if o.policy == b"ACKED" and any(
+            entry_id in group.pending or entry_id > group.last_id for group in groups
+        ):
+            continue
+        for group in groups:
+            group.pending.pop(entry_id, None)
+        remove(stream, entry_id)
+        removed += 1
+    return removed
+
+
 def _exactly(cmd: Command, o: _Adding, stream: Stream) -> list[bytes]:
     """Return the command with the exact bound that results in place of the approximate one."""
     words = list(cmd)
@@ -275,7 +307,7 @@ def _exactly(cmd: Command, o: _Adding, stream: Stream) -> list[bytes]:
 
 @COMMANDS.command("XADD", -5, "write denyoom fast", ONE)
 def _xadd(call: Call, cmd: Command) -> Any:
-    o = _options(cmd, adding=True)
+    o = _options(call, cmd, adding=True)
     fields = cmd[o.at + 1 :]
     if len(fields) < 2 or len(fields) % 2:
         raise wrong_number("xadd")
@@ -320,7 +352,7 @@ def _next_id(stream: Stream, given: _Id | None, time_ms: int) -> StreamId:
 
 @COMMANDS.command("XTRIM", -4, "write", ONE)
 def _xtrim(call: Call, cmd: Command) -> Any:
-    o = _options(cmd, adding=False)
+    o = _options(call, cmd, adding=False)
     stream = call.look(cmd[1], Stream)
     if stream is None:
         return 0
@@ -421,6 +453,8 @@ def _xsetid(call: Call, cmd: Command) -> Any:
     stream = call.look(cmd[1], Stream)
     if stream is None:
         raise Error(NO_SUCH_KEY)
+    if call.version.since((7, 2), (8, 1)) and entry_id < stream.max_deleted:
+        raise Error("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
     if len(stream) and entry_id < stream.top_id:
         raise Error("ERR The ID specified in XSETID is smaller than the target stream top item")
     if len(stream) and added is not None and len(stream) > added:

@@ -34,9 +34,11 @@ def _mget(call: Call, cmd: Command) -> Any:
 
 
 class SetOptions(NamedTuple):
-    """The options of SET. `end_ms`: when the key expires, in milliseconds since 1970."""
+    """The options of SET. `equals`: the value that the key must have (IFEQ of Valkey). `end_ms`:
+    when the key expires, in milliseconds since 1970."""
 
     condition: bytes | None
+    equals: bytes | None
     get: bool
     keep_ttl: bool
     end_ms: int | None
@@ -45,11 +47,20 @@ class SetOptions(NamedTuple):
 def _set_options(call: Call, words: list[bytes]) -> SetOptions:
     condition: bytes | None = None
     expire: tuple[bytes, bytes] | None = None
+    equals: bytes | None = None
     get = keep_ttl = False
     while words:
         word = words.pop(0).upper()
-        if word in (b"NX", b"XX") and condition in (None, word):
+        if word in (b"NX", b"XX") and condition in (None, word) and equals is None:
             condition = word
+        elif (
+            word == b"IFEQ"
+            and words
+            and condition is None
+            and equals is None
+            and (call.version.since(valkey=(8, 1)))
+        ):
+            equals = words.pop(0)
         elif word == b"GET":
             get = True
         elif word == b"KEEPTTL" and expire is None:
@@ -58,11 +69,13 @@ def _set_options(call: Call, words: list[bytes]) -> SetOptions:
             expire = word, words.pop(0)
         else:
             raise BadSyntax
-    end_ms = None if expire is None else _end_ms(call, *expire, "set")
-    return SetOptions(condition, get, keep_ttl, end_ms)
+    if get and condition == b"NX" and not call.version.since((7, 0), (0, 0)):
+        raise BadSyntax
+    end_ms = None if expire is None else end_of(call, *expire, "set")
+    return SetOptions(condition, equals, get, keep_ttl, end_ms)
 
 
-def _end_ms(call: Call, unit: bytes, word: bytes, name: str) -> int:
+def end_of(call: Call, unit: bytes, word: bytes, name: str) -> int:
     """Return when a key expires, in milliseconds since 1970, from an option such as `EX 10`."""
     given = integer(word)
     end_ms = given * (1000 if unit[:1] == b"E" else 1)
@@ -80,13 +93,18 @@ def _set(call: Call, cmd: Command) -> Any:
         call.put(key, value, keep_ttl=False)
         return OK
     options = _set_options(call, list(cmd[3:]))
-    before = call.look(key, bytes) if options.get else call.peek(key)
+    compares = options.get or options.equals is not None
+    before = call.look(key, bytes) if compares else call.peek(key)
     reply: Any = before if options.get else OK
     exists = call.peek(key) is not None
     if (options.condition == b"NX" and exists) or (options.condition == b"XX" and not exists):
         return before if options.get else None
+    if options.equals is not None and before != options.equals:
+        return before if options.get else None
     call.put(key, value, keep_ttl=options.keep_ttl)
-    if options.get:
+    if options.equals is not None:
+        call.instead((b"SET", key, value, *([b"KEEPTTL"] if options.keep_ttl else [])))
+    elif options.get:
         call.instead(tuple(w for i, w in enumerate(cmd) if i < 3 or w.upper() != b"GET"))
     if options.end_ms is not None:
         _set_until(call, key, value, options.end_ms)
@@ -104,7 +122,7 @@ def _set_until(call: Call, key: bytes, value: bytes, end_ms: int) -> None:
 
 
 def _setex_of(call: Call, cmd: Command, unit: bytes) -> Any:
-    end_ms = _end_ms(call, unit, cmd[2], printable(cmd[0]).lower())
+    end_ms = end_of(call, unit, cmd[2], printable(cmd[0]).lower())
     call.peek(cmd[1])
     call.put(cmd[1], cmd[3], keep_ttl=False)
     _set_until(call, cmd[1], cmd[3], end_ms)
@@ -149,6 +167,8 @@ def _getdel(call: Call, cmd: Command) -> Any:
 @COMMANDS.command("GETEX", -2, "write fast", ONE)
 def _getex(call: Call, cmd: Command) -> Any:
     unit, word = _getex_option(list(cmd[2:]))
+    if unit in (b"EX", b"PX", b"EXAT", b"PXAT") and call.version.since(valkey=(9, 1)):
+        end_of(call, unit, word, "getex")  # checked before the key is looked for
     value = call.look(cmd[1], bytes)
     if value is None:
         return None
@@ -157,7 +177,7 @@ def _getex(call: Call, cmd: Command) -> Any:
             call.touch(cmd[1])
             call.instead((b"PERSIST", cmd[1]))
     elif unit is not None:
-        end_ms = _end_ms(call, unit, word, "getex")
+        end_ms = end_of(call, unit, word, "getex")
         if end_ms <= call.time_ms:
             call.remove(cmd[1])
             call.instead((b"DEL", cmd[1]))
@@ -275,7 +295,7 @@ def _decr(call: Call, cmd: Command) -> Any:
 @COMMANDS.command("DECRBY", 3, "write denyoom fast", ONE)
 def _decrby(call: Call, cmd: Command) -> Any:
     by = integer(cmd[2])
-    if by == -INT64:
+    if by == -INT64 and call.version.since((7, 0), (0, 0)):
         raise Error("ERR decrement would overflow")
     return _increment(call, cmd[1], -by)
 

@@ -58,6 +58,26 @@ GROUPS: Final = {
         TYPE key
         UNLINK key+
     """,
+    "geo": """
+        GEOADD key [NX | XX] [CH] (longitude:d latitude:d member)+
+        GEODIST key member1 member2 [M | KM | FT | MI]
+        GEOHASH key member+
+        GEOPOS key member+
+        GEORADIUS key longitude:d latitude:d radius:d (M | KM | FT | MI) [WITHCOORD] [WITHDIST]
+            [WITHHASH] [COUNT count:i [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]
+        GEORADIUSBYMEMBER key member radius:d (M | KM | FT | MI) [WITHCOORD] [WITHDIST] [WITHHASH]
+            [COUNT count:i [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]
+        GEORADIUSBYMEMBER_RO key member radius:d (M | KM | FT | MI) [WITHCOORD] [WITHDIST]
+            [WITHHASH] [COUNT count:i [ANY]] [ASC | DESC]
+        GEORADIUS_RO key longitude:d latitude:d radius:d (M | KM | FT | MI) [WITHCOORD] [WITHDIST]
+            [WITHHASH] [COUNT count:i [ANY]] [ASC | DESC]
+        GEOSEARCH key (FROMMEMBER member | FROMLONLAT (longitude:d latitude:d)) ((BYRADIUS radius:d
+            (M | KM | FT | MI)) | (BYBOX width:d height:d (M | KM | FT | MI))) [ASC | DESC] [COUNT
+            count:i [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]
+        GEOSEARCHSTORE destination:k source:k (FROMMEMBER member | FROMLONLAT (longitude:d
+            latitude:d)) ((BYRADIUS radius:d (M | KM | FT | MI)) | (BYBOX width:d height:d (M | KM |
+            FT | MI))) [ASC | DESC] [COUNT count:i [ANY]] [STOREDIST]
+    """,
     "hash": """
         HDEL key field+
         HEXISTS key field
@@ -75,6 +95,11 @@ GROUPS: Final = {
         HSETNX key field value
         HSTRLEN key field
         HVALS key
+    """,
+    "hyperloglog": """
+        PFADD key [element+]
+        PFCOUNT key+
+        PFMERGE destkey:k sourcekey:k+
     """,
     "list": """
         BLMOVE source:k destination:k (LEFT | RIGHT) (LEFT | RIGHT) timeout:d

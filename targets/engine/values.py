@@ -12,9 +12,17 @@ List = deque[bytes]
 
 
 class Hash(dict[bytes, bytes]):
-    """Fields and values in insertion order. `scanned`: the names of a scan, see `scanning`."""
+    """Fields and values in insertion order. `scanned`: the names of a scan, see `scanning`. `ends`:
+    when fields with a time to live expire, in milliseconds since 1970."""
 
     scanned: list[bytes] | None = None
+
+    @property
+    def ends(self) -> dict[bytes, int]:
+        found = self.__dict__.get("_ends")
+        if found is None:  # most hashes have no such fields, and need no dict for them
+            found = self.__dict__["_ends"] = {}
+        return found
 
 
 class Set(dict[bytes, None]):

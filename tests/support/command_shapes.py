@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 KEYS = {
     "string": ["s1", "s2", "i1"], "list": ["l1", "l2"], "set": ["c1", "c2"], "hash": ["h1", "h2"],
-    "zset": ["z1", "z2"], "stream": ["t1", "t2"],
+    "zset": ["z1", "z2"], "stream": ["t1", "t2"], "geo": ["g1", "g2"], "hll": ["p1", "p2"],
 }  # fmt: skip
 MEMBERS = ["a", "b", "c", "d", "1", "2", "10", "", "A", "aa", "-5", "3.5"]
 NUMBERS = ["0", "1", "2", "3", "-1", "-2", "-3", "5", "10", "-100", "100"]
@@ -55,6 +55,14 @@ SHAPES = {
     "ZSCAN": "zset 0 ?MATCH1", "SORT": "any ?sortby ?sortget ?sortopt ?ALPHA ?sortstore",
     "SORT_RO": "any ?sortby ?sortget ?sortopt ?ALPHA", "OBJECT|REFCOUNT": "coll",
     "OBJECT|IDLETIME": "none", "OBJECT|FREQ": "any",
+    "GEOADD": "geo ?geoaddopt located*", "GEOPOS": "geo m*", "GEOHASH": "geo m*",
+    "GEODIST": "geo m m ?unit", "GEORADIUS": "geo spot radius unit ?geoshow ASC ?geocount",
+    "GEORADIUS_RO": "geo spot radius unit ?geoshow ASC ?geocount",
+    "GEORADIUSBYMEMBER": "geo m radius unit ?geoshow ASC ?geocount",
+    "GEORADIUSBYMEMBER_RO": "geo m radius unit ?geoshow DESC ?geocount",
+    "GEOSEARCH": "geo from shape ?geoshow ASC ?geocount",
+    "GEOSEARCHSTORE": "geo geo from shape ASC ?geocount ?STOREDIST",
+    "PFADD": "hll m*", "PFCOUNT": "hll*", "PFMERGE": "hll hll*",
     "PING": "?m", "ECHO": "m", "FLUSHALL": "?SYNC", "FLUSHDB": "?ASYNC",
     "RPUSH": "list m*", "LPUSH": "list m*", "RPUSHX": "list m*", "LPUSHX": "list m*",
     "LPOP": "list ?n", "RPOP": "list ?n", "LLEN": "list", "LRANGE": "list n n",
@@ -197,6 +205,39 @@ class Shapes:
 
     def _expopt(self) -> list[str]:
         return self._choice("NX", "XX", "GT", "LT", "NX GT", "foo")
+
+    def _spot(self) -> list[str]:
+        """Draw a longitude and a latitude. All are at different distances from each other."""
+        return self._choice("13.361389 38.115556", "15.087269 37.502669", "12.758489 38.788135",
+                            "17.24151 39.1", "-70.5 -33.25", "0 0", "179.9 85", "-180 -85.05112878",
+                            "2.5 10", "200 1", "x 1", "1 inf")  # fmt: skip
+
+    def _located(self) -> list[str]:
+        return [*self._spot(), *self._m()]
+
+    def _geoaddopt(self) -> list[str]:
+        return self._choice("NX", "XX", "CH", "XX CH", "NX XX", "foo")
+
+    def _radius(self) -> list[str]:
+        return self._choice("0", "150", "200.5", "2000", "-1", "x")
+
+    def _unit(self) -> list[str]:
+        return self._choice("m", "km", "KM", "ft", "mi", "km", "yard")
+
+    def _from(self) -> list[str]:
+        return [*self._choice("FROMLONLAT"), *self._spot()] if self._rng.random() < 0.5 else [
+            "FROMMEMBER", *self._m()]  # fmt: skip
+
+    def _shape(self) -> list[str]:
+        if self._rng.random() < 0.5:
+            return ["BYRADIUS", *self._radius(), *self._unit()]
+        return ["BYBOX", *self._radius(), *self._radius(), *self._unit()]
+
+    def _geoshow(self) -> list[str]:
+        return self._choice("WITHDIST", "WITHHASH", "WITHCOORD", "WITHCOORD WITHDIST WITHHASH")
+
+    def _geocount(self) -> list[str]:
+        return self._choice("COUNT 1", "COUNT 2", "COUNT 0", "COUNT x", "ANY", "COUNT 9 foo")
 
     def _xone(self) -> list[str]:
         return self._choice("1-1", "1-2", "2-0", "2-1", "3-1", "5-0", "5-5", "7-1", "9-9", "x", "5")
