@@ -26,6 +26,9 @@ from harness.results import Run, history_hash
 from harness.runner import Runner
 from harness.spec import Spec
 
+# What checkers raise for the history of another workload.
+UNFIT = (ValueError, TypeError, LookupError, AttributeError)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -52,7 +55,7 @@ def run(
         execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
     except KeyboardInterrupt:
         if folder.history.exists():
-            with contextlib.suppress(HarnessError, ValueError, LookupError):
+            with contextlib.suppress(HarnessError, *UNFIT):
                 report(judge(folder))
         raise
     judged = judge(folder)
@@ -110,7 +113,7 @@ def judge_again(folder: Run) -> Judged:
         return judge(folder)
     except HistoryError as e:
         raise UsageError(str(e)) from e
-    except (ValueError, TypeError, LookupError, AttributeError) as e:
+    except UNFIT as e:
         raise UsageError(f"{folder.history} does not match the workload in test.json: {e}") from e
 
 

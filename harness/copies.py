@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import redis.exceptions as rx
 
 from harness.clients import ConnectFailed, RedisConnection, WrongReply, replies
@@ -30,8 +31,9 @@ CATCH_UP_S: Final = 30.0
 POLL_S: Final = 0.02
 TIMEOUT_S: Final = 10.0  # of one batch of commands
 BATCH: Final = 200
-TOLD_MAX: Final = 4  # differences of one shard that are told, so that they fit into a line
+TOLD_MAX: Final = 4  # differences of one shard that are told
 SHOWN: Final = 300  # characters of a value
+TOLD_BYTES_MAX: Final = 3000  # of all differences together, so that they fit into a line
 
 # How to read a whole value of a type.
 READ: Final[dict[str, Callable[[str], tuple[Any, ...]]]] = {
@@ -66,7 +68,9 @@ class _Held:
 
     def words(self) -> str:
         text = f"{self.type} {self.value}"
-        text = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+        if len(text) > SHOWN:  # two long values differ in the digest at least
+            digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+            text = f"{text[:SHOWN]}… (sha256 {digest})"
         return text + ("" if self.deadline_ms is None else f", expires at {self.deadline_ms} ms")
 
 
@@ -78,6 +82,11 @@ class _Node:
         self._open_to = open_to
         self._connection: RedisConnection | None = None
         self._knows: dict[str, bool] = {}  # whether the server has a command
+
+    @property
+    def exact(self) -> bool:
+        """Whether it tells deadlines, and not only times to live."""
+        return self._knows.get("PEXPIRETIME", True)
 
     async def calls(self, *commands: Sequence[Any]) -> list[Any]:
         """Return the replies to commands, error replies as exceptions; raises `CannotCompare`."""
@@ -112,15 +121,19 @@ class _Node:
             name = replies.role(role)
         except WrongReply as e:
             raise CannotCompare(f"{self.name}: {e}") from e
-        if name == "primary":
-            return name, int(role[1])
-        return name, int(role[4]) if role[3] == "connected" else -1
+        at = 1 if name == "primary" else 4
+        if len(role) <= at:
+            raise CannotCompare(f"{self.name} answered ROLE {role}")
+        connected = name == "primary" or role[3] == "connected"
+        return name, self._integer("ROLE", role[at]) if connected else -1
 
     async def time_ms(self) -> int:
         (now,) = await self.calls(("TIME",))
-        if isinstance(now, Exception):
-            raise CannotCompare(f"{self.name} does not answer TIME: {now}")
-        return int(now[0]) * 1000 + int(now[1]) // 1000
+        try:
+            seconds, micros = map(int, replies.array("TIME", now, length=2))
+        except (WrongReply, ValueError, TypeError) as e:
+            raise CannotCompare(f"{self.name} does not answer TIME: {e}") from e
+        return seconds * 1000 + micros // 1000
 
     async def held(self, keys: Sequence[str]) -> dict[str, _Held]:
         """Return what the node holds of some keys."""
@@ -142,7 +155,10 @@ class _Node:
                     raise CannotCompare(f"{self.name}: {type} {key}: {value}")
             if value == _EMPTY.get(type, ...) or value is None:
                 continue  # it expired after its TYPE was read
-            made = _comparable(type, value)
+            try:
+                made = _comparable(type, value)
+            except (ValueError, TypeError, LookupError) as e:
+                raise CannotCompare(f"{self.name}: {type} {key} has an odd reply: {e}") from e
             if key in fields:
                 made = (made, fields[key])
             held[key] = _Held(type, made, deadlines[key])
@@ -153,10 +169,18 @@ class _Node:
             return {}
         if await self._has("PEXPIRETIME", keys[0]):
             found = await self.in_batches([("PEXPIRETIME", key) for key in keys])
-            return {k: int(d) if int(d) >= 0 else None for k, d in zip(keys, found, strict=True)}
+            ends = [self._integer("PEXPIRETIME", each) for each in found]
+            return {k: d if d >= 0 else None for k, d in zip(keys, ends, strict=True)}
         found = await self.in_batches([("PTTL", key) for key in keys])
         now = await self.time_ms()
-        return {k: now + int(d) if int(d) >= 0 else None for k, d in zip(keys, found, strict=True)}
+        left = [self._integer("PTTL", each) for each in found]
+        return {k: now + d if d >= 0 else None for k, d in zip(keys, left, strict=True)}
+
+    def _integer(self, command: str, reply: Any) -> int:
+        try:
+            return replies.integer(command, reply)
+        except WrongReply as e:
+            raise CannotCompare(f"{self.name}: {e}") from e
 
     async def _field_deadlines(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return by hash the deadlines of its fields that have one."""
@@ -230,26 +254,33 @@ async def _looks(
 ) -> Compared:
     """Look until the nodes agree, or differ in the same way `LOOKS` times."""
     same, before, held = 0, None, 0
+    looked = keys
     for look in range(1, LOOKS_MAX + 1):
-        differences, held = await _look(nodes, primary, replicas, keys)
-        if not differences:
-            return Compared(
-                keys=len(keys), held=held, primary=primary, replicas=list(replicas), looks=look
-            )
+        differences, found = await _look(nodes, primary, replicas, looked)
+        held = found if look == 1 else held
         same = same + 1 if differences == before else 1
         before = differences
-        if same >= LOOKS:
-            told = [
-                Difference(key=key, primary=primary, node=node, at_primary=one, at_node=other)
-                for (node, key), (one, other) in list(differences.items())[:TOLD_MAX]
-            ]
+        if not differences or same >= LOOKS:
             return Compared(
                 keys=len(keys), held=held, primary=primary, replicas=list(replicas), looks=look,
-                differences=told, count=len(differences),
+                differences=_told(primary, differences), count=len(differences),
             )  # fmt: skip
         await asyncio.sleep(PAUSE_S)
-        keys = list(dict.fromkeys(key for _, key in differences)) if look == 1 else keys
+        looked = list(dict.fromkeys(key for _, key in differences))
     raise CannotCompare(f"the differences between nodes still changed after {LOOKS_MAX} looks")
+
+
+def _told(primary: str, differences: dict[tuple[str, str], tuple[str, str]]) -> list[Difference]:
+    """Return as many differences as fit into a line of the history."""
+    told: list[Difference] = []
+    size = 0
+    for (node, key), (one, other) in list(differences.items())[:TOLD_MAX]:
+        each = Difference(key=key, primary=primary, node=node, at_primary=one, at_node=other)
+        size += len(msgspec.json.encode(each))
+        if size > TOLD_BYTES_MAX:
+            break
+        told.append(each)
+    return told
 
 
 async def _look(
@@ -259,7 +290,7 @@ async def _look(
     of the keys the primary holds."""
     at = {name: await nodes[name].held(keys) for name in (primary, *replicas)}
     now_ms = max([await nodes[name].time_ms() for name in (primary, *replicas)])
-    exact = all(node._knows.get("PEXPIRETIME", True) for node in nodes.values())
+    exact = all(node.exact for node in nodes.values())
     differences: dict[tuple[str, str], tuple[str, str]] = {}
     for name in replicas:
         for key in keys:

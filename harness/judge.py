@@ -24,7 +24,7 @@ def judge(recorded: Recorded, record: RunRecord, warnings: Sequence[str] = ()) -
     """Check every claim of the workload, coverage, and the measurements. A history of another
     workload may raise `ValueError`, `TypeError`, `LookupError` or `AttributeError`."""
     spec = record.spec
-    workload = make_workload(spec, node_names(spec.node_count))
+    workload = make_workload(spec, node_names(spec.node_count), record.target)
     checkers: dict[str, Checker] = {
         **workload.claims(),
         "replies": RepliesOfTheRightKind(),

@@ -10,7 +10,7 @@ from typing import Any
 from harness.clients import Credentials
 from harness.environments.protocol import CanReplay, CanStart, Environment, EnvironmentOptions
 from harness.errors import UsageError
-from harness.history.record import Plan
+from harness.history.record import Plan, TargetInfo
 from harness.nemesis.catalogue import ALL
 from harness.nemesis.system import System
 from harness.plan import complete, draw_plan, read_plan
@@ -80,7 +80,7 @@ def assemble(
             timeout_s=spec.timeout_s,
         ),
     )
-    workload = make_workload(spec, env.nodes, key_prefix(env, folder))
+    workload = make_workload(spec, env.nodes, target.describe(), key_prefix(env, folder))
     system = System(env, target, beyond_tolerance=spec.beyond_tolerance)
     if plan is not None:
         plan = complete(plan.faults, spec, system)
@@ -91,8 +91,11 @@ def assemble(
     return Parts(spec=spec, env=env, target=target, workload=workload, system=system, plan=plan)
 
 
-def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workload:
-    """Return the workload of a spec; raises `UsageError` for an unknown one."""
+def make_workload(
+    spec: Spec, nodes: Sequence[str], info: TargetInfo, prefix: str = "h:"
+) -> Workload:
+    """Return the workload of a spec; raises `UsageError` for an unknown one. `info`: what is known
+    of the target."""
     made: Workload = load("harness.workloads", spec.workload)(
         WorkloadOptions(
             nodes=tuple(nodes),
@@ -101,6 +104,8 @@ def make_workload(spec: Spec, nodes: Sequence[str], prefix: str = "h:") -> Workl
             promises=load("harness.targets", spec.target).promises,
             timeout_s=spec.timeout_s,
             reads_percent=spec.world.reads_percent if spec.world else None,
+            server=info.version,
+            clock_error_ms=info.clock_error_ms,
         )
     )
     return made

@@ -48,7 +48,7 @@ SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
 CLEAN_UP_TIMEOUT_S = 5.0
 UNLINKED_AT_ONCE = 500  # keys whose removal is sent in one write
-CHANGES_A_LINE = 50  # of primaries
+CHANGES_A_LINE = 20  # of primaries
 UNSEEN = "?"  # stands for the primary of a shard that was not looked at yet
 
 
@@ -100,7 +100,8 @@ class Runner:
 
     @property
     def _compares(self) -> bool:
-        return len(self._env.nodes) > 1 and not isinstance(self._workload, Scripted)
+        replicated = any(len(shard.nodes) > 1 for shard in self._target.topology().shards)
+        return replicated and not isinstance(self._workload, Scripted)
 
     @property
     def _volatile(self) -> str | None:

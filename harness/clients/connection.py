@@ -140,13 +140,13 @@ class RedisConnection:
         else:  # redis-py's own packing, in Python, costs a tenth of an operation
             packed = b"".join([_pack(tuple(c)) for c in commands])
         await connection.send_packed_command(packed, check_health=False)
-        replies: list[Any] = []
+        received: list[Any] = []
         for _ in commands:
             try:
-                replies.append(await connection.read_response())
+                received.append(await connection.read_response())
             except rx.ResponseError as e:
-                replies.append(e)
-        return replies
+                received.append(e)
+        return received
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)

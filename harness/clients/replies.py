@@ -13,7 +13,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-_DECIMAL: Final = re.compile(r"-?[0-9]{1,19}")
+_DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class WrongReply(Exception):

@@ -27,13 +27,18 @@ async def answers(port: int) -> bool:
     return True
 
 
-async def kill(port: int) -> None:
-    """SIGKILL the processes that listen on a port, where they can be found."""
+async def kill(port: int, folder: Path) -> None:
+    """SIGKILL the processes that listen on a port and work in a folder, where they can be found."""
     if not await answers(port):
         return
     for pid in listening(port):
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+            if _works_in(pid, folder):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    return Path(f"/proc/{pid}/cwd").resolve().is_relative_to(folder.resolve())
 
 
 def listening(port: int) -> list[int]:

@@ -341,7 +341,7 @@ class LocalEnvironment:
         watchers = [n.watcher for n in self._running.values() if n.watcher is not None]
         await asyncio.gather(*watchers, return_exceptions=True)
         for name in self._running:  # also where a launcher's end was no end of its server
-            await listeners.kill(self._ports[name])
+            await listeners.kill(self._ports[name], self._run_dir)
         with contextlib.suppress(EnvironmentFailed):
             for node in self._running.values():
                 await self._proxy.ask("guard", pid=node.process.pid, guard=False)

@@ -1,7 +1,8 @@
 """Ports for servers on this machine that nobody else takes before the servers bind them.
 
-They are outside the range from which the kernel assigns ports to outgoing connections, and a lock
-file keeps other runs of the harness away from them for as long as this process lives.
+They are outside the range from which the kernel assigns ports to outgoing connections, where that
+leaves any, and a lock file keeps other runs of the harness away from them for as long as this
+process lives.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import os
 import socket
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from harness.errors import EnvironmentFailed
@@ -35,8 +37,11 @@ class Ports:
             self._take(port)
             return port
         low, high = _assigned_by_the_kernel()
-        for candidate in range(FIRST, LAST):
-            if low <= candidate <= high or candidate in self._locks:
+        outside = [p for p in range(FIRST, LAST) if not low <= p <= high]
+        inside = range(max(low, FIRST), min(high, LAST))
+        candidate: int
+        for candidate in chain(outside, inside):
+            if candidate in self._locks:
                 continue
             with contextlib.suppress(OSError):
                 self._take(candidate)

@@ -46,7 +46,7 @@ class ClockJump:
 
 class Jumped:
     def __init__(self, system: System[CanSkewClocks, Target], node: str, jumped_ns: int) -> None:
-        self.did = {"node": node, "ms": round(jumped_ns / 1e6, 3)}
+        self.did = {"node": node, "clock_ms": round(jumped_ns / 1e6, 3)}
         self._env = system.env
         self._node = node
         self._jumped_ns = jumped_ns

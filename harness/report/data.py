@@ -109,7 +109,7 @@ def document(record: RunRecord, results: Results, recorded: Recorded) -> Documen
         more_violations=sum(
             sum(claim.evidence["violations"].values()) - len(claim.evidence["findings"])
             for claim in results.claims.values()
-            if "findings" in claim.evidence
+            if claim.judged and "findings" in claim.evidence
         ),
         witnesses=[
             {**witness, "claim": name}
@@ -130,6 +130,7 @@ def _violations(results: Results) -> list[ViolationRow]:
     rows = [
         ViolationRow(claim=name, finding=msgspec.convert(finding, Finding))
         for name, claim in results.claims.items()
+        if claim.judged
         for finding in claim.evidence.get("findings", ())
     ]
     first: dict[tuple[str, str], ViolationRow] = {}

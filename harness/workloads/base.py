@@ -34,7 +34,8 @@ from harness.targets import Disturbance, Target
 class WorkloadOptions:
     """`nodes`: the target's nodes, the initial primary first. `prefix`: starts every key on the
     server. `promises`: the target's guarantees, see `Target`. `timeout_s`: per operation.
-    `reads_percent`: the share of reads among the operations; None: the workload's default."""
+    `reads_percent`: the share of reads among the operations; None: the workload's default.
+    `server`: the name and version of the server, if it is known. `clock_error_ms`: see `Target`."""
 
     nodes: tuple[str, ...]
     concurrency: int
@@ -42,6 +43,8 @@ class WorkloadOptions:
     promises: frozenset[str] = frozenset()
     timeout_s: float = 1.0
     reads_percent: int | None = None
+    server: str = ""
+    clock_error_ms: int = 10
 
     def reads_or(self, percent: int) -> int:
         """Return `reads_percent`, or this default if it is not set."""

@@ -1,4 +1,4 @@
-"""Arbitrary commands: generated from the server's COMMAND DOCS, checked by a model of Redis.
+"""Arbitrary commands: generated from the server's COMMAND DOCS, checked by a model of its version.
 
 AWS tests MemoryDB like this ("Amazon MemoryDB: A Fast and Durable Memory-First Cloud Database",
 SIGMOD 2024, section 7): commands from the engine's specification with biased arguments, on few
@@ -7,15 +7,24 @@ keys of one slot, and every reply checked for linearizability.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import redis.exceptions as rx
 
-from harness.checkers.linearizability import Linearizable
+from harness.checkers.claims.commands import LinearizableCommands, UnlikeTheModel
 from harness.checkers.verdict import Checker
-from harness.clients import DEFINITE_CODES, Form, RedisConnection, error_code, with_roles
+from harness.clients import (
+    DEFINITE_CODES,
+    Form,
+    RedisConnection,
+    WrongReply,
+    error_code,
+    replies,
+    with_roles,
+)
 from harness.errors import UsageError
 from harness.generators import (
     Context,
@@ -35,12 +44,21 @@ from harness.workloads.base import (
     log_claims,
     try_again,
 )
-from harness.workloads.command_docs import KINDS, Documented, draw, read_docs
+from harness.workloads.command_docs import (
+    KINDS,
+    Documented,
+    draw,
+    read_docs,
+    with_own_subcommands,
+)
 
 KEYS = len(KINDS)
 GROUP = 4  # workers per group of keys
 OPERATIONS_A_GROUP = 150
 READS_PERCENT = 40
+EXPIRING_GROUPS = 2  # of so many groups the keys of one expire soon
+# Commands that give a deadline to another key, which the model does not follow there.
+MOVING = frozenset({"COPY", "RENAME", "RENAMENX", "SORT", "GEORADIUS", "GEORADIUSBYMEMBER"})
 TRIES = 50  # attempts to draw a command that the model supports
 # Errors of a node that did not execute the command; other errors are replies of the command.
 ROUTING = DEFINITE_CODES["command"] - {"WRONGTYPE", "NOSCRIPT"}
@@ -56,15 +74,19 @@ class Commands(msgspec.Struct, frozen=True):
 
     def next(self, ctx: Context, /) -> Step:
         reads = ctx.rng.randrange(100) < self.reads_percent
-        words = self.workload.draw(ctx.rng, self.keys, reads=reads)
-        return invocation(ctx, "read" if reads else "write", [self.group, [words, None]]), self
+        expires = self.group % EXPIRING_GROUPS == 1
+        words = self.workload.draw(ctx.rng, self.keys, reads=reads, expires=expires)
+        asked = [words, None]
+        if expires or self.workload.needs_time(words):
+            asked += [self.workload.time_ms(), None]
+        return invocation(ctx, "read" if reads else "write", [self.group, asked]), self
 
     def update(self, ctx: Context, op: Op, /) -> Generator:
         return self
 
 
 class CommandsWorkload:
-    """Claim: all replies are linearizable with respect to a single Redis server."""
+    """Claim: all replies are linearizable with respect to a single server of the same version."""
 
     name = "commands"
     depends_on: frozenset[Disturbance] = frozenset()
@@ -75,26 +97,42 @@ class CommandsWorkload:
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
         self._used: dict[int, None] = {}
-        self._model = load("harness.models", "redis")()
+        self._models = load("harness.models", "redis")
+        self._model = self._models.of(options.server)
         self._commands: dict[bool, list[Documented]] = {}  # by whether they write
+        self._ahead_ms = 0.0  # of the server's clock, from the event loop's
 
     async def prepare(self, connection: RedisConnection) -> None:
-        """Read the server's command documentation. Raises `UsageError` if it has none."""
+        """Read the server's version, its clock and the documentation of its commands."""
+        self._model = self._models.of(await _version(connection))
+        self._ahead_ms = await _clock_ms(connection) - _loop_ms()
         try:
-            docs = await connection.call("COMMAND", "DOCS")
             info = await connection.call("COMMAND")
         except rx.ResponseError as e:
-            raise UsageError(f"--workload commands needs COMMAND DOCS (Redis 7): {e}") from e
+            raise UsageError(f"--workload commands needs the command COMMAND: {e}") from e
+        try:
+            docs = await connection.call("COMMAND", "DOCS")
+        except rx.ResponseError:  # before Redis 7.0
+            docs, own = self._model.documented()
+            info = with_own_subcommands(info, own)
         every = read_docs(docs, info)
         self._commands = {w: [c for c in every if c.writes is w] for w in (False, True)}
         if not all(self._commands.values()):
-            raise UsageError("--workload commands: COMMAND DOCS lists no commands on keys")
+            raise UsageError("--workload commands: COMMAND lists no commands on keys")
 
-    def draw(self, rng: Any, keys: Sequence[str], *, reads: bool) -> list[str]:
-        """Return a random command that the model supports."""
+    def time_ms(self) -> int:
+        """Return the server's time, in Unix milliseconds, as far as it is known."""
+        return int(self._ahead_ms + _loop_ms())
+
+    def needs_time(self, words: Sequence[str]) -> bool:
+        """Return whether the time has an effect on a command."""
+        return bool(self._model.needs_time(words))
+
+    def draw(self, rng: Any, keys: Sequence[str], *, reads: bool, expires: bool) -> list[str]:
+        """Return a random command that the model supports. `expires`: keys may expire soon."""
         for _ in range(TRIES):
-            words = draw(rng.choice(self._commands[not reads]), keys, rng)
-            if self._model.understands(words, keys):
+            words = draw(rng.choice(self._commands[not reads]), keys, rng, soon=expires)
+            if self._model.understands(words, keys) and not (expires and words[0] in MOVING):
                 return words
         return ["GET", keys[0]] if reads else ["SET", keys[0], "a"]
 
@@ -124,8 +162,10 @@ class CommandsWorkload:
         return On(1, phases(*tries))
 
     def claims(self) -> dict[str, Checker]:
+        linearizable = LinearizableCommands(self._model)
         return {
-            "linearizable": Linearizable(self._model),
+            "linearizable": linearizable,
+            "unlike-the-model": UnlikeTheModel(linearizable),
             **log_claims(self, self._options),
         }
 
@@ -133,14 +173,19 @@ class CommandsWorkload:
         return list(self._names(op.value[0]))
 
     async def apply(self, connection: RedisConnection, op: Op, /) -> Op:
-        group, (words, _) = op.value
+        group, (words, _, *times) = op.value
         self._used.setdefault(group)
         (reply,), role = await with_roles(connection, words)
         if isinstance(reply, Exception) and error_code(reply) in ROUTING:
             raise reply
         claimed = role if op.f == "read" else None
-        seen = self._model.reply_of(words, _plain(reply))
-        return op.completed("ok", value=[group, [words, seen]], role=claimed)
+        try:
+            seen = [words, self._model.reply_of(words, _plain(reply))]
+        except (ValueError, TypeError, LookupError) as e:
+            raise WrongReply(words[0], reply, "another shape of reply") from e
+        if times:
+            seen += [times[0], self.time_ms() + 1]
+        return op.completed("ok", value=[group, seen], role=claimed)
 
     def effects(self, op: Op) -> list[tuple[str, ...]]:
         """Return nothing: equal commands recur, so the log is audited only as a whole."""
@@ -148,6 +193,28 @@ class CommandsWorkload:
 
     def shown(self, op: Op) -> list[tuple[str, ...]]:
         return []
+
+
+async def _version(connection: RedisConnection) -> str:
+    """Return the name and the version of a server; empty if it does not say."""
+    try:
+        info = str(await connection.call("INFO", "server"))
+    except rx.ResponseError:
+        return ""
+    for name in ("valkey", "redis"):
+        for line in info.splitlines():
+            if line.startswith(f"{name}_version:"):
+                return f"{name} {line.partition(':')[2].strip()}"
+    return ""
+
+
+async def _clock_ms(connection: RedisConnection) -> float:
+    seconds, micros = replies.array("TIME", await connection.call("TIME"), length=2)
+    return int(seconds) * 1000 + int(micros) / 1000
+
+
+def _loop_ms() -> float:
+    return asyncio.get_running_loop().time() * 1000
 
 
 def _plain(reply: Any) -> Any:

@@ -16,7 +16,8 @@ from harness.targets import Disturbance
 from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 
 LOCKS = 20
-LEASE_MS = 150
+LEASE_MS = 150  # at least; longer where clocks may err by much
+LEASE_PER_ERROR = 5
 RELEASES_PERCENT = 40
 NOBODY = -1  # an owner that was never granted a lock
 _ACQUIRE = """
@@ -80,6 +81,7 @@ class Lock:
 
     def __init__(self, options: WorkloadOptions) -> None:
         self._options = options
+        self._lease_ms = max(LEASE_MS, LEASE_PER_ERROR * options.clock_error_ms)
         self._used: dict[int, None] = {}
 
     def generator(self) -> Generator:
@@ -91,8 +93,8 @@ class Lock:
     def claims(self) -> dict[str, Checker]:
         return {
             "fencing": FencingTokens(),
-            "exclusive": Exclusion(LEASE_MS),
-            "linearizable": LinearizableLeases(LEASE_MS),
+            "exclusive": Exclusion(self._lease_ms),
+            "linearizable": LinearizableLeases(self._lease_ms),
             **log_claims(self, self._options),
         }
 
@@ -108,7 +110,8 @@ class Lock:
         name, token = self.keys_of(op)
         self._used.setdefault(lock)
         if op.f == "acquire":
-            granted = await connection.call("EVAL", _ACQUIRE, 2, name, token, value[0], LEASE_MS)
+            owner, lease_ms = value[0], self._lease_ms
+            granted = await connection.call("EVAL", _ACQUIRE, 2, name, token, owner, lease_ms)
             if granted is not None:
                 granted = replies.integer("EVAL", granted, least=1)
             return op.completed("ok", value=[lock, [value[0], granted]])

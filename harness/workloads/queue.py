@@ -11,7 +11,7 @@ from harness.checkers.claims.queue import QueueAccounting
 from harness.checkers.linearizability import Linearizable
 from harness.checkers.verdict import Checker
 from harness.clients import Form, RedisConnection, WrongReply, replies, with_role
-from harness.generators import Context, Generator, Step, invocation
+from harness.generators import Context, Generator, On, Once, Step, invocation, phases
 from harness.history.operations import Op
 from harness.models.list_queue import ListQueue
 from harness.targets import Disturbance
@@ -20,6 +20,7 @@ from harness.workloads.base import WorkloadOptions, final_reads, log_claims
 ELEMENTS_A_KEY = 200  # so that a final read fits into a line of the history
 POPS_PERCENT = 50
 POP_TIMEOUT_S = 0.2
+LAST_PUSHES = 5  # after the faults
 LATE_KEYS = 2  # how many of the newest keys pops use
 
 
@@ -58,7 +59,11 @@ class Queue:
         return PushesAndPops(self._options.reads_or(POPS_PERCENT))
 
     def final(self) -> Generator | None:
-        return final_reads(sorted(self._used))
+        """Push some more elements, so that what nodes hold can be compared, and read the rest."""
+        last = max(self._used, default=0)
+        self._used.setdefault(last)
+        pushes = [Once("push", [last, -1 - i]) for i in range(LAST_PUSHES)]
+        return phases(On(1, phases(*pushes)), final_reads(sorted(self._used)))
 
     def claims(self) -> dict[str, Checker]:
         return {

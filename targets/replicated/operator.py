@@ -183,7 +183,7 @@ class OperatorFailover:
             if len(of_shard) > 1 and (first or at_the_end):
                 when = "at the beginning" if first else "at the end"
                 both = " and ".join(claim.node for claim in of_shard)
-                self._doubts.setdefault(f"{both} all claim to be the primary {when}")
+                self._doubts.setdefault(f"{both} claim to be the primary {when}, each of them")
 
     async def _claim(self, node: str) -> Claim | None:
         """Return a node's claim to be a primary; None if it does not answer or is a replica."""

@@ -64,7 +64,6 @@ class Vanilla(OperatorFailover):
         "Bad file format reading the append only file",
         "Wrong RDB checksum",
         "RDB CRC error",
-        "Internal error in RDB reading",
         "Corrupt payload",
     )
 

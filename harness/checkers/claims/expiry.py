@@ -8,7 +8,7 @@ any other, with one more operation for each time to live.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,26 +24,33 @@ from harness.models.base import Model
 DEFAULT_ERROR_MS: Final = 10  # of a history without a record
 SCALE: Final = 1 << 22  # positions from one operation to the next: room for the expiries
 EXPIRE: Final = "expire"
+CLOCK_DETAILS: Final = ("ppm", "clock_ms")  # what faults of clocks tell of themselves
+ANY_ERROR: Final = 1 << 60  # in nanoseconds
 
 
 class ClockErrors:
     """By how much two readings of the target's wall clocks may disagree with the time between
-    them: twice the error that the target declares, and what faults measured of their clocks."""
+    them: twice the error that the target declares for each, and twice what faults measured of
+    their clocks. A clock fault that was never healed may have any effect."""
 
     def __init__(self, recorded: Recorded) -> None:
         record = recorded.record
         declared = DEFAULT_ERROR_MS if record is None else record.target.clock_error_ms
-        self._declared = declared * 1_000_000
-        self._faults: list[tuple[int, int, int]] = []  # (from, to, error in nanoseconds)
+        self._declared = 2 * declared * 1_000_000
+        self._faults: list[tuple[int, int]] = []  # (until when, error in nanoseconds)
         for began, healed in recorded.events.faults():
-            if healed is not None and "ahead_ms" in healed.what.effect:
+            if not began.happened or began.what.did.keys().isdisjoint(CLOCK_DETAILS):
+                continue
+            if healed is None or "ahead_ms" not in healed.what.effect:
+                self._faults.append((recorded.ended_at, ANY_ERROR))
+            else:
                 error = round(abs(healed.what.effect["ahead_ms"]) * 1e6)
-                self._faults.append((began.time, healed.ended or healed.time, error))
+                self._faults.append((healed.ended or healed.time, error))
 
-    def between(self, begin: int, end: int) -> int:
-        """Return the error in nanoseconds for readings between two times of the history."""
-        faults = sum(error for a, b, error in self._faults if a <= end and b >= begin)
-        return self._declared + 2 * faults
+    def since(self, begin: int) -> int:
+        """Return the error in nanoseconds for readings from a time of the history on. Faults that
+        came later count, too: a clock that is set back shows again what had expired."""
+        return self._declared + 2 * sum(error for until, error in self._faults if until >= begin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,44 +62,65 @@ class Deadline:
     latest: int | None
 
 
-def deadline_of(written: Pair, ttl_ms: int, clocks: ClockErrors) -> Deadline:
-    """Return the deadline of a time to live that an operation began."""
+def deadline_of(
+    written: Pair, ttl_ms: int, clocks: ClockErrors, shown: Pair | None = None
+) -> Deadline:
+    """Return the deadline of a time to live that an operation began. `shown`: the first operation
+    to end that shows that it had begun; needed where the outcome is unknown."""
     ttl = ttl_ms * 1_000_000
-    done = written.done
-    began = written.invoke.time
-    if written.type != "ok" or done is None:
-        return Deadline(began + ttl - clocks.between(began, began + ttl), None)
-    error = clocks.between(began, done.time + ttl)
-    return Deadline(began + ttl - error, done.time + ttl + error)
+    error = clocks.since(written.invoke.time)
+    earliest = written.invoke.time + ttl - error
+    done = written.done if written.type == "ok" else None
+    if done is None and shown is not None:
+        done = shown.done
+    return Deadline(earliest, None if done is None else done.time + ttl + error)
+
+
+# The expiries that an operation begins: the value of each, and after how many milliseconds.
+Begun = Callable[[Pair], Iterable[tuple[Any, int]]]
+# The first operation to end that shows that another one of unknown outcome had taken effect.
+Shown = Callable[[Pair], Pair | None]
+
+
+def _never(pair: Pair) -> None:
+    """Return None: nothing shows the effects of operations of unknown outcome."""
+    return
 
 
 def check_expiring(
     recorded: Recorded,
     model: Model,
-    time_to_live: Callable[[Pair], tuple[Any, int] | None],
+    begun: Begun,
     rename: Callable[[Op], Op] = lambda op: op,
+    *,
+    pairs: Sequence[Pair] | None = None,
+    optional: bool = False,
+    shown_by: Shown = _never,
 ) -> Verdict:
     """Return whether the operations on the primary, by key, and their expiries are linearizable.
 
-    `time_to_live(pair)`: the value of the expiry that an operation begins, and after how many ms;
-    None if it begins none. `rename`: maps operations to those of the model.
+    `begun(pair)`: the expiries that an operation begins. `rename`: maps operations to those of the
+    model. `pairs`: the operations, if not all on the primary. `optional`: an expiry may not happen
+    at all, as far as this function knows: the model itself ends what must have ended. `shown_by`:
+    see `Shown`.
     """
     places = _Places(recorded)
     clocks = ClockErrors(recorded)
-    pairs: list[Pair] = []
+    made: list[Pair] = []
     shown: dict[int, Pair] = {}
-    for p in recorded.primary_pairs:
+    for p in recorded.primary_pairs if pairs is None else pairs:
         scaled = places.scaled(p, rename)
         shown[scaled.invoke.index] = p
-        pairs.append(scaled)
-        begun = None if p.type == "fail" else time_to_live(p)
-        if begun is not None:
-            value, ttl_ms = begun
-            expiry, of_witness = places.expiry(p, value, deadline_of(p, ttl_ms, clocks))
+        made.append(scaled)
+        for value, ttl_ms in () if p.type == "fail" else begun(p):
+            deadline = deadline_of(p, ttl_ms, clocks, shown_by(p))
+            if optional:
+                deadline = Deadline(deadline.earliest, None)
+            expiry, of_witness = places.expiry(p, value, deadline)
             shown[expiry.invoke.index] = of_witness
-            pairs.append(expiry)
-    pairs.sort(key=lambda p: p.invoke.index)
-    columns = columns_of(pairs, independent=True)
+            made.append(expiry)
+    made.sort(key=lambda p: p.invoke.index)
+    columns = columns_of(made, independent=True)
     verdict = check_columns(columns, model, lambda: shown)
     return if_observed(verdict, columns, model, besides=EXPIRE)
 

@@ -124,11 +124,11 @@ class LogAudit:
         for p in recorded.pairs:
             op = p.done if p.type == "ok" and p.done is not None else p.invoke
             effects = self._workload.effects(op)
+            found = [place[effect] for effect in effects if effect in place]
             if isinstance(self._workload, Atomic) and effects:
                 effects = [*effects, *self._workload.beside(op)]
             if len(effects) < 2 or p.type == "fail":
                 continue
-            found = [place[effect] for effect in effects if effect in place]
             if found and not any(members[n].issuperset(effects) for n in found):
                 yield {
                     "what": "operations have their effects in several entries",

@@ -82,7 +82,11 @@ class QueueAccounting:
             queue.check_lengths()
             if final is not None and queue.key in final:
                 excused += queue.check_losses()
-        unread = [q.key for q in queues if q.pushes and q.key not in (final or {})]
+        unread = [
+            q.key
+            for q in queues
+            if q.key not in (final or {}) and any(p.type != "fail" for p in q.pushes)
+        ]
         evidence: dict[str, Any] = {
             "acknowledged": sum(p.type == "ok" for q in queues for p in q.pushes),
             "popped": sum(len(e.pops) for q in queues for e in q.elements.values()),

@@ -63,7 +63,15 @@ class SetAccounting:
             of_key = _Key(key, adds.get(key, {}), reads.get(key, []), findings)
             of_key.check_members()
             of_key.check_absences(None if final is None else final.get(key))
-        unread = [] if final is None else [k for k in adds if k not in final]
+        unread = (
+            []
+            if final is None
+            else [
+                key
+                for key, of_key in adds.items()
+                if key not in final and any(p.type != "fail" for p in of_key.values())
+            ]
+        )
         evidence: dict[str, Any] = {
             "attempts": attempts,
             "acknowledged": acknowledged,

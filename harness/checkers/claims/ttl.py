@@ -59,7 +59,8 @@ class TimesToLive:
             for read in of_key:
                 self._check_value(key, written, read, findings)
             if written is not None and written.type != "fail":
-                deadline = deadline_of(written, written.invoke.value[1], clocks)
+                first = _first_presence(written, of_key)
+                deadline = deadline_of(written, written.invoke.value[1], clocks, first)
                 expired += self._check_times(key, written, deadline, of_key, findings)
         evidence: dict[str, Any] = {"keys": len(sets), "seen_present": present,
                                     "seen_absent": expired}  # fmt: skip
@@ -177,10 +178,19 @@ class LinearizableExpiry:
     """The claim that sets, reads and expiries of each key are linearizable."""
 
     def check(self, recorded: Recorded, /) -> Verdict:
-        def time_to_live(p: Pair) -> tuple[Any, int] | None:
-            return (None, p.invoke.value[1]) if p.invoke.f == "set" else None
+        first: dict[Hashable, Pair] = {}  # of the reads that saw a value, the first to end
+        for p in recorded.primary_pairs:
+            key = p.invoke.value[0]
+            if _value(p) is not None and (key not in first or _end(p) < _end(first[key])):
+                first[key] = p
 
-        return check_expiring(recorded, Expiring(), time_to_live, _as_write)
+        def time_to_live(p: Pair) -> list[tuple[Any, int]]:
+            return [(None, p.invoke.value[1])] if p.invoke.f == "set" else []
+
+        def shown_by(p: Pair) -> Pair | None:
+            return first.get(p.invoke.value[0])
+
+        return check_expiring(recorded, Expiring(), time_to_live, _as_write, shown_by=shown_by)
 
 
 def _as_write(op: Op) -> Op:

@@ -17,7 +17,7 @@ PAST: Final = {
     "remove": "removed", "enqueue": "enqueued", "dequeue": "dequeued", "push": "pushed",
     "pop": "popped", "insert": "inserted", "acquire": "acquired", "release": "released",
     "set": "set", "delete": "deleted", "contains": "checked for",
-    "txn": "executed", "transfer": "transferred",
+    "txn": "executed", "transfer": "transferred", "expire": "saw the end of",
 }  # fmt: skip
 LISTED_MAX: Final = 4  # operations of a prefix that are listed
 LINES_MAX: Final = 60

@@ -107,6 +107,7 @@ class Counted(Strings):
         (Pairs(), [], "info", True),
         (Counted(), [[["SET", "k", "1"], ["INCR", "n"]]], "ok", True),
         (Counted(), [[["SET", "k", "1"]], [["INCR", "n"]]], "ok", False),
+        (Counted(), [[["INCR", "n"]]], "info", True),
     ],
 )
 def test_the_effects_of_one_operation_are_in_one_entry(

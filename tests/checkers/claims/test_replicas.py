@@ -96,7 +96,7 @@ def test_only_the_last_final_read_of_a_node_counts() -> None:
 def test_a_difference_within_the_bound_is_unknown() -> None:
     verdict = converged(read("n1", [1, 2], 101), read("n2", [1], 103))
     assert verdict.valid == "unknown"
-    assert "inconclusive: nodes differed at the last read" in verdict.why
+    assert "inconclusive: nodes differed at the last reads" in verdict.why
 
 
 def test_convergence_is_unknown_if_a_node_was_not_read_at_the_end() -> None:
