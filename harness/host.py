@@ -98,6 +98,11 @@ class Host(Protocol):
         """Account for the execution of `commands` commands: it takes time in a simulation."""
         ...
 
+    def spent_ns(self) -> int:
+        """Return a clock that runs while this process works, to measure short pieces of work. In a
+        simulation it grows by what was charged."""
+        ...
+
     def log(self, text: str) -> None:
         """Write a line to the log of the process."""
         ...
@@ -273,6 +278,9 @@ class RealHost:
 
     def charge(self, commands: int) -> None:
         return None
+
+    def spent_ns(self) -> int:
+        return time.perf_counter_ns()
 
     def log(self, text: str) -> None:
         print(f"{self.wall_ns() / 1e9:.6f} {self.name} {text}", flush=True)

@@ -62,6 +62,9 @@ class SimulatedHost:
         busy = max(process.busy_until, self._world.loop.now_ns)
         process.busy_until = busy + commands * self._world.service_ns
 
+    def spent_ns(self) -> int:
+        return max(self._process.busy_until, self._world.loop.now_ns)
+
     def log(self, text: str) -> None:
         self._world.log(self._process, text)
 

@@ -9,23 +9,53 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from targets.engine.resp import Error
 
+ELEMENTS_MAX = 500_000  # of what is encoded or decoded
+TABLE = 8  # elements
+BYTES_MAX = 64 << 20
+FORMAT_BYTES_MAX = 1 << 16
 DEPTH_MAX = 1000
 MSGPACK_DEPTH_MAX = 16
+_BEGINS = (b",", b"[", b"{")  # of an element in JSON, at most
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _ESCAPES = {
     0x22: b'\\"', 0x5C: b"\\\\", 0x2F: b"\\/", 0x08: b"\\b", 0x0C: b"\\f", 0x0A: b"\\n",
     0x0D: b"\\r", 0x09: b"\\t", 0x7F: b"\\u007f",
 }  # fmt: skip
 
 
+class Size:
+    """The size of a result so far. A table that occurs twice in it counts twice."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._elements = self._bytes = 0
+
+    def add(self, length: int = 0) -> None:
+        """Count an element of some bytes. Raises `Error` if the result is too big."""
+        self._elements += 1
+        self._bytes += length
+        if self._elements > ELEMENTS_MAX or self._bytes > BYTES_MAX:
+            raise Error(f"{self._what} too big")
+
+    def expect(self, elements: int) -> None:
+        """Count a table, as it takes as long as some elements. Raises `Error` if the result is too
+        big with all of its elements."""
+        self._elements += TABLE
+        if self._elements + elements > ELEMENTS_MAX:
+            raise Error(f"{self._what} too big")
+
+
 class Tables:
     """Table operations of the Lua runtime. `make` builds a table from (key, value) pairs; `pairs`
-    lists those of a table, ignoring its metatable; `null` is JSON's null."""
+    lists those of a table, ignoring its metatable, the first ELEMENTS_MAX + 1 if it has more; `null`
+    is JSON's null."""
 
     def __init__(
         self,
@@ -57,13 +87,13 @@ def libraries(tables: Tables) -> dict[str, dict[str, Callable[..., Any]]]:
             ),
         },
         "cjson": {
-            "encode": lambda value=None, *_: _encode(tables, value, 1),
+            "encode": lambda value=None, *_: _encode(tables, value, 1, Size("JSON text")),
             "decode": lambda text=None, *_: _decode(tables, text),
         },
         "bit": _BIT,
         "struct": {"pack": _pack, "unpack": _unpack, "size": _size},
         "cmsgpack": {
-            "pack": lambda *values: b"".join(_msgpack(tables, v, 0) for v in values),
+            "pack": lambda *values: _msgpack_all(tables, values),
             "unpack": lambda text=None, *_: tuple(_unmsgpack_all(tables, text)),
         },
     }
@@ -80,7 +110,8 @@ def _text(value: Any, what: str) -> bytes:
 # --- cjson
 
 
-def _encode(tables: Tables, value: Any, depth: int) -> bytes:
+def _encode(tables: Tables, value: Any, depth: int, size: Size) -> bytes:
+    size.add(len(value) if isinstance(value, bytes) else 0)
     if depth > DEPTH_MAX:
         raise Error(f"Cannot serialise, excessive depth ({depth})")
     if value is None:
@@ -96,13 +127,14 @@ def _encode(tables: Tables, value: Any, depth: int) -> bytes:
             return b"null"
         raise Error("Cannot serialise function: type not supported")
     pairs = tables.pairs(value)
+    size.expect(len(pairs))
     keys = [k for k, _ in pairs]
     if pairs and all(type(k) in (int, float) and k >= 1 and k == int(k) for k in keys):
         last = int(max(keys))
         if last > 10 and last > 2 * len(keys):
             raise Error("Cannot serialise table: excessively sparse array")
         by_index = {int(k): v for k, v in pairs}
-        items = [_encode(tables, by_index.get(i + 1), depth + 1) for i in range(last)]
+        items = [_encode(tables, by_index.get(i + 1), depth + 1, size) for i in range(last)]
         return b"[" + b",".join(items) + b"]"
     members = []
     for key, each in pairs:
@@ -112,7 +144,7 @@ def _encode(tables: Tables, value: Any, depth: int) -> bytes:
             name = b'"%s"' % _json_number(key)
         else:
             raise Error("Cannot serialise table: table key must be a number or string")
-        members.append(name + b":" + _encode(tables, each, depth + 1))
+        members.append(name + b":" + _encode(tables, each, depth + 1, size))
     return b"{" + b",".join(members) + b"}"
 
 
@@ -131,6 +163,8 @@ def _json_string(value: bytes) -> bytes:
 
 def _decode(tables: Tables, text: Any) -> Any:
     data = _text(text, "decode")
+    if _elements(data) > ELEMENTS_MAX:
+        raise Error(f"JSON text has more than {ELEMENTS_MAX} elements")
     try:
         value = json.loads(
             data.decode("utf-8", "surrogateescape"), object_pairs_hook=_Pairs, strict=False
@@ -138,6 +172,13 @@ def _decode(tables: Tables, text: Any) -> Any:
     except (ValueError, RecursionError):
         raise Error("Expected value but found invalid token at character 1") from None
     return _from_json(tables, value, 1)
+
+
+def _elements(data: bytes) -> int:
+    """Return an upper bound of the number of values in a JSON text."""
+    if sum(map(data.count, _BEGINS)) > ELEMENTS_MAX:
+        data = _STRING.sub(b"", data)
+    return sum(map(data.count, _BEGINS))
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -221,6 +262,8 @@ _SIZES = {"b": 1, "B": 1, "h": 2, "H": 2, "l": 8, "L": 8, "T": 8, "i": 4, "I": 4
 def _items(form: Any) -> list[tuple[str, int, bool]]:
     """Parse a format into (letter, size, whether little-endian); `!` sets the alignment."""
     text = _text(form, "pack").decode("latin-1")
+    if len(text) > FORMAT_BYTES_MAX:
+        raise Error(f"format of more than {FORMAT_BYTES_MAX} bytes")
     items: list[tuple[str, int, bool]] = []
     little, align, offset, i = True, 1, 0, 0
     while i < len(text):
@@ -249,15 +292,18 @@ def _items(form: Any) -> list[tuple[str, int, bool]]:
     return items
 
 
+_MISSING = object()
+
+
 def _pack(form: Any = None, *values: Any) -> bytes:
-    parts, left = [], list(values)
+    parts, left, total = list[bytes](), iter(values), Size("packed string")
     for letter, size, little in _items(form):
         if letter == "x":
             parts.append(b"\0" * size)
             continue
-        if not left:
+        value = next(left, _MISSING)
+        if value is _MISSING:
             raise Error("bad argument to 'pack' (no value)")
-        value = left.pop(0)
         if letter == "s":
             parts.append(_text(value, "pack") + b"\0")
         elif letter == "c":
@@ -270,6 +316,7 @@ def _pack(form: Any = None, *values: Any) -> bytes:
         else:
             bits = int(float(value)) & ((1 << 8 * size) - 1)
             parts.append(bits.to_bytes(size, "little" if little else "big"))
+        total.add(len(parts[-1]))
     return b"".join(parts)
 
 
@@ -312,7 +359,13 @@ def _size(form: Any = None, *_: Any) -> int:
 # --- cmsgpack
 
 
-def _msgpack(tables: Tables, value: Any, depth: int) -> bytes:
+def _msgpack_all(tables: Tables, values: Sequence[Any]) -> bytes:
+    size = Size("packed string")
+    return b"".join(_msgpack(tables, value, 0, size) for value in values)
+
+
+def _msgpack(tables: Tables, value: Any, depth: int, size: Size) -> bytes:
+    size.add(len(value) if isinstance(value, bytes) else 0)
     if value is None or depth > MSGPACK_DEPTH_MAX:
         return b"\xc0"
     if isinstance(value, bool):
@@ -326,13 +379,14 @@ def _msgpack(tables: Tables, value: Any, depth: int) -> bytes:
     if not tables.is_table(value):
         return b"\xc0"
     pairs = tables.pairs(value)
+    size.expect(len(pairs))
     array = tables.array_of(pairs)
     if array is not None and pairs:
-        items = [_msgpack(tables, each, depth + 1) for each in array]
+        items = [_msgpack(tables, each, depth + 1, size) for each in array]
         return _head(len(items), 0x90, 16, (None, 0xDC, 0xDD)) + b"".join(items)
     if not pairs:
         return b"\x90"
-    items = [_msgpack(tables, each, depth + 1) for pair in pairs for each in pair]
+    items = [_msgpack(tables, each, depth + 1, size) for pair in pairs for each in pair]
     return _head(len(pairs), 0x80, 16, (None, 0xDE, 0xDF)) + b"".join(items)
 
 
@@ -371,9 +425,10 @@ def _msgpack_double(value: float) -> bytes:
 
 def _unmsgpack_all(tables: Tables, text: Any) -> list[Any]:
     data, at, found = _text(text, "unpack"), 0, list[Any]()
+    size = Size("unpacked value")
     try:
         while at < len(data):
-            value, at = _unmsgpack(tables, data, at, 0)
+            value, at = _unmsgpack(tables, data, at, 0, size)
             found.append(value)
     except (IndexError, struct.error):
         raise Error("Missing bytes in input.") from None
@@ -390,7 +445,10 @@ _COUNTED = {
 }  # fmt: skip
 
 
-def _unmsgpack(tables: Tables, data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _unmsgpack(
+    tables: Tables, data: bytes, at: int, depth: int, size: Size
+) -> tuple[Any, int]:
+    size.add()
     kind, at = data[at], at + 1
     if depth > DEPTH_MAX:
         raise Error("Bad data format in input.")
@@ -399,13 +457,13 @@ def _unmsgpack(tables: Tables, data: bytes, at: int, depth: int) -> tuple[Any, i
     if kind in (0xC0, 0xC2, 0xC3):
         return {0xC0: None, 0xC2: False, 0xC3: True}[kind], at
     if kind in _NUMBERS:
-        size = struct.calcsize(_NUMBERS[kind])
-        return float(struct.unpack(_NUMBERS[kind], data[at : at + size])[0]), at + size
+        width = struct.calcsize(_NUMBERS[kind])
+        return float(struct.unpack(_NUMBERS[kind], data[at : at + width])[0]), at + width
     if kind in _COUNTED:
-        size, what = _COUNTED[kind]
-        if at + size > len(data):
+        width, what = _COUNTED[kind]
+        if at + width > len(data):
             raise IndexError
-        count, at = int.from_bytes(data[at : at + size], "big"), at + size
+        count, at = int.from_bytes(data[at : at + width], "big"), at + width
     elif kind < 0xC0:
         what = "m" if kind < 0x90 else "a" if kind < 0xA0 else "s"
         count = kind & (0x1F if what == "s" else 0x0F)
@@ -419,8 +477,8 @@ def _unmsgpack(tables: Tables, data: bytes, at: int, depth: int) -> tuple[Any, i
     for i in range(count):
         key: Any = i + 1
         if what == "m":
-            key, at = _unmsgpack(tables, data, at, depth + 1)
-        value, at = _unmsgpack(tables, data, at, depth + 1)
+            key, at = _unmsgpack(tables, data, at, depth + 1, size)
+        value, at = _unmsgpack(tables, data, at, depth + 1, size)
         if key is None:
             raise Error("Bad data format in input.")
         pairs.append((key, value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from targets.engine import digest, rdb_file
@@ -20,7 +20,7 @@ from targets.engine.version import REFERENCE, Version
 class PythonEngine:
     """Executes commands at once, on data of its own. `sharded`: keys that a command does not name
     may be stored elsewhere, so commands must not access them. `version`: of the server whose
-    answers it gives."""
+    answers it gives. `clock`: by which scripts are ended, in nanoseconds."""
 
     def __init__(
         self,
@@ -28,10 +28,11 @@ class PythonEngine:
         sharded: bool = False,
         commands: Commands | None = None,
         version: Version = REFERENCE,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         commands = commands_of(version) if commands is None else commands
         self.commands: Mapping[bytes, CommandSpec[Any]] = commands
-        self._state = State(sharded=sharded, version=version)
+        self._state = State(sharded=sharded, version=version, clock=clock)
         self.keys: KeySpace = self._state
         self._values, self._expires = self._state.values, self._state.expires
         self._always = Context(NEVER_MS, random.Random(0))  # effects have no random choices
@@ -65,6 +66,12 @@ class PythonEngine:
         if type(value) is not bytes or key in self._expires:
             raise KeyError(key)
         return value
+
+    def size(self, keys: Sequence[bytes]) -> int:
+        """Return how many elements the values of some keys have; strings count as none."""
+        values = self._values
+        found = (values[key] for key in keys if key in values)
+        return sum(len(value) for value in found if type(value) is not bytes)
 
     def clear(self) -> None:
         """Delete all keys. Cached scripts stay, as in a resynchronization of Redis."""

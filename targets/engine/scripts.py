@@ -1,178 +1,38 @@
 """Lua scripts (EVAL), on Lua 5.1 as in Redis.
 
 The environment is built from a list of harmless functions, since lupa exposes `python.eval`, `io`
-and `os`. Random numbers come from the call's generator, and addresses are hidden. A script fails
-after INSTRUCTIONS_MAX instructions.
+and `os`. Random numbers come from the call's generator, and addresses are hidden.
+
+A script fails when it has taken UNITS_MAX units of work or SECONDS_MAX seconds, or needs more than
+MEMORY_BYTES_MAX. A unit is an instruction, or 16 bytes that a function in C handles. Lua can't
+interrupt such functions, so those that may take long are replaced, see `lua/`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import struct
+from collections.abc import Callable
 from functools import lru_cache
+from importlib import resources
+from itertools import islice
 from typing import Any
 
 from lupa import lua51
 
 from targets.engine.execution import Call
-from targets.engine.lua_libraries import Tables, libraries
+from targets.engine.lua_libraries import ELEMENTS_MAX, Size, Tables, libraries
 from targets.engine.parsing import INT64
 from targets.engine.resp import Error, Simple, to_resp2
 
-INSTRUCTIONS_MAX = 10_000_000
-MEMORY_BYTES_MAX = 256 << 20  # of the interpreter, for all scripts
+UNITS_MAX = 10_000_000
+SECONDS_MAX = 4.0
+MEMORY_BYTES_MAX = 128 << 20  # of the interpreter
+GARBAGE_BYTES_MAX = MEMORY_BYTES_MAX // 4  # with more, the next script gets a new interpreter
+SOURCE_BYTES_MAX = 1 << 20
+STEPS_MAX = 1e8  # of a pattern, to be tried by the functions in C
 DEPTH_MAX = 100  # of nested tables in a reply
-_PRELUDE = b"""
-local limit, library = ...
-local sethook, getinfo, setfenv, loadstring = debug.sethook, debug.getinfo, setfenv, loadstring
-local type, error, pcall, pairs, tostring = type, error, pcall, pairs, tostring
-local getmetatable, setmetatable, rawget = getmetatable, setmetatable, rawget
-local xpcall, sub, format, select = xpcall, string.sub, string.format, select
-local unpack, tonumber, math, table = unpack, tonumber, math, table
-local harmless = {'assert', 'error', 'ipairs', 'next', 'pairs', 'rawequal', 'rawget', 'rawset',
-  'select', 'setmetatable', 'tonumber', 'type', 'unpack', '_VERSION'}
-local G = _G
-G.string.dump = nil
-
-local find = string.find
-local null = newproxy()
-local libraries = {cjson = {'encode', 'decode'}, struct = {'pack', 'unpack', 'size'},
-  cmsgpack = {'pack', 'unpack'}, bit = {'tobit', 'tohex', 'bnot', 'band', 'bor', 'bxor', 'lshift',
-  'rshift', 'arshift', 'rol', 'ror', 'bswap'}}
-local function checked(done, first, ...)
-  if not done then error(first, 3) end
-  return first, ...
-end
-local function copy(from)
-  local to = {}
-  for name, f in pairs(from) do to[name] = f end
-  return to
-end
-
-local function environment(raw, random)
-  local env = {}
-  for i = 1, #harmless do env[harmless[i]] = G[harmless[i]] end
-  env.string, env.table, env.math = copy(G.string), copy(G.table), copy(G.math)
-  env.math.randomseed = function() end
-  env.math.random = function(...)
-    local count, low, high = select('#', ...), ...
-    if count == 0 then return random() end
-    if count > 2 then error('wrong number of arguments', 2) end
-    for place = 1, count do
-      local bound = tonumber((select(place, ...)))
-      if not bound or bound ~= bound or bound < -2^53 or bound > 2^53 then
-        error("bad argument #" .. place .. " to 'random' (number expected)", 2)
-      end
-    end
-    if count == 1 then low, high = 1, low end
-    low, high = math.floor(tonumber(low)), math.floor(tonumber(high))
-    if low > high then
-      error("bad argument #" .. count .. " to 'random' (interval is empty)", 2)
-    end
-    return low + math.floor(random() * (high - low + 1))
-  end
-  env.getmetatable = function(value)
-    if type(value) == 'table' then return getmetatable(value) end
-    return nil
-  end
-  env.tostring = function(value)
-    local kind = type(value)
-    if kind == 'function' or kind == 'userdata' or kind == 'thread' or
-       (kind == 'table' and not (getmetatable(value) or {}).__tostring) then return kind end
-    return tostring(value)
-  end
-  env.pcall = function(f, ...)
-    local results = {pcall(f, ...)}
-    local why = results[2]
-    if not results[1] and type(why) == 'table' and rawget(why, 'err') then results[2] = why.err end
-    return unpack(results, 1, table.maxn(results))
-  end
-  for name, functions in pairs(libraries) do
-    env[name] = {}
-    for i = 1, #functions do
-      local f = functions[i]
-      env[name][f] = function(...) return checked(library(name, f, ...)) end
-    end
-  end
-  env.cjson.null = null
-  local function call(...)
-    local words = {...}
-    for i = 1, select('#', ...) do
-      if type(words[i]) == 'number' then words[i] = format('%.17g', words[i]) end
-    end
-    return raw(unpack(words, 1, select('#', ...)))
-  end
-  local function one_text(count, text)
-    if count == 1 and type(text) == 'string' then return nil end
-    return {err = 'ERR wrong number or type of arguments'}
-  end
-  env.redis = {
-    error_reply = function(...)
-      local text = ...
-      local wrong = one_text(select('#', ...), text)
-      if wrong then return wrong end
-      if sub(text, 1, 1) == '-' then return {err = sub(text, 2)} end
-      return {err = find(text, ' ', 1, true) and text or 'ERR ' .. text}
-    end,
-    status_reply = function(...)
-      return one_text(select('#', ...), (...)) or {ok = (...)}
-    end,
-    sha1hex = function(...)
-      if select('#', ...) ~= 1 then error('wrong number of arguments', 0) end
-      return checked(library('redis', 'sha1hex', ...))
-    end,
-    log = function() end,
-    LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
-    replicate_commands = function() return true end,
-    pcall = call,
-    call = function(...)
-      local reply = call(...)
-      if type(reply) == 'table' and rawget(reply, 'err') then error(reply, 0) end
-      return reply
-    end,
-  }
-  return env
-end
-
--- From the limit on every instruction of a script fails, so that its pcall can't catch the error.
-local function too_long()
-  sethook(too_long, '', 1)
-  if getinfo(2, 'S').source == '@user_script' then error('script ran for too long', 0) end
-end
-
-local function compile(text)
-  if sub(text, 1, 1) == '\\27' then
-    return nil, "user_script:1: unexpected symbol near 'char(27)'"
-  end
-  return loadstring(text, '@user_script')
-end
-
--- Convert a raised value to {err = message, at = 'user_script:line'}, as Redis reports it.
-local function raised(why)
-  local at, level = nil, 2
-  repeat at, level = getinfo(level, 'Sl'), level + 1 until not at or at.source == '@user_script'
-  at = at or {source = '@user_script', currentline = 1}  -- after a tail call the line is unknown
-  if type(why) ~= 'table' then why = {err = 'ERR ' .. tostring(why)} end
-  return {err = rawget(why, 'err'), at = sub(at.source, 2) .. ':' .. at.currentline}
-end
-
-local function run(f, keys, argv, raw, random)
-  local env = environment(raw, random)
-  env.KEYS, env.ARGV = keys, argv
-  setmetatable(env, {
-    __index = function(_, name)
-      error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
-    end,
-    __newindex = function() error('Attempt to modify a readonly table', 2) end,
-  })
-  setfenv(f, env)
-  sethook(too_long, '', limit)
-  local done, reply = xpcall(f, raised)
-  sethook()
-  return done, reply
-end
-return compile, run, rawget, null
-"""
 
 
 def _no_attributes(thing: Any, name: Any, setting: bool) -> Any:
@@ -186,10 +46,11 @@ class _Libraries:
         self._known: dict[str, dict[str, Any]] = {}
 
     def bind(self, lua: Any, null: Any) -> None:
+        """Set the runtime to which the functions belong."""
         tables = Tables(
             make=lambda pairs: lua.table_from(dict(pairs)),
             is_table=lambda value: lua51.lua_type(value) == "table",
-            pairs=lambda table: list(table.items()),
+            pairs=lambda table: list(islice(table.items(), ELEMENTS_MAX + 1)),
             null=null,
             is_null=lambda value: lua51.lua_type(value) == "userdata",
         )
@@ -200,49 +61,87 @@ class _Libraries:
             found = self._known[library.decode()][name.decode()](*args)
         except Error as e:
             return False, str(e).encode()
-        except (TypeError, ValueError, OverflowError, RecursionError):
+        except (TypeError, ValueError, OverflowError, RecursionError, struct.error):
             return False, b"bad argument to '%s'" % name
         return (True, *found) if isinstance(found, tuple) else (True, found)
 
 
+class _Interpreter:
+    """A Lua runtime for many scripts; each run has a new environment."""
+
+    def __init__(self) -> None:
+        self.clock: Callable[[], int] | None = None  # of the run, in nanoseconds
+        self.lua = lua51.LuaRuntime(
+            encoding=None,
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_filter=_no_attributes,
+            max_memory=MEMORY_BYTES_MAX,
+        )
+        self._lift()
+        library = _Libraries()
+        begin, finish, outside, spend = self._load(
+            "bounds", UNITS_MAX, SECONDS_MAX, MEMORY_BYTES_MAX, self._spent_s, self._lift, self._set
+        )
+        self.compile, self.run, self.rawget, null = self._load(
+            "environment", library, begin, finish, outside
+        )
+        self._load("functions", STEPS_MAX, spend, *self._load("patterns"))
+        library.bind(self.lua, null)
+
+    def _load(self, name: str, *args: Any) -> Any:
+        text = resources.files("targets.engine").joinpath(f"lua/{name}.lua").read_bytes()
+        load = self.lua.eval(b"function(text, name, ...) return assert(loadstring(text, name))(...) end")
+        return load(text, f"={name}".encode(), *args)
+
+    def _spent_s(self) -> float:
+        return 0.0 if self.clock is None else self.clock() / 1e9
+
+    # The bound of memory holds only while a script runs: elsewhere Lua, which then can't raise an
+    # error, would end the process.
+
+    def _lift(self) -> None:
+        self.lua.set_max_memory(0)
+
+    def _set(self) -> None:
+        self.lua.set_max_memory(MEMORY_BYTES_MAX)
+
+
 @lru_cache(maxsize=1)
-def _interpreter() -> tuple[Any, Any, Any, Any]:
-    """Return (runtime, compile, run, rawget), shared by all scripts; each run has a new
-    environment."""
-    lua = lua51.LuaRuntime(
-        encoding=None,
-        register_eval=False,
-        register_builtins=False,
-        unpack_returned_tuples=True,
-        attribute_filter=_no_attributes,
-        max_memory=MEMORY_BYTES_MAX,
-    )
-    library = _Libraries()
-    compile_, run, rawget, null = lua.execute(_PRELUDE, INSTRUCTIONS_MAX, library)
-    library.bind(lua, null)
-    return lua, compile_, run, rawget
+def _interpreter() -> _Interpreter:
+    return _Interpreter()
 
 
 @lru_cache(maxsize=1000)
 def compiled(text: bytes) -> Any:
     """Return a script as a Lua function; raises `Error` if it does not compile."""
-    _, compile_, _, _ = _interpreter()
-    made = compile_(text)
+    if len(text) > SOURCE_BYTES_MAX:
+        raise Error(f"ERR a script has at most {SOURCE_BYTES_MAX} bytes")
+    made = _interpreter().compile(text)
     if isinstance(made, tuple):
         why = made[1].decode("utf-8", "surrogateescape")
         raise Error(f"ERR Error compiling script (new function): {why}")
     return made
 
 
+def forget() -> None:
+    """Begin anew, with another interpreter."""
+    _interpreter.cache_clear()
+    compiled.cache_clear()
+
+
 def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) -> Any:
     """Run a script and return its reply; raises `Error`. Its effects are added to the call's,
     wrapped in MULTI and EXEC if there are several."""
-    lua, _, run, _ = _interpreter()
-    function = compiled(text)
-    before = len(call.effects)
+    interpreter, function = _interpreter(), compiled(text)
+    lua, clock = interpreter.lua, call.state.clock
+    before, began = len(call.effects), 0 if clock is None else clock()
 
     def raw(*words: Any) -> Any:
         try:
+            if clock is not None and clock() - began > SECONDS_MAX * 1e9:
+                raise Error("ERR script ran for too long")
             command = tuple(_word(w) for w in words)
             if not command:
                 raise Error("ERR Please specify at least one argument for this redis lib call")
@@ -253,19 +152,19 @@ def run_script(call: Call, text: bytes, keys: list[bytes], argv: list[bytes]) ->
     def random() -> float:
         return call.context.rng.getrandbits(53) / 2**53
 
-    call.in_script = True
+    call.in_script, interpreter.clock = True, clock
     try:
-        done, reply = run(function, lua.table(*keys), lua.table(*argv), raw, random)
+        done, reply = interpreter.run(function, lua.table(*keys), lua.table(*argv), raw, random)
         if not done:
             raise Error(_why(reply, text))
-        return _from_lua(reply, DEPTH_MAX)
-    except lua51.LuaMemoryError as e:
-        raise Error("ERR not enough memory for the script") from e
+        return _from_lua(reply, DEPTH_MAX, Size("ERR reply"))
     finally:
         call.in_script = False
         effects = call.effects[before:]
         if len(effects) > 1:
             call.effects[before:] = [(b"MULTI",), *effects, (b"EXEC",)]
+        if lua.get_memory_used() > GARBAGE_BYTES_MAX:
+            forget()
 
 
 def _word(value: Any) -> bytes:
@@ -278,13 +177,13 @@ def _word(value: Any) -> bytes:
 
 def _get(table: Any, key: Any) -> Any:
     """Return a table's own field by rawget: its metatable may contain a script's functions."""
-    return _interpreter()[3](table, key)
+    return _interpreter().rawget(table, key)
 
 
 def _why(raised: Any, text: bytes) -> str:
     """Return the text of an error that a script raised, with its position."""
     if lua51.lua_type(raised) != "table":
-        return f"ERR {raised}"
+        return "ERR not enough memory" if b"not enough memory" in raised else f"ERR {raised!r}"
     err, at = _get(raised, b"err"), _get(raised, b"at")
     message = (
         err.decode("utf-8", "surrogateescape") if isinstance(err, bytes) else "ERR unknown error"
@@ -307,12 +206,14 @@ def _to_lua(lua: Any, reply: Any) -> Any:
     return reply
 
 
-def _from_lua(value: Any, depth: int) -> Any:
+def _from_lua(value: Any, depth: int, size: Size) -> Any:
+    """Return a reply; raises `Error` if it is too big."""
     if isinstance(value, bool) or value is None:
         return 1 if value else None
     if isinstance(value, int | float):
         return _to_integer(value)
     if isinstance(value, bytes):
+        size.add(len(value))
         return value
     if lua51.lua_type(value) != "table":
         return None
@@ -325,7 +226,8 @@ def _from_lua(value: Any, depth: int) -> Any:
         return Simple(ok)
     replies: list[Any] = []
     while (each := _get(value, len(replies) + 1)) is not None:
-        replies.append(_from_lua(each, depth - 1))
+        size.add()
+        replies.append(_from_lua(each, depth - 1, size))
     return replies
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -21,7 +21,8 @@ class State:
 
     `expires`: when keys expire, in milliseconds since 1970. `scripts`: sources by SHA-1. `sharded`:
     other keys may be stored elsewhere, so commands must not access keys they do not name.
-    `version`: of the server whose answers commands give.
+    `version`: of the server whose answers commands give. `clock`: by which scripts are ended, in
+    nanoseconds; None: they are ended by the work that they do alone.
     """
 
     values: dict[bytes, Value] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class State:
     scripts: dict[bytes, bytes] = field(default_factory=dict)
     sharded: bool = False
     version: Version = REFERENCE
+    clock: Callable[[], int] | None = None
     _hashed: SortedKeyList[bytes] | None = None
     _ends: list[tuple[int, bytes]] = field(default_factory=list)  # a heap, with stale entries
 

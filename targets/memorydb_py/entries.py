@@ -25,9 +25,11 @@ class Leader(NamedTuple):
 
 
 class Renew(NamedTuple):
-    """The primary renews its lease. `checksum`: the running checksum of all batches before it."""
+    """The primary renews its lease. `checksum`: the running checksum of all batches before it.
+    `lease_ms`: how long; 0 for the option `lease-ms`."""
 
     checksum: int
+    lease_ms: int = 0
 
 
 class Release(NamedTuple):

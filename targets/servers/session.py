@@ -9,10 +9,12 @@ from typing import Any, Protocol, TypeVar, cast
 
 from targets.engine.resp import Command, Error, RequestParser, encode
 from targets.servers.statistics import Statistics
+from targets.servers.turns import Turns
 
-REQUEST_BYTES_MAX = 1 << 30
-BEHIND_BYTES_MAX = 16 << 20  # of requests after one that blocks
-UNREAD_BYTES_MAX = 256 << 20  # of replies that a client does not read
+REQUEST_BYTES_MAX = 1 << 30  # of requests that are not executed, as client-query-buffer-limit
+BEHIND_BYTES_MAX = 16 << 20  # of requests that wait for something other than the client
+UNSENT_BYTES_MAX = 4 << 20  # of a client's replies: while it has more, its commands wait
+WRITE_BYTES = 1 << 20  # of replies that are sent at once
 S_contra = TypeVar("S_contra", contravariant=True)
 
 
@@ -26,6 +28,11 @@ class Server(Protocol[S_contra]):
     committed: int
     parked: int
     statistics: Statistics
+    turns: Turns
+
+    def over_limit(self, session: S_contra, size: int) -> bool:
+        """Return whether a client's `size` bytes of unsent replies exceed its limit."""
+        ...
 
     def begin(self, session: S_contra) -> None:
         """The connection was opened."""
@@ -36,8 +43,8 @@ class Server(Protocol[S_contra]):
         ...
 
     def handle(self, session: S_contra, todo: deque[Command]) -> None:
-        """Execute commands and remove them from `todo`, until the session is blocked or none are
-        left. Calls `reply` or `block` once for each."""
+        """Execute commands and remove them from `todo`, until the session is blocked or full, the
+        turn is over, or none are left. Calls `reply` or `block` once for each."""
         ...
 
     def wait_for(self, position: int, then: Callable[[int], None]) -> None:
@@ -69,7 +76,13 @@ class Session(asyncio.Protocol):
         self.out: list[bytes] = []  # replies of the next write
         self.diverted: list[Any] | None = None  # the replies of commands within EXEC
         self.diverted_position = 0  # the position that those replies wait for
-        self._behind = 0  # bytes that arrived while it was blocked
+        self._input: deque[bytes] = deque()  # what has arrived and is not parsed
+        self._behind = 0  # its size
+        self._reading = True
+        self._waits = False  # for its turn
+        self._out_bytes = 0  # in `out`
+        self._parked_bytes = 0
+        self.soft_since: float | None = None  # since when it exceeds its soft limit
         self._server = server
         self._requests = RequestParser(trusted=trusted)
         self._todo: deque[Command] = deque()
@@ -80,53 +93,114 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX, low=UNSENT_BYTES_MAX // 4)
         self._server.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self._todo.clear()
+        self._input.clear()
         self._server.parked -= len(self._parked)
         self._parked.clear()
+        self._parked_bytes = 0
         self._server.end(self)
+
+    def resume_writing(self) -> None:
+        self.go_on()
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
             return
         self._server.statistics.input_bytes += len(data)
-        size = len(data) + self._requests.buffered_bytes()
-        if size > self.largest:
-            self.largest = size
-        self._todo += self._requests.feed(data)
-        if self.blocked:
-            self._behind += len(data)
-            if self._behind > BEHIND_BYTES_MAX:
-                self.transport.pause_reading()
-        self._go_on()
-        if self._requests.error is not None:
-            self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
-            self.close()
-        elif self._requests.buffered_bytes() > REQUEST_BYTES_MAX:
-            self.close()
-
-    def _go_on(self) -> None:
-        if not self._todo or self.blocked:
+        self._input.append(data)
+        self._behind += len(data)
+        if self._behind > REQUEST_BYTES_MAX:
+            self.abort()
             return
+        self.go_on()
+        self._control_reading()
+
+    def _control_reading(self) -> None:
+        """Stop reading while much input waits, but not because the client does not read: it may do
+        so only when it has sent everything."""
+        reading = self._behind <= BEHIND_BYTES_MAX or self.full
+        if reading != self._reading and not self.closing:
+            self._reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes of replies that are not handed to the system, or wait for a commit."""
+        return self.transport.get_write_buffer_size() + self._parked_bytes + self._out_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether its commands wait until it has fewer unsent replies."""
+        return self._out_bytes >= WRITE_BYTES or self.unsent_bytes >= UNSENT_BYTES_MAX
+
+    def go_on(self) -> None:
+        """Execute what has arrived, in this session's turn."""
+        if self._waits or self._busy or self.blocked or self.closing:
+            return
+        if (self._todo or self._input or self._requests.error is not None) and not self.full:
+            self._waits = True
+            self._server.turns.take(self._run)
+
+    def _run(self) -> None:
+        self._waits = False
+        turns = self._server.turns
         self._busy = True
         try:
-            self._server.handle(self, self._todo)
+            while not (self.blocked or self.closing or self.full):
+                if not self._todo and not self._parse():
+                    break
+                if self._todo:
+                    self._server.handle(self, self._todo)
+                if turns.over():
+                    break
         finally:
             self._busy = False
         self._ship()
+        self.go_on()
+        self._control_reading()
+
+    def _parse(self) -> bool:
+        """Parse the next piece of input; return whether there was one."""
+        if self._requests.error is not None:
+            self.reply(Error(f"ERR Protocol error: {self._requests.error}"))
+            self.close()
+            return False
+        if not self._input:
+            return False
+        data = self._input.popleft()
+        self._behind -= len(data)
+        self.largest = max(self.largest, len(data) + self._requests.buffered_bytes())
+        self._todo += self._requests.feed(data)
+        if self._requests.buffered_bytes() > REQUEST_BYTES_MAX:
+            self.abort()
+        return True
 
     def _ship(self) -> None:
         if self.out and not self._busy:
-            data = b"".join(self.out)
+            data = self.out[0] if len(self.out) == 1 else b"".join(self.out)
             self.out.clear()
+            self._out_bytes = 0
             self._server.statistics.output_bytes += len(data)
             if not self.transport.is_closing():
                 self.transport.write(data)
-                if self.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
-                    self.transport.abort()
+                self.check_limit()
+
+    def wrote(self, size: int) -> None:
+        """Note the bytes that were appended to `out` directly."""
+        self._out_bytes += size
+
+    def check_limit(self) -> None:
+        """Disconnect a client that does not read what it is sent."""
+        if self._server.over_limit(self, self.unsent_bytes):
+            self.abort()
 
     # --- replies
 
@@ -155,6 +229,7 @@ class Session(asyncio.Protocol):
         parked = self._parked
         if position <= self._server.committed and not parked:
             self.out.append(data)
+            self._out_bytes += len(data)
             if not self._busy:
                 self._ship()
             return
@@ -164,14 +239,21 @@ class Session(asyncio.Protocol):
             parked.append((position, data))
             self._server.wait_for(position, self._committed_to)
         self._server.parked += 1
+        self._parked_bytes += len(data)
+        if not self._busy:
+            self.check_limit()
 
     def _committed_to(self, position: int) -> None:
         parked = self._parked
         while parked and parked[0][0] <= position:
-            self.out.append(parked.popleft()[1])
+            data = parked.popleft()[1]
+            self.out.append(data)
+            self._out_bytes += len(data)
+            self._parked_bytes -= len(data)
             self._server.parked -= 1
         if not self._busy:
             self._ship()
+            self.go_on()
         if parked:
             self._server.wait_for(parked[0][0], self._committed_to)
         elif self.closing:
@@ -186,14 +268,16 @@ class Session(asyncio.Protocol):
         """Execute no more commands until `unblock`."""
         self.blocked = True
 
+    def postpone(self, command: Command) -> None:
+        """Execute a command later, when the session is unblocked."""
+        self._todo.appendleft(command)
+        self.block()
+
     def unblock(self) -> None:
         """Continue with the commands that have arrived meanwhile. They run from the event loop, not
         within the caller, as sessions may unblock each other in long chains."""
         self.blocked = False
-        if self._behind > BEHIND_BYTES_MAX and not self.closing:
-            self.transport.resume_reading()
-        self._behind = 0
-        asyncio.get_running_loop().call_soon(self._go_on)
+        asyncio.get_running_loop().call_soon(self.go_on)
 
     def close(self) -> None:
         """Execute no more commands, and close the connection after the pending replies."""
@@ -208,5 +292,6 @@ class Session(asyncio.Protocol):
         """Close the connection at once: the outcome of unanswered commands is unknown."""
         self.closing = True
         self._todo.clear()
+        self._input.clear()
         self.out.clear()
         self.transport.abort()

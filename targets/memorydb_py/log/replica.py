@@ -43,6 +43,10 @@ class Peers(Protocol):
         """Send a message to another AZ, if it is connected; else drop it."""
         ...
 
+    def heard(self, name: str) -> float:
+        """Return when the last bytes arrived on the connection to another AZ; 0.0: not connected."""
+        ...
+
 
 class Progress:
     """The leader's view of another AZ: Raft's nextIndex and matchIndex, and what is in flight."""
@@ -86,6 +90,7 @@ class Replica:
         self._round = 0
         self._sent_at = 0.0
         self._noop = 0  # index of the first record of its own term, as leader
+        self._from_leader: Any = None  # the connection on which the leader's messages arrive
         self._timer_reset = 0.0  # when it last campaigned, voted or stepped down
         self._handling = False  # whether a message of another AZ is in progress
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,7 +115,7 @@ class Replica:
     @property
     def fresh(self) -> bool:
         """Whether its commit index is recent: it leads, or has heard from a leader recently."""
-        return self.leads or self._loop.time() - self.heard < CONTACT_S
+        return self.leads or self._loop.time() - self.heard_leader < CONTACT_S
 
     @property
     def commit(self) -> int:
@@ -138,6 +143,14 @@ class Replica:
         self.heard = self._loop.time() - ELECTION_TIMEOUT_S
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
+    @property
+    def heard_leader(self) -> float:
+        """When a leader was last heard from: a big record may be arriving for long."""
+        c = self._from_leader
+        if c is None or not c.open or len(c._buffer) < 1 << 16:
+            return self.heard
+        return max(self.heard, self._from_leader.heard)
+
     def receive(self, message: Message, reply: Reply) -> None:
         """Queue a request of another AZ."""
         self._inbox.put_nowait((message, reply))
@@ -157,13 +170,21 @@ class Replica:
 
     async def _tick(self) -> None:
         while True:
+            before = self._loop.time()
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
+            if now - before > 5 * TICK_S:  # this process was stalled: it could not hear anybody
+                stalled = now - before - TICK_S
+                self.heard += stalled
+                self._timer_reset += stalled
+                for p in self._progress.values():
+                    p.heard += stalled
             if self.leads:
                 if now - self._sent_at >= HEARTBEAT_S:
                     self.broadcast_append()
                 in_contact = 1 + sum(
-                    now - p.heard < CONTACT_S
+                    now - max(p.heard, self._peers.heard(name) if p.unanswered > 1 << 18 else 0.0)
+                    < CONTACT_S
                     and (p.incarnation == UNKNOWN_INCARNATION or self._is_voter(name))
                     for name, p in self._progress.items()
                 )
@@ -171,7 +192,7 @@ class Replica:
                     self._step_down("lost contact with the others" if in_contact < self._quorum
                                     else f"can't write: {self.store.failed}")  # fmt: skip
             elif (
-                now - max(self.heard, self._timer_reset) > self._election_timeout_s
+                now - max(self.heard_leader, self._timer_reset) > self._election_timeout_s
                 and self.is_member
                 and not self._handling  # the store may be about to change
                 and self.store.is_writable()
@@ -200,7 +221,7 @@ class Replica:
             and vote.term >= self.term + vote.pre
         )
         if vote.pre:
-            granted = eligible and not self.leads and now - self.heard >= ELECTION_TIMEOUT_S
+            granted = eligible and not self.leads and now - self.heard_leader >= ELECTION_TIMEOUT_S
         else:
             newer = vote.term > self.term
             if newer:
@@ -439,6 +460,7 @@ class Replica:
                 return False
         self.role, self._election = "follower", None
         self.heard = self._loop.time()
+        self._from_leader = getattr(reply, "__self__", None)
         return True
 
     async def _handle_install(self, install: InstallBase, reply: Reply) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -82,7 +81,8 @@ class Connection(asyncio.Protocol):
         self.writable = True
 
     def send(self, message: Message) -> None:
-        if self.open:
+        # uvloop closes a transport within a write or a read, and calls `connection_lost` later.
+        if self.open and not self._transport.is_closing():
             body = _encoder.encode(message)
             self._transport.write(len(body).to_bytes(4, "big") + body)
 
@@ -90,6 +90,13 @@ class Connection(asyncio.Protocol):
         if self.open:
             self.open = False
             self._transport.abort()
+
+    def discard(self) -> None:
+        """Note that connecting was given up: uvloop may have called `connection_made` just before;
+        it then closes the transport without calling `connection_lost`."""
+        if self.open:
+            self.open = False
+            self._receiver.lost(self)
 
 
 async def _end(why: SystemExit) -> None:
@@ -108,9 +115,11 @@ async def keep_connected(
     loop = asyncio.get_running_loop()
     while True:
         connection = Connection(receiver, opened)
-        with contextlib.suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_connection(lambda made=connection: made, *host.address(name))  # type: ignore[misc]
+        except (OSError, TimeoutError):
+            connection.discard()
         while connection.open:
             await asyncio.sleep(silence_s / 4)
             if loop.time() - connection.heard > silence_s:

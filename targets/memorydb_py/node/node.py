@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.host import Host
 from targets.engine.protocol import Blocked, Context, Engine, Message, Outcome, PlainStrings
@@ -22,6 +22,8 @@ from targets.memorydb_py.node.tracker import Tracker
 from targets.memorydb_py.slots import slot_of
 from targets.servers.later import Lane, Steps
 from targets.servers.statistics import Statistics
+from targets.servers.session import WRITE_BYTES
+from targets.servers.turns import Turns
 from targets.servers.transactions import ABORTED, NOT_ALLOWED, Transactions, discarded
 
 CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
@@ -36,7 +38,25 @@ UNBLOCKED = Error(
 GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
 STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
 EXPIRE_EVERY_S = 0.1
-EXPIRED_AT_ONCE = 200
+EXPIRED_IN_AN_ENTRY = 256
+LONG_WORK = 10_000
+EXPIRE_NS = 25_000_000  # a quarter of the time, at most
+
+
+class OutputLimit(NamedTuple):
+    """A client is disconnected if it has more than `hard` bytes of unsent replies, or more than
+    `soft` for `seconds`; 0: no limit."""
+
+    hard: int
+    soft: int
+    seconds: float
+
+
+OUTPUT_LIMITS = {  # client-output-buffer-limit of Redis 7.0
+    "normal": OutputLimit(0, 0, 0),
+    "replica": OutputLimit(256 << 20, 64 << 20, 60),
+    "pubsub": OutputLimit(32 << 20, 8 << 20, 60),
+}
 
 _WITHOUT_AUTH = ("AUTH", "HELLO", "QUIT", "RESET")
 _NOT_QUEUED = ("EXEC", "DISCARD", "QUIT", "RESET", "MULTI", "WATCH")
@@ -72,6 +92,8 @@ class Node:
         self.channels = Channels()
         self.statistics = Statistics()
         self.since = 0.0  # the start, by the loop's clock
+        self.turns = Turns(host.spent_ns)
+        self.output_limits = dict(OUTPUT_LIMITS)
         self._lane = Lane(self._engine_failed)
         self.shard = Shard(host, engine, log, tracker, settings, self, self._lane, context.objects)
         self.transactions = Transactions(engine.keys)
@@ -85,6 +107,7 @@ class Node:
         plain = {name: spec for name, spec in engine.commands.items() if not spec.compound}
         self._plain = plain | {name.lower(): spec for name, spec in plain.items()}
         self._strings = engine if isinstance(engine, PlainStrings) else None
+        self._size = getattr(engine, "size", None)  # to be part of the protocol
         self._tracker = tracker
         # A replica refuses writes, and shows keys that have expired until a DEL of the primary
         # arrives.
@@ -116,6 +139,23 @@ class Node:
         self.channels.forget(session)
         self.blocked.remove(session)
         self.waits.forget(session)
+
+    def over_limit(self, session: Connection, size: int) -> bool:
+        """Return whether a client's unsent replies exceed its limit."""
+        limit = self.output_limits["pubsub" if session.subscriptions else "normal"]
+        if limit.hard and size > limit.hard:
+            return self._too_far_behind(session, size)
+        if not limit.soft or size <= limit.soft:
+            session.soft_since = None
+            return False
+        now = asyncio.get_running_loop().time()
+        if session.soft_since is None:
+            session.soft_since = now
+        return now - session.soft_since > limit.seconds and self._too_far_behind(session, size)
+
+    def _too_far_behind(self, session: Connection, size: int) -> bool:
+        self.host.log(f"client {session.number}: {size} bytes of replies are more than its limit")
+        return True
 
     # --- the log
 
@@ -204,8 +244,14 @@ class Node:
         raise SystemExit(f"engine: {type(error).__name__}: {error}") from error
 
     def _handle_all(self, session: Connection, todo: deque[Command]) -> None:
-        plain, done = self._plain, 0
+        plain, done, over = self._plain, 0, self.turns.over
         while todo and not session.blocked:
+            if done:
+                self.host.charge(done)
+                self.statistics.commands += done
+                done = 0
+                if over() or session.full:
+                    return
             if self._serving and todo[0][0] == b"GET" and session.direct:
                 done += self._read_strings(session, todo)
                 if not todo:
@@ -234,7 +280,8 @@ class Node:
             return 0
         out, dirty, plain = session.out, self._tracker.dirty, self._strings.plain
         done, misses, nil = 0, 0, encode(None, session.protocol)
-        while todo:
+        size = 0
+        while todo and done < 64 and size < WRITE_BYTES:
             command = todo[0]
             if command[0] != b"GET" or len(command) != 2 or command[1] in dirty:
                 break
@@ -247,8 +294,10 @@ class Node:
                 misses += 1
             else:
                 out.append(b"$%d\r\n%s\r\n" % (len(value), value))
+                size += len(value)
             todo.popleft()
             done += 1
+        session.wrote(size + 5 * done)
         self.statistics.misses += misses
         self.statistics.hits += done - misses
         return done
@@ -299,6 +348,9 @@ class Node:
         if error is not None:
             session.reply(error)
             return
+        if self._serving and self._work(session, command, spec) >= LONG_WORK:
+            if self._wait_for_long_lease(session, command):
+                return
         context = self._circumstances
         context.time_ms = self.host.wall_ns() // 1_000_000
         context.deny = None if self._serving else READONLY
@@ -311,6 +363,29 @@ class Node:
             self._lane.do(self._answer_later(session, spec, outcome))
         if self._ready:
             self._serve_blocked()
+
+    def _wait_for_long_lease(self, session: Connection, command: Command) -> bool:
+        """Return whether a command has to wait until the lease outlasts it."""
+        if self.shard.lasts():
+            self.shard.keep_long()
+            return False
+        session.postpone(command)
+        self.shard.lengthen(session.unblock)
+        return True
+
+    def _work(self, session: Connection, command: Command, spec: CommandSpec[Any]) -> int:
+        """Return roughly how many elements a command may have to look at."""
+        if spec.nested:
+            return LONG_WORK
+        if "fast" in spec.flags:
+            return 1
+        keys = spec.keys_of(command)
+        if not keys:
+            return len(self.engine.keys)
+        size = 1 if self._size is None else 1 + self._size(keys)
+        if session.largest > 1 << 20:
+            size += sum(map(len, command)) // 100
+        return size
 
     def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
         reply = outcome.reply
@@ -429,6 +504,10 @@ class Node:
 
     def exec(self, session: Connection) -> None:
         """Execute the session's transaction as one entry of the log."""
+        if self._serving and not session.aborted and session.queued:
+            work = sum(self._work(session, c, find(self.table, c)) for c in session.queued)
+            if work >= LONG_WORK and self._wait_for_long_lease(session, (b"EXEC",)):
+                return
         commands, watched, aborted, touched = self.transactions.take(session, self.time_ms())
         if aborted:
             session.reply(ABORTED)
@@ -546,18 +625,31 @@ class Node:
         while True:
             await asyncio.sleep(EXPIRE_EVERY_S)
             self.statistics.tick(asyncio.get_running_loop().time())
-            if self._lane.busy:
-                continue
-            self._serving = self.shard.serves()
-            if self._serving:
+            for session in list(self.sessions.values()):
+                if session.soft_since is not None:
+                    session.check_limit()
+            spent = 0
+            while spent < EXPIRE_NS and not self._lane.busy:
+                self._serving = self.shard.serves()
+                began, before = self.host.spent_ns(), self.statistics.expired
+                if not self._serving or self._overloaded() is not None:
+                    break
                 self._lane.do(self._delete_expired())
+                if self.statistics.expired - before < EXPIRED_IN_AN_ENTRY:
+                    break
+                spent += self.host.spent_ns() - began
+                await asyncio.sleep(0)  # others are served between two entries
 
     def _delete_expired(self) -> Steps:
-        """Delete keys that have expired, by a command that reads them."""
+        """Delete keys that have expired, by a command that reads them: one entry for all."""
         generation = self.shard.generation
-        for key in self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE):
-            outcome = yield self.engine.execute((b"EXISTS", key), self._now())
-            if self.shard.generation != generation:
-                return
-            self._settle(None, outcome)
-            self.statistics.expired += 1
+        keys = self.engine.keys.due(self.time_ms(), EXPIRED_IN_AN_ENTRY)
+        if not keys:
+            return
+        self.host.charge(len(keys))
+        outcome = yield self.engine.execute((b"EXISTS", *keys), self._now())
+        if self.shard.generation != generation:
+            return
+        self.statistics.expired += len(outcome.writes)
+        self._settle(None, outcome)
+        yield from self._serve_all_blocked()  # a group's stream may have expired

@@ -32,6 +32,13 @@ class Settings:
         ENGINE_VERSION, "the version of the entries that it appends, and the newest it applies"
     )
 
+    def backoff_of(self, lease_ms: int) -> int:
+        """Return how long a replica waits after a renewal for `lease_ms`."""
+        if lease_ms <= self.lease_ms:
+            return self.backoff_ms
+        drift = self.drift_percent / 100
+        return max(self.backoff_ms, math.ceil((lease_ms / (1 - drift) + MARGIN_MS) * (1 + drift)))
+
     @property
     def renew_ms(self) -> int:
         """How often a primary renews its lease."""

@@ -7,7 +7,8 @@ append, and renews its lease by appending. docs/memorydb.md has the rules.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from harness.host import Host
@@ -29,6 +30,9 @@ WATCH_S = 0.02
 JITTER_MS = 60
 HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
+LONG_MS = 5000  # what an atomic piece of work may take
+LONG_LEASE_MS = 6000
+LONG_FOR_MS = 1000  # how long renewals stay long after such work
 GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
 UNACKNOWLEDGED_BATCHES = 4  # with so many, later entries wait and form one batch
 
@@ -108,6 +112,10 @@ class Shard:
         self._flushing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed = 0  # when a renewal was last asked for
+        self._promised_ms = settings.lease_ms  # the lease of the last renewal observed
+        self._ends: deque[int] = deque()  # of the leases asked for that are not acknowledged
+        self._long_until = 0
+        self._when_long: list[Callable[[], None]] = []
 
     def _draw_jitter(self) -> int:
         return self._host.rng.randrange(JITTER_MS) * MS
@@ -121,7 +129,30 @@ class Shard:
     def knows_leader(self) -> bool:
         """Return whether another node was observed as the primary within the backoff."""
         age = self._host.lease_ns() - self._observed
-        return self.leader not in (None, self._host.name) and age < self._settings.backoff_ms * MS
+        most = self._settings.backoff_of(self._promised_ms) * MS
+        return self.leader not in (None, self._host.name) and age < most
+
+    def lasts(self) -> bool:
+        """Return whether the lease outlasts the longest atomic piece of work."""
+        return self._lease_until - self._host.lease_ns() >= LONG_MS * MS
+
+    def lengthen(self, then: Callable[[], None]) -> None:
+        """Renew for long, and call `then` when that is committed or the role has changed."""
+        self._when_long.append(then)
+        now = self._host.lease_ns()
+        self._long_until = now + LONG_FOR_MS * MS
+        if len(self._when_long) == 1:
+            self._renewed = now
+            self._start(self._renew(now))
+
+    def keep_long(self) -> None:
+        """Go on with long renewals for a while."""
+        self._long_until = self._host.lease_ns() + LONG_FOR_MS * MS
+
+    def _lengthened(self) -> None:
+        waiting, self._when_long = self._when_long, []
+        for then in waiting:
+            then()
 
     # --- the main loop
 
@@ -198,6 +229,7 @@ class Shard:
         assert isinstance(self._engine, Restorable), "only an engine that loads snapshots gets one"
         generation = self.generation
         self._restored = name_of(found.id)
+        self._promised_ms = LONG_LEASE_MS  # until an entry after the snapshot says something else
         try:
             await restore(self._engine, found, lambda: self.generation == generation)
         except Malformed as e:
@@ -268,13 +300,15 @@ class Shard:
         """Apply an entry about leadership; return whether this node may continue."""
         self._observed, self._backoff_waived = self._host.lease_ns(), False
         self._jitter = self._draw_jitter()
+        self._promised_ms = self._settings.lease_ms
         match entry:
             case entries.Leader(node, _, version):
                 if version > self._settings.engine_version:
                     self._stop_before(batch, version)
                     return False
                 self.leader = node
-            case entries.Renew(wanted):
+            case entries.Renew(wanted, lease_ms):
+                self._promised_ms = lease_ms or self._settings.lease_ms
                 return self._check(batch, wanted)
             case entries.Release(successor):
                 self.leader = None
@@ -321,7 +355,7 @@ class Shard:
         if self._backoff_waived:
             return True
         waited = self._host.lease_ns() - self._observed
-        return waited > self._settings.backoff_ms * MS + self._jitter
+        return waited > self._settings.backoff_of(self._promised_ms) * MS + self._jitter
 
     async def _campaign(self) -> None:
         """Append a leadership entry after the last entry, if that has been applied."""
@@ -355,6 +389,8 @@ class Shard:
         self.role, self.leader = "primary", self._host.name
         self._unacknowledged = 0
         self._lease_until = asked + self._settings.lease_ms * MS
+        self._ends.clear()
+        self._long_until = 0
         self._renewed = asked
         self._owner.commit(batch.last)
         self.log.positions(self._owner.moved)
@@ -374,15 +410,28 @@ class Shard:
 
     async def _renew(self, asked: int) -> None:
         if self.role != "primary":
+            self._lengthened()
             return
         generation = self.generation
         self._send(everything=True)
         first = self.applied.n + 1
-        batch = Batch(
-            self.applied.epoch, first, first, entries.encode_control(entries.Renew(self._checksum))
-        )
-        if await self._append_control(batch) and self.generation == generation:
-            self._lease_until = max(self._lease_until, asked + self._settings.lease_ms * MS)
+        long = asked < self._long_until
+        lease_ms = LONG_LEASE_MS if long else self._settings.lease_ms
+        renew = entries.Renew(self._checksum, LONG_LEASE_MS if long else 0)
+        batch = Batch(self.applied.epoch, first, first, entries.encode_control(renew))
+        # From now on a replica may observe this renewal, and wait for its lease alone.
+        end = asked + lease_ms * MS
+        self._ends.append(end)
+        self._lease_until = min(self._lease_until, end)
+        done = await self._append_control(batch)
+        if self.generation != generation:
+            self._lengthened()
+            return
+        self._ends.popleft()
+        if done:
+            self._lease_until = min([end, *self._ends])
+        if long or not done:
+            self._lengthened()
 
     def write(self, effects: Sequence[Command], keys: Iterable[bytes]) -> int:
         """Append an entry with effects that changed some keys. Return its position, which replies
@@ -464,6 +513,8 @@ class Shard:
             self.leader = None
             self._start(self._rebuild())
             self.role, self.ready = "replica", False
+            self._ends.clear()
+            self._lengthened()
 
     async def hand_over(self, successor: str | None) -> bool:
         """Stop serving, then append a `Release`; return whether it is known to be committed."""

@@ -200,7 +200,7 @@ class Copy:
                 self.leader = node
             case entries.Release():
                 self.leader = None
-            case entries.Renew(wanted):
+            case entries.Renew(wanted, _):
                 if wanted != self.checksum:
                     self.contradicted = not self._confirmed
                     return f"the log's checksum is {wanted:08x}, not {self.checksum:08x}"

@@ -18,6 +18,7 @@ from targets.replicated.redis_model.persistence import AppendOnlyFile
 from targets.replicated.redis_model.replication import Link, Primary, ReplicaSession, Stream
 from targets.replicated.redis_model.settings import Settings
 from targets.servers.statistics import Statistics
+from targets.servers.turns import Turns
 from targets.servers.transactions import (
     ABORTED,
     NESTED_MULTI,
@@ -53,6 +54,7 @@ class Node:
         self.primary = Primary(self)
         self.transactions = Transactions(self.engine.keys)
         self.statistics = Statistics()
+        self.turns = Turns(host.spent_ns)
         self.port = 0
         self.committed = 0
         self.parked = 0
@@ -99,6 +101,9 @@ class Node:
         self.transactions.unwatch(session)
         self.primary.feeds.pop(session.number, None)
         self.primary.forget(session)
+
+    def over_limit(self, session: ReplicaSession, size: int) -> bool:
+        return False
 
     def time_ms(self) -> int:
         """Return the time of day in milliseconds since 1970."""
