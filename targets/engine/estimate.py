@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any, Final
 
 from targets.engine.resp import Command
 from targets.engine.state import State
-from targets.engine.table import CommandSpec, Run
+from targets.engine.table import CommandSpec
 
-ANY = 1_000_000  # elements: not known
-BYTES = 256  # of a string, that take as long as an element
-_WHOLE = ("KEYS", "FLUSHALL", "FLUSHDB")
-_PRODUCT = ("LCS",)
+ANY: Final = 1_000_000  # elements: not known
+BYTES: Final = 256  # of a string, that take as long as an element
+_WHOLE: Final = ("KEYS", "FLUSHALL", "FLUSHDB")
 # Whatever may repeat something, or handle long texts. Other scripts are as long as their commands.
-_REPEATS = re.compile(
+_REPEATS: Final = re.compile(
     rb"\b(for|while|repeat|function|goto|load|loadstring|pcall|xpcall|rep|find|match|gmatch|gsub"
     rb"|sort|concat|byte|format|insert|remove|encode|decode|pack|unpack|sha1hex|__\w+)\b"
 )
 
 
-def work_of(state: State, command: Command, spec: CommandSpec[Run]) -> int:
+def work_of(state: State, command: Command, spec: CommandSpec[Any]) -> int:
     """Return roughly how many elements a command may look at."""
     if spec.nested:
         return _script_work(state, command, spec)
     if spec.name in _WHOLE:
         return len(state)
     keys = spec.keys_of(command)
-    if spec.name in _PRODUCT:
-        first, second = (_size(state, [key]) for key in keys[:2])
+    if spec.name == "LCS":
+        first, second = (_size(state, [key]) for key in keys)
         return BYTES * first * second
     return 1 + _size(state, keys)
 
@@ -42,7 +42,7 @@ def _size(state: State, keys: Sequence[bytes]) -> int:
     return size
 
 
-def _script_work(state: State, command: Command, spec: CommandSpec[Run]) -> int:
+def _script_work(state: State, command: Command, spec: CommandSpec[Any]) -> int:
     text = command[1]
     if spec.name.startswith("EVALSHA"):
         text = state.scripts.get(text.lower(), b"")
@@ -50,5 +50,5 @@ def _script_work(state: State, command: Command, spec: CommandSpec[Run]) -> int:
         return ANY
     calls, keys = text.count(b"call"), spec.keys_of(command)
     if calls and not keys:
-        return ANY  # its keys are not declared
+        return ANY  # the keys that it uses are not declared
     return 1 + calls * (1 + _size(state, keys))

@@ -54,8 +54,8 @@ class Size:
 
 class Tables:
     """Table operations of the Lua runtime. `make` builds a table from (key, value) pairs; `pairs`
-    lists those of a table, ignoring its metatable, the first ELEMENTS_MAX + 1 if it has more; `null`
-    is JSON's null."""
+    lists those of a table, ignoring its metatable, the first ELEMENTS_MAX + 1 if it has more;
+    `null` is JSON's null."""
 
     def __init__(
         self,
@@ -292,7 +292,7 @@ def _items(form: Any) -> list[tuple[str, int, bool]]:
     return items
 
 
-_MISSING = object()
+_MISSING: Any = object()
 
 
 def _pack(form: Any = None, *values: Any) -> bytes:
@@ -445,9 +445,7 @@ _COUNTED = {
 }  # fmt: skip
 
 
-def _unmsgpack(
-    tables: Tables, data: bytes, at: int, depth: int, size: Size
-) -> tuple[Any, int]:
+def _unmsgpack(tables: Tables, data: bytes, at: int, depth: int, size: Size) -> tuple[Any, int]:
     size.add()
     kind, at = data[at], at + 1
     if depth > DEPTH_MAX:

@@ -175,6 +175,15 @@ class PlainStrings(Protocol):
 
 
 @runtime_checkable
+class Estimating(Protocol):
+    """An engine that executes commands at once, and tells beforehand which may take long."""
+
+    def work(self, command: Command, spec: CommandSpec[Any]) -> int:
+        """Return roughly how many elements a command of matching arity may look at."""
+        ...
+
+
+@runtime_checkable
 class Restorable(Protocol):
     """An engine whose data can be replaced by that of an RDB file."""
 

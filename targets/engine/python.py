@@ -8,6 +8,7 @@ from typing import Any
 
 from targets.engine import digest, rdb_file
 from targets.engine.commands import commands_of
+from targets.engine.estimate import work_of
 from targets.engine.execution import Call, Commands
 from targets.engine.protocol import NEVER_MS, Context, KeySpace, Outcome
 from targets.engine.resp import Command, Error
@@ -67,11 +68,9 @@ class PythonEngine:
             raise KeyError(key)
         return value
 
-    def size(self, keys: Sequence[bytes]) -> int:
-        """Return how many elements the values of some keys have; strings count as none."""
-        values = self._values
-        found = (values[key] for key in keys if key in values)
-        return sum(len(value) for value in found if type(value) is not bytes)
+    def work(self, command: Command, spec: CommandSpec[Any]) -> int:
+        """Return roughly how many elements a command may look at."""
+        return work_of(self._state, command, spec)
 
     def clear(self) -> None:
         """Delete all keys. Cached scripts stay, as in a resynchronization of Redis."""

@@ -33,6 +33,10 @@ GARBAGE_BYTES_MAX = MEMORY_BYTES_MAX // 4  # with more, the next script gets a n
 SOURCE_BYTES_MAX = 1 << 20
 STEPS_MAX = 1e8  # of a pattern, to be tried by the functions in C
 DEPTH_MAX = 100  # of nested tables in a reply
+_SOURCES = {
+    name: resources.files("targets.engine").joinpath(f"lua/{name}.lua").read_bytes()
+    for name in ("bounds", "patterns", "environment", "functions")
+}
 
 
 def _no_attributes(thing: Any, name: Any, setting: bool) -> Any:
@@ -91,9 +95,8 @@ class _Interpreter:
         library.bind(self.lua, null)
 
     def _load(self, name: str, *args: Any) -> Any:
-        text = resources.files("targets.engine").joinpath(f"lua/{name}.lua").read_bytes()
-        load = self.lua.eval(b"function(text, name, ...) return assert(loadstring(text, name))(...) end")
-        return load(text, f"={name}".encode(), *args)
+        load = self.lua.eval(b"function(text, name) return assert(loadstring(text, name)) end")
+        return load(_SOURCES[name], f"={name}".encode())(*args)
 
     def _spent_s(self) -> float:
         return 0.0 if self.clock is None else self.clock() / 1e9

@@ -26,10 +26,10 @@ class Leader(NamedTuple):
 
 class Renew(NamedTuple):
     """The primary renews its lease. `checksum`: the running checksum of all batches before it.
-    `lease_ms`: how long; 0 for the option `lease-ms`."""
+    `lease_ms`: for how long."""
 
     checksum: int
-    lease_ms: int = 0
+    lease_ms: int
 
 
 class Release(NamedTuple):

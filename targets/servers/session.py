@@ -139,7 +139,7 @@ class Session(asyncio.Protocol):
     @property
     def full(self) -> bool:
         """Whether its commands wait until it has fewer unsent replies."""
-        return self._out_bytes >= WRITE_BYTES or self.unsent_bytes >= UNSENT_BYTES_MAX
+        return self._out_bytes >= WRITE_BYTES or self.unsent_bytes > UNSENT_BYTES_MAX
 
     def go_on(self) -> None:
         """Execute what has arrived, in this session's turn."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 SLICE_NS = 10_000_000
+SHARE_NS = 1_000_000  # of a session, while others wait
 
 
 class Turns:
@@ -15,22 +16,24 @@ class Turns:
 
     def __init__(self, spent_ns: Callable[[], int]) -> None:
         self._spent_ns = spent_ns
-        self._end_ns = 0
+        self._end_ns = self._share_end_ns = 0
         self._open = False
         self._waiting: deque[Callable[[], None]] = deque()
 
     def over(self) -> bool:
-        """Return whether this turn's time is used up: a worker then stops after a command."""
-        return self._spent_ns() >= self._end_ns
+        """Return whether the time of this turn, or of who works in it, is used up: a worker then
+        stops after a command."""
+        now = self._spent_ns()
+        return now >= self._end_ns or (now >= self._share_end_ns and bool(self._waiting))
 
     def take(self, work: Callable[[], None]) -> None:
         """Call `work` now, or in a later turn if this one is over or others wait already."""
-        if self._waiting or (self._open and self.over()):
-            self._waiting.append(work)
-            self._begin()
-            return
         self._begin()
-        work()
+        if self._waiting or self._spent_ns() >= self._end_ns:
+            self._waiting.append(work)
+        else:
+            self._share_end_ns = self._spent_ns() + SHARE_NS
+            work()
 
     def _begin(self) -> None:
         if not self._open:
@@ -46,6 +49,7 @@ class Turns:
             return
         self._begin()
         for _ in range(waiting):  # who has work left goes to the end
+            self._share_end_ns = self._spent_ns() + SHARE_NS
             self._waiting.popleft()()
-            if self.over():
+            if self._spent_ns() >= self._end_ns:
                 return

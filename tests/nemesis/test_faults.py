@@ -167,6 +167,8 @@ class Plain:
     promises: frozenset[str] = frozenset()
     depends_on = frozenset({"links", "processes", "disks", "roles"})
     alarms: tuple = ()
+    damage: tuple = ()
+    clock_error_ms = 10
 
     def __init__(self, nodes: int = 3) -> None:
         self.nodes = [f"n{i + 1}" for i in range(nodes)]

@@ -29,7 +29,7 @@ TARGET_LAYERS: tuple[tuple[str, ...], ...] = (
     ("targets.memorydb_py.target", "targets.replicated.redis_model.target",
      "targets.replicated.vanilla"),
     ("targets.replicated.operator", "targets.memorydb_py.processes", "targets.memorydb_py.audit"),
-    ("targets.control", "targets.memorydb_py.node.commands.",
+    ("targets.control", "targets.replicated.lineage", "targets.memorydb_py.node.commands.",
      "targets.replicated.redis_model.commands"),
     ("targets.memorydb_py.node.", "targets.replicated.redis_model."),
     ("targets.memorydb_py.snapshots.",),

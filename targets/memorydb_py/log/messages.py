@@ -64,7 +64,8 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Raft's AppendEntries, without records a heartbeat. `round`: see `Replica.ask_round`."""
+    """Raft's AppendEntries, without records a heartbeat. `round`: see `Replica.ask_round`.
+    `patience_ms`: how much longer than usual to wait for the leader: big records keep it busy."""
 
     term: int
     name: str
@@ -73,6 +74,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag=4):
     records: list[Record]
     commit: int
     round: int
+    patience_ms: int
 
 
 class AppendReply(msgspec.Struct, frozen=True, array_like=True, tag=5):

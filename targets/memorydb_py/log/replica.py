@@ -32,6 +32,8 @@ CONTACT_S = 0.15
 APPEND_BYTES_MAX = 1 << 20
 UNANSWERED_BYTES_MAX = 8 << 20
 CAUGHT_UP_RECORDS = 64
+BIG_BYTES = 1 << 20  # of records, that take longer to write, send and receive than a heartbeat may
+PATIENCE_MS = 1000  # by which others then wait longer
 COMMIT_DELAY_S = 0.001  # how long a leader may delay sending a new commit index
 UNKNOWN_INCARNATION = -1  # incarnation of an AZ that has not answered this leader yet
 
@@ -41,10 +43,6 @@ Reply = Callable[[Message], None]
 class Peers(Protocol):
     def send(self, name: str, message: Message) -> None:
         """Send a message to another AZ, if it is connected; else drop it."""
-        ...
-
-    def heard(self, name: str) -> float:
-        """Return when the last bytes arrived on the connection to another AZ; 0.0: not connected."""
         ...
 
 
@@ -90,7 +88,8 @@ class Replica:
         self._round = 0
         self._sent_at = 0.0
         self._noop = 0  # index of the first record of its own term, as leader
-        self._from_leader: Any = None  # the connection on which the leader's messages arrive
+        self._busy = False  # with a big record, as leader
+        self._patience_s = 0.0  # that the leader has asked for
         self._timer_reset = 0.0  # when it last campaigned, voted or stepped down
         self._handling = False  # whether a message of another AZ is in progress
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,7 +114,7 @@ class Replica:
     @property
     def fresh(self) -> bool:
         """Whether its commit index is recent: it leads, or has heard from a leader recently."""
-        return self.leads or self._loop.time() - self.heard_leader < CONTACT_S
+        return self.leads or self._loop.time() - self.heard < CONTACT_S + self._patience_s
 
     @property
     def commit(self) -> int:
@@ -143,14 +142,6 @@ class Replica:
         self.heard = self._loop.time() - ELECTION_TIMEOUT_S
         await asyncio.gather(self.store.keep_synced(), self._work(), self._tick())
 
-    @property
-    def heard_leader(self) -> float:
-        """When a leader was last heard from: a big record may be arriving for long."""
-        c = self._from_leader
-        if c is None or not c.open or len(c._buffer) < 1 << 16:
-            return self.heard
-        return max(self.heard, self._from_leader.heard)
-
     def receive(self, message: Message, reply: Reply) -> None:
         """Queue a request of another AZ."""
         self._inbox.put_nowait((message, reply))
@@ -170,21 +161,13 @@ class Replica:
 
     async def _tick(self) -> None:
         while True:
-            before = self._loop.time()
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
-            if now - before > 5 * TICK_S:  # this process was stalled: it could not hear anybody
-                stalled = now - before - TICK_S
-                self.heard += stalled
-                self._timer_reset += stalled
-                for p in self._progress.values():
-                    p.heard += stalled
             if self.leads:
                 if now - self._sent_at >= HEARTBEAT_S:
                     self.broadcast_append()
                 in_contact = 1 + sum(
-                    now - max(p.heard, self._peers.heard(name) if p.unanswered > 1 << 18 else 0.0)
-                    < CONTACT_S
+                    now - p.heard < CONTACT_S + self._patience_with(p) / 1000
                     and (p.incarnation == UNKNOWN_INCARNATION or self._is_voter(name))
                     for name, p in self._progress.items()
                 )
@@ -192,7 +175,8 @@ class Replica:
                     self._step_down("lost contact with the others" if in_contact < self._quorum
                                     else f"can't write: {self.store.failed}")  # fmt: skip
             elif (
-                now - max(self.heard_leader, self._timer_reset) > self._election_timeout_s
+                now - max(self.heard, self._timer_reset)
+                > self._election_timeout_s + self._patience_s
                 and self.is_member
                 and not self._handling  # the store may be about to change
                 and self.store.is_writable()
@@ -221,7 +205,8 @@ class Replica:
             and vote.term >= self.term + vote.pre
         )
         if vote.pre:
-            granted = eligible and not self.leads and now - self.heard_leader >= ELECTION_TIMEOUT_S
+            silent = now - self.heard >= ELECTION_TIMEOUT_S + self._patience_s
+            granted = eligible and not self.leads and silent
         else:
             newer = vote.term > self.term
             if newer:
@@ -288,6 +273,7 @@ class Replica:
         self.role = "follower"
         self._host.log(f"role: follows the log; {why}")
         self._timer_reset = self._loop.time()
+        self._patience_s = 0.0
         self._changed()
 
     # --- as leader
@@ -302,11 +288,16 @@ class Replica:
         first, last = (n + 1, n) if batch is None else (batch.first, batch.last)
         epoch = epoch if batch is None else batch.epoch
         record = Record(store.last + 1, self.term, kind, epoch, first, last, payload)
+        self._busy = len(payload) > BIG_BYTES
+        if self._busy:
+            self.broadcast_append()  # to ask for patience
         try:
             store.append([record])
         except OSError as e:
             self._step_down(f"can't write: {e.strerror}")
             return None
+        finally:
+            self._busy = False
         self.broadcast_append()
         return record.index
 
@@ -360,8 +351,12 @@ class Replica:
         self._peers.send(
             other,
             Append(self.term, self.name, previous, store.term_at(previous), records, self.commit,
-                   self._round),
+                   self._round, self._patience_with(progress)),
         )  # fmt: skip
+
+    def _patience_with(self, progress: Progress) -> int:
+        """Return how many milliseconds longer than usual this AZ and another wait for each other."""
+        return PATIENCE_MS if self._busy or progress.unanswered > BIG_BYTES else 0
 
     def read(self, index: int) -> Record:
         """Return a record. Damage ends the process, which restarts as a wiped AZ."""
@@ -460,7 +455,6 @@ class Replica:
                 return False
         self.role, self._election = "follower", None
         self.heard = self._loop.time()
-        self._from_leader = getattr(reply, "__self__", None)
         return True
 
     async def _handle_install(self, install: InstallBase, reply: Reply) -> None:
@@ -480,6 +474,7 @@ class Replica:
         """Handle AppendEntries."""
         if not await self._check_term(append.term, reply):
             return
+        self._patience_s = min(append.patience_ms, PATIENCE_MS) / 1000
         store = self.store
         previous, records = append.previous_index, append.records
         if previous < store.base.index:  # committed, so the logs match up to it

@@ -11,6 +11,7 @@ import msgspec
 from harness.host import Host
 from targets.memorydb_py.log.messages import Message
 
+JOINED_BYTES_MAX = 1 << 16  # longer messages are not copied again
 FRAME_BYTES_MAX = 1 << 30
 REDIAL_S = 0.03
 CONNECT_TIMEOUT_S = 0.3
@@ -84,7 +85,11 @@ class Connection(asyncio.Protocol):
         # uvloop closes a transport within a write or a read, and calls `connection_lost` later.
         if self.open and not self._transport.is_closing():
             body = _encoder.encode(message)
-            self._transport.write(len(body).to_bytes(4, "big") + body)
+            head = len(body).to_bytes(4, "big")
+            if len(body) <= JOINED_BYTES_MAX:
+                self._transport.write(head + body)
+            else:
+                self._transport.writelines((head, body))
 
     def abort(self) -> None:
         if self.open:
@@ -120,8 +125,14 @@ async def keep_connected(
                 await loop.create_connection(lambda made=connection: made, *host.address(name))  # type: ignore[misc]
         except (OSError, TimeoutError):
             connection.discard()
+        before = loop.time()
         while connection.open:
             await asyncio.sleep(silence_s / 4)
-            if loop.time() - connection.heard > silence_s:
+            now = loop.time()
+            stalled = (
+                now - before > silence_s / 2
+            )  # this process itself: what came is still to be read
+            if now - connection.heard > silence_s and not stalled:
                 connection.abort()
+            before = now
         await asyncio.sleep(REDIAL_S)

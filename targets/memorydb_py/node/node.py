@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.host import Host
-from targets.engine.protocol import Blocked, Context, Engine, Message, Outcome, PlainStrings
+from targets.engine.protocol import (
+    Blocked,
+    Context,
+    Engine,
+    Estimating,
+    Message,
+    Outcome,
+    PlainStrings,
+)
 from targets.engine.resp import NIL_ARRAY, OK, Command, Error, encode
 from targets.engine.table import ONE, CommandSpec, find, merged, unknown, wrong_number
 from targets.memorydb_py.log.interface import TransactionLog
@@ -21,10 +29,10 @@ from targets.memorydb_py.node.shard import Shard
 from targets.memorydb_py.node.tracker import Tracker
 from targets.memorydb_py.slots import slot_of
 from targets.servers.later import Lane, Steps
-from targets.servers.statistics import Statistics
 from targets.servers.session import WRITE_BYTES
-from targets.servers.turns import Turns
+from targets.servers.statistics import Statistics
 from targets.servers.transactions import ABORTED, NOT_ALLOWED, Transactions, discarded
+from targets.servers.turns import Turns
 
 CLUSTERDOWN = Error("CLUSTERDOWN The cluster is down")
 LOADING = Error("LOADING MemoryDB is loading the dataset in memory")
@@ -39,24 +47,11 @@ GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no lon
 STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
 EXPIRE_EVERY_S = 0.1
 EXPIRED_IN_AN_ENTRY = 256
-LONG_WORK = 10_000
 EXPIRE_NS = 25_000_000  # a quarter of the time, at most
-
-
-class OutputLimit(NamedTuple):
-    """A client is disconnected if it has more than `hard` bytes of unsent replies, or more than
-    `soft` for `seconds`; 0: no limit."""
-
-    hard: int
-    soft: int
-    seconds: float
-
-
-OUTPUT_LIMITS = {  # client-output-buffer-limit of Redis 7.0
-    "normal": OutputLimit(0, 0, 0),
-    "replica": OutputLimit(256 << 20, 64 << 20, 60),
-    "pubsub": OutputLimit(32 << 20, 8 << 20, 60),
-}
+STRINGS_AT_ONCE = 64  # GETs between two looks at the clock
+LONG_WORK = 10_000  # elements: the lease must outlast a command that looks at so many
+BIG_BYTES = 1 << 20  # of requests: the log takes longer for them than for others
+BYTES_AN_ELEMENT = 100  # of such a request
 
 _WITHOUT_AUTH = ("AUTH", "HELLO", "QUIT", "RESET")
 _NOT_QUEUED = ("EXEC", "DISCARD", "QUIT", "RESET", "MULTI", "WATCH")
@@ -93,7 +88,6 @@ class Node:
         self.statistics = Statistics()
         self.since = 0.0  # the start, by the loop's clock
         self.turns = Turns(host.spent_ns)
-        self.output_limits = dict(OUTPUT_LIMITS)
         self._lane = Lane(self._engine_failed)
         self.shard = Shard(host, engine, log, tracker, settings, self, self._lane, context.objects)
         self.transactions = Transactions(engine.keys)
@@ -107,7 +101,8 @@ class Node:
         plain = {name: spec for name, spec in engine.commands.items() if not spec.compound}
         self._plain = plain | {name.lower(): spec for name, spec in plain.items()}
         self._strings = engine if isinstance(engine, PlainStrings) else None
-        self._size = getattr(engine, "size", None)  # to be part of the protocol
+        self._estimating = engine if isinstance(engine, Estimating) else None
+        self._brief = {spec.name for spec in self.table.values() if "fast" in spec.flags} | {"SET"}
         self._tracker = tracker
         # A replica refuses writes, and shows keys that have expired until a DEL of the primary
         # arrives.
@@ -142,7 +137,7 @@ class Node:
 
     def over_limit(self, session: Connection, size: int) -> bool:
         """Return whether a client's unsent replies exceed its limit."""
-        limit = self.output_limits["pubsub" if session.subscriptions else "normal"]
+        limit = self.settings.output_limits["pubsub" if session.subscriptions else "normal"]
         if limit.hard and size > limit.hard:
             return self._too_far_behind(session, size)
         if not limit.soft or size <= limit.soft:
@@ -279,9 +274,8 @@ class Node:
         if self._strings is None:
             return 0
         out, dirty, plain = session.out, self._tracker.dirty, self._strings.plain
-        done, misses, nil = 0, 0, encode(None, session.protocol)
-        size = 0
-        while todo and done < 64 and size < WRITE_BYTES:
+        done, misses, size, nil = 0, 0, 0, encode(None, session.protocol)
+        while todo and done < STRINGS_AT_ONCE and size < WRITE_BYTES:
             command = todo[0]
             if command[0] != b"GET" or len(command) != 2 or command[1] in dirty:
                 break
@@ -297,7 +291,7 @@ class Node:
                 size += len(value)
             todo.popleft()
             done += 1
-        session.wrote(size + 5 * done)
+        session.wrote(size)
         self.statistics.misses += misses
         self.statistics.hits += done - misses
         return done
@@ -348,8 +342,9 @@ class Node:
         if error is not None:
             session.reply(error)
             return
-        if self._serving and self._work(session, command, spec) >= LONG_WORK:
-            if self._wait_for_long_lease(session, command):
+        if spec.name not in self._brief or session.largest > BIG_BYTES:
+            work = self._work(session, command, spec)
+            if work >= LONG_WORK and self._waits_for_lease(session, command):
                 return
         context = self._circumstances
         context.time_ms = self.host.wall_ns() // 1_000_000
@@ -364,28 +359,22 @@ class Node:
         if self._ready:
             self._serve_blocked()
 
-    def _wait_for_long_lease(self, session: Connection, command: Command) -> bool:
-        """Return whether a command has to wait until the lease outlasts it."""
-        if self.shard.lasts():
-            self.shard.keep_long()
+    def _waits_for_lease(self, session: Connection, command: Command) -> bool:
+        """Return whether a command that may take long is executed later, when the lease outlasts
+        it: meanwhile nothing else is done, so it could not be renewed."""
+        if not self._serving or self.shard.outlasts_work(session.unblock):
             return False
         session.postpone(command)
-        self.shard.lengthen(session.unblock)
         return True
 
     def _work(self, session: Connection, command: Command, spec: CommandSpec[Any]) -> int:
-        """Return roughly how many elements a command may have to look at."""
-        if spec.nested:
-            return LONG_WORK
-        if "fast" in spec.flags:
-            return 1
-        keys = spec.keys_of(command)
-        if not keys:
-            return len(self.engine.keys)
-        size = 1 if self._size is None else 1 + self._size(keys)
-        if session.largest > 1 << 20:
-            size += sum(map(len, command)) // 100
-        return size
+        """Return roughly how many elements a command may look at."""
+        if self._estimating is None or spec.name.encode() in self._own:
+            return 0
+        work = self._estimating.work(command, spec)
+        if session.largest > BIG_BYTES:
+            work += sum(map(len, command)) // BYTES_AN_ELEMENT
+        return work
 
     def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
         reply = outcome.reply
@@ -504,9 +493,10 @@ class Node:
 
     def exec(self, session: Connection) -> None:
         """Execute the session's transaction as one entry of the log."""
-        if self._serving and not session.aborted and session.queued:
-            work = sum(self._work(session, c, find(self.table, c)) for c in session.queued)
-            if work >= LONG_WORK and self._wait_for_long_lease(session, (b"EXEC",)):
+        if session.queued and not session.aborted:
+            specs = ((c, find(self.table, c)) for c in session.queued)
+            work = sum(self._work(session, c, spec) for c, spec in specs if spec is not None)
+            if work >= LONG_WORK and self._waits_for_lease(session, (b"EXEC",)):
                 return
         commands, watched, aborted, touched = self.transactions.take(session, self.time_ms())
         if aborted:
@@ -628,17 +618,20 @@ class Node:
             for session in list(self.sessions.values()):
                 if session.soft_since is not None:
                     session.check_limit()
-            spent = 0
-            while spent < EXPIRE_NS and not self._lane.busy:
-                self._serving = self.shard.serves()
-                began, before = self.host.spent_ns(), self.statistics.expired
-                if not self._serving or self._overloaded() is not None:
-                    break
-                self._lane.do(self._delete_expired())
-                if self.statistics.expired - before < EXPIRED_IN_AN_ENTRY:
-                    break
-                spent += self.host.spent_ns() - began
-                await asyncio.sleep(0)  # others are served between two entries
+            await self._delete_all_expired()
+
+    async def _delete_all_expired(self) -> None:
+        """Delete what has expired, for EXPIRE_NS at most; others are served between two entries."""
+        spent, more = 0, True
+        while more and spent < EXPIRE_NS and not self._lane.busy and self._overloaded() is None:
+            self._serving = self.shard.serves()
+            if not self._serving:
+                return
+            began, before = self.host.spent_ns(), self.statistics.expired
+            self._lane.do(self._delete_expired())
+            more = self.statistics.expired - before >= EXPIRED_IN_AN_ENTRY
+            spent += self.host.spent_ns() - began
+            await asyncio.sleep(0)
 
     def _delete_expired(self) -> Steps:
         """Delete keys that have expired, by a command that reads them: one entry for all."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from targets.servers.options import option
+from targets.servers.output_limits import DEFAULT, OutputLimit, output_limits
 
-ENGINE_VERSION = 1  # to be raised when effects change so that older nodes can't apply them
+ENGINE_VERSION = 2  # to be raised when effects change so that older nodes can't apply them
 MARGIN_MS = 20  # from the end of a lease to the first campaign of another node
 
 
@@ -28,6 +29,9 @@ class Settings:
         32 << 20, "the largest entry of a command, script or transaction, in bytes"
     )
     requirepass: str = option("", "the password of clients")
+    client_output_buffer_limit: str = option(
+        DEFAULT, "bytes of unread replies at which a client is disconnected, as in Redis"
+    )
     engine_version: int = option(
         ENGINE_VERSION, "the version of the entries that it appends, and the newest it applies"
     )
@@ -38,6 +42,11 @@ class Settings:
             return self.backoff_ms
         drift = self.drift_percent / 100
         return max(self.backoff_ms, math.ceil((lease_ms / (1 - drift) + MARGIN_MS) * (1 + drift)))
+
+    @property
+    def output_limits(self) -> Mapping[str, OutputLimit]:
+        """How many bytes of replies a client may leave unread, by its class."""
+        return output_limits(self.client_output_buffer_limit)
 
     @property
     def renew_ms(self) -> int:
@@ -52,14 +61,18 @@ class Settings:
         for name, text in options.items():
             if name not in known:
                 raise ValueError(f"{name}: unknown; a node has {', '.join(known)}")
-            given[known[name].name] = text if name == "requirepass" else _number(name, text)
+            given[known[name].name] = text if name in _TEXTS else _number(name, text)
         settings = cls(**given)  # type: ignore[arg-type]
         settings.check()
         return settings
 
     def check(self) -> None:
-        """Raise ValueError if two leases could overlap: one that a slow clock measures, and the
-        backoff that a fast clock measures."""
+        """Raise ValueError if a limit can't be read, or two leases could overlap: one that a slow
+        clock measures, and the backoff that a fast clock measures."""
+        try:
+            output_limits(self.client_output_buffer_limit)
+        except ValueError as e:
+            raise ValueError(f"client-output-buffer-limit: {e}") from e
         drift = self.drift_percent / 100
         longest = self.lease_ms / (1 - drift) + MARGIN_MS
         least = math.ceil(longest * (1 + drift))
@@ -70,6 +83,7 @@ class Settings:
             )
 
 
+_TEXTS = ("requirepass", "client-output-buffer-limit")
 _BOUNDS = {
     "drift-percent": (0, 50), "lease-ms": (50, 60_000), "max-record-bytes": (1, 512 << 20),
 }  # fmt: skip

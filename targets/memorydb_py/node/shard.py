@@ -30,9 +30,9 @@ WATCH_S = 0.02
 JITTER_MS = 60
 HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
-LONG_MS = 5000  # what an atomic piece of work may take
-LONG_LEASE_MS = 6000
-LONG_FOR_MS = 1000  # how long renewals stay long after such work
+WORK_MS = 5000  # what work that holds the event loop may take, without the loss of the lease
+LONG_LEASE_MS = 6000  # what a renewal before such work promises
+LONG_FOR_MS = 300  # how long renewals stay long after it
 GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
 UNACKNOWLEDGED_BATCHES = 4  # with so many, later entries wait and form one batch
 
@@ -112,9 +112,9 @@ class Shard:
         self._flushing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed = 0  # when a renewal was last asked for
-        self._promised_ms = settings.lease_ms  # the lease of the last renewal observed
-        self._ends: deque[int] = deque()  # of the leases asked for that are not acknowledged
-        self._long_until = 0
+        self._promised_ms = settings.lease_ms  # by the last renewal observed
+        self._ends: deque[int] = deque()  # of the leases whose renewals are not acknowledged
+        self._long_until = 0  # until when renewals are long
         self._when_long: list[Callable[[], None]] = []
 
     def _draw_jitter(self) -> int:
@@ -132,24 +132,21 @@ class Shard:
         most = self._settings.backoff_of(self._promised_ms) * MS
         return self.leader not in (None, self._host.name) and age < most
 
-    def lasts(self) -> bool:
-        """Return whether the lease outlasts the longest atomic piece of work."""
-        return self._lease_until - self._host.lease_ns() >= LONG_MS * MS
-
-    def lengthen(self, then: Callable[[], None]) -> None:
-        """Renew for long, and call `then` when that is committed or the role has changed."""
-        self._when_long.append(then)
+    def outlasts_work(self, then: Callable[[], None]) -> bool:
+        """Return whether the lease outlasts work of WORK_MS that begins now. If not, renew it for
+        that long, and call `then` when that is committed or the role has changed."""
         now = self._host.lease_ns()
         self._long_until = now + LONG_FOR_MS * MS
+        if self._lease_until - now >= WORK_MS * MS:
+            return True
+        self._when_long.append(then)
         if len(self._when_long) == 1:
             self._renewed = now
             self._start(self._renew(now))
+        return False
 
-    def keep_long(self) -> None:
-        """Go on with long renewals for a while."""
-        self._long_until = self._host.lease_ns() + LONG_FOR_MS * MS
-
-    def _lengthened(self) -> None:
+    def _wake(self) -> None:
+        """Call those that wait for a long lease."""
         waiting, self._when_long = self._when_long, []
         for then in waiting:
             then()
@@ -229,7 +226,7 @@ class Shard:
         assert isinstance(self._engine, Restorable), "only an engine that loads snapshots gets one"
         generation = self.generation
         self._restored = name_of(found.id)
-        self._promised_ms = LONG_LEASE_MS  # until an entry after the snapshot says something else
+        self._promised_ms = LONG_LEASE_MS  # if the last renewal is older than the snapshot
         try:
             await restore(self._engine, found, lambda: self.generation == generation)
         except Malformed as e:
@@ -308,7 +305,7 @@ class Shard:
                     return False
                 self.leader = node
             case entries.Renew(wanted, lease_ms):
-                self._promised_ms = lease_ms or self._settings.lease_ms
+                self._promised_ms = lease_ms
                 return self._check(batch, wanted)
             case entries.Release(successor):
                 self.leader = None
@@ -409,29 +406,30 @@ class Shard:
             self._start(self._renew(now))
 
     async def _renew(self, asked: int) -> None:
+        """Renew the lease. The renewal tells for how long, so that a replica waits accordingly. A
+        lease may become shorter: the primary keeps to the shorter one before it sends it, as from
+        then on a replica may observe it, and wait for no longer one."""
         if self.role != "primary":
-            self._lengthened()
+            self._wake()
             return
         generation = self.generation
         self._send(everything=True)
         first = self.applied.n + 1
         long = asked < self._long_until
-        lease_ms = LONG_LEASE_MS if long else self._settings.lease_ms
-        renew = entries.Renew(self._checksum, LONG_LEASE_MS if long else 0)
-        batch = Batch(self.applied.epoch, first, first, entries.encode_control(renew))
-        # From now on a replica may observe this renewal, and wait for its lease alone.
+        lease_ms = max(self._settings.lease_ms, LONG_LEASE_MS if long else 0)
+        payload = entries.encode_control(entries.Renew(self._checksum, lease_ms))
+        batch = Batch(self.applied.epoch, first, first, payload)
         end = asked + lease_ms * MS
         self._ends.append(end)
         self._lease_until = min(self._lease_until, end)
         done = await self._append_control(batch)
         if self.generation != generation:
-            self._lengthened()
             return
         self._ends.popleft()
         if done:
             self._lease_until = min([end, *self._ends])
         if long or not done:
-            self._lengthened()
+            self._wake()
 
     def write(self, effects: Sequence[Command], keys: Iterable[bytes]) -> int:
         """Append an entry with effects that changed some keys. Return its position, which replies
@@ -514,7 +512,7 @@ class Shard:
             self._start(self._rebuild())
             self.role, self.ready = "replica", False
             self._ends.clear()
-            self._lengthened()
+            self._wake()
 
     async def hand_over(self, successor: str | None) -> bool:
         """Stop serving, then append a `Release`; return whether it is known to be committed."""

@@ -18,7 +18,6 @@ from targets.replicated.redis_model.persistence import AppendOnlyFile
 from targets.replicated.redis_model.replication import Link, Primary, ReplicaSession, Stream
 from targets.replicated.redis_model.settings import Settings
 from targets.servers.statistics import Statistics
-from targets.servers.turns import Turns
 from targets.servers.transactions import (
     ABORTED,
     NESTED_MULTI,
@@ -27,6 +26,7 @@ from targets.servers.transactions import (
     Transactions,
     discarded,
 )
+from targets.servers.turns import Turns
 
 READONLY = Error("READONLY You can't write against a read only replica.")
 NOREPLICAS = Error("NOREPLICAS Not enough good replicas to write.")

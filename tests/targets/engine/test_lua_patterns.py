@@ -15,7 +15,7 @@ ITEMS = ["a", "b", ".", "%a", "%d", "%w", "[ab]", "[^a]", "[a-c%d]", "%.", "[]a]
 TIMES = ["", "", "", "*", "+", "-", "?"]
 PARTS = st.one_of(
     st.tuples(st.sampled_from(ITEMS), st.sampled_from(TIMES)).map("".join),
-    st.sampled_from(["(", ")", "()", "%1", "%2", "%b()", "%bab", "%f[a]", "%f[%A]", "^", "$", "%0"]),
+    st.sampled_from(["(", ")", "()", "%1", "%2", "%0", "%b()", "%bab", "%f[a]", "%f[%A]", "$"]),
 )
 PATTERNS = st.lists(PARTS, max_size=7).map("".join)
 TEXTS = st.text("aab(bc1. -^$", max_size=12)
@@ -63,7 +63,9 @@ def test_patterns_match_as_in_lua(lua: Any, text: str, pattern: str) -> None:
         assert not unlike(results), results
 
 
-@pytest.mark.parametrize("pattern", ["%", "[a", "[^", "%b", "%bx", "%f", "(a", "a)", "(" * 33, "%9"])
+@pytest.mark.parametrize(
+    "pattern", ["%", "[a", "[^", "%b", "%bx", "%f", "(a", "a)", "(" * 33, "%9"]
+)
 def test_malformed_patterns_give_the_errors_of_lua(lua: Any, pattern: str) -> None:
     results = both(lua, "return find(text, pattern)", "aaa", pattern)
     assert not unlike(results), results

@@ -135,7 +135,7 @@ def test_replies_that_no_order_explains_are_invalid() -> None:
     assert "APPEND" in verdict.why
 
 
-def test_a_server_without_documentation_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_server_that_does_not_name_its_commands_is_refused_in_one_line(tmp_path: Path) -> None:
     spec = Spec(target="redis-model", environment="simulated", workload="commands", seed=1)
-    with pytest.raises(UsageError, match="COMMAND DOCS"):
+    with pytest.raises(UsageError, match="needs the command COMMAND"):
         execute_run(spec, plan_run(tmp_path, spec.directory_name))

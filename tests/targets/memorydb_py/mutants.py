@@ -332,7 +332,7 @@ MUTANTS = {
     ),
     "comes-back": Mutant(
         "Node._delete_expired",
-        "self.engine.keys.due(self.time_ms(), EXPIRED_AT_ONCE)",
+        "self.engine.keys.due(self.time_ms(), EXPIRED_IN_AN_ENTRY)",
         "()",
         f"{REPLICAS}::test_a_primary_deletes",
     ),

@@ -22,7 +22,7 @@ from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_sn
 from tests.targets.memorydb_py.logs import AZS, Logs, fail_if_trimmed
 
 # LONG: leases that outlast a test's withheld acknowledgements. SHORT: leases that end in a test.
-LONG = {"lease-ms": "3000", "backoff-ms": "3100", "drift-percent": "0"}
+LONG = {"lease-ms": "8000", "backoff-ms": "8100", "drift-percent": "0"}
 SHORT = {"lease-ms": "300", "backoff-ms": "500"}
 # Rounds of tests that depend on timing; `HARNESS_ROUNDS=200` for a thorough run.
 ROUNDS = int(os.environ.get("HARNESS_ROUNDS", "8"))
@@ -64,6 +64,10 @@ class Talk(asyncio.Protocol):
     def pause(self) -> None:
         """Stop reading from the socket."""
         self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
 
     async def reply(self, within: float = 20.0) -> Any:
         """Return the next reply; QUIET if none arrives in time, CLOSED if the connection was

@@ -14,7 +14,7 @@ def test_effects_and_leadership_go_over() -> None:
     effects = [[(b"SET", b"a", b"1"), (b"DEL", b"b")], [], [(b"PUBLISH", b"c", b"m")]]
     decoded = entries.decode(entries.encode(effects))
     assert decoded == [[list(command) for command in entry] for entry in effects]
-    for entry in (entries.Leader("n1", 7, 1), entries.Renew(5), entries.Release("n2"),
+    for entry in (entries.Leader("n1", 7, 1), entries.Renew(5, 600), entries.Release("n2"),
                   entries.Release(None)):  # fmt: skip
         assert entries.decode(entries.encode_control(entry)) == [entry]
 

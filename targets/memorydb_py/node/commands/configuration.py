@@ -12,12 +12,14 @@ from targets.memorydb_py.node.commands.table import Commands, add_container
 from targets.memorydb_py.node.connection import Connection
 from targets.memorydb_py.node.node import Node
 from targets.memorydb_py.node.settings import Settings
+from targets.servers.output_limits import output_limits, shown
 
 COMMANDS: Commands = Commands()
 
+LIMITS = "client-output-buffer-limit"
 _FLAGS = "admin noscript loading stale"
 # The lease and the backoff are not among them: all nodes of a shard have to agree on them.
-CHANGEABLE = ("max-waiting", "max-record-bytes", "requirepass")
+CHANGEABLE = ("max-waiting", "max-record-bytes", "requirepass", LIMITS)
 # Parameters of Redis that clients and tools query, with the values that hold here.
 FIXED = {
     "appendonly": "no", "cluster-enabled": "yes", "databases": "1", "maxmemory": "0",
@@ -89,7 +91,8 @@ def changed(node: Node, words: Command) -> Settings:
             Settings.parse({name: text})
         except ValueError as e:
             raise _failed(name, str(e)) from e
-        given[name] = text
+        # Classes of clients that are not named keep their limits.
+        given[name] = text if name != LIMITS else shown(output_limits(text, given[name]))
     return Settings.parse(given)
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from targets.engine.resp import RequestParser, pack
+from targets.servers.session import UNSENT_BYTES_MAX
 from tests.targets.memorydb_py.shards import CLOSED, LONG, QUIET, Shards
 
 WORDS = st.lists(st.binary(max_size=40) | st.binary(min_size=1000, max_size=1100), min_size=1,
@@ -193,7 +194,9 @@ def test_invalid_client_ids_and_authentication_after_reset() -> None:
     Shards("reset", options=LONG | {"requirepass": "secret"}).run(scenario)
 
 
-def test_a_client_that_reads_no_replies_is_disconnected() -> None:
+def test_the_commands_of_a_client_that_reads_no_replies_wait() -> None:
+    """So that its replies need little memory; it gets all of them when it reads again."""
+
     async def scenario(shards: Shards) -> None:
         talk, greedy = await shards.to_primary(), await shards.to_primary()
         assert await talk.ask(("SET", "{t}big", b"x" * 1_000_000)) == b"OK"
@@ -201,11 +204,44 @@ def test_a_client_that_reads_no_replies_is_disconnected() -> None:
         for _ in range(40):
             greedy.send(*["GET {t}big"] * 10)
         await asyncio.sleep(20)
-        node = shards.nodes[await shards.primary()]
-        assert len(node.sessions) == 1
+        sessions = shards.nodes[await shards.primary()].sessions.values()
+        assert max(session.unsent_bytes for session in sessions) < UNSENT_BYTES_MAX + 2_000_000
         assert await talk.ask("STRLEN {t}big") == 1_000_000
+        greedy.resume()
+        for _ in range(400):
+            assert len(await greedy.reply()) == 1_000_000
 
     Shards(3).run(scenario)
+
+
+def test_a_client_with_too_many_unread_replies_is_disconnected() -> None:
+    async def scenario(shards: Shards) -> None:
+        talk, greedy = await shards.to_primary(), await shards.to_primary()
+        listener, patient = await shards.to_primary(), await shards.to_primary()
+        assert await talk.ask(("SET", "{t}big", b"x" * 1_000_000)) == b"OK"
+        limit = "client-output-buffer-limit"
+        assert await talk.ask(("CONFIG", "SET", limit, "normal 3mb 2mb 2")) == b"OK"
+        shown = b"normal 3145728 2097152 2 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
+        assert await talk.ask(("CONFIG", "GET", limit)) == [limit.encode(), shown]
+        for each, command in ((greedy, "GET {t}big"), (patient, "GET {t}big")):
+            each.pause()
+            each.send(*[command] * (9 if each is greedy else 3))
+        await listener.ask("SUBSCRIBE c")
+        listener.pause()
+        for _ in range(8):
+            await talk.ask(("PUBLISH", "c", b"x" * 1_000_000))
+        await asyncio.sleep(0.5)
+        node = shards.nodes[await shards.primary()]
+        assert len(node.sessions) == 3, "the hard limit was exceeded"
+        await asyncio.sleep(3)
+        assert len(node.sessions) == 2, "the soft limit was exceeded for two seconds"
+        for _ in range(30):
+            await talk.ask(("PUBLISH", "c", b"x" * 1_000_000))
+        assert len(node.sessions) == 1, "messages that nobody reads count"
+        wrong = await talk.ask(("CONFIG", "SET", limit, "normal 3mb"))
+        assert "give groups of a class" in str(wrong)
+
+    Shards(4).run(scenario)
 
 
 def test_a_log_whose_disk_is_full_waits_and_loses_nothing() -> None:

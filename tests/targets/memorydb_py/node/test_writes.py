@@ -67,7 +67,7 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
         left_out = {"KEYS", "DBSIZE", "SCAN", "FLUSHALL", "FLUSHDB",
                     "XREADGROUP", "XCLAIM", "XAUTOCLAIM"}  # fmt: skip
         count = 0
-        while count < 2500:
+        while count < 3000:
             command = [_in_slot(w) for w in shapes.draw()]
             known = find(COMMANDS, tuple(w.encode() for w in command))
             timed = "EX" in command[0].upper() or {"EX", "PX"} & set(command)
@@ -93,7 +93,8 @@ def test_what_goes_to_the_log_is_what_redis_replicates() -> None:
 
 def _in_slot(word: str) -> str:
     """Return a word of a drawn command; keys get a hash tag, so that all are in one slot."""
-    return f"{{t}}{word}" if len(word) == 2 and word[0] in "silchzxt" and word[1] in "12" else word
+    is_key = len(word) == 2 and word[0] in "silchzxtgp" and word[1] in "12"
+    return f"{{t}}{word}" if is_key else word
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -178,6 +179,7 @@ STOP_EARLY = {"MSETNX", "LMPOP", "BLMPOP", "ZMPOP", "BZMPOP", "BLPOP", "BRPOP", 
 MAKE = {
     "s": ["SET # 12"], "i": ["SET # 12"], "l": ["RPUSH # 1 2 3"], "c": ["SADD # 1 2"],
     "h": ["HSET # a 1"], "z": ["ZADD # 1 1 2 2"], "x": ["ZADD # 0 a 0 b"],
+    "g": ["GEOADD # 13.3 38.1 a 15.0 37.5 b"], "p": ["PFADD # a b"],
     "t": ["XADD # 1-1 a 1", "XADD # 2-0 a 2", "XGROUP CREATE # g 0",
           "XREADGROUP GROUP g alice COUNT 1 STREAMS # >"],
 }  # fmt: skip

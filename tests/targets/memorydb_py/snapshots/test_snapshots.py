@@ -14,6 +14,7 @@ from targets.engine.rdb import Malformed, crc64
 from targets.engine.rdb_file import Loader
 from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Id
+from targets.memorydb_py.node.settings import ENGINE_VERSION
 from targets.memorydb_py.replay import check, checksum
 from targets.memorydb_py.snapshots import snapshot
 from targets.memorydb_py.snapshots.objects import MemoryStore
@@ -21,11 +22,13 @@ from targets.memorydb_py.snapshots.snapshot import Snapshot, name_of, position_o
 from tests.support.command_shapes import Shapes
 from tests.targets.memorydb_py.shards import SHORT, Shards
 
+NEWER = ENGINE_VERSION + 1
 FIXED = Delays(low_ns=1_000_000, high_ns=1_000_001, slow_per_1024=0)
 
 
 def in_slot(word: str) -> str:
-    return f"{{t}}{word}" if len(word) == 2 and word[0] in "silchzxt" and word[1] in "12" else word
+    is_key = len(word) == 2 and word[0] in "silchzxtgp" and word[1] in "12"
+    return f"{{t}}{word}" if is_key else word
 
 
 async def fill(shards: Shards, count: int, seed: int = 0) -> None:
@@ -253,13 +256,13 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
     async def scenario(shards: Shards) -> None:
         objects = shards.objects
         assert isinstance(objects, MemoryStore)
-        shards.start_snapshotter(every=50, version=1)
+        shards.start_snapshotter(every=50, version=ENGINE_VERSION)
         await fill(shards, 100)
         await snapshots(shards, 1)
         primary = await shards.primary()
         first, second = await shards.replicas()
         shards.kill(first)
-        shards.start_node(first, **{"engine-version": "2"})
+        shards.start_node(first, **{"engine-version": str(NEWER)})
         await shards.settled()
         await fill(shards, 50, seed=1)  # an old primary, a new replica
         talk = await shards.connect(primary)
@@ -284,10 +287,10 @@ def test_an_older_node_stops_at_a_newer_entry() -> None:
         for name in (first, second, primary):
             if shards.processes[name].state == "running":
                 shards.kill(name)
-            shards.start_node(name, **{"engine-version": "2"})
+            shards.start_node(name, **{"engine-version": str(NEWER)})
         assert await (await shards.to_primary()).ask("GET {t}by") == b"new"
-        shards.start_snapshotter(every=1, version=2)
-        while not any(position_of(n) and b"memorydb-version\xc0\x02" in objects.objects[n]
+        shards.start_snapshotter(every=1, version=NEWER)
+        while not any(position_of(n) and b"memorydb-version\xc0%c" % NEWER in objects.objects[n]
                       for n in objects.objects):  # fmt: skip
             await asyncio.sleep(0.1)
         # A downgraded node neither reads the new snapshots nor leads.
