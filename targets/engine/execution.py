@@ -109,6 +109,14 @@ class Call(Outcome):
             raise Error(WRONG_TYPE)
         return value
 
+    def awaited(self, key: bytes, kind: type) -> Any:
+        """Return a value like `look`, for a blocking command. A client that is blocked goes on
+        waiting while the key has a value of another type."""
+        value = self.peek(key)
+        if self.context.resumed and type(value) is not kind:
+            return None
+        return self.look(key, kind)
+
     def put(self, key: bytes, value: Value, *, keep_ttl: bool = True) -> None:
         """Store a value."""
         self.state.put(key, value)

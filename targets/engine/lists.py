@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -240,7 +240,7 @@ def side(word: bytes) -> bool:
 
 
 def _move(call: Call, source: bytes, target: bytes, from_left: bool, to_left: bool) -> Any:
-    value = call.look(source, deque)
+    value = call.awaited(source, deque)
     if value is None:
         return None
     into = call.look(target, deque)
@@ -272,7 +272,7 @@ def _rpoplpush(call: Call, cmd: Command) -> Any:
 def _pop_any(call: Call, keys: Sequence[bytes], count: int, *, left: bool) -> Any:
     """Return LMPOP's reply, or None if none of the keys exists."""
     for key in keys:
-        value = call.look(key, deque)
+        value = call.awaited(key, deque)
         if value is not None:
             popped = _taken(call, key, value, count, left=left)
             call.instead((b"LPOP" if left else b"RPOP", key, b"%d" % len(popped)))
@@ -324,21 +324,31 @@ def wait_ms(word: bytes) -> int:
     return ms
 
 
-def block_or_nil(call: Call, cmd: Command, keys: Sequence[bytes], timeout_ms: int, nil: Any) -> Any:
-    """Return `Blocked` if the call may block, else `nil`."""
-    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, cmd) if call.context.may_block else nil
+def block_or_nil(
+    call: Call, keys: Sequence[bytes], timeout_ms: int, nil: Any, again: Callable[[bytes], Command]
+) -> Any:
+    """Return `Blocked` if the call may block, else `nil`. `again`: returns the command for a key."""
+    if not call.context.may_block:
+        return nil
+    return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, {key: again(key) for key in keys})
+
+
+def one_of(cmd: Command, words: Sequence[bytes]) -> Callable[[bytes], Command]:
+    """Return a function from a key to BLMPOP or BZMPOP of that key alone. `words`: those after the
+    keys."""
+    return lambda key: (cmd[0], cmd[1], b"1", key, *words)
 
 
 def _bpop(call: Call, cmd: Command, *, left: bool) -> Any:
     timeout_ms = wait_ms(cmd[-1])
     keys = cmd[1:-1]
     for key in keys:
-        value = call.look(key, deque)
+        value = call.awaited(key, deque)
         if value is not None:
             popped = _taken(call, key, value, 1, left=left)
             call.instead((b"LPOP" if left else b"RPOP", key))
             return [key, popped[0]]
-    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY)
+    return block_or_nil(call, keys, timeout_ms, NIL_ARRAY, lambda key: (cmd[0], key, cmd[-1]))
 
 
 @COMMANDS.command("BLPOP", -3, "write noscript blocking", (1, -2, 1))
@@ -357,7 +367,7 @@ def _blmove(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[5])
     moved = _move(call, cmd[1], cmd[2], from_left, to_left)
     if moved is None:
-        return block_or_nil(call, cmd, cmd[1:2], timeout_ms, None)
+        return block_or_nil(call, cmd[1:2], timeout_ms, None, lambda key: cmd)
     call.instead((b"LMOVE", *cmd[1:5]))
     return moved
 
@@ -367,7 +377,7 @@ def _brpoplpush(call: Call, cmd: Command) -> Any:
     timeout_ms = wait_ms(cmd[3])
     moved = _move(call, cmd[1], cmd[2], False, True)
     if moved is None:
-        return block_or_nil(call, cmd, cmd[1:2], timeout_ms, None)
+        return block_or_nil(call, cmd[1:2], timeout_ms, None, lambda key: cmd)
     call.instead((b"RPOPLPUSH", *cmd[1:3]))
     return moved
 
@@ -378,4 +388,6 @@ def _blmpop(call: Call, cmd: Command) -> Any:
     left, count = side(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])  # parsed last, as in Redis
     popped = _pop_any(call, keys, count, left=left)
-    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    if popped is not None:
+        return popped
+    return block_or_nil(call, keys, timeout_ms, NIL_ARRAY, one_of(cmd, words))

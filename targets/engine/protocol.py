@@ -29,14 +29,14 @@ class Message(NamedTuple):
 class Blocked(NamedTuple):
     """The reply of a blocking command that has to wait for a write to one of its keys.
 
-    `timeout_ms`: 0 for no limit. `nil`: the reply after that time. `again`: the command to execute
-    when one of the keys was written.
+    `timeout_ms`: 0 for no limit. `nil`: the reply after that time. `again`: for each key, the
+    command to execute when it was written, in a context that is `resumed`.
     """
 
     keys: tuple[bytes, ...]
     timeout_ms: int
     nil: Any
-    again: Command
+    again: Mapping[bytes, Command]
 
 
 NO_MESSAGES: list[Message] = []  # never changed
@@ -53,12 +53,12 @@ class Context:
     `time_ms`: the time of day in milliseconds since 1970. `rng`: the source of random replies.
     `deny`: the reply to commands that may write, also if a script calls them; expired keys are then
     not deleted, but hidden if `mask` is true, else shown. `may_block`: whether a blocking command
-    may reply `Blocked`. `room`: bytes of arguments that a script or a transaction may still
+    may reply `Blocked`; `resumed`: whether it has done so before. `room`: bytes of arguments that a script or a transaction may still
     write, None for no limit; the engine subtracts from it. `audience`: returns the number of
     subscribers of (sharded, channel).
     """
 
-    __slots__ = ("audience", "deny", "mask", "may_block", "rng", "room", "time_ms")
+    __slots__ = ("audience", "deny", "mask", "may_block", "resumed", "rng", "room", "time_ms")
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Context:
         self.deny = deny
         self.mask = mask
         self.may_block = may_block
+        self.resumed = False
         self.room = room
         self.audience = audience
 

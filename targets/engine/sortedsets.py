@@ -11,6 +11,7 @@ from targets.engine.hashes import random_count, random_members
 from targets.engine.lists import (
     NOT_POSITIVE,
     block_or_nil,
+    one_of,
     count_option,
     span,
     split_numkeys,
@@ -453,12 +454,12 @@ def _zpopmax(call: Call, cmd: Command) -> Any:
 def _bzpop(call: Call, cmd: Command, *, lowest: bool) -> Any:
     timeout_ms = wait_ms(cmd[-1])
     for key in cmd[1:-1]:
-        value = call.look(key, SortedSet)
+        value = call.awaited(key, SortedSet)
         if value is not None:
             ((score, member),) = _popped(call, key, value, 1, lowest=lowest)
             call.instead((b"ZPOPMIN" if lowest else b"ZPOPMAX", key))
             return [key, member, Double(score)]
-    return block_or_nil(call, cmd, cmd[1:-1], timeout_ms, NIL_ARRAY)
+    return block_or_nil(call, cmd[1:-1], timeout_ms, NIL_ARRAY, lambda key: (cmd[0], key, cmd[-1]))
 
 
 @COMMANDS.command("BZPOPMIN", -3, "write noscript blocking fast", (1, -2, 1))
@@ -480,7 +481,7 @@ def _end(word: bytes) -> bytes:
 def _zmpop_of(call: Call, keys: Sequence[bytes], end: bytes, count: int) -> Any:
     """Return ZMPOP's reply, or None if none of the keys exists."""
     for key in keys:
-        value = call.look(key, SortedSet)
+        value = call.awaited(key, SortedSet)
         if value is not None:
             found = _popped(call, key, value, count, lowest=end == b"MIN")
             call.instead((b"ZPOP" + end, key, b"%d" % len(found)))
@@ -502,7 +503,9 @@ def _bzmpop(call: Call, cmd: Command) -> Any:
     end, count = _end(words[0]), count_option(words[1:])
     timeout_ms = wait_ms(cmd[1])
     popped = _zmpop_of(call, keys, end, count)
-    return block_or_nil(call, cmd, keys, timeout_ms, NIL_ARRAY) if popped is None else popped
+    if popped is not None:
+        return popped
+    return block_or_nil(call, keys, timeout_ms, NIL_ARRAY, one_of(cmd, words))
 
 
 @COMMANDS.command("ZRANDMEMBER", -2, "readonly", ONE)

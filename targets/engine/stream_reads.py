@@ -28,6 +28,9 @@ from targets.engine.values import (
 COMMANDS: Commands = Commands()
 
 SERVED_AT_ONCE = 1000  # entries, to a blocked client that gave no COUNT
+# To a client that was blocked in XREADGROUP.
+GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
+STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
 NOT_A_TIMEOUT = "ERR timeout is not an integer or out of range"
 
 
@@ -108,7 +111,7 @@ def _xread(call: Call, cmd: Command) -> Any:
     o = _reading(cmd, in_group=False)
     starts = []
     for key, word in zip(o.keys, o.ids, strict=True):
-        stream = call.look(key, Stream)
+        stream = call.awaited(key, Stream)
         if word == b"$":
             starts.append(FIRST_ID if stream is None else stream.last_id)
         elif word == b"+" and call.version.since((7, 4), (8, 1)):
@@ -122,7 +125,7 @@ def _xread(call: Call, cmd: Command) -> Any:
             starts.append(stream_id(word))
     replies = []
     for key, start in zip(o.keys, starts, strict=True):
-        stream = call.look(key, Stream)
+        stream = call.awaited(key, Stream)
         first = after(start)
         if stream is None or first is None or stream.top_id <= start:
             continue
@@ -149,7 +152,8 @@ def _wait(call: Call, o: _Reading, ids: Sequence[bytes], cmd: Command) -> Any:
     head = cmd[: len(cmd) - len(o.keys) - len(o.ids)]
     if not o.most:
         head = (head[0], b"COUNT", b"%d" % SERVED_AT_ONCE, *head[1:])
-    return Blocked(tuple(o.keys), o.block_ms, NIL_ARRAY, (*head, *o.keys, *ids))
+    again = {key: (*head, key, start) for key, start in zip(o.keys, ids, strict=True)}
+    return Blocked(tuple(o.keys), o.block_ms, NIL_ARRAY, again)
 
 
 @COMMANDS.command("XREADGROUP", -7, "write blocking", movable=read_keys)
@@ -159,8 +163,10 @@ def _xreadgroup(call: Call, cmd: Command) -> Any:
     name, consumer = o.group
     starts: list[StreamId | None] = []  # None: entries new to the group
     for key, word in zip(o.keys, o.ids, strict=True):
-        stream = call.look(key, Stream)
+        stream = call.awaited(key, Stream)
         if stream is None or name not in stream.groups:
+            if call.context.resumed:
+                raise STREAM_GONE if stream is None else GROUP_GONE
             raise Error(
                 f"NOGROUP No such key '{printable(key)}' or consumer group '{printable(name)}' in "
                 "XREADGROUP with GROUP option"

@@ -43,8 +43,6 @@ NOAUTH = Error("NOAUTH Authentication required.")
 UNBLOCKED = Error(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
-GROUP_GONE = Error("NOGROUP the consumer group this client was blocked on no longer exists")
-STREAM_GONE = Error("UNBLOCKED the stream key no longer exists")
 EXPIRE_EVERY_S = 0.1
 EXPIRED_IN_AN_ENTRY = 256
 EXPIRE_NS = 25_000_000  # a quarter of the time, at most
@@ -350,6 +348,7 @@ class Node:
         context.time_ms = self.host.wall_ns() // 1_000_000
         context.deny = None if self._serving else READONLY
         context.may_block = self._serving or not spec.write
+        context.resumed = False
         context.room = self.settings.max_record_bytes if spec.nested else None
         outcome = self.engine.execute(command, context)
         if isinstance(outcome, Outcome):
@@ -451,12 +450,15 @@ class Node:
             return None
         return Error(f"ERR a record of {size} bytes is more than max-record-bytes {most}")
 
-    def _now(self, *, may_block: bool = False, room: int | None = None) -> Context:
+    def _now(
+        self, *, may_block: bool = False, resumed: bool = False, room: int | None = None
+    ) -> Context:
         """Return the context in which a command is executed now."""
         context = self._circumstances
         context.time_ms = self.time_ms()
         context.deny = None if self._serving else READONLY
         context.may_block = may_block
+        context.resumed = resumed
         context.room = room
         return context
 
@@ -585,21 +587,19 @@ class Node:
                 if self.blocked.on(session) is not blocked:
                     continue  # it has gone, or timed out, while others were served
                 self.blocked.serving = session
-                outcome = yield self.engine.execute(blocked.again, self._now(may_block=True))
+                context = self._now(may_block=True, resumed=True)
+                outcome = yield self.engine.execute(blocked.again[key], context)
                 self.blocked.serving = None
                 late, self.blocked.late = self.blocked.late, None
                 if self.shard.generation != generation:
                     return  # no client is blocked any more, and the data are rebuilt
                 reply = outcome.reply
-                if isinstance(reply, Error) and reply.code == "NOGROUP":
-                    reply = GROUP_GONE if key in self.engine.keys else STREAM_GONE
-                if type(reply) is Blocked or isinstance(reply, Error):
+                if type(reply) is Blocked:
                     if outcome.effects:
                         self._settle(session, outcome)
-                    if reply is not GROUP_GONE and reply is not STREAM_GONE:
-                        if late is not None:
-                            self.time_out(*late)
-                        continue
+                    if late is not None:
+                        self.time_out(*late)
+                    continue
                 read = self._tracker.position(outcome.reads)
                 position = max(self._settle(session, outcome), read)
                 if self.blocked.remove(session) is not None:  # else it was disconnected meanwhile
