@@ -327,7 +327,7 @@ def wait_ms(word: bytes) -> int:
 def block_or_nil(
     call: Call, keys: Sequence[bytes], timeout_ms: int, nil: Any, again: Callable[[bytes], Command]
 ) -> Any:
-    """Return `Blocked` if the call may block, else `nil`. `again`: returns the command for a key."""
+    """Return `Blocked` if the call may block, else `nil`. `again`: of a key, see `Blocked`."""
     if not call.context.may_block:
         return nil
     return Blocked(tuple(keys), timeout_ms, NIL_ARRAY, {key: again(key) for key in keys})

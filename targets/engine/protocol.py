@@ -53,9 +53,9 @@ class Context:
     `time_ms`: the time of day in milliseconds since 1970. `rng`: the source of random replies.
     `deny`: the reply to commands that may write, also if a script calls them; expired keys are then
     not deleted, but hidden if `mask` is true, else shown. `may_block`: whether a blocking command
-    may reply `Blocked`; `resumed`: whether it has done so before. `room`: bytes of arguments that a script or a transaction may still
-    write, None for no limit; the engine subtracts from it. `audience`: returns the number of
-    subscribers of (sharded, channel).
+    may reply `Blocked`; `resumed`: whether it has done so before. `room`: bytes of arguments that a
+    script or a transaction may still write, None for no limit; the engine subtracts from it.
+    `audience`: returns the number of subscribers of (sharded, channel).
     """
 
     __slots__ = ("audience", "deny", "mask", "may_block", "resumed", "rng", "room", "time_ms")

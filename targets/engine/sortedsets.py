@@ -11,8 +11,8 @@ from targets.engine.hashes import random_count, random_members
 from targets.engine.lists import (
     NOT_POSITIVE,
     block_or_nil,
-    one_of,
     count_option,
+    one_of,
     span,
     split_numkeys,
     wait_ms,

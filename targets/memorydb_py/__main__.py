@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import os
 import resource
 import signal
@@ -15,14 +16,35 @@ from harness.host import Address, Host, RealHost, run_real
 from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.context import NodeContext, Usage
 from targets.memorydb_py.node.settings import Settings
-from targets.memorydb_py.processes import Parts
+from targets.memorydb_py.processes import PASSWORD, SECRET, Parts
 from targets.memorydb_py.snapshots.objects import Directory, ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
 
 
 def address(text: str) -> Address:
     host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text}: give HOST:PORT; the host 0.0.0.0 serves on every interface"
+        )
     return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def secret_of(given: Path | None, variable: str) -> str:
+    """Return a secret from a file, else from an environment variable, else an empty one."""
+    if given is None:
+        return os.environ.get(variable, "")
+    return given.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
 
 
 def named(texts: list[str]) -> dict[str, Address]:
@@ -57,19 +79,47 @@ def main(parts: Parts | None = None) -> None:
                         help="the object store, from which nodes recover")  # fmt: skip
     parser.add_argument("--every", type=int, default=100_000, metavar="ENTRIES",
                         help="how far the newest snapshot may be behind the log")  # fmt: skip
+    parser.add_argument("--secret-file", type=Path, metavar="FILE",
+                        help="the secret that all processes of the log share "
+                        f"[the environment variable {SECRET}]")  # fmt: skip
+    parser.add_argument("--password-file", type=Path, metavar="FILE",
+                        help="the password of clients, and of no one else "
+                        f"[the environment variable {PASSWORD}]")  # fmt: skip
     parser.add_argument("--create", action="store_true", help="create a new, empty log")
     given = parser.parse_args()
-    azs = named(given.az)
+    try:
+        azs, nodes = named(given.az), named(given.node)
+    except argparse.ArgumentTypeError as e:
+        parser.error(str(e))
+    try:
+        secret = secret_of(given.secret_file, SECRET)
+        password = secret_of(given.password_file, PASSWORD) if given.role == "node" else ""
+    except OSError as e:
+        parser.error(f"{e.filename}: {e.strerror}")
+    if not is_loopback(given.listen[0]) and given.role != "snapshotter":
+        what = "--password-file" if given.role == "node" else "--secret-file"
+        if not (password if given.role == "node" else secret):
+            parser.error(f"--listen {given.listen[0]}: other machines reach this address: give "
+                         f"{what} too")  # fmt: skip
+    parts.secret = secret.encode(errors="surrogateescape")
     given.dir.mkdir(parents=True, exist_ok=True)
     host = RealHost(given.name, given.listen, azs, given.dir)
     if given.role == "az":
         if given.name not in azs:
             parser.error(f"--az must name {given.name} too")
-        run_real(serve_az(host, AzSettings(azs=sorted(azs), create=given.create)))
+        run_real(
+            serve_az(host, AzSettings(azs=sorted(azs), create=given.create, secret=parts.secret))
+        )
         return
     objects = None if given.snapshots is None else Directory(given.snapshots)
+    options = dict(o.partition("=")[::2] for o in given.option)
+    if "requirepass" in options:
+        parser.error("--option requirepass: every user of this machine sees arguments: give "
+                     "--password-file")  # fmt: skip
+    if password:
+        options["requirepass"] = password
     try:
-        settings = Settings.parse(dict(o.partition("=")[::2] for o in given.option))
+        settings = Settings.parse(options)
     except ValueError as e:
         parser.error(f"--option {e}")
     if given.role == "snapshotter":
@@ -77,7 +127,7 @@ def main(parts: Parts | None = None) -> None:
             parser.error("a snapshotter requires --snapshots")
         run_real(_snapshotter(parts, host, list(azs), objects, given.every, settings))
         return
-    context = NodeContext(nodes=named(given.node), objects=objects, usage=usage)
+    context = NodeContext(nodes=nodes, objects=objects, usage=usage)
 
     async def serve() -> None:
         node = parts.node(host, list(azs), settings, context)

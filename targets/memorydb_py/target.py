@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -25,7 +27,7 @@ from targets.memorydb_py.log.service import AzSettings, serve_az
 from targets.memorydb_py.node.commands.information import VERSION
 from targets.memorydb_py.node.context import NodeContext
 from targets.memorydb_py.node.settings import Settings
-from targets.memorydb_py.processes import Parts
+from targets.memorydb_py.processes import PASSWORD, SECRET, Parts
 from targets.memorydb_py.snapshots.objects import Directory, MemoryStore, ObjectStore
 from targets.memorydb_py.snapshots.snapshot import positions, read, restore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
@@ -76,6 +78,9 @@ class MemoryDB:
             raise UsageError("--target memorydb starts its own nodes; give --target redis for "
                              "servers that already run")  # fmt: skip
         self.env = env
+        self.parts = copy.copy(self.parts)  # of this run alone: it has a secret
+        if not env.simulated:
+            self.parts.secret = secrets.token_hex(16).encode()
         if options.binary:
             raise UsageError(
                 "--binary: the reference is part of the harness and runs no other binary"
@@ -130,7 +135,8 @@ class MemoryDB:
 
         argv = self._argv("snapshotter", SNAPSHOTTER, near)
         argv += ["--every", str(self._every), "--option", f"engine-version={version}"]
-        return ProcessSpec(name=SNAPSHOTTER, node=node, argv=argv, main=main)
+        env = self._environment()
+        return ProcessSpec(name=SNAPSHOTTER, node=node, argv=argv, main=main, env=env)
 
     def _node_addresses(self) -> dict[str, Address]:
         """Return the addresses of the nodes as clients reach them."""
@@ -141,7 +147,7 @@ class MemoryDB:
 
     def _az(self, name: str) -> ProcessSpec:
         create = name not in self._created
-        settings = AzSettings(azs=self.azs, create=create)
+        settings = AzSettings(azs=self.azs, create=create, secret=self.parts.secret)
         self._created.setdefault(name)
 
         async def main(host: Host) -> None:
@@ -151,7 +157,7 @@ class MemoryDB:
         if create:
             argv.append("--create")
         node = self.env.processes[name]
-        return ProcessSpec(name=name, node=node, argv=argv, main=main)
+        return ProcessSpec(name=name, node=node, argv=argv, main=main, env=self._environment())
 
     def _node(self, name: str) -> ProcessSpec:
         near = self._near(name)
@@ -166,8 +172,17 @@ class MemoryDB:
         for node, (host, port) in nodes.items():
             argv += ["--node", f"{node}={host}:{port}"]
         for option, value in self._given.items():
-            argv += ["--option", f"{option}={value}"]
-        return ProcessSpec(name=name, node=name, argv=argv, main=main)
+            if option != "requirepass":
+                argv += ["--option", f"{option}={value}"]
+        env = self._environment()
+        if self.options.credentials.password:
+            env[PASSWORD] = self.options.credentials.password
+        return ProcessSpec(name=name, node=name, argv=argv, main=main, env=env)
+
+    def _environment(self) -> dict[str, str]:
+        """Return the variables of real processes. Secrets are not among their arguments, as every
+        user of the machine sees those."""
+        return {SECRET: self.parts.secret.decode()}
 
     def _argv(self, role: str, name: str, azs: Sequence[str]) -> list[str]:
         host, port = self.env.control_address(name)
@@ -308,7 +323,7 @@ class MemoryDB:
 
     def copies(self) -> LogCopies:
         """Return the copies of the log, for the audit."""
-        return AzCopies(self.azs, self.env.control_address)
+        return AzCopies(self.azs, self.env.control_address, self.parts.secret)
 
     async def audit(self) -> tuple[list[LogEntry], Digests]:
         """Read the log, when clients write no more; keys may still expire for a moment."""

@@ -61,9 +61,10 @@ class LogClient:
     """`TransactionLog` over the three AZs. An append is sent to the leader, and resent unchanged to
     each later leader until it is answered."""
 
-    def __init__(self, host: Host, azs: Sequence[str]) -> None:
-        """`azs`: the nearest first, which is followed if possible."""
+    def __init__(self, host: Host, azs: Sequence[str], secret: bytes = b"") -> None:
+        """`azs`: the nearest first, which is followed if possible. `secret`: of the log."""
         self._host = host
+        self._secret = secret
         self._loop = asyncio.get_running_loop()
         self._azs = {az: _Az(az) for az in azs}
         self._leader: _Az | None = None
@@ -156,7 +157,7 @@ class LogClient:
             if self._trim_to:
                 connection.send(Trim(self._trim_to))
 
-        await keep_connected(self._host, az.name, self, opened, SILENCE_S)
+        await keep_connected(self._host, az.name, self, opened, SILENCE_S, self._secret)
 
     async def _check(self) -> None:
         """Follow another AZ when the present one is disconnected or not fresh."""

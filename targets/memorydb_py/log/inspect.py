@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
 
 from harness.host import Address
 from targets.memorydb_py.log.interface import Batch, Unreachable
 from targets.memorydb_py.log.messages import (
+    Challenge,
     Entries,
     Follow,
     Hello,
@@ -19,6 +20,7 @@ from targets.memorydb_py.log.messages import (
     StatusRequest,
     Trimmed,
 )
+from targets.memorydb_py.log.wire import proof
 
 TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 20.0
@@ -44,6 +46,20 @@ class _Talk:
         self._writer.close()
 
 
+@contextlib.asynccontextmanager
+async def _talking(address: Address, secret: bytes) -> AsyncIterator[_Talk]:
+    """Connect to an AZ, and prove the secret of the log."""
+    talk = _Talk(*await asyncio.open_connection(*address))
+    try:
+        challenge = await talk.receive()
+        if not isinstance(challenge, Challenge):
+            raise OSError(f"{address[0]}:{address[1]} is no AZ of a log")
+        talk.send(proof(secret, challenge.nonce))
+        yield talk
+    finally:
+        talk.close()
+
+
 async def _status(talk: _Talk) -> Status:
     talk.send(StatusRequest())
     while True:
@@ -52,14 +68,10 @@ async def _status(talk: _Talk) -> Status:
             return message
 
 
-async def is_member(address: Address) -> bool:
+async def is_member(address: Address, secret: bytes = b"") -> bool:
     """Return whether an AZ is a voting member. Raises as `_Talk` does."""
-    async with asyncio.timeout(TIMEOUT_S):
-        talk = _Talk(*await asyncio.open_connection(*address))
-        try:
-            return (await _status(talk)).member
-        finally:
-            talk.close()
+    async with asyncio.timeout(TIMEOUT_S), _talking(address, secret) as talk:
+        return (await _status(talk)).member
 
 
 async def read_from(
@@ -67,6 +79,7 @@ async def read_from(
     after: int,
     take: Callable[[int, Sequence[Batch]], None],
     timeout_s: float = READ_TIMEOUT_S,
+    secret: bytes = b"",
 ) -> int:
     """Read all entries after an n that an AZ knows to be committed; returns the n after which its
     log begins.
@@ -75,38 +88,38 @@ async def read_from(
     which is later if the next entries have been trimmed. Batches taken before a failure are valid.
     Raises as `_Talk` does.
     """
-    async with asyncio.timeout(timeout_s):
-        talk = _Talk(*await asyncio.open_connection(*address))
-        try:
-            status = await _status(talk)
-            trimmed = status.trimmed
-            at = max(after, trimmed)
-            take(at, ())
-            talk.send(Hello("onlooker"))
-            talk.send(Follow(1, at))
-            while at < status.commit:
-                message = await talk.receive()
-                if isinstance(message, Entries):
-                    take(at, [Batch(r.epoch, r.first, r.last, r.payload) for r in message.records])
-                    at = message.records[-1].last
-                elif isinstance(message, Trimmed):  # since its status was read
-                    at = trimmed = message.n
-                    talk.send(Follow(1, at))
-        finally:
-            talk.close()
+    async with asyncio.timeout(timeout_s), _talking(address, secret) as talk:
+        status = await _status(talk)
+        trimmed = status.trimmed
+        at = max(after, trimmed)
+        take(at, ())
+        talk.send(Hello("onlooker"))
+        talk.send(Follow(1, at))
+        while at < status.commit:
+            message = await talk.receive()
+            if isinstance(message, Entries):
+                take(at, [Batch(r.epoch, r.first, r.last, r.payload) for r in message.records])
+                at = message.records[-1].last
+            elif isinstance(message, Trimmed):  # since its status was read
+                at = trimmed = message.n
+                talk.send(Follow(1, at))
     return trimmed
 
 
 class AzCopies:
-    """The `LogCopies` of a log's AZs. `address`: returns the address of an AZ."""
+    """The `LogCopies` of a log's AZs. `address`: returns the address of an AZ. `secret`: of the
+    log."""
 
-    def __init__(self, names: Sequence[str], address: Callable[[str], Address]) -> None:
+    def __init__(
+        self, names: Sequence[str], address: Callable[[str], Address], secret: bytes = b""
+    ) -> None:
         self.names = names
         self._address = address
+        self._secret = secret
 
     async def is_voter(self, name: str) -> bool:
         with _reached(name):
-            return await is_member(self._address(name))
+            return await is_member(self._address(name), self._secret)
 
     async def read(
         self,
@@ -116,7 +129,7 @@ class AzCopies:
         timeout_s: float,
     ) -> int:
         with _reached(name):
-            return await read_from(self._address(name), after, take, timeout_s)
+            return await read_from(self._address(name), after, take, timeout_s, self._secret)
 
 
 @contextlib.contextmanager

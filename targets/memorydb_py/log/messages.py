@@ -36,8 +36,20 @@ class Base(msgspec.Struct, frozen=True, array_like=True):
     generation: int = 0
 
 
+class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=26):
+    """The first message on every connection, by who accepts it."""
+
+    nonce: bytes
+
+
+class Proof(msgspec.Struct, frozen=True, array_like=True, tag=27):
+    """The answer to `Challenge`: a digest of its nonce, keyed with the secret of the log."""
+
+    digest: bytes
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The first message on a connection from another AZ."""
+    """The first message of another AZ, after `Proof`."""
 
     name: str
 
@@ -99,7 +111,7 @@ class InstallBase(msgspec.Struct, frozen=True, array_like=True, tag=23):
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """The first message on a connection from a node."""
+    """The first message of a node, after `Proof`."""
 
     node: str
 
@@ -212,7 +224,7 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag=21):
 
 
 class StatusRequest(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """A request for `Status`, from any client."""
+    """A request for `Status`."""
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
@@ -227,7 +239,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=20):
 
 
 Message = (
-    Peer | Vote | VoteReply | Append | AppendReply | Hello | Leading | Propose | Committed | Refusal
-    | Gap | TailRequest | Tail | Follow | Entries | Beat | Applied | Positions | StatusRequest
-    | Status | Unfollow | Watch | InstallBase | Trimmed | Trim
+    Challenge | Proof | Peer | Vote | VoteReply | Append | AppendReply | Hello | Leading | Propose
+    | Committed | Refusal | Gap | TailRequest | Tail | Follow | Entries | Beat | Applied | Positions
+    | StatusRequest | Status | Unfollow | Watch | InstallBase | Trimmed | Trim
 )  # fmt: skip

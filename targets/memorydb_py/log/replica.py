@@ -355,7 +355,7 @@ class Replica:
         )  # fmt: skip
 
     def _patience_with(self, progress: Progress) -> int:
-        """Return how many milliseconds longer than usual this AZ and another wait for each other."""
+        """Return how many ms longer than usual this AZ and another wait for each other."""
         return PATIENCE_MS if self._busy or progress.unanswered > BIG_BYTES else 0
 
     def read(self, index: int) -> Record:

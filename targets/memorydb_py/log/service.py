@@ -51,10 +51,12 @@ ENTRIES_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class AzSettings:
-    """`azs`: all three, this one included. `create`: make an empty store an original member's."""
+    """`azs`: all three, this one included. `create`: make an empty store an original member's.
+    `secret`: that other AZs and nodes must know."""
 
     azs: Sequence[str]
     create: bool = False
+    secret: bytes = b""
 
 
 async def serve_az(host: Host, settings: AzSettings) -> None:
@@ -104,12 +106,13 @@ class Service:
     def __init__(self, host: Host, settings: AzSettings) -> None:
         self._host = host
         self._create = settings.create
+        self._secret = settings.secret
         self._azs = list(settings.azs)
         self._store = Store(host, self._azs, lambda: self._replica.synced())
         self._replica = Replica(host, self._store, self._azs, self, self._changed)
         self._out: dict[str, Connection] = {}
         self._nodes: dict[Connection, _Node] = {}
-        self._peers: dict[Connection, None] = {}  # made by other AZs
+        self._peers: dict[Connection, str] = {}  # the names of the AZs that made them
         self._tails: list[tuple[int, int, Connection]] = []  # (round or 0, number, source)
         # (n, request, source): to be refused once entry n is committed
         self._conflicts: list[tuple[int, Propose, Connection]] = []
@@ -126,9 +129,13 @@ class Service:
             f"log: {self._store.last} records, up to {self._store.last_id}, "
             f"term {self._store.meta.term}"
         )
-        await self._host.serve(lambda: Connection(self, lambda connection: None))
+        await self._host.serve(self._accept)
         dialing = [self._dial(az) for az in self._azs if az != self._host.name]
         await asyncio.gather(self._replica.run(), self._beat(), self._trim_on(), *dialing)
+
+    def _accept(self) -> Connection:
+        nonce = self._host.rng.getrandbits(128).to_bytes(16, "big")
+        return Connection(self, lambda connection: None, self._secret, nonce)
 
     async def _dial(self, az: str) -> None:
         def opened(connection: Connection) -> None:
@@ -136,7 +143,8 @@ class Service:
             connection.send(Peer(self._host.name))
             self._replica.connected(az)
 
-        await keep_connected(self._host, az, _OtherEnd(self._replica, az), opened, SILENCE_S)
+        end = _OtherEnd(self._replica, az)
+        await keep_connected(self._host, az, end, opened, SILENCE_S, self._secret)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
@@ -164,7 +172,10 @@ class Service:
     def received(self, connection: Connection, message: Message) -> None:
         match message:
             case Append() | InstallBase() | Vote():
-                self._replica.receive(message, connection.send)
+                if self._peers.get(connection) != message.name:
+                    connection.abort()
+                else:
+                    self._replica.receive(message, connection.send)
             case Propose():
                 self._propose(connection, message)
             case Applied():
@@ -187,8 +198,8 @@ class Service:
                 r = self._replica
                 trimmed = self._store.base.last
                 connection.send(Status(r.is_member, r.leads, r.term, r.committed_id.n, trimmed))
-            case Peer():
-                self._peers[connection] = None
+            case Peer() if message.name in self._azs:
+                self._peers[connection] = message.name
             case _:
                 connection.abort()
 

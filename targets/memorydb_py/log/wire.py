@@ -1,18 +1,23 @@
-"""Messages over a connection: a length in four bytes, then MessagePack."""
+"""Messages over a connection: a length in four bytes, then MessagePack. Who opens a connection
+first proves that it knows the secret of the log."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
 
 from harness.host import Host
-from targets.memorydb_py.log.messages import Message
+from targets.memorydb_py.log.messages import Challenge, Message, Proof
 
 JOINED_BYTES_MAX = 1 << 16  # longer messages are not copied again
 FRAME_BYTES_MAX = 1 << 30
+UNPROVEN_BYTES_MAX = 1 << 10  # before the secret is proven
+UNPROVEN_S = 1.0
 REDIAL_S = 0.03
 CONNECT_TIMEOUT_S = 0.3
 
@@ -28,15 +33,31 @@ class Receiver(Protocol):
     def lost(self, connection: Connection) -> None: ...
 
 
+def proof(secret: bytes, nonce: bytes) -> Proof:
+    """Return the answer to a challenge with this nonce."""
+    return Proof(hashlib.blake2b(nonce, key=hashlib.sha256(secret).digest()).digest())
+
+
 class Connection(asyncio.Protocol):
     """A connection that carries messages. It aborts if it receives anything else."""
 
-    def __init__(self, receiver: Receiver, opened: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        opened: Callable[[Connection], None],
+        secret: bytes = b"",
+        nonce: bytes | None = None,
+    ) -> None:
+        """`opened`: called when the secret is proven. `nonce`: of the challenge, if this end
+        accepts the connection; None if it opens it."""
         self.writable = True
         self.open = False
         self.heard = 0.0  # loop time when data last arrived
         self._receiver = receiver
         self._opened = opened
+        self._secret = secret
+        self._nonce = nonce
+        self._proven = False
         self._buffer = bytearray()
         self._ending: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
@@ -45,7 +66,27 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=4 << 20)
         self.open = True
-        self.heard = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self.heard = loop.time()
+        if self._nonce is not None:
+            self.send(Challenge(self._nonce))
+            loop.call_later(UNPROVEN_S, self._end_unproven)
+
+    def _end_unproven(self) -> None:
+        if not self._proven:
+            self.abort()
+
+    def _prove(self, message: Message) -> None:
+        """Handle the first message: send the proof, or check it. Raises DecodeError."""
+        if self._nonce is None and isinstance(message, Challenge):
+            self.send(proof(self._secret, message.nonce))
+        elif (
+            self._nonce is None
+            or not isinstance(message, Proof)
+            or not hmac.compare_digest(message.digest, proof(self._secret, self._nonce).digest)
+        ):
+            raise msgspec.DecodeError("the secret is not proven")
+        self._proven = True
         self._opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -56,14 +97,17 @@ class Connection(asyncio.Protocol):
         try:
             while size - position >= 4 and self.open:
                 length = int.from_bytes(buffer[position : position + 4], "big")
-                if length > FRAME_BYTES_MAX:
+                if length > (FRAME_BYTES_MAX if self._proven else UNPROVEN_BYTES_MAX):
                     raise msgspec.DecodeError("frame too long")
                 end = position + 4 + length
                 if end > size:
                     break
                 message = _decoder.decode(memoryview(buffer)[position + 4 : end].toreadonly())
                 position = end
-                self._receiver.received(self, message)
+                if self._proven:
+                    self._receiver.received(self, message)
+                else:
+                    self._prove(message)
         except (msgspec.DecodeError, msgspec.ValidationError):
             self.abort()
         except SystemExit as e:  # uvloop swallows it here, but not in a task
@@ -114,12 +158,13 @@ async def keep_connected(
     receiver: Receiver,
     opened: Callable[[Connection], None],
     silence_s: float,
+    secret: bytes,
 ) -> None:
     """Stay connected to a process: abort a connection that is silent for `silence_s`, and reconnect
     whenever one ends. Never returns."""
     loop = asyncio.get_running_loop()
     while True:
-        connection = Connection(receiver, opened)
+        connection = Connection(receiver, opened, secret)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_connection(lambda made=connection: made, *host.address(name))  # type: ignore[misc]

@@ -15,7 +15,7 @@ from targets.memorydb_py import entries
 from targets.memorydb_py.log.interface import Batch
 from targets.memorydb_py.node.context import NodeContext
 from targets.memorydb_py.node.node import Node
-from targets.memorydb_py.node.settings import Settings
+from targets.memorydb_py.node.settings import ENGINE_VERSION, Settings
 from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.snapshots.objects import ObjectStore
 from targets.memorydb_py.snapshots.snapshotter import SnapshotSettings, serve_snapshotter
@@ -139,7 +139,7 @@ class Shards(Logs):
         machine = self.world.machines[f"m{name[1:]}"]
         self.processes[name] = self.world.start(name, machine, main)
 
-    def start_snapshotter(self, every: int, version: int = 1) -> None:
+    def start_snapshotter(self, every: int, version: int = ENGINE_VERSION) -> None:
         async def main(host: Any) -> None:
             settings = SnapshotSettings(every=every, version=version)
             assert self.objects is not None
