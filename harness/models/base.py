@@ -141,6 +141,15 @@ class Constrained(Protocol):
         ...
 
 
+def last_read(certain: Sequence[Operation]) -> Operation | None:
+    """Return the read of the whole that was called after all others of these completed operations
+    had returned, or None: nothing remains to be explained after it."""
+    ended = sorted(certain, key=lambda e: e.ret)[-2:]
+    if not ended or ended[-1].f != "read" or (len(ended) > 1 and ended[0].ret >= ended[1].call):
+        return None
+    return ended[-1]
+
+
 @runtime_checkable
 class Growing(Protocol):
     """A model in which operations for which `versions` returns None only let the state grow."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from harness.models.base import INCONSISTENT, unknown_operation
+from harness.history.columns import OPEN
+from harness.models.base import INCONSISTENT, Model, Operation, last_read, unknown_operation
 
 State = tuple[Any, int]  # the owner that holds the lock, or None; the last token
 
@@ -46,3 +48,30 @@ class Lease:
 
     def reads(self, f: str, value: Any) -> bool:
         return f == "read"
+
+    def constrained(self, operations: Sequence[Operation]) -> Model:
+        """Tokens tell how many acquires of unknown outcome were granted, and between which others;
+        a search would try all of them anywhere."""
+        certain = [e for e in operations if e.known and e.ret != OPEN]
+        taken = {e.value[1] for e in certain if e.f == "acquire" and e.value[1] is not None}
+        last = last_read(certain)
+        return _Counted(frozenset(taken), None if last is None else last.value)
+
+
+class _Counted(Lease):
+    """A `Lease` whose acquires of unknown outcome get neither a token of `taken`, which another one
+    got, nor one beyond the `last`."""
+
+    def __init__(self, taken: frozenset[int], last: int | None) -> None:
+        self._taken = taken
+        self._last = last
+
+    def step(self, state: State, f: str, value: Any, known: bool) -> Any:
+        if f == "acquire" and not known:
+            token = state[1] + 1
+            if token in self._taken or (self._last is not None and token > self._last):
+                return INCONSISTENT
+        return super().step(state, f, value, known)
+
+    def constrained(self, operations: Sequence[Operation]) -> Model:
+        return self

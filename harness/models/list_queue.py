@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.history.columns import OPEN
-from harness.models.base import INCONSISTENT, Model, Operation, unknown_operation
+from harness.models.base import INCONSISTENT, Model, Operation, last_read, unknown_operation
+from harness.models.stays import ORDERS, Stay, narrow
 
 
 class ListQueue:
@@ -37,38 +38,96 @@ class ListQueue:
         return f == "read"
 
     def constrained(self, operations: Sequence[Operation]) -> Model:
-        """Elements leave in the order in which they entered. So where one was popped before another
-        left, it was pushed before it, which a search would notice only much later."""
+        """Elements leave in the order in which they entered, which tells much of the order of their
+        pushes, see `stays`; and pops of unknown outcome took only what nobody else returned."""
         pushed = [_pushed(e.value)[0] for e in operations if e.f == "push"]
         if len(set(pushed)) != len(pushed):
             return self
-        return _Ordered(_entered_before(operations, {v: i for i, v in enumerate(pushed)}))
+        return _Ordered(_Known(operations))
 
 
 def _pushed(value: Any) -> tuple[Any, int | None]:
     return value if isinstance(value, tuple) else (value, None)
 
 
-def _entered_before(
-    operations: Sequence[Operation], bits: dict[Any, int]
-) -> dict[Any, tuple[int, int]]:
-    """Return by element its own bit, and the bits of those that must have been pushed before it."""
-    certain = [e for e in operations if e.known and e.ret != OPEN]
-    pops = sorted((e for e in certain if e.f == "pop" and e.value is not None), key=lambda e: e.ret)
-    before = dict.fromkeys(bits, 0)
-    popped, i = 0, 0  # those popped by now
-    reads = [e for e in certain if e.f == "read"]
-    for leaving in sorted((*pops, *reads), key=lambda e: e.call):
-        while i < len(pops) and pops[i].ret < leaving.call:
-            if pops[i].value in bits:
-                popped |= 1 << bits[pops[i].value]
-            i += 1
-        inside = popped
-        for element in leaving.value if leaving.f == "read" else (leaving.value,):
-            if element in bits:
-                before[element] |= inside
-                inside |= 1 << bits[element]
-    return {v: (1 << bits[v], earlier & ~(1 << bits[v])) for v, earlier in before.items()}
+class _Known:
+    """What a history with unique elements tells of them. By element: its `stays`, its own bit, the
+    bits of those that must have entered before it (`before`) and of those that must not (`ahead`).
+    `returned`: those that no pop of unknown outcome took."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        certain = [e for e in operations if e.known and e.ret != OPEN]
+        # No pop of unknown outcome after the last read would explain anything.
+        last = last_read(certain)
+        self.stays = _stays(operations, certain, last)
+        self.bits = {v: 1 << i for i, v in enumerate(self.stays)}
+        self.returned = {e.value for e in certain if e.f == "pop"}
+        self.returned.update(last.value if last is not None else ())
+        self.before = self._before(certain)
+        self.ahead = dict.fromkeys(self.stays, 0)
+        self._order_unseen(operations, last)
+
+    def _before(self, certain: Sequence[Operation]) -> dict[Any, int]:
+        before = dict.fromkeys(self.stays, 0)
+        for hi, lo in ORDERS:
+            ending = sorted((hi(s), self.bits[v]) for v, s in self.stays.items())
+            entered, i = 0, 0
+            for v, s in sorted(self.stays.items(), key=lambda item: lo(item[1])):
+                while i < len(ending) and ending[i][0] < lo(s):
+                    entered |= ending[i][1]
+                    i += 1
+                before[v] |= entered
+        for read in (e for e in certain if e.f == "read"):
+            entered = 0
+            for v in read.value:
+                if v in before:
+                    before[v] |= entered
+                    entered |= self.bits[v]
+        return {v: earlier & ~self.bits[v] for v, earlier in before.items()}
+
+    def _order_unseen(self, operations: Sequence[Operation], last: Operation | None) -> None:
+        """Elements that may not have entered, and that nobody saw, are alike: let them enter in the
+        order of their calls. If the last read did not see them, each was taken by a pop of unknown
+        outcome, before those that it saw."""
+        seen = {v for e in operations if e.known for v in _returns(e)}
+        seen.update(_pushed(e.value)[0] for e in operations if e.f == "push" and e.known)
+        unseen = sorted((s.in_lo, self.bits[v], v) for v, s in self.stays.items()
+                        if not s.sure and v not in seen)  # fmt: skip
+        takers = sum(e.f == "pop" and not (e.known and e.ret != OPEN) for e in operations)
+        left = sum(self.bits[v] for v in last.value if v in self.bits) if last is not None else 0
+        earlier = 0
+        for i, (_, bit, v) in enumerate(unseen):
+            self.before[v] |= earlier
+            self.ahead[v] = left
+            if last is not None and i >= takers:
+                self.before[v] |= 1 << len(self.bits)  # never
+            earlier = bit
+
+
+def _returns(e: Operation) -> tuple[Any, ...]:
+    return e.value if e.f == "read" else (e.value,) if e.f == "pop" and e.value is not None else ()
+
+
+def _stays(
+    operations: Sequence[Operation], certain: Sequence[Operation], last: Operation | None
+) -> dict[Any, Stay]:
+    stays: dict[Any, Stay] = {}
+    for e in operations:
+        if e.f == "push":
+            element, length = _pushed(e.value)
+            stays[element] = Stay(e.call, e.ret, length if e.ret != OPEN else None)
+    for e in certain:
+        for v in _returns(e):
+            if v in stays:
+                stays[v].returned(e.call, e.ret, left=e.f == "pop")
+    if last is not None:
+        for v, s in stays.items():
+            if v in last.value:
+                s.out_lo = OPEN
+            elif s.sure:
+                s.out_hi = min(s.out_hi, last.ret)
+    narrow(list(stays.values()))
+    return stays
 
 
 class _Ordered:
@@ -77,8 +136,8 @@ class _Ordered:
 
     recurs = True
 
-    def __init__(self, bits: dict[Any, tuple[int, int]]) -> None:
-        self._bits = bits
+    def __init__(self, known: _Known) -> None:
+        self._known = known
         self._sequences: list[tuple[Any, ...]] = [()]
         self._entered = [0]  # the elements of each sequence, as bits
         self._numbers: dict[tuple[int, Any], int] = {}
@@ -93,13 +152,17 @@ class _Ordered:
             element, length = _pushed(value)
             if known and length is not None and length != len(sequence) - popped + 1:
                 return INCONSISTENT
-            bit, before = self._bits[element]
-            if before & ~self._entered[number]:
+            entered, all_, stay = self._entered[number], self._known, self._known.stays[element]
+            if all_.before[element] & ~entered or all_.ahead[element] & entered:
                 return INCONSISTENT
-            return self._extended(number, element, bit), popped
+            if not stay.at_lo <= len(sequence) + 1 <= stay.at_hi:
+                return INCONSISTENT
+            return self._extended(number, element, all_.bits[element]), popped
         if f == "pop":
             empty = popped == len(sequence)
             if known and (None if empty else sequence[popped]) != value:
+                return INCONSISTENT
+            if not known and not empty and sequence[popped] in self._known.returned:
                 return INCONSISTENT
             return state if empty else (number, popped + 1)
         if f == "read":

@@ -10,7 +10,7 @@ from msgspec import Meta
 from harness.environments.protocol import CanPause, Environment
 from harness.nemesis.availability import lacking
 from harness.nemesis.pause import PAUSES
-from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, Skipped, Traits
+from harness.nemesis.protocol import Arguments, DrawContext, Effect, Layer, NoPrimary, Traits
 from harness.nemesis.restart import Done
 from harness.nemesis.system import System
 from harness.targets import HasLease, Target
@@ -68,7 +68,7 @@ class PauseAtLease:
             pauses.append({"node": node, "ms": ms, "stopped": stopped})
             await asyncio.sleep(_between_ms(system.target) / 1000)
         if not pauses:
-            raise Skipped("no primary is running")
+            raise NoPrimary
         return Done({"pauses": pauses}, Effect(any(p["stopped"] for p in pauses), {}))
 
 

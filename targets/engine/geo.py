@@ -225,6 +225,8 @@ def _found(s: _Search, value: SortedSet) -> list[tuple[float, float, bytes]]:
     x, y = s.center
     found = []
     for score, member in value.order:
+        if not 0 <= score < 1 << 2 * geohash.STEPS:
+            continue  # Redis looks in ranges of scores, all of them of positions
         distance = _inside(s, x, y, geohash.decode(geohash.of_score(score)))
         if distance is not None:
             found.append((distance, score, member))

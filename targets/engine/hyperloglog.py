@@ -115,6 +115,7 @@ class _Sparse:
 
     def __init__(self, body: bytes) -> None:
         self.codes: list[tuple[int, int, bool]] = []  # value, run, whether it is an XZERO
+        self.tail = b""  # a first byte of an XZERO that lacks the second
         i = 0
         while i < len(body):
             byte = body[i]
@@ -122,7 +123,8 @@ class _Sparse:
                 self.codes.append(((byte >> 2 & 0x1F) + 1, (byte & 3) + 1, False))
             elif byte & 0x40:
                 if i + 1 >= len(body):
-                    raise Error(INVALID)
+                    self.tail = body[i:]
+                    break
                 self.codes.append((0, ((byte & 0x3F) << 8 | body[i + 1]) + 1, True))
                 i += 1
             else:
@@ -138,7 +140,7 @@ class _Sparse:
                 made += bytes([0x40 | (run - 1) >> 8, (run - 1) & 255])
             else:
                 made.append(run - 1)
-        return bytes(made)
+        return bytes(made) + self.tail
 
     def set(self, index: int, count: int) -> bool | None:
         """Raise a register to a count; return whether it changed, None if the encoding must become

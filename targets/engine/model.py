@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Container, Hashable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from harness.models.base import INCONSISTENT, unknown_operation
@@ -128,7 +129,7 @@ class CommandModel:
         return (
             name in COUNTING
             or name in _SETTING
-            or not _DEADLINE_WORDS.isdisjoint(word.upper() for word in words[3:])
+            or not _DEADLINE_WORDS.isdisjoint(word.upper() for word in words[2:])
         )
 
     def time_to_live_ms(self, words: Sequence[str]) -> int | None:
@@ -165,7 +166,7 @@ class CommandModel:
             return False
         kinds = {
             _kind(self._seen(words, self._executed(state, command, TIME_MS)))
-            for state in self._examples(entry.keys_of(command))
+            for state in self._examples(entry.keys_of(command), more=True)
         }
         return _kind(seen) in kinds
 
@@ -210,11 +211,12 @@ class CommandModel:
     def _state(self) -> State:
         return State(sharded=True, version=self.version)
 
-    def _examples(self, keys: Sequence[bytes]) -> Iterator[State]:
+    def _examples(self, keys: Sequence[bytes], *, more: bool = False) -> Iterator[State]:
         """Yield states to check syntax and kinds of replies in: some commands check their syntax
         only if their key exists."""
         yield self._state()
-        for value in _example_values():
+        values = chain(_example_values(), _more_values()) if more else _example_values()
+        for value in values:
             state = self._state()
             for key in keys:
                 state.put(key, value)
@@ -262,6 +264,18 @@ def _example_values() -> Iterator[Value]:
             full.groups[name].pending[entry_id] = Pending(b"alice", TIME_MS, 1)
         full.groups[name].consumers[b"alice"] = TIME_MS
     yield full
+
+
+def _more_values() -> Iterator[Value]:
+    """Yield values that only replies, not syntax, depend on."""
+    yield from _MEMBERS
+    for member in _MEMBERS:
+        yield deque([member] * 12)
+    for cached in (b"\0", b"\x80"):  # a HyperLogLog with something appended
+        yield b"HYLL\x01" + bytes(10) + cached + b"\x7f\xff" + b"a"
+    late = Stream()
+    streams.append(late, (1 << 63, 1), (b"a", b"1"))
+    yield late
 
 
 _DEADLINE_WORDS: Final = frozenset({"EX", "PX", "EXAT", "PXAT"})

@@ -149,9 +149,11 @@ def _group(call: Call, cmd: Command, *, needed: bool) -> tuple[Stream, Group | N
     return stream, group
 
 
-def _group_options(cmd: Command, *, make: bool) -> tuple[bool, int]:
+def _group_options(call: Call, cmd: Command, *, make: bool) -> tuple[bool, int]:
     """Return (whether MKSTREAM is given, ENTRIESREAD or UNKNOWN)."""
     words = list(cmd[5:])
+    if len(words) > make and not call.version.since((7, 0), (0, 0)):
+        raise BadSyntax  # 6.2 knows no ENTRIESREAD
     create, read = False, ENTRIES_READ_UNKNOWN
     while words:
         word = words.pop(0).upper()
@@ -171,7 +173,7 @@ def _group_options(cmd: Command, *, make: bool) -> tuple[bool, int]:
 
 @COMMANDS.command("XGROUP|CREATE", -5, "write denyoom", AT_TWO)
 def _create(call: Call, cmd: Command) -> Any:
-    create, read = _group_options(cmd, make=True)
+    create, read = _group_options(call, cmd, make=True)
     stream = call.look(cmd[2], Stream)
     if stream is None and not create:
         raise Error(NEEDS_A_KEY)
@@ -191,7 +193,7 @@ def _create(call: Call, cmd: Command) -> Any:
 
 @COMMANDS.command("XGROUP|SETID", -5, "write", AT_TWO)
 def _setid(call: Call, cmd: Command) -> Any:
-    _, read = _group_options(cmd, make=False)
+    _, read = _group_options(call, cmd, make=False)
     stream, group = _group(call, cmd, needed=True)
     assert group is not None
     if call.version.since((8, 2)):

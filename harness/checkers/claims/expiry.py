@@ -26,6 +26,7 @@ SCALE: Final = 1 << 22  # positions from one operation to the next: room for the
 EXPIRE: Final = "expire"
 CLOCK_DETAILS: Final = ("ppm", "clock_ms")  # what faults of clocks tell of themselves
 ANY_ERROR: Final = 1 << 60  # in nanoseconds
+ANY_TIME: Final = 1 << 62
 
 
 class ClockErrors:
@@ -37,20 +38,26 @@ class ClockErrors:
         record = recorded.record
         declared = DEFAULT_ERROR_MS if record is None else record.target.clock_error_ms
         self._declared = 2 * declared * 1_000_000
-        self._faults: list[tuple[int, int]] = []  # (until when, error in nanoseconds)
+        self._faults: list[tuple[int, int, int]] = []  # (from when, until when, error), in ns
         for began, healed in recorded.events.faults():
             if not began.happened or began.what.did.keys().isdisjoint(CLOCK_DETAILS):
                 continue
             if healed is None or "ahead_ms" not in healed.what.effect:
-                self._faults.append((recorded.ended_at, ANY_ERROR))
+                self._faults.append((began.time, recorded.ended_at, ANY_ERROR))
             else:
                 error = round(abs(healed.what.effect["ahead_ms"]) * 1e6)
-                self._faults.append((healed.ended or healed.time, error))
+                self._faults.append((began.time, healed.ended or healed.time, error))
 
     def since(self, begin: int) -> int:
         """Return the error in nanoseconds for readings from a time of the history on. Faults that
         came later count, too: a clock that is set back shows again what had expired."""
-        return self._declared + 2 * sum(error for until, error in self._faults if until >= begin)
+        return self.between(begin, ANY_TIME)
+
+    def between(self, begin: int, end: int) -> int:
+        """Return the error in nanoseconds for readings between two times of the history."""
+        return self._declared + 2 * sum(
+            error for began, until, error in self._faults if until >= begin and began <= end
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +75,15 @@ def deadline_of(
     """Return the deadline of a time to live that an operation began. `shown`: the first operation
     to end that shows that it had begun; needed where the outcome is unknown."""
     ttl = ttl_ms * 1_000_000
-    error = clocks.since(written.invoke.time)
-    earliest = written.invoke.time + ttl - error
+    # What ends before this time to live is over was read from the clocks by then.
+    begin, end = written.invoke.time, written.invoke.time + ttl
+    earliest = end - clocks.between(begin, end)
     done = written.done if written.type == "ok" else None
     if done is None and shown is not None:
         done = shown.done
-    return Deadline(earliest, None if done is None else done.time + ttl + error)
+    return Deadline(
+        earliest, None if done is None else done.time + ttl + clocks.since(written.invoke.time)
+    )
 
 
 # The expiries that an operation begins: the value of each, and after how many milliseconds.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from harness.checkers.linearizability.counters import Tally, as_register
 from harness.checkers.linearizability.entries import Budget, Entry, Outcome, with_indices_mapped
@@ -15,6 +15,8 @@ from harness.history.columns import WHOLE, Columns, rows_by_key
 from harness.models.base import LEAST, Constrained, Container, Model, Parted, Suited
 from harness.models.counter import Counter
 from harness.native import _core
+
+FIRST_SHARE: Final = 20_000  # configurations of each key before the hard ones get more
 
 
 def suited(model: Model, names: Collection[str]) -> Model:
@@ -63,19 +65,26 @@ def _constrained(
     orders: bool,
 ) -> list[Outcome]:
     """Return the outcome of each key, by a search with a model made for it. The keys share the
-    budget of configurations."""
-    outcomes: list[Outcome] = []
-    left = budget.configurations
-    for entries in keys:
-        (outcome,) = search_keys(
-            [entries],
-            model.constrained(entries),
-            replace(budget, configurations=max(0, left)),
-            zones=zones,
-            orders=orders,
-        )
-        left -= outcome.configurations
-        outcomes.append(outcome)
+    budget of configurations, in rounds: a hard key does not hide a violation in another."""
+    outcomes = [Outcome(None, "configurations") for _ in keys]
+    undecided = list(range(len(keys)))
+    left, share = budget.configurations, FIRST_SHARE
+    while undecided and left > 0:
+        for k in undecided:
+            (outcome,) = search_keys(
+                [keys[k]],
+                model.constrained(keys[k]),
+                replace(budget, configurations=max(0, min(left, share))),
+                zones=zones,
+                orders=orders,
+            )
+            left -= outcome.configurations
+            outcomes[k] = outcome
+        if any(o.valid is False for o in outcomes):
+            break
+        # A search that is out of memory would be so again.
+        undecided = [k for k in undecided if outcomes[k].how == "configurations"]
+        share *= 8
     return outcomes
 
 
