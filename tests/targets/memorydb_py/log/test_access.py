@@ -153,13 +153,14 @@ def test_an_az_speaks_for_itself_alone() -> None:
     async def scenario(logs: Guarded) -> None:
         await logs.member("member", SECRET)
         await asyncio.sleep(0.1)
-        for named, message in (("n9", None), ("az2", UNASKED[-2]), ("az3", UNASKED[-1])):
+        vote, append = UNASKED[-2:]  # of az2
+        for peer, message in (("n9", vote), ("az3", vote), ("az3", append)):
             talk = await stranger("az1")
             while not talk.got:
                 await asyncio.sleep(0.001)
             talk.send(wire.proof(SECRET, talk.got[0].nonce))
-            talk.send(Peer("az1" if message is None else "az3" if named == "az2" else "az2"))
-            talk.send(message or Vote(False, 9, "az3", 1, 0, 0))
+            talk.send(Peer(peer))
+            talk.send(message)
             async with asyncio.timeout(0.5):
                 await talk.closed.wait()
 
