@@ -45,6 +45,10 @@ class Peers(Protocol):
         """Send a message to another AZ, if it is connected; else drop it."""
         ...
 
+    def heard(self, name: str) -> float:
+        """Return when anything last came from another AZ, 0.0 if it is not connected."""
+        ...
+
 
 class Progress:
     """The leader's view of another AZ: Raft's nextIndex and matchIndex, and what is in flight."""
@@ -56,6 +60,7 @@ class Progress:
         self.round = 0
         self.heard = now
         self.unanswered = 0  # bytes in flight
+        self.big = 0  # index of the last record that was sent with others of BIG_BYTES together
 
 
 class Replica:
@@ -167,7 +172,7 @@ class Replica:
                 if now - self._sent_at >= HEARTBEAT_S:
                     self.broadcast_append()
                 in_contact = 1 + sum(
-                    now - p.heard < CONTACT_S + self._patience_with(p) / 1000
+                    now - self._heard(name, p) < CONTACT_S + self._patience_with(p) / 1000
                     and (p.incarnation == UNKNOWN_INCARNATION or self._is_voter(name))
                     for name, p in self._progress.items()
                 )
@@ -346,6 +351,8 @@ class Replica:
             size += len(record.payload) + 64
             index += 1
         previous = progress.next - 1
+        if size > BIG_BYTES:
+            progress.big = records[-1].index
         progress.next = index
         progress.unanswered += size
         self._peers.send(
@@ -354,9 +361,16 @@ class Replica:
                    self._round, self._patience_with(progress)),
         )  # fmt: skip
 
+    def _heard(self, name: str, progress: Progress) -> float:
+        """Return when another AZ was last heard from. While it writes big records it does not
+        answer, but its heartbeats come."""
+        if progress.match < progress.big:
+            return max(progress.heard, self._peers.heard(name))
+        return progress.heard
+
     def _patience_with(self, progress: Progress) -> int:
         """Return how many ms longer than usual this AZ and another wait for each other."""
-        return PATIENCE_MS if self._busy or progress.unanswered > BIG_BYTES else 0
+        return PATIENCE_MS if self._busy or progress.match < progress.big else 0
 
     def read(self, index: int) -> Record:
         """Return a record. Damage ends the process, which restarts as a wiped AZ."""

@@ -167,6 +167,10 @@ class Service:
         if connection is not None and connection.open:
             connection.send(message)
 
+    def heard(self, name: str) -> float:
+        connection = self._out.get(name)
+        return connection.heard if connection is not None and connection.open else 0.0
+
     # --- incoming connections
 
     def received(self, connection: Connection, message: Message) -> None:

@@ -33,6 +33,7 @@ BATCH_BYTES_MAX = 4 << 20
 WORK_MS = 5000  # what work that holds the event loop may take, without the loss of the lease
 LONG_LEASE_MS = 6000  # what a renewal before such work promises
 LONG_FOR_MS = 300  # how long renewals stay long after it
+LONG_BYTES = 8 << 20  # unacknowledged, behind which a renewal takes long
 GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
 UNACKNOWLEDGED_BATCHES = 4  # with so many, later entries wait and form one batch
 
@@ -109,6 +110,7 @@ class Shard:
         self._unsent: list[Sequence[Command]] = []
         self._unsent_first = 0
         self._unacknowledged = 0  # batches
+        self._unacknowledged_bytes = 0
         self._flushing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed = 0  # when a renewal was last asked for
@@ -384,7 +386,7 @@ class Shard:
         self.generation += 1
         self.tracker.reset(batch.last)
         self.role, self.leader = "primary", self._host.name
-        self._unacknowledged = 0
+        self._unacknowledged = self._unacknowledged_bytes = 0
         self._lease_until = asked + self._settings.lease_ms * MS
         self._ends.clear()
         self._long_until = 0
@@ -415,7 +417,7 @@ class Shard:
         generation = self.generation
         self._send(everything=True)
         first = self.applied.n + 1
-        long = asked < self._long_until
+        long = asked < self._long_until or self._unacknowledged_bytes > LONG_BYTES
         lease_ms = max(self._settings.lease_ms, LONG_LEASE_MS if long else 0)
         payload = entries.encode_control(entries.Renew(self._checksum, lease_ms))
         batch = Batch(self.applied.epoch, first, first, payload)
@@ -470,6 +472,7 @@ class Shard:
     def _append_batch(self, batch: Batch) -> asyncio.Future[None]:
         self._checksum = checksum(batch, self._checksum)
         self._unacknowledged += 1
+        self._unacknowledged_bytes += len(batch.payload)
         future = self.log.append(Id(batch.epoch, batch.first - 1), batch)
         generation = self.generation
         future.add_done_callback(lambda done: self._acknowledged(done, batch, generation))
@@ -480,6 +483,7 @@ class Shard:
         if self.generation != generation:
             return
         self._unacknowledged -= 1
+        self._unacknowledged_bytes -= len(batch.payload)
         if error is None:
             self.tracker.commit(batch.last)
             self._owner.commit(batch.last)
@@ -505,7 +509,7 @@ class Shard:
         will never be committed."""
         if self.role != "replica":
             self.generation += 1
-            self._unacknowledged = 0
+            self._unacknowledged = self._unacknowledged_bytes = 0
             self.log.positions(None)
             self._owner.demoted()
             self.leader = None
