@@ -28,6 +28,10 @@ PROTOCOL = "log/test_protocol.py"
 TRIMMING = "snapshots/test_trimming.py"
 LOG_STORE = "log/test_store.py"
 SNAPSHOTS = "snapshots/test_snapshots.py"
+SLICES = "node/test_slices.py"
+BAD_INPUT = "node/test_bad_input.py"
+BLOCKING = "node/test_blocking_beside_redis.py"
+ACCESS = "log/test_access.py"
 
 MUTANTS = {
     "unconditional": Mutant(
@@ -236,7 +240,7 @@ MUTANTS = {
     ),
     "from-the-answer": Mutant(
         "Shard._renew",
-        "max(self._lease_until, asked + self._settings.lease_ms * MS)",
+        "min([end, *self._ends])",
         "self._host.lease_ns() + self._settings.lease_ms * 3 * MS",
         f"{LEASES}::test_what_queued",
     ),
@@ -248,7 +252,7 @@ MUTANTS = {
     ),
     "hasty": Mutant(
         "Shard._may_campaign",
-        "self._settings.backoff_ms * MS + self._jitter",
+        "self._settings.backoff_of(self._promised_ms) * MS + self._jitter",
         "self._settings.lease_ms * MS // 2",
         f"{LEASES}::test_who_has_observed_nothing",
     ),
@@ -479,5 +483,59 @@ MUTANTS = {
         "version > self._version",
         "False",
         f"{SNAPSHOTS}::test_an_older_node",
+    ),
+    "keeps-the-longer-promise": Mutant(
+        "Shard._renew",
+        "min(self._lease_until, end)",
+        "self._lease_until",
+        f"{SLICES}::test_a_shorter_promise",
+    ),
+    "waits-as-usual": Mutant(
+        "Shard._observe",
+        "self._promised_ms = lease_ms",
+        "pass",
+        f"{SLICES}::test_the_lease_outlasts",
+    ),
+    "all-at-once": Mutant(
+        "Turns.over",
+        "now >= self._end_ns or (now >= self._share_end_ns and bool(self._waiting))",
+        "False",
+        f"{SLICES}::test_a_long_pipeline",
+    ),
+    "no-shares": Mutant(
+        "Turns.over",
+        "now >= self._share_end_ns and bool(self._waiting)",
+        "False",
+        f"{SLICES}::test_many_clients",
+    ),
+    "unread-without-bound": Mutant(
+        "Session.full",
+        "self._out_bytes >= WRITE_BYTES or self.unsent_bytes > UNSENT_BYTES_MAX",
+        "False",
+        f"{BAD_INPUT}::test_the_commands_of_a_client",
+    ),
+    "limits-of-nobody": Mutant(
+        "Node.over_limit",
+        "limit.hard and size > limit.hard",
+        "False",
+        f"{BAD_INPUT}::test_a_client_with_too_many",
+    ),
+    "type-of-the-key": Mutant(
+        "Call.awaited",
+        "self.context.resumed and type(value) is not kind",
+        "False",
+        f"{BLOCKING}::test_blocked_clients",
+    ),
+    "any-secret": Mutant(
+        "Connection._prove",
+        "hmac.compare_digest(message.digest, proof(self._secret, self._nonce).digest)",
+        "True",
+        f"{ACCESS}::test_who_does_not",
+    ),
+    "any-az": Mutant(
+        "Service.received",
+        "self._peers.get(connection) != message.name",
+        "False",
+        f"{ACCESS}::test_an_az_speaks",
     ),
 }
