@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.host import Address, Host, RealHost, run_real
@@ -62,9 +63,8 @@ def usage() -> Usage:
     return Usage(os.getpid(), memory, max(peak, memory), used.ru_utime, used.ru_stime)
 
 
-def main(parts: Parts | None = None) -> None:
-    """Run a process. `parts`: makes the parts of a node."""
-    parts = parts or Parts()
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments, with what `check` adds."""
     parser = argparse.ArgumentParser(prog="python -m targets.memorydb_py", description=__doc__)
     parser.add_argument("role", choices=["node", "az", "snapshotter"])
     parser.add_argument("--name", required=True)
@@ -83,51 +83,69 @@ def main(parts: Parts | None = None) -> None:
                         help="the secret that all processes of the log share "
                         f"[the environment variable {SECRET}]")  # fmt: skip
     parser.add_argument("--password-file", type=Path, metavar="FILE",
-                        help="the password of clients, and of no one else "
+                        help="the password of clients "
                         f"[the environment variable {PASSWORD}]")  # fmt: skip
     parser.add_argument("--create", action="store_true", help="create a new, empty log")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     try:
-        azs, nodes = named(given.az), named(given.node)
-    except argparse.ArgumentTypeError as e:
+        check(given)
+    except ValueError as e:
         parser.error(str(e))
+    return given
+
+
+def check(given: argparse.Namespace) -> None:
+    """Add addresses by name (`azs`, `nodes`), `secret`, `password` and `settings` to the arguments.
+    Raises ValueError for what can't be, or would not be safe."""
     try:
-        secret = secret_of(given.secret_file, SECRET)
-        password = secret_of(given.password_file, PASSWORD) if given.role == "node" else ""
+        given.azs, given.nodes = named(given.az), named(given.node)
+        given.secret = secret_of(given.secret_file, SECRET)
+        given.password = secret_of(given.password_file, PASSWORD) if given.role == "node" else ""
+    except argparse.ArgumentTypeError as e:
+        raise ValueError(str(e)) from e
     except OSError as e:
-        parser.error(f"{e.filename}: {e.strerror}")
-    if not is_loopback(given.listen[0]) and given.role != "snapshotter":
-        what = "--password-file" if given.role == "node" else "--secret-file"
-        if not (password if given.role == "node" else secret):
-            parser.error(f"--listen {given.listen[0]}: other machines reach this address: give "
-                         f"{what} too")  # fmt: skip
-    parts.secret = secret.encode(errors="surrogateescape")
-    given.dir.mkdir(parents=True, exist_ok=True)
-    host = RealHost(given.name, given.listen, azs, given.dir)
-    if given.role == "az":
-        if given.name not in azs:
-            parser.error(f"--az must name {given.name} too")
-        run_real(
-            serve_az(host, AzSettings(azs=sorted(azs), create=given.create, secret=parts.secret))
+        raise ValueError(f"{e.filename}: {e.strerror}") from e
+    needs = {"node": ("--password-file", given.password), "az": ("--secret-file", given.secret)}
+    option, has = needs.get(given.role, ("", "none needed"))
+    if not has and not is_loopback(given.listen[0]):
+        raise ValueError(
+            f"--listen {given.listen[0]}: other machines reach this address: give {option} too"
         )
-        return
-    objects = None if given.snapshots is None else Directory(given.snapshots)
     options = dict(o.partition("=")[::2] for o in given.option)
     if "requirepass" in options:
-        parser.error("--option requirepass: every user of this machine sees arguments: give "
-                     "--password-file")  # fmt: skip
-    if password:
-        options["requirepass"] = password
+        raise ValueError(
+            "--option requirepass: every user of this machine sees arguments: give --password-file"
+        )
+    if given.password:
+        options["requirepass"] = given.password
     try:
-        settings = Settings.parse(options)
+        given.settings = Settings.parse(options)
     except ValueError as e:
-        parser.error(f"--option {e}")
+        raise ValueError(f"--option {e}") from e
+    if given.role == "az" and given.name not in given.azs:
+        raise ValueError(f"--az must name {given.name} too")
+    if given.role == "snapshotter" and given.snapshots is None:
+        raise ValueError("a snapshotter requires --snapshots")
+
+
+def main(parts: Parts | None = None) -> None:
+    """Run a process. `parts`: makes the parts of a node."""
+    given = parsed()
+    parts = parts or Parts()
+    parts.secret = given.secret.encode(errors="surrogateescape")
+    given.dir.mkdir(parents=True, exist_ok=True)
+    azs, settings = given.azs, given.settings
+    host = RealHost(given.name, given.listen, azs, given.dir)
+    if given.role == "az":
+        wanted = AzSettings(azs=sorted(azs), create=given.create, secret=parts.secret)
+        run_real(serve_az(host, wanted))
+        return
+    objects = None if given.snapshots is None else Directory(given.snapshots)
     if given.role == "snapshotter":
-        if objects is None:
-            parser.error("a snapshotter requires --snapshots")
+        assert objects is not None
         run_real(_snapshotter(parts, host, list(azs), objects, given.every, settings))
         return
-    context = NodeContext(nodes=nodes, objects=objects, usage=usage)
+    context = NodeContext(nodes=given.nodes, objects=objects, usage=usage)
 
     async def serve() -> None:
         node = parts.node(host, list(azs), settings, context)

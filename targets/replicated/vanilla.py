@@ -109,13 +109,24 @@ class Vanilla(OperatorFailover):
         if primary is not None and primary != node:
             address = self.env.address(primary, seen_from=node)
             settings["replicaof"] = [str(part) for part in address]
-        if self.options.credentials.password:
-            secret = [self.options.credentials.password]
-            settings["requirepass"] = settings["masterauth"] = secret
-        argv = [str(self.binary)]
+        argv = [str(self.binary), *self._secrets(node)]
         for name, words in settings.items():
             argv += [f"--{name}", *words]
         return ProcessSpec(name=node, node=node, argv=argv)
+
+    def _secrets(self, node: str) -> list[str]:
+        """Return the file with a node's password, if there is one: every user of the machine sees
+        arguments."""
+        password = self.options.credentials.password
+        if not password:
+            return []
+        assert self.starter is not None
+        file = Path(self.starter.data_dir(node)) / "password.conf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        quoted = "".join(f"\\x{byte:02x}" for byte in password.encode(errors="surrogateescape"))
+        file.write_text(f'requirepass "{quoted}"\nmasterauth "{quoted}"\n')
+        return [str(file)]
 
     @property
     def volatile(self) -> str | None:

@@ -24,6 +24,16 @@ class OutputLimit(NamedTuple):
     soft: int
     seconds: int
 
+    def exceeded(self, size: int, since: float | None, now: float) -> tuple[bool, float | None]:
+        """Return whether a client with `size` unsent bytes is to be disconnected, and since when it
+        exceeds the soft limit. `since`: that time as of the last call, None if it did not."""
+        if self.hard and size > self.hard:
+            return True, since
+        if not self.soft or size <= self.soft:
+            return False, None
+        since = now if since is None else since
+        return now - since > self.seconds, since
+
 
 @lru_cache(maxsize=100)
 def output_limits(text: str, others: str = DEFAULT) -> Mapping[str, OutputLimit]:

@@ -47,7 +47,7 @@ def test_the_sdist_contains_only_the_sources(built: Path) -> None:
     top = packages([name for name in names if name])
     assert top.keys() == TOP_FILES | {"harness", "targets"}
     assert top["harness"] == SOURCES
-    assert top["targets"] == {".py"}
+    assert top["targets"] == {".py", ".lua"}
 
 
 @pytest.mark.timeout(300)
@@ -59,7 +59,7 @@ def test_the_wheel_contains_only_the_packages(built: Path) -> None:
     top = packages(names)
     assert top.keys() == {"harness", "targets", info}
     assert top["harness"] == SUFFIXES
-    assert top["targets"] == {".py"}
+    assert top["targets"] == {".py", ".lua"}
     assert f"{info}/licenses/LICENSE" in names
     every = {str(p.relative_to(ROOT)) for p in ROOT.glob("[ht]ar*/**/*.py")}
     assert every <= set(names)

@@ -24,10 +24,11 @@ from targets.memorydb_py.node.blocking import BlockedClients, Waits
 from targets.memorydb_py.node.channels import Channels, refused_to_listener
 from targets.memorydb_py.node.connection import Connection
 from targets.memorydb_py.node.context import NodeContext
+from targets.memorydb_py.node.expiry import Expiry
 from targets.memorydb_py.node.settings import Settings
 from targets.memorydb_py.node.shard import Shard
 from targets.memorydb_py.node.tracker import Tracker
-from targets.memorydb_py.slots import slot_of
+from targets.memorydb_py.slots import crosses_slots, slot_of
 from targets.servers.later import Lane, Steps
 from targets.servers.session import WRITE_BYTES
 from targets.servers.statistics import Statistics
@@ -43,9 +44,6 @@ NOAUTH = Error("NOAUTH Authentication required.")
 UNBLOCKED = Error(
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 )
-EXPIRE_EVERY_S = 0.1
-EXPIRED_IN_AN_ENTRY = 256
-EXPIRE_NS = 25_000_000  # a quarter of the time, at most
 STRINGS_AT_ONCE = 64  # GETs between two looks at the clock
 LONG_WORK = 10_000  # elements: the lease must outlast a command that looks at so many
 BIG_BYTES = 1 << 20  # of requests: the log takes longer for them than for others
@@ -116,7 +114,7 @@ class Node:
         """Serve until the process ends."""
         self.since = asyncio.get_running_loop().time()
         await self.host.serve(self._accept)
-        await asyncio.gather(self.shard.run(), self._expire())
+        await asyncio.gather(self.shard.run(), Expiry(self, self._lane).run())
 
     def _accept(self) -> Connection:
         self._accepted += 1
@@ -134,21 +132,13 @@ class Node:
         self.waits.forget(session)
 
     def over_limit(self, session: Connection, size: int) -> bool:
-        """Return whether a client's unsent replies exceed its limit."""
         limit = self.settings.output_limits["pubsub" if session.subscriptions else "normal"]
-        if limit.hard and size > limit.hard:
-            return self._too_far_behind(session, size)
-        if not limit.soft or size <= limit.soft:
-            session.soft_since = None
-            return False
-        now = asyncio.get_running_loop().time()
-        if session.soft_since is None:
-            session.soft_since = now
-        return now - session.soft_since > limit.seconds and self._too_far_behind(session, size)
-
-    def _too_far_behind(self, session: Connection, size: int) -> bool:
-        self.host.log(f"client {session.number}: {size} bytes of replies are more than its limit")
-        return True
+        over, session.soft_since = limit.exceeded(
+            size, session.soft_since, asyncio.get_running_loop().time()
+        )
+        if over:
+            self.host.log(f"client {session.number}: {size} bytes of replies are too many")
+        return over
 
     # --- the log
 
@@ -198,6 +188,11 @@ class Node:
         """Whether the node held the lease when the commands being executed arrived."""
         return self._serving
 
+    def check_lease(self) -> bool:
+        """Return whether the node holds the lease now, and set `serving`."""
+        self._serving = self.shard.serves()
+        return self._serving
+
     def hand_over(self, successor: str | None) -> None:
         """Stop serving, and hand the lease over; `successor`: None for any node."""
         self._serving = False
@@ -224,7 +219,7 @@ class Node:
             self._lane.when_free(session.unblock)
             return
         # Check the lease now, after the request arrived, which may have waited in a buffer.
-        self._serving = self.shard.serves()
+        self.check_lease()
         try:
             self._handle_all(session, todo)
         except Exception:
@@ -334,7 +329,7 @@ class Node:
         error = None
         if not self._serving or spec.keys != ONE or spec.movable is not None:
             error = self.redirect(session, command, spec)
-        error = error or self._overloaded()
+        error = error or self.overloaded()
         if session.largest > self.settings.max_record_bytes and (spec.write or spec.nested):
             error = error or self._too_big((command,))
         if error is not None:
@@ -378,10 +373,10 @@ class Node:
     def _answer(self, session: Connection, spec: CommandSpec[Any], outcome: Outcome) -> None:
         reply = outcome.reply
         if type(reply) is Blocked:
-            self._settle(session, outcome)  # deletions of keys that had expired
+            self.settle(session, outcome)  # deletions of keys that had expired
             self.blocked.add(session, reply, self.time_out)
             return
-        session.reply(reply, self._settle(session, outcome))
+        session.reply(reply, self.settle(session, outcome))
         if not spec.write:
             found = sum(key in self.engine.keys for key in outcome.reads)
             self.statistics.hits += found
@@ -399,7 +394,7 @@ class Node:
         self._answer(session, spec, outcome)
         if not self.blocked.waits(session):
             session.unblock()
-        yield from self._serve_all_blocked()
+        yield from self.serve_all_blocked()
 
     def redirect(
         self, session: Connection, command: Command, spec: CommandSpec[Any]
@@ -409,7 +404,7 @@ class Node:
             return None
         keys = spec.keys_of(command)
         slot = slot_of(keys[0]) if keys else 0
-        if len(keys) > 1 and self.crosses_slots(keys):
+        if len(keys) > 1 and crosses_slots(keys):
             return CROSSSLOT
         if self._serving:
             return None
@@ -429,13 +424,7 @@ class Node:
             return Error(f"MOVED {slot} {host}:{port}")
         return CLUSTERDOWN
 
-    @staticmethod
-    def crosses_slots(keys: Sequence[bytes]) -> Error | None:
-        """Return an error unless all keys are in one slot."""
-        slot = slot_of(keys[0])
-        return CROSSSLOT if any(slot_of(key) != slot for key in keys) else None
-
-    def _overloaded(self) -> Error | None:
+    def overloaded(self) -> Error | None:
         """Return TRYAGAIN while `max_waiting` replies or uncommitted entries wait for the log."""
         most = self.settings.max_waiting
         if self._serving and (self.parked >= most or self._tracker.waiting >= most):
@@ -450,7 +439,7 @@ class Node:
             return None
         return Error(f"ERR a record of {size} bytes is more than max-record-bytes {most}")
 
-    def _now(
+    def now(
         self, *, may_block: bool = False, resumed: bool = False, room: int | None = None
     ) -> Context:
         """Return the context in which a command is executed now."""
@@ -462,7 +451,7 @@ class Node:
         context.room = room
         return context
 
-    def _settle(self, session: Connection | None, outcome: Outcome) -> int:
+    def settle(self, session: Connection | None, outcome: Outcome) -> int:
         """Append a command's effects to the log; return the position its reply waits for."""
         if outcome.effects:
             effects: Sequence[Command] = outcome.effects
@@ -505,7 +494,7 @@ class Node:
             session.reply(ABORTED)
             return
         error = self._refuse_exec(session, commands, watched)
-        error = error or self._overloaded() or self._too_big(commands)
+        error = error or self.overloaded() or self._too_big(commands)
         if error is not None:
             session.reply(error if error.code == "MOVED" else discarded(error))
         elif touched:
@@ -518,7 +507,7 @@ class Node:
     def _execute_all(
         self, session: Connection, commands: Sequence[Command], watched: Sequence[bytes]
     ) -> Steps:
-        context = self._now(room=self.settings.max_record_bytes)
+        context = self.now(room=self.settings.max_record_bytes)
         generation = self.shard.generation
         whole, replies = Outcome(), []
         session.diverted_position = 0
@@ -541,10 +530,10 @@ class Node:
             self._tracker.last if whole.whole else 0,
             session.diverted_position,
         )
-        session.reply(replies, max(self._settle(session, whole), position))
+        session.reply(replies, max(self.settle(session, whole), position))
         if session.blocked:  # the engine answered asynchronously
             session.unblock()
-        yield from self._serve_all_blocked()
+        yield from self.serve_all_blocked()
 
     def _refuse_exec(
         self, session: Connection, commands: Sequence[Command], watched: Sequence[bytes]
@@ -573,9 +562,9 @@ class Node:
             session.unblock()
 
     def _serve_blocked(self) -> None:
-        self._lane.when_free(lambda: self._lane.do(self._serve_all_blocked()))
+        self._lane.when_free(lambda: self._lane.do(self.serve_all_blocked()))
 
-    def _serve_all_blocked(self) -> Steps:
+    def serve_all_blocked(self) -> Steps:
         """Execute the commands of clients blocked on keys that were written, for each key in order
         of their arrival."""
         served: list[Connection] = []
@@ -587,7 +576,7 @@ class Node:
                 if self.blocked.on(session) is not blocked:
                     continue  # it has gone, or timed out, while others were served
                 self.blocked.serving = session
-                context = self._now(may_block=True, resumed=True)
+                context = self.now(may_block=True, resumed=True)
                 outcome = yield self.engine.execute(blocked.again[key], context)
                 self.blocked.serving = None
                 late, self.blocked.late = self.blocked.late, None
@@ -596,53 +585,14 @@ class Node:
                 reply = outcome.reply
                 if type(reply) is Blocked:
                     if outcome.effects:
-                        self._settle(session, outcome)
+                        self.settle(session, outcome)
                     if late is not None:
                         self.time_out(*late)
                     continue
                 read = self._tracker.position(outcome.reads)
-                position = max(self._settle(session, outcome), read)
+                position = max(self.settle(session, outcome), read)
                 if self.blocked.remove(session) is not None:  # else it was disconnected meanwhile
                     session.reply(reply, position)
                     served.append(session)
         for session in served:
             session.unblock()
-
-    # --- expiry
-
-    async def _expire(self) -> None:
-        """While the node is the primary, delete keys whose time to live has passed."""
-        while True:
-            await asyncio.sleep(EXPIRE_EVERY_S)
-            self.statistics.tick(asyncio.get_running_loop().time())
-            for session in list(self.sessions.values()):
-                if session.soft_since is not None:
-                    session.check_limit()
-            await self._delete_all_expired()
-
-    async def _delete_all_expired(self) -> None:
-        """Delete what has expired, for EXPIRE_NS at most; others are served between two entries."""
-        spent, more = 0, True
-        while more and spent < EXPIRE_NS and not self._lane.busy and self._overloaded() is None:
-            self._serving = self.shard.serves()
-            if not self._serving:
-                return
-            began, before = self.host.spent_ns(), self.statistics.expired
-            self._lane.do(self._delete_expired())
-            more = self.statistics.expired - before >= EXPIRED_IN_AN_ENTRY
-            spent += self.host.spent_ns() - began
-            await asyncio.sleep(0)
-
-    def _delete_expired(self) -> Steps:
-        """Delete keys that have expired, by a command that reads them: one entry for all."""
-        generation = self.shard.generation
-        keys = self.engine.keys.due(self.time_ms(), EXPIRED_IN_AN_ENTRY)
-        if not keys:
-            return
-        self.host.charge(len(keys))
-        outcome = yield self.engine.execute((b"EXISTS", *keys), self._now())
-        if self.shard.generation != generation:
-            return
-        self.statistics.expired += len(outcome.writes)
-        self._settle(None, outcome)
-        yield from self._serve_all_blocked()  # a group's stream may have expired

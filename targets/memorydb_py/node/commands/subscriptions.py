@@ -7,7 +7,8 @@ from targets.engine.resp import Command, Push
 from targets.memorydb_py.node.channels import Listeners
 from targets.memorydb_py.node.commands.table import Commands, add_container, wrong_words
 from targets.memorydb_py.node.connection import Connection
-from targets.memorydb_py.node.node import Node
+from targets.memorydb_py.node.node import CROSSSLOT, Node
+from targets.memorydb_py.slots import crosses_slots
 
 COMMANDS: Commands = Commands()
 
@@ -27,7 +28,7 @@ def _count(session: Connection, kind: bytes) -> int:
 def _subscribe(node: Node, session: Connection, command: Command) -> None:
     done = command[0].lower()
     kind = done.removesuffix(b"subscribe")
-    error = node.crosses_slots(command[1:]) if kind == b"s" else None
+    error = CROSSSLOT if kind == b"s" and crosses_slots(command[1:]) else None
     if error is not None:
         session.reply(error)
         return

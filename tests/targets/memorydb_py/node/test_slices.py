@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.simulation.delays import Delays
-from targets.memorydb_py.node.node import EXPIRED_IN_AN_ENTRY
+from targets.memorydb_py.node.expiry import EXPIRED_IN_AN_ENTRY
 from targets.memorydb_py.node.shard import LONG_LEASE_MS, WORK_MS
 from tests.targets.memorydb_py.node.test_leases import only_one_serves
 from tests.targets.memorydb_py.shards import ROUNDS, SHORT, Shards
