@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -60,14 +61,18 @@ Open = Callable[[str], RedisConnection]
 
 @dataclass(frozen=True)
 class _Held:
-    """A key at a node. `deadline_ms`: in Unix time, None without one. `value`: comparable."""
+    """A key at a node. `deadline_ms`: in Unix time, None without one. `value`: comparable.
+    `fields`: pairs of the fields of a hash that expire and their deadlines."""
 
     type: str
     value: Any
     deadline_ms: int | None
+    fields: Any = ()
 
     def words(self) -> str:
-        text = f"{self.type} {self.value}"
+        text = f"{self.type} {_shown(self.value)}"
+        if self.fields:
+            text += f" whose fields expire at {_shown(self.fields)} ms"
         if len(text) > SHOWN:  # two long values differ in the digest at least
             digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
             text = f"{text[:SHOWN]}… (sha256 {digest})"
@@ -159,9 +164,7 @@ class _Node:
                 made = _comparable(type, value)
             except (ValueError, TypeError, LookupError) as e:
                 raise CannotCompare(f"{self.name}: {type} {key} has an odd reply: {e}") from e
-            if key in fields:
-                made = (made, fields[key])
-            held[key] = _Held(type, made, deadlines[key])
+            held[key] = _Held(type, made, deadlines[key], fields.get(key, ()))
         return held
 
     async def _deadlines(self, keys: Sequence[str]) -> dict[str, int | None]:
@@ -308,11 +311,21 @@ def _expired(held: _Held | None, now_ms: int) -> bool:
 def _alike(one: _Held | None, other: _Held | None, *, exact: bool) -> bool:
     if one is None or other is None:
         return one is other
-    if (one.type, one.value) != (other.type, other.value):
+    if (one.type, one.value, one.fields) != (other.type, other.value, other.fields):
         return False
     if one.deadline_ms is None or other.deadline_ms is None:
         return one.deadline_ms is other.deadline_ms
     return abs(one.deadline_ms - other.deadline_ms) <= (0 if exact else 1000)
+
+
+def _shown(value: Any) -> str:
+    """Return a comparable value in words."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, str):
+        plain = value.isprintable() and not set(value) & set(' ,[]"')
+        return value if value and plain else json.dumps(value)
+    return "nil" if value is None else str(value)
 
 
 def _words(held: _Held | None) -> str:

@@ -47,6 +47,7 @@ from harness.workloads.base import Prepared, ScriptContext, Scripted
 SETTLE_TIMEOUT_S = 30.0
 PREPARE_TIMEOUT_S = 10.0
 CLEAN_UP_TIMEOUT_S = 5.0
+FINAL_S = 60.0  # for final reads, or as long as the run if that is longer
 UNLINKED_AT_ONCE = 500  # keys whose removal is sent in one write
 CHANGES_A_LINE = 20  # of primaries
 UNSEEN = "?"  # stands for the primary of a shard that was not looked at yet
@@ -169,7 +170,8 @@ class Runner:
         final = workload.final()
         if final is not None:
             self._note(FinalBegan())
-            await self._interpret(final, "final/", processes)
+            most = seconds(max(FINAL_S, spec.time_limit_s))
+            await self._interpret(TimeLimit(final, most), "final/", processes)
         await self._compare_copies()
         self._note_primaries()
         if isinstance(self._target, Doubting):

@@ -140,7 +140,7 @@ def draw(
         preferred = keys[KINDS.index(group) % len(keys)]
         keys = [preferred if rng.randrange(100) < OWN_KIND_PERCENT else key for key in keys]
     words = list(command.words)
-    drawing = _Drawing(keys, rng, SOON if soon and command.group != "hash" else {})
+    drawing = _Drawing(keys, rng, SOON if soon else {})
     for argument in command.arguments:
         words += drawing.draw(argument, len(words))
     for position in drawing.counts:

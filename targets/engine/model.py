@@ -123,6 +123,11 @@ class CommandModel:
             for state in self._examples(named)
         )
 
+    @property
+    def fields_expire(self) -> bool:
+        """Whether fields of hashes can have a time to live."""
+        return b"HPEXPIRE" in self._commands
+
     def needs_time(self, words: Sequence[str]) -> bool:
         """Return whether the time has an effect on a command: it counts it, or sets a deadline."""
         name = words[0].upper()

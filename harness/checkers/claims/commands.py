@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from harness.checkers.claims.expiry import ClockErrors, check_expiring
@@ -42,8 +42,12 @@ class LinearizableCommands:
     the server and its model, not between two replies; `UnlikeTheModel` counts them.
     """
 
-    def __init__(self, model: ServerModel) -> None:
+    def __init__(
+        self, model: ServerModel, left_out: Callable[[Hashable], bool] = lambda group: False
+    ) -> None:
+        """`left_out`: whether the commands of a group are not judged."""
         self._model = model
+        self._left_out = left_out
         self.unlike: list[Pair] = []  # looked for where the replies contradict each other
 
     def check(self, recorded: Recorded, /) -> Verdict:
@@ -58,14 +62,15 @@ class LinearizableCommands:
             for key in model.keys_of(words):
                 yield [key, times[0] + ttl_ms - model.slack_ms], ttl_ms
 
-        verdict = check_expiring(recorded, model, expiries, optional=True)
+        judged = [p for p in recorded.primary_pairs if not self._left_out(p.invoke.value[0])]
+        verdict = check_expiring(recorded, model, expiries, pairs=judged, optional=True)
         if verdict.valid is not False:
             return verdict
-        self.unlike = unlike_the_model(recorded, model)
+        self.unlike = unlike_the_model(judged, model)
         if not self.unlike:
             return verdict
         odd = {p.invoke.index for p in self.unlike}
-        pairs = [Pair(p.invoke) if p.invoke.index in odd else p for p in recorded.primary_pairs]
+        pairs = [Pair(p.invoke) if p.invoke.index in odd else p for p in judged]
         return check_expiring(recorded, model, expiries, pairs=pairs, optional=True)
 
 
@@ -93,11 +98,11 @@ class UnlikeTheModel:
         return Verdict(valid=True, judged=False, why="no reply had to be left out")
 
 
-def unlike_the_model(recorded: Recorded, model: ServerModel) -> list[Pair]:
+def unlike_the_model(pairs: Iterable[Pair], model: ServerModel) -> list[Pair]:
     """Return the operations whose replies are of a kind that their commands have in no state."""
     found = []
     known: dict[Any, bool] = {}
-    for p in recorded.primary_pairs:
+    for p in pairs:
         if p.type != "ok":
             continue
         words, seen = p.value[1][:2]
