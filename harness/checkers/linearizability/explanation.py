@@ -142,6 +142,9 @@ def node_suffix(e: Entry) -> str:
 def action_text(e: Entry) -> str:
     """Return what an operation did: `wrote 3`, `read [1, 2]`, `compared and set 1 to 2`."""
     value: Any = e.value
+    if _is_command(value):
+        sent = f"sent {' '.join(value[0])}"
+        return f"{sent} and got {_reply_text(value[1])}" if e.known else sent
     if e.f == "read":
         recorded = recorded_value(e)
         if isinstance(value, tuple) and len(recorded or ()) > max(6, len(value)):
@@ -160,10 +163,38 @@ def action_text(e: Entry) -> str:
     if e.f in ("append", "add") and e.known and isinstance(value, tuple) and len(value) == 2:
         result = f" (result {value[1]})" if value[1] is not None else ""
         return f"{PAST[e.f]} {value[0]}{result}"
+    if e.f in ("acquire", "release") and e.known and isinstance(value, tuple) and len(value) == 2:
+        owner, result = value
+        if e.f == "release":
+            return f"released it as owner {owner}" if result else f"was told that {owner} lacks it"
+        granted = f"acquired it for owner {owner} with token {result}"
+        return granted if result is not None else f"was refused it for owner {owner}"
+    if e.f == "push" and e.known and isinstance(value, tuple) and len(value) == 2:
+        return f"pushed {value[0]} (length {value[1]})"
     verb = PAST.get(e.f, e.f)
     if value is None and e.f in ("acquire", "release"):
         return verb
     return f"{verb} {brief(value)}"
+
+
+def _is_command(value: Any) -> bool:
+    """Return whether a value is that of the workload `commands`: [words, reply], perhaps with
+    times."""
+    return (
+        isinstance(value, tuple)
+        and len(value) in (2, 4)
+        and isinstance(value[0], tuple)
+        and bool(value[0])
+        and all(isinstance(word, str) for word in value[0])
+    )
+
+
+def _reply_text(reply: Any) -> str:
+    while isinstance(reply, tuple) and len(reply) == 1:
+        (reply,) = reply
+    if isinstance(reply, tuple) and len(reply) == 2 and reply[0] == "error":
+        return f"error {reply[1]}"
+    return "nil" if reply is None else brief(reply)
 
 
 def _may_lead_to(e: Entry, later: Entry, model: Model) -> bool:
