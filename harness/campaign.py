@@ -50,16 +50,17 @@ def run(
     trace: bool = False,
 ) -> Results:
     """Execute, judge and report. Raises `HarnessError`; raises `KeyboardInterrupt` only after
-    everything was stopped, and what had been recorded was judged and reported."""
+    everything was stopped, and what had been recorded was judged and reported (a second one ends
+    that, too)."""
     try:
         execute(spec, folder, plan=plan, password=password, say=say, trace=trace)
+        judged = judge(folder)
+        report(judged)
     except KeyboardInterrupt:
         if folder.history.exists():
             with contextlib.suppress(HarnessError, *UNFIT):
                 report(judge(folder))
         raise
-    judged = judge(folder)
-    report(judged)
     return judged.results
 
 

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Final
 
 import msgspec
@@ -111,6 +112,11 @@ class _Node:
             found += await self.calls(*commands[start : start + BATCH])
         return found
 
+    def _accept(self, command: str, reply: Any) -> None:
+        """Raise `CannotCompare` for an error reply."""
+        if isinstance(reply, Exception):
+            raise CannotCompare(f"{self.name} does not answer {command}: {reply}")
+
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
@@ -120,8 +126,7 @@ class _Node:
         """Return the role (`primary`, `replica`) and the replication offset. A replica that is not
         connected with its primary has offset -1."""
         (role,) = await self.calls(("ROLE",))
-        if isinstance(role, Exception):
-            raise CannotCompare(f"{self.name} does not answer ROLE: {role}")
+        self._accept("ROLE", role)
         try:
             name = replies.role(role)
         except WrongReply as e:
@@ -134,6 +139,7 @@ class _Node:
 
     async def time_ms(self) -> int:
         (now,) = await self.calls(("TIME",))
+        self._accept("TIME", now)
         try:
             seconds, micros = map(int, replies.array("TIME", now, length=2))
         except (WrongReply, ValueError, TypeError) as e:
@@ -144,20 +150,17 @@ class _Node:
         """Return what the node holds of some keys."""
         types = await self.in_batches([("TYPE", key) for key in keys])
         for key, type in zip(keys, types, strict=True):
-            if isinstance(type, Exception):
-                raise CannotCompare(f"{self.name}: TYPE {key}: {type}")
+            self._accept(f"TYPE {key}", type)
         existing = {k: str(t) for k, t in zip(keys, types, strict=True) if t != "none"}
         deadlines = await self._deadlines(list(existing))
         reads = [READ[t](k) if t in READ else ("DUMP", k) for k, t in existing.items()]
         values = await self.in_batches(reads)
         fields = await self._field_deadlines([k for k, t in existing.items() if t == "hash"])
         held = {}
-        for (key, type), value in zip(existing.items(), values, strict=True):
-            if isinstance(value, Exception):
-                if "no such key" in str(value):
-                    value = None  # a stream that expired after its TYPE was read
-                else:
-                    raise CannotCompare(f"{self.name}: {type} {key}: {value}")
+        for (key, type), read, value in zip(existing.items(), reads, values, strict=True):
+            if "no such key" in str(value) and isinstance(value, Exception):
+                value = None  # a stream that expired after its TYPE was read
+            self._accept(" ".join(map(str, read)), value)
             if value == _EMPTY.get(type, ...) or value is None:
                 continue  # it expired after its TYPE was read
             try:
@@ -180,6 +183,7 @@ class _Node:
         return {k: now + d if d >= 0 else None for k, d in zip(keys, left, strict=True)}
 
     def _integer(self, command: str, reply: Any) -> int:
+        self._accept(command, reply)
         try:
             return replies.integer(command, reply)
         except WrongReply as e:
@@ -189,16 +193,25 @@ class _Node:
         """Return by hash the deadlines of its fields that have one."""
         if not keys or not await self._has("HPEXPIRETIME", keys[0], "FIELDS", 1, "f"):
             return {}
-        names = await self.in_batches([("HKEYS", key) for key in keys])
-        asked = [(k, n) for k, n in zip(keys, names, strict=True) if isinstance(n, list) and n]
-        found = await self.in_batches(
+        names = await self._arrays([("HKEYS", key) for key in keys])
+        asked = [(k, n) for k, n in zip(keys, names, strict=True) if n]
+        found = await self._arrays(
             [("HPEXPIRETIME", key, "FIELDS", len(n), *n) for key, n in asked]
         )
         return {
             key: tuple(sorted((f, int(d)) for f, d in zip(n, ends, strict=True) if int(d) >= 0))
             for (key, n), ends in zip(asked, found, strict=True)
-            if isinstance(ends, list) and len(ends) == len(n)
+            if len(ends) == len(n)  # else it expired after its keys were read
         }
+
+    async def _arrays(self, commands: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """Return replies that are arrays, [] for null; raises `CannotCompare`."""
+        found = await self.in_batches(commands)
+        for command, reply in zip(commands, found, strict=True):
+            self._accept(f"{command[0]} {command[1]}", reply)
+            if not isinstance(reply, (list, NoneType)):
+                raise CannotCompare(f"{self.name} answered {command[0]} {command[1]} {reply}")
+        return [reply or [] for reply in found]
 
     async def _has(self, *command: Any) -> bool:
         name = command[0]

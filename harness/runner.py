@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import redis.exceptions as rx
 
@@ -138,9 +139,12 @@ class Runner:
                 raise
             self._recorder.close()
         finally:
-            await self._target.close()
-            await self._env.close()
-            shutil.rmtree(self.run.path / "data", ignore_errors=True)
+            await _whole(self._stop())
+
+    async def _stop(self) -> None:
+        await self._target.close()
+        await self._env.close()
+        shutil.rmtree(self.run.path / "data", ignore_errors=True)
 
     async def _drive(self) -> None:
         workload = self._workload
@@ -157,7 +161,7 @@ class Runner:
             await self._look_for_crashes()
             self._note(Ended())
         finally:
-            await self._clean_up()
+            await _whole(self._clean_up())
             self._say("")
 
     async def _clients_and_faults(self) -> None:
@@ -357,6 +361,16 @@ class Runner:
             if now.primary is not None or self._env.now() > deadline:
                 return now
             await asyncio.sleep(0.1)
+
+
+async def _whole(step: Coroutine[Any, Any, None]) -> None:
+    """Await a last step of the run to its end, even if the run is cancelled meanwhile (Ctrl-C)."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _unlink(connection: RedisConnection, keys: Sequence[str]) -> None:

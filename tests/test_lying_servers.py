@@ -15,7 +15,7 @@ from harness.campaign import execute
 from harness.history.record import Results
 from harness.results import plan_run
 from harness.spec import Spec
-from tests.extensions import lying
+from tests.extensions import lying, lying_engine
 
 WRITING = ("register", "wait", "set", "counter", "queue", "lock", "ttl", "transactions",
            "replica-reads")  # fmt: skip
@@ -75,4 +75,24 @@ def test_a_lie_is_never_valid(tmp_path: Path, kind: type[lying.LyingNode], workl
 @pytest.mark.parametrize("workload", WRITING)
 def test_the_same_model_without_a_lie_is_valid(tmp_path: Path, workload: str) -> None:
     results = judged(tmp_path, "tests.extensions.lying:Lying", workload)
+    assert results.valid is True, results.why
+
+
+@pytest.mark.parametrize(
+    ("kind", "claim"),
+    [(lying_engine.DropsWrites, "linearizable"), (lying_engine.ForgetsTimesToLive, "linearizable"),
+     (lying_engine.Miscounts, "linearizable"), (lying_engine.Diverges, "copies")],
+    ids=lambda v: getattr(v, "__name__", v),
+)  # fmt: skip
+def test_arbitrary_commands_find_an_engine_that_lies(
+    tmp_path: Path, kind: type[lying_engine.LyingEngine], claim: str
+) -> None:
+    target = f"tests.extensions.lying_engine:Target{kind.__name__}"
+    results = judged(tmp_path, target, "commands")
+    assert results.claims[claim].valid is False
+    assert results.valid is False
+
+
+def test_arbitrary_commands_find_nothing_in_the_same_engine_without_a_lie(tmp_path: Path) -> None:
+    results = judged(tmp_path, "tests.extensions.lying_engine:TargetLyingEngine", "commands")
     assert results.valid is True, results.why

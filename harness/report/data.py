@@ -133,10 +133,14 @@ def _violations(results: Results) -> list[ViolationRow]:
         if claim.judged
         for finding in claim.evidence.get("findings", ())
     ]
-    first: dict[tuple[str, str], ViolationRow] = {}
+    seen: set[tuple[str, str]] = set()
+    first: list[ViolationRow] = []
+    others: list[ViolationRow] = []
     for row in rows:
-        first.setdefault((row.claim, row.finding.kind), row)
-    return [*first.values(), *(row for row in rows if row not in first.values())]
+        kind = (row.claim, row.finding.kind)
+        (others if kind in seen else first).append(row)
+        seen.add(kind)
+    return [*first, *others]
 
 
 def _faults(recorded: Recorded) -> list[FaultRow]:

@@ -1,4 +1,4 @@
-"""An engine in another process, a redis-server per node that executes GET and SET, and the
+"""An engine in another process, a redis-server per node that executes four commands, and the
 reference with that engine. `python -m tests.extensions.remote_engine` runs one of its nodes."""
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ SOCKET = "engine.sock"
 COMMANDS: Table[Any] = Table()
 COMMANDS.command("GET", 2, "readonly fast", ONE)(None)
 COMMANDS.command("SET", -3, "write denyoom", ONE)(None)
+for _read in ("TYPE", "PEXPIRETIME"):  # by which the harness compares nodes
+    COMMANDS.command(_read, 2, "readonly fast", ONE)(None)
 
 
 class NoKeys:

@@ -52,7 +52,7 @@ class TimesToLive:
                 sets[p.invoke.value[0]] = p
             elif p.invoke.f == "read" and p.type == "ok":
                 reads.setdefault(p.invoke.value[0], []).append(p)
-        present = expired = 0
+        present = expired = in_time = after_all = 0
         for key, of_key in reads.items():
             present += sum(_value(p) is not None for p in of_key)
             written = sets.get(key)
@@ -62,14 +62,25 @@ class TimesToLive:
                 first = _first_presence(written, of_key)
                 deadline = deadline_of(written, written.invoke.value[1], clocks, first)
                 expired += self._check_times(key, written, deadline, of_key, findings)
+                in_time += any(
+                    _value(p) is not None and _end_time(p) < deadline.earliest for p in of_key
+                )
+                after_all += deadline.latest is not None and any(
+                    _value(p) is None and p.invoke.time > deadline.latest for p in of_key
+                )
         evidence: dict[str, Any] = {"keys": len(sets), "seen_present": present,
-                                    "seen_absent": expired}  # fmt: skip
+                                    "seen_absent": expired, "read_before_deadline": in_time,
+                                    "read_after_deadline": after_all}  # fmt: skip
         if findings:
             return findings.verdict(evidence)
         if not present:
             return Verdict(valid=UNKNOWN, why="no read saw a value", evidence=evidence)
         if expired < EXPIRED_MIN:
             why = f"only {expired} keys were read as absent"
+            return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
+        if not in_time or not after_all:
+            which = "before the earliest" if not in_time else "after the latest"
+            why = f"no key was read {which} deadline that the error of the clocks allows"
             return Verdict(valid=UNKNOWN, why=why, evidence=evidence)
         why = f"{present} reads saw a value in time, {expired} keys were seen to expire"
         return Verdict(valid=True, why=why, evidence=evidence)
@@ -207,6 +218,11 @@ def _value(p: Pair) -> Any:
 def _end(p: Pair) -> int:
     assert p.done is not None
     return p.done.index
+
+
+def _end_time(p: Pair) -> int:
+    assert p.done is not None
+    return p.done.time
 
 
 def _first_presence(written: Pair, reads: list[Pair]) -> Pair | None:

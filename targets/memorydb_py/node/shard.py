@@ -148,8 +148,10 @@ class Shard:
         return False
 
     def _wake(self) -> None:
-        """Call those that wait for a long lease."""
+        """Call those that wait for a long lease, and keep it until they have begun."""
         waiting, self._when_long = self._when_long, []
+        if waiting:
+            self._long_until = self._host.lease_ns() + LONG_FOR_MS * MS
         for then in waiting:
             then()
 
@@ -417,7 +419,9 @@ class Shard:
         generation = self.generation
         self._send(everything=True)
         first = self.applied.n + 1
-        long = asked < self._long_until or self._unacknowledged_bytes > LONG_BYTES
+        # A short one would shorten the long one that is asked for, before it is acknowledged.
+        long = asked < self._long_until or len(self._when_long) > 0
+        long = long or self._unacknowledged_bytes > LONG_BYTES
         lease_ms = max(self._settings.lease_ms, LONG_LEASE_MS if long else 0)
         payload = entries.encode_control(entries.Renew(self._checksum, lease_ms))
         batch = Batch(self.applied.epoch, first, first, payload)

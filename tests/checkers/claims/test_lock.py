@@ -90,6 +90,9 @@ def test_the_clock_error_that_the_target_declares_shortens_the_certain_lease() -
     rows = [got(1, 1, 0, 10), got(2, 2, 20, 85)]
     assert Exclusion(LEASE_MS).check(overlapping(rows)).valid is False
     assert Exclusion(LEASE_MS).check(overlapping(rows, clock_error_ms=20)).valid is True
+    nothing = Exclusion(LEASE_MS).check(overlapping(rows, clock_error_ms=LEASE_MS))
+    assert nothing.valid == "unknown"
+    assert nothing.why == "clocks may err by more than a lease lasts"
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,10 @@ async def replicas_may_differ_and_the_primary_does_not(w: Stage) -> None:
     at the primary do not."""
     primary = await w.primary()
     lags, other = [n for n in w.env.nodes if n != primary]
-    await w.cut(lags, *AZS, one_way=True)
     a = await w.open(primary)
+    assert await w.ask(a, "SET", "A", 1) == "OK"
+    assert await a.call("WAIT", 2, 3000) == 2
+    await w.cut(lags, *AZS, one_way=True)
     assert await w.ask(a, "SET", "A", 2) == "OK"
     assert await a.call("WAIT", 1, 3000) == 1
     assert await (await w.open(other, readonly=True)).call("GET", "A") == "2"

@@ -70,7 +70,7 @@ BAD = {
     "node --name n1 --listen 127.0.0.1:1 --option backoff-ms=1": "must be at least",
     "node --name n1 --listen 127.0.0.1:1 --option nosuch=1": "nosuch: unknown; a node has lease-ms",
     "az --name az9 --listen 127.0.0.1:1 --az az1=127.0.0.1:2": "--az must name az9 too",
-    "az --name az1 --listen nowhere": "invalid address value",
+    "az --name az1 --listen nowhere": "give HOST:PORT",
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from harness.simulation.delays import Delays
 from targets.memorydb_py.node.expiry import EXPIRED_IN_AN_ENTRY
 from targets.memorydb_py.node.shard import LONG_LEASE_MS, WORK_MS
+from tests.targets.memorydb_py.logs import AZS
 from tests.targets.memorydb_py.node.test_leases import only_one_serves
 from tests.targets.memorydb_py.shards import ROUNDS, SHORT, Shards
 
@@ -95,6 +96,27 @@ def test_the_lease_outlasts_an_atomic_command(work_ms: int) -> None:
         assert len(shards.roles("primary from")) == 1
 
     Shards("work", options=SHORT, delays=FIXED).run(scenario)
+
+
+@pytest.mark.parametrize("one_way_ms", [20, 170, 210])
+def test_a_slow_log_delays_an_atomic_command_and_no_more(one_way_ms: int) -> None:
+    """The long lease that the command waits for is not shortened before it is acknowledged."""
+
+    async def scenario(shards: Shards) -> None:
+        primary = await shards.primary()
+        talk, other = await shards.connect(primary), await shards.connect(primary)
+        for az in AZS:
+            shards.slow(az, primary, one_way_ms / 1000)
+            shards.slow(primary, az, one_way_ms / 1000)
+        await asyncio.sleep(3)
+        began = shards.now_ms()
+        talk.send(ANNOUNCED)
+        assert await talk.reply(5) == 1
+        assert shards.now_ms() - began < 2 * one_way_ms + 30
+        assert await other.ask("SET {t}a 1", 5) == b"OK", "the lease is kept"
+        assert len(shards.roles("primary from")) == 1
+
+    Shards(f"slow/{one_way_ms}", options={}, delays=FIXED).run(scenario)
 
 
 def test_a_primary_that_hangs_in_its_work_is_replaced_when_the_long_lease_ends() -> None:
