@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import redis.exceptions as rx
 
@@ -39,6 +38,7 @@ from harness.parts import Parts, key_prefix
 from harness.progress import Notify, Progress
 from harness.recorder import Recorder
 from harness.results import Run
+from harness.shielded import shielded
 from harness.streams import stream
 from harness.targets import Audited, Doubting, Volatile
 from harness.topology import Shard, slot_of
@@ -139,12 +139,11 @@ class Runner:
                 raise
             self._recorder.close()
         finally:
-            await _whole(self._stop())
-
-    async def _stop(self) -> None:
-        await self._target.close()
-        await self._env.close()
-        shutil.rmtree(self.run.path / "data", ignore_errors=True)
+            try:
+                await self._target.close()
+            finally:
+                await self._env.close()
+                shutil.rmtree(self.run.path / "data", ignore_errors=True)
 
     async def _drive(self) -> None:
         workload = self._workload
@@ -161,7 +160,8 @@ class Runner:
             await self._look_for_crashes()
             self._note(Ended())
         finally:
-            await _whole(self._clean_up())
+            if not isinstance(self._env, CanStart):
+                await shielded(self._clean_up())
             self._say("")
 
     async def _clients_and_faults(self) -> None:
@@ -340,8 +340,6 @@ class Runner:
 
     async def _clean_up(self) -> None:
         """Delete the keys of this run from servers that the harness did not start."""
-        if isinstance(self._env, CanStart):
-            return
         for each in self._target.topology().shards:
             keys = [key for key in self._keys if each.serves(slot_of(key))]
             if not keys:
@@ -361,16 +359,6 @@ class Runner:
             if now.primary is not None or self._env.now() > deadline:
                 return now
             await asyncio.sleep(0.1)
-
-
-async def _whole(step: Coroutine[Any, Any, None]) -> None:
-    """Await a last step of the run to its end, even if the run is cancelled meanwhile (Ctrl-C)."""
-    task = asyncio.ensure_future(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def _unlink(connection: RedisConnection, keys: Sequence[str]) -> None:

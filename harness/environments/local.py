@@ -29,6 +29,7 @@ from harness.environments.protocol import EnvironmentOptions, Exit, Grudge, Proc
 from harness.errors import EnvironmentFailed, UsageError
 from harness.history.record import EnvironmentInfo
 from harness.host import Address
+from harness.shielded import shielded
 
 CLIENT_HOSTS = 3
 _PR_SET_PDEATHSIG = 1
@@ -335,6 +336,9 @@ class LocalEnvironment:
         return "paused" if state in ("T", "t") else "running"
 
     async def close(self) -> None:
+        await shielded(self._stop_all())
+
+    async def _stop_all(self) -> None:
         for node in self._running.values():
             node.killed = node.killed or node.process.returncode is None
             self._signal(node, signal.SIGKILL)  # the group: a dead server may have left a child

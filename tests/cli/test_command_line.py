@@ -262,9 +262,9 @@ def test_a_signal_stops_everything_and_what_was_recorded_is_reported(
                     "--time-limit", "4", "--interval", "0.3")  # fmt: skip
     results = nothing_left / "results"
     if phase == "start":
-        wait_until(lambda: list(results.glob("*/*/logs/proxy.log")))
+        wait_until(lambda: list(results.glob("[!.]*/2*/logs/proxy.log")))
     else:
-        wait_until(lambda: list(results.glob("*/2*/history.jsonl")))
+        wait_until(lambda: list(results.glob("[!.]*/2*/history.jsonl")))
         time.sleep({"run": 0.2, "nemesis": 1.2, "end": 4.1}[phase])
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
@@ -291,7 +291,7 @@ def test_sigkill_leaves_nothing_running_and_a_history_that_can_be_checked(
     wrapper.chmod(0o755)
     process = start(nothing_left, "run", "--nemesis", "pause,partition", "--time-limit", "60",
                     "--interval", "0.5", "--binary", str(wrapper))  # fmt: skip
-    wait_until(lambda: list((nothing_left / "results").glob("*/2*/history.jsonl")))
+    wait_until(lambda: list((nothing_left / "results").glob("[!.]*/2*/history.jsonl")))
     time.sleep(2.5)
     process.kill()
     process.communicate(timeout=10)
@@ -318,7 +318,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_recorded(nothing_left: Path)
         assert (code, out) == (255, "")
         assert err.count("\n") == 1
         assert "No space left on device" in err
-        history = next(disk.glob("*/2*/history.jsonl"))
+        history = next(disk.glob("[!.]*/2*/history.jsonl"))
         code, out, _ = harness(nothing_left, "check", str(history), "--model", "cas-register",
                                "--independent")  # fmt: skip
         assert (code, out.split()[0]) == (0, "valid")

@@ -15,8 +15,8 @@ from harness.binaries import find_server
 from harness.generators import Repeat, mix
 from harness.host import Host
 from targets.engine.protocol import Context, Engine, Outcome
-from targets.engine.resp import OK, Command, Error, pack
-from targets.engine.table import ONE, CommandSpec, Table
+from targets.engine.resp import OK, Command, Error, Simple, pack
+from targets.engine.table import NO_KEYS, ONE, CommandSpec, Table
 from targets.memorydb_py.__main__ import main
 from targets.memorydb_py.processes import Parts
 from targets.memorydb_py.target import MemoryDB
@@ -27,6 +27,7 @@ COMMANDS.command("GET", 2, "readonly fast", ONE)(None)
 COMMANDS.command("SET", -3, "write denyoom", ONE)(None)
 for _read in ("TYPE", "PEXPIRETIME"):  # by which the harness compares nodes
     COMMANDS.command(_read, 2, "readonly fast", ONE)(None)
+COMMANDS.command("TIME", 1, "fast", NO_KEYS)(None)
 
 
 class NoKeys:
@@ -73,7 +74,7 @@ class RemoteEngine:
         if write and context.deny is not None:
             return Outcome(context.deny)
         outcome = Outcome(await self._ask(command))
-        outcome.reads[command[1]] = None
+        outcome.reads.update(dict.fromkeys(command[1:2]))
         if write and outcome.reply == OK:
             outcome.writes[command[1]] = None
             outcome.effects.append(command)
@@ -97,13 +98,21 @@ class RemoteEngine:
                 self._streams = await _connected()
             reader, writer = self._streams
             writer.write(pack(tuple(command)))
-            line = (await reader.readuntil(b"\r\n"))[:-2]
-            if line[:1] == b"-":
-                return Error(line[1:].decode())
-            if line[:1] != b"$":
-                return OK
-            size = int(line[1:])
-            return None if size < 0 else (await reader.readexactly(size + 2))[:-2]
+            return await _reply(reader)
+
+
+async def _reply(reader: asyncio.StreamReader) -> Any:
+    line = (await reader.readuntil(b"\r\n"))[:-2]
+    if line[:1] == b"-":
+        return Error(line[1:].decode())
+    if line[:1] == b":":
+        return int(line[1:])
+    if line[:1] == b"+":
+        return Simple(line[1:])
+    if line[:1] == b"*":
+        return [await _reply(reader) for _ in range(int(line[1:]))]
+    size = int(line[1:])
+    return None if size < 0 else (await reader.readexactly(size + 2))[:-2]
 
 
 async def _connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

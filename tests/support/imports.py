@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("harness.models.", "harness.formats.", "harness.environments.", "harness.native."),
     ("harness.history.", "harness.simulation.", "harness.results"),
     ("harness.host", "harness.spec", "harness.topology", "harness.streams", "harness.registry",
-     "harness.binaries", "harness.errors", "harness"),
+     "harness.binaries", "harness.errors", "harness.shielded", "harness"),
 )  # fmt: skip
 TARGET_LAYERS: tuple[tuple[str, ...], ...] = (
     ("targets.memorydb_py.__main__", "targets.replicated.redis_model.__main__"),
