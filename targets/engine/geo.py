@@ -227,7 +227,10 @@ def _found(s: _Search, value: SortedSet) -> list[tuple[float, float, bytes]]:
     for score, member in value.order:
         if not 0 <= score < 1 << 2 * geohash.STEPS:
             continue  # Redis looks in ranges of scores, all of them of positions
-        distance = _inside(s, x, y, geohash.decode(geohash.of_score(score)))
+        place = geohash.decode(geohash.of_score(score))
+        if x == geohash.LONGITUDE_MAX and place[0] < 0:
+            continue  # Redis takes a cell past the last one, and does not look into the first
+        distance = _inside(s, x, y, place)
         if distance is not None:
             found.append((distance, score, member))
             if s.any and len(found) == s.count:

@@ -86,6 +86,7 @@ class CommandModel:
         self.slack_ms = slack_ms
         self._commands = commands_of(version)
         self._shortest = version.since((7, 2), (8, 1))
+        self._keeps_minus_zero = not version.since((7, 0), (0, 0))  # as a score
 
     @classmethod
     def of(cls, server: str) -> CommandModel:
@@ -186,6 +187,8 @@ class CommandModel:
         if f not in ("read", "write"):
             raise unknown_operation("redis", f, "read, write and expire")
         words, seen, *times = value
+        if self._keeps_minus_zero:
+            seen = _without_minus_zero(seen)
         called, returned = times if times else (None, None)
         time_ms = TIME_MS if called is None else called
         command = tuple(word.encode() for word in words)
@@ -348,6 +351,12 @@ def reply_of(words: Sequence[str], reply: Any) -> Any:
         pairs = sorted(zip(made[::2], made[1::2], strict=True))
         return tuple(word for pair in pairs for word in pair)
     return tuple(sorted(made))
+
+
+def _without_minus_zero(made: Any) -> Any:
+    if isinstance(made, tuple):
+        return tuple(map(_without_minus_zero, made))
+    return "0" if made == "-0" else made
 
 
 def _is_error(made: Any) -> bool:

@@ -243,6 +243,22 @@ def test_arguments_are_checked_in_the_order_of_redis(port: int, command: str) ->
     assert encode(got.reply) == expected
 
 
+EDGES = [
+    "ZADD g 0.5 west -inf at180 -inf too", "GEOPOS g at180 west", "GEODIST g at180 west",
+    "GEORADIUSBYMEMBER_RO g at180 10 KM DESC", "GEORADIUSBYMEMBER_RO g west 10 KM DESC",
+    "ZADD z -0 a", "ZSCORE z a", "ZINTERSTORE z 1 z WEIGHTS -2", "ZRANGE z 0 -1 WITHSCORES",
+]  # fmt: skip
+
+
+def test_odd_scores_are_answered_as_by_redis(port: int) -> None:
+    redis, state = Redis(port), State()
+    for command in EDGES:
+        expected = redis.call(*command.split())
+        got = execute(state, tuple(command.encode().split()), 0, random.Random(0))
+        assert encode(got.reply) == expected, command
+    redis.close()
+
+
 def _flat(docs: Any) -> dict[str, Any]:
     """Return hiredis' lists of documentation as dicts by name, subcommands included."""
     found = {}

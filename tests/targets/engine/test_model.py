@@ -20,6 +20,7 @@ from targets.engine.commands import COMMANDS as TABLE
 from targets.engine.model import TIME_MS, CommandModel, reply_of
 from targets.engine.resp import to_resp2
 from targets.engine.state import State
+from targets.engine.version import Version
 from targets.memorydb_py.node.commands import command as command_table
 from tests.support.engine import execute
 
@@ -110,6 +111,15 @@ def history(*steps: tuple[int, str, list[str], Any]) -> History:
             ops.append(Op(index=len(ops), time=len(ops) * 1000, type=type, process=process, f=f,
                           value=value))  # fmt: skip
     return History(ops)
+
+
+def test_before_7_0_a_score_may_be_minus_zero() -> None:
+    for version, seen, right in (((6, 2), "-0", True), ((6, 2), "0", True), ((7, 0), "-0", False)):
+        model = CommandModel(Version("redis", version))
+        state = model.step(model.init(), "write", (("ZADD", "z", "-0", "a"), 1), True)
+        words = ("ZRANGE", "z", "0", "-1", "WITHSCORES")
+        after = model.step(state, "read", (words, ("a", seen)), True)
+        assert (after is not INCONSISTENT) is right
 
 
 def test_replies_that_no_order_explains_are_invalid() -> None:
