@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from targets.engine.resp import Command
 from targets.engine.state import State
 from targets.engine.table import CommandSpec
+from targets.engine.values import Stream
 
 ANY: Final = 1_000_000  # elements: not known
 BYTES: Final = 256  # of a string, that take as long as an element
 _WHOLE: Final = ("KEYS", "FLUSHALL", "FLUSHDB")
+_COUNTED: Final = ("LPOP", "RPOP", "SPOP", "ZPOPMIN", "ZPOPMAX")  # by their second argument
+# Commands that Redis calls fast, although they may look at, or free, many elements.
+_NOT_BRIEF: Final = frozenset({*_COUNTED, "XADD", "XCLAIM", "XAUTOCLAIM", "UNLINK", "GETDEL"})
 # Whatever may repeat something, or handle long texts. Other scripts are as long as their commands.
 _REPEATS: Final = re.compile(
     rb"\b(for|while|repeat|function|goto|load|loadstring|pcall|xpcall|rep|find|match|gmatch|gsub"
     rb"|sort|concat|byte|format|insert|remove|encode|decode|pack|unpack|sha1hex|__\w+)\b"
 )
+
+
+def brief(commands: Mapping[bytes, CommandSpec[Any]]) -> frozenset[str]:
+    """Return the names of the commands that can't take long, unless their arguments are many."""
+    fast = {spec.name for spec in commands.values() if "fast" in spec.flags}
+    return frozenset(fast - _NOT_BRIEF | {"SET"})
 
 
 def work_of(state: State, command: Command, spec: CommandSpec[Any]) -> int:
@@ -26,11 +36,46 @@ def work_of(state: State, command: Command, spec: CommandSpec[Any]) -> int:
         return _script_work(state, command, spec)
     if spec.name in _WHOLE:
         return len(state)
+    if spec.name == "SCAN":
+        return _scan_work(state, command)
     keys = spec.keys_of(command)
+    if spec.name in _COUNTED or spec.name == "XADD":
+        most = _trimmed(state, command) if spec.name == "XADD" else _count(command, 2, 1)
+        return 1 + min(most, _size(state, keys))
     if spec.name == "LCS":
         first, second = (_size(state, [key]) for key in keys)
         return BYTES * first * second
     return 1 + _size(state, keys)
+
+
+def _count(command: Command, at: int, without: int) -> int:
+    """Return the number at a place of a command; `without`: if it has none there."""
+    if len(command) <= at:
+        return without
+    return int(command[at]) if command[at].isdigit() else 0  # else it is an error
+
+
+def _scan_work(state: State, command: Command) -> int:
+    """SCAN looks at COUNT keys; the first one, if it is to continue, sorts all by their hashes."""
+    words = [word.upper() for word in command]
+    count = _count(command, words.index(b"COUNT") + 1, 0) if b"COUNT" in words else 10
+    return min(count, len(state)) if state.scanned else len(state)
+
+
+def _trimmed(state: State, command: Command) -> int:
+    """Return how many entries of its stream an XADD may remove."""
+    stream = state.values.get(command[1])
+    words = [word.upper() for word in command[2:6]]
+    if not isinstance(stream, Stream) or not {b"MAXLEN", b"MINID"} & {*words}:
+        return 0
+    at = words.index(b"MAXLEN" if b"MAXLEN" in words else b"MINID")
+    limit = next((word for word in words[at + 1 :] if word not in (b"~", b"=")), b"")
+    first, _, second = limit.partition(b"-")
+    if not first.isdigit() or (second and not second.isdigit()):
+        return 0  # it is an error
+    if words[at] == b"MAXLEN":
+        return max(0, len(stream) + 1 - int(first))
+    return int(stream.entries.bisect_left((int(first), int(second or 0))))
 
 
 def _size(state: State, keys: Sequence[bytes]) -> int:

@@ -24,10 +24,12 @@ DEPTH_MAX = 1000
 MSGPACK_DEPTH_MAX = 16
 _BEGINS = (b",", b"[", b"{")  # of an element in JSON, at most
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_ESCAPES = {
-    0x22: b'\\"', 0x5C: b"\\\\", 0x2F: b"\\/", 0x08: b"\\b", 0x0C: b"\\f", 0x0A: b"\\n",
-    0x0D: b"\\r", 0x09: b"\\t", 0x7F: b"\\u007f",
+_ESCAPES = {  # the backslash first, as it is in the others
+    b"\\": b"\\\\", b'"': b'\\"', b"/": b"\\/",
+    **{bytes([code]): b"\\u%04x" % code for code in (*range(32), 127)},
+    b"\b": b"\\b", b"\f": b"\\f", b"\n": b"\\n", b"\r": b"\\r", b"\t": b"\\t",
 }  # fmt: skip
+_PLAIN = bytes(code for code in range(256) if bytes([code]) not in _ESCAPES)
 
 
 class Size:
@@ -40,6 +42,10 @@ class Size:
     def add(self, length: int = 0) -> None:
         """Count an element of some bytes. Raises `Error` if the result is too big."""
         self._elements += 1
+        self.grow(length)
+
+    def grow(self, length: int) -> None:
+        """Count some bytes. Raises `Error` if the result is too big."""
         self._bytes += length
         if self._elements > ELEMENTS_MAX or self._bytes > BYTES_MAX:
             raise Error(f"{self._what} too big")
@@ -111,7 +117,7 @@ def _text(value: Any, what: str) -> bytes:
 
 
 def _encode(tables: Tables, value: Any, depth: int, size: Size) -> bytes:
-    size.add(len(value) if isinstance(value, bytes) else 0)
+    size.add()
     if depth > DEPTH_MAX:
         raise Error(f"Cannot serialise, excessive depth ({depth})")
     if value is None:
@@ -121,7 +127,7 @@ def _encode(tables: Tables, value: Any, depth: int, size: Size) -> bytes:
     if isinstance(value, int | float):
         return _json_number(value)
     if isinstance(value, bytes):
-        return _json_string(value)
+        return _json_string(value, size)
     if not tables.is_table(value):
         if tables.is_null(value):
             return b"null"
@@ -139,7 +145,7 @@ def _encode(tables: Tables, value: Any, depth: int, size: Size) -> bytes:
     members = []
     for key, each in pairs:
         if isinstance(key, bytes):
-            name = _json_string(key)
+            name = _json_string(key, size)
         elif isinstance(key, int | float) and not isinstance(key, bool):
             name = b'"%s"' % _json_number(key)
         else:
@@ -154,11 +160,15 @@ def _json_number(value: float) -> bytes:
     return b"%.14g" % value
 
 
-def _json_string(value: bytes) -> bytes:
-    parts = [
-        _ESCAPES.get(byte) or (b"\\u%04x" % byte if byte < 32 else bytes([byte])) for byte in value
-    ]
-    return b'"' + b"".join(parts) + b'"'
+def _json_string(value: bytes, size: Size) -> bytes:
+    size.grow(len(value))
+    odd = value.translate(None, _PLAIN)
+    if odd:
+        size.grow(5 * len(odd))  # at most
+        for byte, escape in _ESCAPES.items():
+            if byte in odd:
+                value = value.replace(byte, escape)
+    return b'"' + value + b'"'
 
 
 def _decode(tables: Tables, text: Any) -> Any:
@@ -322,6 +332,7 @@ def _pack(form: Any = None, *values: Any) -> bytes:
 
 def _unpack(form: Any = None, data: Any = None, start: Any = 1, *_: Any) -> tuple[Any, ...]:
     text, at, found = _text(data, "unpack"), int(start) - 1, list[Any]()
+    total = Size("unpacked string")
     if at < 0:
         raise Error("offset must be 1 or greater")
     for letter, size, little in _items(form):
@@ -336,8 +347,9 @@ def _unpack(form: Any = None, data: Any = None, start: Any = 1, *_: Any) -> tupl
             if not found or not isinstance(found[-1], int | float):
                 raise Error("format `c0' needs a previous size")
             size = int(found.pop())
-        if at + size > len(text):
+        if size < 0 or at + size > len(text):
             raise Error("data string too short")
+        total.add(size)
         piece, at = text[at : at + size], at + size
         if letter == "c":
             found.append(piece)
@@ -477,7 +489,7 @@ def _unmsgpack(tables: Tables, data: bytes, at: int, depth: int, size: Size) -> 
         if what == "m":
             key, at = _unmsgpack(tables, data, at, depth + 1, size)
         value, at = _unmsgpack(tables, data, at, depth + 1, size)
-        if key is None:
+        if key is None or key != key:  # Lua's own error for NaN would not be caught
             raise Error("Bad data format in input.")
         pairs.append((key, value))
     return tables.make(pairs), at

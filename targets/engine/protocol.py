@@ -177,7 +177,10 @@ class PlainStrings(Protocol):
 
 @runtime_checkable
 class Estimating(Protocol):
-    """An engine that executes commands at once, and tells beforehand which may take long."""
+    """An engine that executes commands at once, and tells beforehand which may take long. `brief`:
+    the names of commands that never do, unless their arguments are many."""
+
+    brief: frozenset[str]
 
     def work(self, command: Command, spec: CommandSpec[Any]) -> int:
         """Return roughly how many elements a command of matching arity may look at."""

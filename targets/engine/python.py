@@ -8,7 +8,7 @@ from typing import Any
 
 from targets.engine import digest, rdb_file
 from targets.engine.commands import commands_of
-from targets.engine.estimate import work_of
+from targets.engine.estimate import brief, work_of
 from targets.engine.execution import Call, Commands
 from targets.engine.protocol import NEVER_MS, Context, KeySpace, Outcome
 from targets.engine.resp import Command, Error
@@ -33,6 +33,7 @@ class PythonEngine:
     ) -> None:
         commands = commands_of(version) if commands is None else commands
         self.commands: Mapping[bytes, CommandSpec[Any]] = commands
+        self.brief = brief(commands)
         self._state = State(sharded=sharded, version=version, clock=clock)
         self.keys: KeySpace = self._state
         self._values, self._expires = self._state.values, self._state.expires

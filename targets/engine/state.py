@@ -89,6 +89,11 @@ class State:
         if self._hashed is not None:
             self._hashed.remove(key)
 
+    @property
+    def scanned(self) -> bool:
+        """Whether the order by hash is built."""
+        return self._hashed is not None
+
     def by_hash(self) -> SortedKeyList[bytes]:
         """Return the keys ordered by their CRC-32. The order is built by the first call and then
         maintained."""

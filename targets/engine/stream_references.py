@@ -80,7 +80,7 @@ def _xdelex(call: Call, cmd: Command) -> Any:
     policy, words = _arguments(cmd[2:])
     if stream is None:
         return [ABSENT for _ in words]
-    replies = [_delete(stream, entry_id, policy) for entry_id in map(stream_id, words)]
+    replies = [_delete(stream, entry_id, policy) for entry_id in [*map(stream_id, words)]]
     if DELETED in replies or policy == b"DELREF":
         call.touch(cmd[1])
     return replies

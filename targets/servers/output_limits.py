@@ -38,11 +38,11 @@ class OutputLimit(NamedTuple):
 @lru_cache(maxsize=100)
 def output_limits(text: str, others: str = DEFAULT) -> Mapping[str, OutputLimit]:
     """Return the limits by class of client. `text`: groups of a class, two sizes and a number of
-    seconds; `others`: the same for all classes, for those that are missing. Raises ValueError."""
+    seconds; `others`: the same, for classes that are missing. Raises ValueError."""
     words = text.lower().split()
     if not words or len(words) % 4:
         raise ValueError("give groups of a class, a hard limit, a soft limit, and seconds")
-    limits = {} if text == others else dict(output_limits(others, others))
+    limits = {} if text == DEFAULT else dict(output_limits(others))
     for i in range(0, len(words), 4):
         name, hard, soft, seconds = words[i : i + 4]
         name = "slave" if name == "replica" else name

@@ -122,8 +122,8 @@ class Session(asyncio.Protocol):
 
     def _control_reading(self) -> None:
         """Stop reading while much input waits, but not because the client does not read: it may do
-        so only when it has sent everything."""
-        reading = self._behind <= BEHIND_BYTES_MAX or self.full
+        so only when it has sent everything. Nor while the client is blocked: it may go away."""
+        reading = self._behind <= BEHIND_BYTES_MAX or self.full or self.blocked
         if reading != self._reading and not self.closing:
             self._reading = reading
             if reading:

@@ -1,7 +1,7 @@
 -- Replaces the functions of Lua that may take long within C by such that account for their work
--- first. Takes how many steps a pattern may take in C, spend, and find and match of patterns.lua.
+-- first. Takes how many steps a pattern may take in C, spend, and what patterns.lua returns.
 
-local steps_max, spend, find_pattern, match_pattern = ...
+local steps_max, spend, find_pattern, match_pattern, find_long, foreach, foreachi = ...
 local string, table, type, error, pcall, unpack = string, table, type, error, pcall, unpack
 local select, tostring, tonumber, getinfo = select, tostring, tonumber, debug.getinfo
 local byte, sub, find, gsub, rep, format = string.byte, string.sub, string.find, string.gsub,
@@ -47,7 +47,8 @@ function string.rep(...)
   count = tonumber(count)
   if not is_text(text) or not count then refuse('rep', rep, ...) end
   local size = #tostring(text) * count
-  if size > 0 then spend(size / BYTES + count, size) end
+  if not (size > 0) then return '' end
+  spend(size / BYTES + count, size)
   return rep(text, count)
 end
 
@@ -109,18 +110,22 @@ function table.sort(...)
   results('sort', pcall(sort, ...))
 end
 
+table.foreach, table.foreachi = foreach, foreachi
+
 -- Return whether a pattern may take more than steps_max steps in C: each repetition may try every
 -- length, each option both ways, and a pattern without anchor every place. A greedy repetition at
--- the end, or the only one in an anchored pattern, tries nothing again.
+-- the end, or the only one in an anchored pattern, tries nothing again. Each step may look at the
+-- whole pattern: at one long class, or at letters up to the first that does not fit.
 local function may_take_long(text, pattern, anchors)
   local size = #text
   local simple = find(pattern, '^[^*+?%-]*[*+]$') and not find(pattern, '%%b')
-  if simple then return false end
+  if simple then return (size + 1) * #pattern > steps_max end
   local _, repeated = gsub(pattern, '[*+-]', '')
   local _, balanced = gsub(pattern, '%%b', '')
   local _, optional = gsub(pattern, '?', '')
   local anchored = anchors and byte(pattern, 1) == 94
-  return (size + 1) ^ (repeated + balanced + (anchored and 0 or 1)) * 2 ^ optional > steps_max
+  local tries = (size + 1) ^ (repeated + balanced + (anchored and 0 or 1)) * 2 ^ optional
+  return tries * math.max(#pattern, 1) > steps_max
 end
 
 local function first_place(text, init)
@@ -131,6 +136,15 @@ end
 
 local function captured(first, after, ...) return ... end
 
+-- Find a text: in C, which compares #text * #pattern bytes at most, many of them at once, or in Lua.
+local function find_plain(text, pattern, init)
+  if #text * #pattern <= steps_max * 64 then
+    spend(#text * #pattern / 1024)
+    return find(text, pattern, init, true)
+  end
+  return find_long(text, pattern, first_place(text, init))
+end
+
 for name, f in pairs({find = find, match = string.match}) do
   string[name] = function(...)
     local text, pattern, init, plain = ...
@@ -138,8 +152,7 @@ for name, f in pairs({find = find, match = string.match}) do
     text, pattern = tostring(text), tostring(pattern)
     spend(#text / BYTES)
     if name == 'find' and plain then
-      if #pattern > 16 then spend(#text) end
-      return f(text, pattern, init, true)
+      return find_plain(text, pattern, init)
     elseif not may_take_long(text, pattern, true) then
       return results(name, pcall(f, text, pattern, init))
     elseif name == 'find' then
@@ -151,6 +164,7 @@ for name, f in pairs({find = find, match = string.match}) do
 end
 
 local gmatch = string.gmatch
+string.gfind = function(...) return string.gmatch(...) end  -- its name in Lua 5.0
 function string.gmatch(...)
   local text, pattern = ...
   if not is_text(text) or not is_text(pattern) then refuse('gmatch', gmatch, ...) end
@@ -226,7 +240,8 @@ function string.gsub(...)
   text, pattern = tostring(text), tostring(pattern)
   spend(#text / BYTES)
   local changed, count
-  if may_take_long(text, pattern, true) then
+  local long = is_text(with) and #tostring(with) * (#text + 1) > steps_max
+  if long or may_take_long(text, pattern, true) then
     changed, count = results('gsub', pcall(substitute, text, pattern, with, tonumber(most)
       or math.huge))
   else

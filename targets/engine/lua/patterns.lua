@@ -1,9 +1,10 @@
 -- Lua's patterns in Lua, after lstrlib.c of Lua 5.1. The functions in C can't be interrupted while
 -- they try the ways in which a pattern may match; these can, as the bounds of a script count them.
--- Returns find and match, which take (text, pattern, first place, anchors allowed).
+-- Returns find and match, which take (text, pattern, first place, anchors allowed), find of a plain
+-- text, foreach and foreachi.
 
 local byte, char, sub, find = string.byte, string.char, string.sub, string.find
-local error, setmetatable, unpack = error, setmetatable, unpack
+local error, next, setmetatable, unpack = error, next, setmetatable, unpack
 local CAPTURES_MAX = 32
 local OPEN, PLACE = -1, -2  -- instead of the end of a capture
 
@@ -188,8 +189,25 @@ local function search(text, pattern, first, anchors)
   return nil
 end
 
+-- Find a text by its parts of at most PART bytes, each of which takes few steps in C.
+local PART = 64
+local function find_long(text, long, first)
+  local place = first
+  while true do
+    local at = find(text, sub(long, 1, PART), place, true)
+    if not at or at + #long - 1 > #text then return nil end
+    local done = PART
+    while done < #long and sub(text, at + done, at + done + PART - 1) == sub(long, done + 1,
+        done + PART) do
+      done = done + PART
+    end
+    if done >= #long then return at, at + #long - 1 end
+    place = at + 1
+  end
+end
+
 local function find_pattern(text, pattern, first, anchors)
-  if not find(pattern, '[%^$*+?.(%[%%-]') then return find(text, pattern, first, true) end
+  if not find(pattern, '[%^$*+?.(%[%%-]') then return find_long(text, pattern, first) end
   local m, i, after = search(text, pattern, first, anchors)
   if not m then return nil end
   return i, after - 1, captures(m, i, after, false)
@@ -202,4 +220,18 @@ local function match_pattern(text, pattern, first, anchors)
   return i, after, captures(m, i, after, true)
 end
 
-return find_pattern, match_pattern
+local function foreach(list, f)
+  for key, value in next, list do
+    local result = f(key, value)
+    if result ~= nil then return result end
+  end
+end
+
+local function foreachi(list, f)
+  for i = 1, #list do
+    local result = f(i, list[i])
+    if result ~= nil then return result end
+  end
+end
+
+return find_pattern, match_pattern, find_long, foreach, foreachi

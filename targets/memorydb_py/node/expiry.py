@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from harness.host import Host
-from targets.engine.protocol import Context, Engine, Outcome
+from targets.engine.protocol import Context, Engine, Estimating, Outcome
 from targets.engine.resp import Error
 from targets.memorydb_py.node.connection import Connection
 from targets.memorydb_py.node.shard import Shard
@@ -16,7 +16,13 @@ from targets.servers.statistics import Statistics
 
 EVERY_S = 0.1
 EXPIRED_IN_AN_ENTRY = 256
+EXPIRED_BYTES = 1 << 20  # of names of keys in an entry
+EXPIRED_ELEMENTS = 10_000  # in an entry: to free them takes time
 EXPIRE_NS = 25_000_000  # a quarter of the time, at most
+
+
+def _retry_later() -> None:
+    """Do nothing when the lease is renewed: the next round finds it so."""
 
 
 class Expiring(Protocol):
@@ -69,15 +75,36 @@ class Expiry:
                 return
             began, before = node.host.spent_ns(), node.statistics.expired
             self._lane.do(self._delete())
-            more = node.statistics.expired - before >= EXPIRED_IN_AN_ENTRY
+            more = node.statistics.expired > before
             spent += node.host.spent_ns() - began
             await asyncio.sleep(0)
+
+    def _due(self) -> list[bytes]:
+        """Return the keys of the next entry; none while the lease is renewed for a big one."""
+        node = self._node
+        keys: list[bytes] = []
+        size = work = 0
+        for key in node.engine.keys.due(node.time_ms(), EXPIRED_IN_AN_ENTRY):
+            size += len(key)
+            work += self._elements(key)
+            if keys and (size > EXPIRED_BYTES or work > EXPIRED_ELEMENTS):
+                break
+            keys.append(key)
+            if work > EXPIRED_ELEMENTS and not node.shard.outlasts_work(_retry_later):
+                return []
+        return keys
+
+    def _elements(self, key: bytes) -> int:
+        engine = self._node.engine
+        if not isinstance(engine, Estimating):
+            return 1
+        return engine.work((b"UNLINK", key), engine.commands[b"UNLINK"])
 
     def _delete(self) -> Steps:
         """Delete keys that have expired, by a command that reads them: one entry for all."""
         node = self._node
         generation = node.shard.generation
-        keys = node.engine.keys.due(node.time_ms(), EXPIRED_IN_AN_ENTRY)
+        keys = self._due()
         if not keys:
             return
         node.host.charge(len(keys))

@@ -98,7 +98,7 @@ class Node:
         self._plain = plain | {name.lower(): spec for name, spec in plain.items()}
         self._strings = engine if isinstance(engine, PlainStrings) else None
         self._estimating = engine if isinstance(engine, Estimating) else None
-        self._brief = {spec.name for spec in self.table.values() if "fast" in spec.flags} | {"SET"}
+        self._brief = frozenset() if self._estimating is None else self._estimating.brief
         self._tracker = tracker
         # A replica refuses writes, and shows keys that have expired until a DEL of the primary
         # arrives.

@@ -25,7 +25,7 @@ TEXTS = st.text("aab(bc1. -^$", max_size=12)
 def lua() -> Any:
     runtime = lua51.LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
     text = resources.files("targets.engine").joinpath("lua/patterns.lua").read_text()
-    find, match = runtime.execute(text)
+    find, match, *_ = runtime.execute(text)
     runtime.globals()["own_find"], runtime.globals()["own_match"] = find, match
     return runtime
 

@@ -47,8 +47,33 @@ BOMBS = {
     "reply": "local t={} for i=1,4e6 do t[i]='x' end return t",
     "reply, repeated": "local s=string.rep('x',2^20) local t={} for i=1,5e3 do t[i]=s end return t",
     "source": "local t = {} " + "t[1]=1 " * (SOURCE_BYTES_MAX // 7),
+    "gfind": "return string.gfind(string.rep('a', 20000), '.-.-.-.-b')()",
+    "find, class": "return string.find(('a'):rep(1e7), '[' .. ('z'):rep(2e6) .. ']')",
+    "find, plain": "local a = ('a'):rep(4e6) return string.find(a, a:sub(1, 2e6)..'b', 1, true)",
+    "find, letters": "local a=string.rep('a', 4e6) return string.find(a, a:sub(1, 2e6)..'b')",
+    "find, star": "local a=string.rep('a', 4e6) return string.find(a, a:sub(1, 2e6)..'b*')",
+    "gsub, empty": "return #string.gsub(('a '):rep(4e5), '(%f[%w])', ('%1'):rep(4e5))",
+    "foreach": """
+        local T = {} for i=1,60 do T[{}] = table.foreach end
+        for _=1,8 do
+          local n = {}
+          for i=1,60 do
+            local c = {} for k, v in pairs(T) do c[k] = v end
+            n[c] = table.foreach
+          end
+          T = n
+        end
+        table.foreach(T, table.foreach)""",
+    "cjson.encode, escapes": "return #cjson.encode(string.rep(string.char(1), 3e7))",
+    "rep, nan": "string.rep('a', 0/0) for i=1,1e9 do local x = i end return 1",
     "byte": "return #{string.byte(string.rep('x', 1e8), 1, -1)}",
     "upper": "local s=string.rep('x',2^25) for i=1,1e6 do s:upper() end return 1",
+}
+
+
+WRONG = {
+    r"return cmsgpack.unpack('\129\203\127\248\0\0\0\0\0\0\1')": "Bad data format in input",
+    "return struct.unpack('>'..('bc0'):rep(21000), string.char(254)..('x'):rep(3e5))": "too short",
 }
 
 
@@ -118,3 +143,26 @@ def test_patterns_on_long_texts_give_what_they_give_on_short_ones(
         assert run(PythonEngine(), short + script) == expected
     finally:
         forget()
+
+
+@pytest.mark.parametrize("script", WRONG)
+def test_odd_data_is_an_error_that_a_script_can_catch(engine: PythonEngine, script: str) -> None:
+    reply = run(engine, script)
+    assert isinstance(reply, Error)
+    assert WRONG[script] in str(reply)
+    body = script.removeprefix("return ")
+    assert run(engine, f"return tostring(pcall(function() return {body} end))") == b"false"
+
+
+def test_ordinary_uses_of_what_is_replaced(engine: PythonEngine) -> None:
+    script = """
+        local n, words = 0, {}
+        table.foreach({a=1, b=2}, function(k, v) n = n + v end)
+        table.foreachi({4, 5}, function(i, v) n = n + i * v end)
+        for w in string.gfind('a b', '%a') do words[#words + 1] = w end
+        local far = string.rep('x', 1e5) .. 'needle'
+        return {n, words, table.foreach({7}, function(k, v) return v end), string.rep('', 1e9),
+          string.find(far, far:sub(-3000), 1, true), string.find('a+b', '+', 1, true),
+          cjson.encode('a/"' .. string.char(1, 127)), string.find('aab', 'ab')}"""
+    text = rb'"a\/\"\u0001\u007f"'
+    assert run(engine, script) == [17, [b"a", b"b"], 7, b"", 97007, 2, text, 2, 3]
