@@ -17,19 +17,21 @@ from targets.engine.resp import Command
 
 class Leader(NamedTuple):
     """A node has become the primary. `nonce`: makes the entry unlike any other. `version`: the
-    engine version of the entries that it will append."""
+    engine version of the entries that it will append. `lease_ms`: for how long it has the lease; 0
+    from versions that do not say so."""
 
     node: str
     nonce: int
     version: int
+    lease_ms: int = 0
 
 
 class Renew(NamedTuple):
     """The primary renews its lease. `checksum`: the running checksum of all batches before it.
-    `lease_ms`: for how long."""
+    `lease_ms`: for how long; 0 from versions that do not say so."""
 
     checksum: int
-    lease_ms: int
+    lease_ms: int = 0
 
 
 class Release(NamedTuple):

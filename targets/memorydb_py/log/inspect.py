@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
@@ -20,7 +21,7 @@ from targets.memorydb_py.log.messages import (
     StatusRequest,
     Trimmed,
 )
-from targets.memorydb_py.log.wire import proof
+from targets.memorydb_py.log.wire import accepting, opening
 
 TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 20.0
@@ -47,14 +48,18 @@ class _Talk:
 
 
 @contextlib.asynccontextmanager
-async def _talking(address: Address, secret: bytes) -> AsyncIterator[_Talk]:
-    """Connect to an AZ, and prove the secret of the log."""
+async def _talking(name: str, address: Address, secret: bytes) -> AsyncIterator[_Talk]:
+    """Connect to an AZ; prove the secret of the log, and have it proven."""
     talk = _Talk(*await asyncio.open_connection(*address))
     try:
         challenge = await talk.receive()
         if not isinstance(challenge, Challenge):
             raise OSError(f"{address[0]}:{address[1]} is no AZ of a log")
-        talk.send(proof(secret, challenge.nonce))
+        # A simulated run repeats every byte, so this nonce is no random one.
+        nonces = challenge.nonce, hashlib.blake2b(challenge.nonce, digest_size=16).digest()
+        talk.send(opening(secret, name, *nonces))
+        if await talk.receive() != accepting(secret, name, *nonces):
+            raise OSError(f"{address[0]}:{address[1]} is not {name}, or has another secret")
         yield talk
     finally:
         talk.close()
@@ -68,13 +73,14 @@ async def _status(talk: _Talk) -> Status:
             return message
 
 
-async def is_member(address: Address, secret: bytes = b"") -> bool:
+async def is_member(name: str, address: Address, secret: bytes = b"") -> bool:
     """Return whether an AZ is a voting member. Raises as `_Talk` does."""
-    async with asyncio.timeout(TIMEOUT_S), _talking(address, secret) as talk:
+    async with asyncio.timeout(TIMEOUT_S), _talking(name, address, secret) as talk:
         return (await _status(talk)).member
 
 
 async def read_from(
+    name: str,
     address: Address,
     after: int,
     take: Callable[[int, Sequence[Batch]], None],
@@ -88,7 +94,7 @@ async def read_from(
     which is later if the next entries have been trimmed. Batches taken before a failure are valid.
     Raises as `_Talk` does.
     """
-    async with asyncio.timeout(timeout_s), _talking(address, secret) as talk:
+    async with asyncio.timeout(timeout_s), _talking(name, address, secret) as talk:
         status = await _status(talk)
         trimmed = status.trimmed
         at = max(after, trimmed)
@@ -119,7 +125,7 @@ class AzCopies:
 
     async def is_voter(self, name: str) -> bool:
         with _reached(name):
-            return await is_member(self._address(name), self._secret)
+            return await is_member(name, self._address(name), self._secret)
 
     async def read(
         self,
@@ -129,7 +135,7 @@ class AzCopies:
         timeout_s: float,
     ) -> int:
         with _reached(name):
-            return await read_from(self._address(name), after, take, timeout_s, self._secret)
+            return await read_from(name, self._address(name), after, take, timeout_s, self._secret)
 
 
 @contextlib.contextmanager

@@ -43,9 +43,11 @@ class Challenge(msgspec.Struct, frozen=True, array_like=True, tag=26):
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True, tag=27):
-    """The answer to `Challenge`: a digest of its nonce, keyed with the secret of the log."""
+    """The answer to `Challenge`, and then to the answer: a digest of both nonces, keyed with the
+    secret of the log. `nonce`: of who opened the connection, empty in the second one."""
 
     digest: bytes
+    nonce: bytes = b""
 
 
 class Peer(msgspec.Struct, frozen=True, array_like=True, tag=1):

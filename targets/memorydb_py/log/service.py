@@ -42,7 +42,7 @@ from targets.memorydb_py.log.messages import (
 )
 from targets.memorydb_py.log.replica import Replica
 from targets.memorydb_py.log.store import Store
-from targets.memorydb_py.log.wire import Connection, keep_connected
+from targets.memorydb_py.log.wire import Connection, keep_connected, new_nonce
 
 BEAT_S = 0.05
 SILENCE_S = 0.4
@@ -134,8 +134,14 @@ class Service:
         await asyncio.gather(self._replica.run(), self._beat(), self._trim_on(), *dialing)
 
     def _accept(self) -> Connection:
-        nonce = self._host.rng.getrandbits(128).to_bytes(16, "big")
-        return Connection(self, lambda connection: None, self._secret, nonce)
+        return Connection(
+            self,
+            lambda connection: None,
+            name=self._host.name,
+            accepts=True,
+            nonce=new_nonce(self._host),
+            secret=self._secret,
+        )
 
     async def _dial(self, az: str) -> None:
         def opened(connection: Connection) -> None:

@@ -1,5 +1,6 @@
-"""Messages over a connection: a length in four bytes, then MessagePack. Who opens a connection
-first proves that it knows the secret of the log."""
+"""Messages over a connection: a length in four bytes, then MessagePack. First both ends prove that
+they know the secret of the log: who opens a connection, for the process that it means to reach, and
+then who accepts it."""
 
 from __future__ import annotations
 
@@ -33,9 +34,20 @@ class Receiver(Protocol):
     def lost(self, connection: Connection) -> None: ...
 
 
-def proof(secret: bytes, nonce: bytes) -> Proof:
-    """Return the answer to a challenge with this nonce."""
-    return Proof(hashlib.blake2b(nonce, key=hashlib.sha256(secret).digest()).digest())
+def opening(secret: bytes, name: str, challenge: bytes, nonce: bytes) -> Proof:
+    """Return the proof of who opens a connection to the process `name`, which sent `challenge`. It
+    is of no use at another process."""
+    return Proof(_digest(secret, "opens", name, challenge, nonce), nonce)
+
+
+def accepting(secret: bytes, name: str, challenge: bytes, nonce: bytes) -> Proof:
+    """Return the proof of the process `name`, which accepted the connection."""
+    return Proof(_digest(secret, "accepts", name, challenge, nonce))
+
+
+def _digest(secret: bytes, *said: str | bytes) -> bytes:
+    key = hashlib.sha256(secret).digest()
+    return hashlib.blake2b(_encoder.encode(said), key=key).digest()
 
 
 class Connection(asyncio.Protocol):
@@ -45,18 +57,24 @@ class Connection(asyncio.Protocol):
         self,
         receiver: Receiver,
         opened: Callable[[Connection], None],
+        *,
+        name: str,
+        accepts: bool,
+        nonce: bytes,
         secret: bytes = b"",
-        nonce: bytes | None = None,
     ) -> None:
-        """`opened`: called when the secret is proven. `nonce`: of the challenge, if this end
-        accepts the connection; None if it opens it."""
+        """`opened`: called when both ends have proven the secret. `name`: of the process that
+        accepts the connection; `accepts`: whether this end does. `nonce`: a number used once."""
         self.writable = True
         self.open = False
         self.heard = 0.0  # loop time when data last arrived
         self._receiver = receiver
         self._opened = opened
         self._secret = secret
+        self._name = name
+        self._accepts = accepts
         self._nonce = nonce
+        self._challenge: bytes | None = nonce if accepts else None
         self._proven = False
         self._buffer = bytearray()
         self._ending: asyncio.Task[None] | None = None
@@ -68,24 +86,30 @@ class Connection(asyncio.Protocol):
         self.open = True
         loop = asyncio.get_running_loop()
         self.heard = loop.time()
-        if self._nonce is not None:
+        if self._accepts:
             self.send(Challenge(self._nonce))
-            loop.call_later(UNPROVEN_S, self._end_unproven)
+        loop.call_later(UNPROVEN_S, self._end_unproven)
 
     def _end_unproven(self) -> None:
         if not self._proven:
             self.abort()
 
     def _prove(self, message: Message) -> None:
-        """Handle the first message: send the proof, or check it. Raises DecodeError."""
-        if self._nonce is None and isinstance(message, Challenge):
-            self.send(proof(self._secret, message.nonce))
-        elif (
-            self._nonce is None
-            or not isinstance(message, Proof)
-            or not hmac.compare_digest(message.digest, proof(self._secret, self._nonce).digest)
-        ):
+        """Handle a message before the secret is proven. Raises DecodeError."""
+        if self._challenge is None:
+            if not isinstance(message, Challenge):
+                raise msgspec.DecodeError("no challenge came")
+            self._challenge = message.nonce
+            self.send(opening(self._secret, self._name, message.nonce, self._nonce))
+            return
+        if not isinstance(message, Proof):
+            raise msgspec.DecodeError("no proof came")
+        nonces = (self._challenge, message.nonce if self._accepts else self._nonce)
+        expected = (opening if self._accepts else accepting)(self._secret, self._name, *nonces)
+        if not hmac.compare_digest(message.digest, expected.digest):
             raise msgspec.DecodeError("the secret is not proven")
+        if self._accepts:
+            self.send(accepting(self._secret, self._name, *nonces))
         self._proven = True
         self._opened(self)
 
@@ -148,6 +172,10 @@ class Connection(asyncio.Protocol):
             self._receiver.lost(self)
 
 
+def new_nonce(host: Host) -> bytes:
+    return host.rng.getrandbits(128).to_bytes(16, "big")
+
+
 async def _end(why: SystemExit) -> None:
     raise why
 
@@ -164,7 +192,10 @@ async def keep_connected(
     whenever one ends. Never returns."""
     loop = asyncio.get_running_loop()
     while True:
-        connection = Connection(receiver, opened, secret)
+        nonce = new_nonce(host)
+        connection = Connection(
+            receiver, opened, name=name, accepts=False, nonce=nonce, secret=secret
+        )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_connection(lambda made=connection: made, *host.address(name))  # type: ignore[misc]

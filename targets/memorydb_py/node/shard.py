@@ -32,6 +32,7 @@ HAND_OVER_S = 5.0
 BATCH_BYTES_MAX = 4 << 20
 WORK_MS = 5000  # what work that holds the event loop may take, without the loss of the lease
 LONG_LEASE_MS = 6000  # what a renewal before such work promises
+KNOWS_LONG_LEASES = 2  # the first engine version that does
 LONG_FOR_MS = 300  # how long renewals stay long after it
 LONG_BYTES = 8 << 20  # unacknowledged, behind which a renewal takes long
 GATHER_S = 0.001  # with a batch in flight, how long later entries are gathered
@@ -137,6 +138,8 @@ class Shard:
     def outlasts_work(self, then: Callable[[], None]) -> bool:
         """Return whether the lease outlasts work of WORK_MS that begins now. If not, renew it for
         that long, and call `then` when that is committed or the role has changed."""
+        if self._settings.engine_version < KNOWS_LONG_LEASES:
+            return True  # replicas of that version would not wait for the end of a long lease
         now = self._host.lease_ns()
         self._long_until = now + LONG_FOR_MS * MS
         if self._lease_until - now >= WORK_MS * MS:
@@ -303,13 +306,14 @@ class Shard:
         self._jitter = self._draw_jitter()
         self._promised_ms = self._settings.lease_ms
         match entry:
-            case entries.Leader(node, _, version):
+            case entries.Leader(node, _, version, lease_ms):
+                self._promised_ms = lease_ms or self._settings.lease_ms
                 if version > self._settings.engine_version:
                     self._stop_before(batch, version)
                     return False
                 self.leader = node
             case entries.Renew(wanted, lease_ms):
-                self._promised_ms = lease_ms
+                self._promised_ms = lease_ms or self._settings.lease_ms
                 return self._check(batch, wanted)
             case entries.Release(successor):
                 self.leader = None
@@ -371,8 +375,8 @@ class Shard:
             return  # there are new entries, to be applied first
         asked = self._host.lease_ns()
         nonce = self._host.rng.getrandbits(62)
-        version = self._settings.engine_version
-        payload = entries.encode_control(entries.Leader(self._host.name, nonce, version))
+        version, lease_ms = self._settings.engine_version, self._settings.lease_ms
+        payload = entries.encode_control(entries.Leader(self._host.name, nonce, version, lease_ms))
         batch = Batch(tail.n + 1, tail.n + 1, tail.n + 1, payload)
         try:
             await self.log.append(tail, batch)
@@ -422,6 +426,7 @@ class Shard:
         # A short one would shorten the long one that is asked for, before it is acknowledged.
         long = asked < self._long_until or len(self._when_long) > 0
         long = long or self._unacknowledged_bytes > LONG_BYTES
+        long = long and self._settings.engine_version >= KNOWS_LONG_LEASES
         lease_ms = max(self._settings.lease_ms, LONG_LEASE_MS if long else 0)
         payload = entries.encode_control(entries.Renew(self._checksum, lease_ms))
         batch = Batch(self.applied.epoch, first, first, payload)

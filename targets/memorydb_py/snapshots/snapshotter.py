@@ -194,7 +194,7 @@ class Copy:
     def _observe(self, entry: entries.Control) -> str | None:
         """Apply an entry about leadership; return why the copy can't continue, or None."""
         match entry:
-            case entries.Leader(node, _, version):
+            case entries.Leader(node, _, version, _):
                 if version > self._version:
                     return f"entries of engine version {version}"
                 self.leader = node

@@ -528,7 +528,7 @@ MUTANTS = {
     ),
     "any-secret": Mutant(
         "Connection._prove",
-        "hmac.compare_digest(message.digest, proof(self._secret, self._nonce).digest)",
+        "hmac.compare_digest(message.digest, expected.digest)",
         "True",
         f"{ACCESS}::test_who_does_not",
     ),

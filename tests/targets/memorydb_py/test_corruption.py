@@ -53,7 +53,7 @@ def corrupt_a_store(seed: int, bits: int, which: Sequence[int]) -> tuple[int, in
             )  # fmt: skip
             # It is readmitted as a member and has copied the log.
             async with asyncio.timeout(5):
-                while not await inspect.is_member((f"{az}@operator", 6379)):
+                while not await inspect.is_member(az, (f"{az}@operator", 6379)):
                     await asyncio.sleep(0.05)
             _, copy = await copy_of(az)
             assert [b.payload for b in copy[1:]] == [b"entry %d" % i for i in range(ENTRIES)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -20,9 +22,15 @@ def test_effects_and_leadership_go_over() -> None:
 
 
 def test_a_later_version_may_add_fields() -> None:
-    assert entries.decode(msgspec.msgpack.encode([[0, "n1", 7, 2, "more"]])) == [
-        entries.Leader("n1", 7, 2)
+    assert entries.decode(msgspec.msgpack.encode([[0, "n1", 7, 2, 600, "more"]])) == [
+        entries.Leader("n1", 7, 2, 600)
     ]
+
+
+def test_version_1_did_not_say_how_long_a_lease_is() -> None:
+    assert entries.decode(msgspec.msgpack.encode([[0, "n1", 7, 1], [1, 5]])) == [
+        entries.Leader("n1", 7, 1, 0), entries.Renew(5, 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_an_entry_that_can_not_be_decoded_ends_the_process_with_a_line() -> None
         await intruder.append(tail, Batch(tail.n + 1, tail.n + 1, tail.n + 1, payload))
         others = [name for name in shards.names if name != primary]
         while any(shards.processes[name].state == "running" for name in others):
-            await shards.pause(0.01)
+            await asyncio.sleep(0.01)
         lines = [line for line in shards.lines if "an entry can't be decoded" in line]
         assert {line.split()[0] for line in lines} >= set(others)
 

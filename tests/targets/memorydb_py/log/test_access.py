@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -20,6 +20,7 @@ from targets.memorydb_py.log.messages import (
     Peer,
     Proof,
     Propose,
+    Status,
     StatusRequest,
     Vote,
 )
@@ -88,7 +89,7 @@ def test_who_knows_the_secret_may_use_the_log() -> None:
         member = await logs.member("member", SECRET)
         await member.append(Id(0, 0), Batch(1, 1, 1, b"one"))
         assert (await member.tail()).n == 1
-        assert await inspect.is_member(("az1@operator", 6379), SECRET)
+        assert await inspect.is_member("az1", ("az1@operator", 6379), SECRET)
 
     Guarded(1, users=0).run(scenario)
 
@@ -102,7 +103,7 @@ def test_who_does_not_may_not() -> None:
                 await other.append(Id(0, 0), Batch(1, 1, 1, b"one"))
         assert (await member.tail()).n == 0
         with pytest.raises((OSError, TimeoutError, asyncio.IncompleteReadError)):
-            await inspect.is_member(("az1@operator", 6379), b"a guess")
+            await inspect.is_member("az1", ("az1@operator", 6379), b"a guess")
 
     Guarded(2, users=0).run(scenario)
 
@@ -147,6 +148,59 @@ def test_a_stranger_that_says_nothing_or_too_much_is_disconnected() -> None:
     Guarded(4, users=0).run(scenario)
 
 
+def test_a_proof_for_one_az_is_of_no_use_at_another() -> None:
+    """Who takes the address of a dead AZ can't pass on another one's challenge to its clients."""
+
+    async def scenario(logs: Guarded) -> None:
+        await logs.member("member", SECRET)
+        await asyncio.sleep(0.1)
+        for name, right in (("az3", False), ("az1", True)):
+            talk = await stranger("az1")
+            while not talk.got:
+                await asyncio.sleep(0.001)
+            talk.send(wire.opening(SECRET, name, talk.got[0].nonce, b"once"))
+            talk.send(StatusRequest())
+            await asyncio.sleep(0.2)
+            assert talk.closed.is_set() is not right
+            assert any(isinstance(m, Status) for m in talk.got) is right
+
+    Guarded(6, users=0).run(scenario)
+
+
+class FalseAz(Stranger):
+    """Accepts connections without knowing the secret. `all`: those made."""
+
+    all: ClassVar[list[FalseAz]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.all.append(self)
+        self.send(Challenge(b"a challenge"))
+        asyncio.get_running_loop().call_later(0.05, self.send, Proof(b"a guess"))
+
+
+def test_a_false_az_is_told_nothing() -> None:
+    async def scenario(logs: Guarded) -> None:
+        member = await logs.member("member", SECRET)
+        await asyncio.sleep(0.1)
+        logs.world.kill(logs.azs["az3"])
+
+        async def main(host: Any) -> None:
+            await host.serve(FalseAz)
+            await asyncio.Event().wait()
+
+        FalseAz.all.clear()
+        logs.world.start("az3", logs.world.machines["m3"], main)
+        await member.append(Id(0, 0), Batch(1, 1, 1, b"one"))
+        await asyncio.sleep(1)
+        assert len(FalseAz.all) > 2, "both AZs and the member have tried"
+        for talk in FalseAz.all[:-3]:
+            assert [type(m) for m in talk.got] == [Proof]
+            assert talk.closed.is_set()
+
+    Guarded(7, users=0).run(scenario)
+
+
 def test_an_az_speaks_for_itself_alone() -> None:
     """Messages between AZs are accepted from an AZ, in its own name."""
 
@@ -158,7 +212,7 @@ def test_an_az_speaks_for_itself_alone() -> None:
             talk = await stranger("az1")
             while not talk.got:
                 await asyncio.sleep(0.001)
-            talk.send(wire.proof(SECRET, talk.got[0].nonce))
+            talk.send(wire.opening(SECRET, "az1", talk.got[0].nonce, b"once"))
             talk.send(Peer(peer))
             talk.send(message)
             async with asyncio.timeout(0.5):

@@ -24,10 +24,13 @@ class Ends:
 async def main():
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(Ends(), lambda c: None, nonce=b"1"), "127.0.0.1", 0)
+        lambda: Connection(Ends(), lambda c: None, name="a", accepts=True, nonce=b"1"),
+        "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     _, mine = await loop.create_connection(
-        lambda: Connection(Ends(), lambda c: c.send(Beat(True))), "127.0.0.1", port)
+        lambda: Connection(
+            Ends(), lambda c: c.send(Beat(True)), name="a", accepts=False, nonce=b"2"),
+        "127.0.0.1", port)
     await asyncio.sleep(5)
 
 if sys.argv[1] == "uvloop":

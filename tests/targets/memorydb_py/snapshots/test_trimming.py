@@ -40,7 +40,7 @@ async def copy_of(az: str) -> tuple[int, list[Batch]]:
     """Return (the n after which an AZ's copy begins, its batches)."""
     batches: list[Batch] = []
     trimmed = await inspect.read_from(
-        (f"{az}@operator", 6379), 0, lambda after, more: batches.extend(more)
+        az, (f"{az}@operator", 6379), 0, lambda after, more: batches.extend(more)
     )
     return trimmed, batches
 
