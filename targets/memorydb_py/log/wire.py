@@ -37,15 +37,15 @@ class Receiver(Protocol):
 def opening(secret: bytes, name: str, challenge: bytes, nonce: bytes) -> Proof:
     """Return the proof of who opens a connection to the process `name`, which sent `challenge`. It
     is of no use at another process."""
-    return Proof(_digest(secret, "opens", name, challenge, nonce), nonce)
+    return Proof(_shared_digest(secret, "opens", name, challenge, nonce), nonce)
 
 
 def accepting(secret: bytes, name: str, challenge: bytes, nonce: bytes) -> Proof:
     """Return the proof of the process `name`, which accepted the connection."""
-    return Proof(_digest(secret, "accepts", name, challenge, nonce))
+    return Proof(_shared_digest(secret, "accepts", name, challenge, nonce))
 
 
-def _digest(secret: bytes, *said: str | bytes) -> bytes:
+def _shared_digest(secret: bytes, *said: str | bytes) -> bytes:
     key = hashlib.sha256(secret).digest()
     return hashlib.blake2b(_encoder.encode(said), key=key).digest()
 

@@ -29,6 +29,9 @@ TRIMMING = "snapshots/test_trimming.py"
 LOG_STORE = "log/test_store.py"
 SNAPSHOTS = "snapshots/test_snapshots.py"
 SLICES = "node/test_slices.py"
+NEWER = """if version > self._settings.engine_version:
+    self._stop_before(batch, version)
+    return False"""
 BAD_INPUT = "node/test_bad_input.py"
 BLOCKING = "node/test_blocking_beside_redis.py"
 ACCESS = "log/test_access.py"
@@ -335,7 +338,7 @@ MUTANTS = {
         f"{REPLICAS}::test_a_replicas_clock",
     ),
     "comes-back": Mutant(
-        "Expiry._delete",
+        "Expiry._due",
         "node.engine.keys.due(node.time_ms(), EXPIRED_IN_AN_ENTRY)",
         "()",
         f"{REPLICAS}::test_a_primary_deletes",
@@ -492,8 +495,8 @@ MUTANTS = {
     ),
     "waits-as-usual": Mutant(
         "Shard._observe",
-        "self._promised_ms = lease_ms",
-        "pass",
+        "self._promised_ms = lease_ms or self._settings.lease_ms\nreturn self._check(batch, wanted)",
+        "return self._check(batch, wanted)",
         f"{SLICES}::test_the_lease_outlasts",
     ),
     "all-at-once": Mutant(
@@ -531,6 +534,24 @@ MUTANTS = {
         "hmac.compare_digest(message.digest, expected.digest)",
         "True",
         f"{ACCESS}::test_who_does_not",
+    ),
+    "for-another-az": Mutant(
+        "_shared_digest",
+        "_encoder.encode(said)",
+        "_encoder.encode((said[0], *said[2:]))",
+        f"{ACCESS}::test_a_proof_for_one",
+    ),
+    "false-az": Mutant(
+        "Connection._prove",
+        "hmac.compare_digest(message.digest, expected.digest)",
+        "not self._accepts or hmac.compare_digest(message.digest, expected.digest)",
+        f"{ACCESS}::test_a_false_az",
+    ),
+    "first-lease": Mutant(
+        "Shard._observe",
+        "self._promised_ms = lease_ms or self._settings.lease_ms\n" + NEWER,
+        NEWER,
+        f"{SLICES}::test_the_first_lease",
     ),
     "any-az": Mutant(
         "Service.received",
