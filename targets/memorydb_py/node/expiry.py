@@ -14,11 +14,12 @@ from targets.memorydb_py.node.shard import Shard
 from targets.servers.later import Lane, Steps
 from targets.servers.statistics import Statistics
 
-EVERY_S = 0.1
-EXPIRED_IN_AN_ENTRY = 256
+EVERY_S = 0.02
+CHECK_EVERY = 5  # rounds
+EXPIRED_IN_AN_ENTRY = 64
 EXPIRED_BYTES = 1 << 20  # of names of keys in an entry
 EXPIRED_ELEMENTS = 10_000  # in an entry: to free them takes time
-EXPIRE_NS = 25_000_000  # a quarter of the time, at most
+EXPIRE_NS = 3_500_000  # of each round, at most
 
 
 def _retry_later() -> None:
@@ -55,17 +56,20 @@ class Expiry:
     def __init__(self, node: Expiring, lane: Lane) -> None:
         self._node = node
         self._lane = lane
+        self._estimating = node.engine if isinstance(node.engine, Estimating) else None
+        self._unlink = node.engine.commands.get(b"UNLINK")
 
     async def run(self) -> None:
         """Delete keys and disconnect clients, until the process ends."""
         node = self._node
         while True:
-            await asyncio.sleep(EVERY_S)
+            for _ in range(CHECK_EVERY):
+                await asyncio.sleep(EVERY_S)
+                await self._delete_all()
             node.statistics.tick(asyncio.get_running_loop().time())
             for session in list(node.sessions.values()):
                 if session.soft_since is not None:
                     session.check_limit()
-            await self._delete_all()
 
     async def _delete_all(self) -> None:
         """Delete what has expired, for EXPIRE_NS at most; others are served between two entries."""
@@ -95,10 +99,9 @@ class Expiry:
         return keys
 
     def _elements(self, key: bytes) -> int:
-        engine = self._node.engine
-        if not isinstance(engine, Estimating):
+        if self._estimating is None or self._unlink is None:
             return 1
-        return engine.work((b"UNLINK", key), engine.commands[b"UNLINK"])
+        return self._estimating.work((b"UNLINK", key), self._unlink)
 
     def _delete(self) -> Steps:
         """Delete keys that have expired, by a command that reads them: one entry for all."""
