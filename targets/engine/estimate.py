@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from targets.engine.resp import Command
+from targets.engine.scripts import SOURCE_BYTES_MAX
 from targets.engine.state import State
 from targets.engine.table import CommandSpec
 from targets.engine.values import Stream
@@ -87,11 +89,18 @@ def _size(state: State, keys: Sequence[bytes]) -> int:
     return size
 
 
+@lru_cache(maxsize=100)
+def _repeats(text: bytes) -> bool:
+    return _REPEATS.search(text) is not None
+
+
 def _script_work(state: State, command: Command, spec: CommandSpec[Any]) -> int:
     text = command[1]
     if spec.name.startswith("EVALSHA"):
         text = state.scripts.get(text.lower(), b"")
-    if _REPEATS.search(text):
+    if len(text) > SOURCE_BYTES_MAX:
+        return 0  # it is refused
+    if _repeats(text):
         return ANY
     calls, keys = text.count(b"call"), spec.keys_of(command)
     if calls and not keys:

@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from targets.engine.estimate import ANY
 from targets.engine.protocol import Context
 from targets.engine.python import PythonEngine
+from targets.engine.scripts import SOURCE_BYTES_MAX
 from targets.engine.table import find
 
 MEMBERS = 3000
@@ -63,3 +65,10 @@ def test_the_first_scan_looks_at_all_keys(engine: PythonEngine) -> None:
 
 def test_commands_on_single_elements_need_no_estimate(engine: PythonEngine) -> None:
     assert {"GET", "SET", "INCR", "HSET", "SADD", "LPUSH", "ZADD", "EXPIRE"} <= engine.brief
+
+
+def test_a_script_that_is_refused_for_its_length_is_not_read(engine: PythonEngine) -> None:
+    spec = engine.commands[b"EVAL"]
+    assert engine.work((b"EVAL", b"return 1 -- for", b"0"), spec) == ANY
+    assert engine.work((b"EVAL", b"return 1", b"0"), spec) == 1
+    assert engine.work((b"EVAL", b"t[1]=1 " * SOURCE_BYTES_MAX, b"0"), spec) == 0
