@@ -53,5 +53,5 @@ class SameCopies:
             valid=True,
             evidence=evidence,
             why=f"{', '.join(replicas)} hold{'s' if len(replicas) == 1 else ''} what the primary "
-            f"holds: {held} keys, their values and deadlines",
+            f"holds: {held} key{'s'[held == 1 :]}, with values and deadlines",
         )
