@@ -159,7 +159,8 @@ def test_bad_payloads_are_refused_as_redis_does(tmp_path: Path) -> None:
         rng = random.Random(5)
         for key in ("big:stream", "big:list", "small:ints", "odd:zset", "big:hash"):
             payload = one("DUMP", key).split(b"\r\n", 1)[1][:-2]
-            assert one("RESTORE", "k", "0", payload[:-1] + bytes([payload[-1] ^ 1])).startswith(b"-ERR DUMP payload")
+            other = payload[:-1] + bytes([payload[-1] ^ 1])
+            assert one("RESTORE", "k", "0", other).startswith(b"-ERR DUMP payload")
             for _ in range(60):
                 at = rng.randrange(len(payload) - 10)
                 data = payload[:at] + bytes([rng.randrange(256)]) + payload[at + 1 : -8]
