@@ -15,6 +15,7 @@ from targets.engine.values import Stream
 
 ANY: Final = 1_000_000  # elements: not known
 BYTES: Final = 256  # of a string, that take as long as an element
+DIGITS_MAX: Final = 20  # of a number of 64 bits
 _WHOLE: Final = ("KEYS", "FLUSHALL", "FLUSHDB")
 _COUNTED: Final = ("LPOP", "RPOP", "SPOP", "ZPOPMIN", "ZPOPMAX")  # by their second argument
 # Commands that Redis calls fast, although they may look at, or free, many elements.
@@ -54,7 +55,12 @@ def _count(command: Command, at: int, without: int) -> int:
     """Return the number at a place of a command; `without`: if it has none there."""
     if len(command) <= at:
         return without
-    return int(command[at]) if command[at].isdigit() else 0  # else it is an error
+    return _number(command[at]) if command[at].isdigit() else 0  # else it is an error
+
+
+def _number(digits: bytes) -> int:
+    """Return a number, or a great one for more digits than Python converts."""
+    return int(digits[:DIGITS_MAX])
 
 
 def _scan_work(state: State, command: Command) -> int:
@@ -76,8 +82,8 @@ def _trimmed(state: State, command: Command) -> int:
     if not first.isdigit() or (second and not second.isdigit()):
         return 0  # it is an error
     if words[at] == b"MAXLEN":
-        return max(0, len(stream) + 1 - int(first))
-    return int(stream.entries.bisect_left((int(first), int(second or 0))))
+        return max(0, len(stream) + 1 - _number(first))
+    return int(stream.entries.bisect_left((_number(first), _number(second or b"0"))))
 
 
 def _size(state: State, keys: Sequence[bytes]) -> int:

@@ -54,6 +54,19 @@ def test_work_is_about_the_number_of_elements(
     assert spec.name not in engine.brief
 
 
+@pytest.mark.parametrize(
+    "command", ["LPOP l #", "SPOP c #", "SCAN 0 COUNT #", "XADD x MAXLEN # * f v",
+                "XADD x MINID # * f v", "XADD x MINID 1-# * f v"],
+)  # fmt: skip
+def test_numbers_may_have_more_digits_than_python_converts(
+    engine: PythonEngine, command: str
+) -> None:
+    words = tuple(command.replace("#", "9" * 5000).encode().split())
+    spec = find(engine.commands, words)
+    assert spec is not None
+    assert 0 <= engine.work(words, spec) <= MEMBERS + 4
+
+
 def test_the_first_scan_looks_at_all_keys(engine: PythonEngine) -> None:
     words = (b"SCAN", b"0", b"COUNT", b"100")
     spec = engine.commands[b"SCAN"]
